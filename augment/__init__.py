@@ -1,0 +1,1 @@
+"""Makes images: sources, the one-stage conditional GAN, sampling and fidelity."""

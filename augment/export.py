@@ -1,0 +1,104 @@
+"""Labelled images on their way out: a folder of PNG files with a manifest, or one MedMNIST-style `.npz`.
+
+`read_source` reads both back. Class names that some file system refuses, or takes for another one's, are escaped as
+folder names; the manifest keeps the real names. The manifest is written last, so that a folder that has one is whole.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from augment.images import LabelledImages
+from augment.sources import MANIFEST, SPLITS
+
+# For Windows, macOS and Linux at once: separators and wildcards, control characters and lone surrogates, a dot or a
+# space at either end, and the percent sign itself
+UNSAFE = re.compile(r'[<>:"/\\|?*%\x00-\x1f\x7f\ud800-\udfff]|^[. ]|[. ]$')
+DEVICES = re.compile(r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9¹²³]) *(\..*)?", re.IGNORECASE)
+LONGEST = 200  # bytes of a folder name; file systems take 255
+CHUNK = 256  # images a task
+
+
+def write_folder(data: LabelledImages, folder: Path, *, seeds: Sequence[int], scores: Sequence[float]) -> None:
+    """`folder`/<class>/<number>.png and `folder`/manifest.csv with the columns path, label, seed, scores.
+
+    One seed and one score an image. Raises `OSError` if the disk refuses.
+    """
+    *pictures, manifest = folder_files(data)
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["path", "label", "seed", "scores"])
+    names = [data.class_names[label] for label in data.labels]
+    rows.writerows(zip(pictures, names, seeds, scores, strict=True))
+    for inner in {Path(file).parent for file in pictures} | {Path()}:
+        (folder / inner).mkdir(parents=True, exist_ok=True)
+    starts = range(0, len(data), CHUNK)
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(lambda i: _write_pngs(data.images[i : i + CHUNK], folder, pictures[i : i + CHUNK]), starts):
+            pass
+    (folder / manifest).write_text(text.getvalue(), encoding="utf-8", newline="")
+
+
+def _write_pngs(images: NDArray[np.uint8], folder: Path, files: Sequence[str]) -> None:
+    for image, file in zip(images, files, strict=True):
+        pixels = image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
+        Image.fromarray(pixels).save(folder / file, format="PNG", compress_level=1)
+
+
+def folder_files(data: LabelledImages) -> list[str]:
+    """What `write_folder` writes, relative to its folder, with /: a picture for each image, then the manifest."""
+    folders, seen, files = folder_names(data.class_names), Counter[int](), []
+    for label in data.labels.tolist():
+        files.append(f"{folders[label]}/{seen[label]:06d}.png")
+        seen[label] += 1
+    return [*files, MANIFEST]
+
+
+def folder_names(class_names: Sequence[str]) -> tuple[str, ...]:
+    """A folder name for each class, distinct also where case and Unicode composition do not count."""
+    folders: list[str] = []
+    taken: set[str] = set()
+    for name in class_names:
+        escaped = escape_name(name)
+        for folder in (escaped, *(f"{escaped}%~{n}" for n in range(2, len(class_names) + 2))):
+            if (key := unicodedata.normalize("NFC", folder.casefold())) not in taken:
+                break
+        taken.add(key)
+        folders.append(folder)
+    return tuple(folders)
+
+
+def escape_name(name: str) -> str:
+    """`name` where it is a safe folder name on Windows, macOS and Linux, else with %XX for what is not."""
+    escaped = UNSAFE.sub(lambda match: f"%{ord(match[0]):02X}", name)
+    if DEVICES.fullmatch(escaped) or escaped.lower() in (*SPLITS, MANIFEST):
+        escaped = f"%{ord(escaped[0]):02X}{escaped[1:]}"
+    if len(escaped.encode()) > LONGEST:
+        escaped = f"{escaped[: LONGEST // 5]}%~{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:12]}"
+    return escaped or "%"
+
+
+def write_npz(data: LabelledImages, path: Path, *, seeds: Sequence[int], scores: Sequence[float]) -> None:
+    """A compressed .npz of train_images, train_labels, class_names, train_seeds and train_scores. Raises `OSError`."""
+    images = data.images[:, 0] if data.channels == 1 else data.images.transpose(0, 2, 3, 1)
+    with path.open("wb") as file:  # savez appends a suffix to a name that lacks it, but not to a file
+        np.savez_compressed(
+            file,
+            train_images=images,
+            train_labels=data.labels[:, None],
+            class_names=np.array(data.class_names),
+            train_seeds=np.asarray(seeds, np.int64),
+            train_scores=np.asarray(scores, np.float64),
+        )

@@ -1,0 +1,237 @@
+"""What is in a source, and what of it would spoil a training or an evaluation: `augment inspect SOURCE`.
+
+Duplicates and leaks are images whose pixels, as read, are equal. Whether horizontal flips keep the class is measured
+rather than guessed: a mirrored image should find its class among the others as often as the image itself does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from augment.images import LabelledImages, resize_images, subset_per_class
+from augment.sources import Source
+
+WORKING_MINIMUM = 20  # training images a class
+IMBALANCE = 3.0  # largest class over smallest
+FLIP_DROP = 0.03  # of the nearest-neighbour accuracy
+FLIP_IMAGES, FLIP_SIZE = 2000, 32  # images compared, at most; px
+THUMBNAIL = 48  # px, at least
+NAMED = 5  # at most, in one sentence
+
+
+@dataclass(frozen=True)
+class Flips:
+    """Share of `images` whose nearest other image is of their class, as they are and mirrored left to right."""
+
+    plain: float
+    mirrored: float
+    images: int
+
+    @property
+    def safe(self) -> bool:
+        """Mirroring costs at most 3 points."""
+        return self.plain - self.mirrored <= FLIP_DROP
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What `inspect` found. Indices count the images of their split from 0, in the order of `Source`."""
+
+    name: str
+    counts: Mapping[str, Mapping[str, int]]  # split -> class -> images
+    size: int  # px, after resizing
+    channels: int  # 1 grey, 3 RGB
+    original_sizes: Mapping[tuple[int, int], int]  # (width, height) in px -> images
+    duplicates: tuple[tuple[int, ...], ...]  # groups of equal training images
+    conflicts: tuple[tuple[int, ...], ...]  # those of the groups that have more than one class
+    leaks: Mapping[str, tuple[tuple[int, int], ...]]  # val or test -> what `find_leaks` found
+    flips: Flips
+    skipped: tuple[str, ...]
+    advice: tuple[str, ...]
+
+
+def inspect(source: Source) -> Inspection:
+    """Counts, sizes, duplicates, leaks between the splits, a test of horizontal flips, and advice in plain words."""
+    splits, train = source.splits, source.train
+    counts = {split: dict(zip(data.class_names, data.counts().tolist(), strict=True)) for split, data in splits.items()}
+    duplicates = tuple(tuple(group) for group in _positions(train).values() if len(group) > 1)
+    conflicts = tuple(group for group in duplicates if len(set(train.labels[list(group)].tolist())) > 1)
+    leaks = {split: find_leaks(train, data) for split, data in splits.items() if split != "train"}
+    flips = measure_flips(train)
+    advice = (
+        *_advise_on_classes(counts),
+        *_advise_on_repeats(source, duplicates, conflicts, leaks),
+        *_advise_on_pictures(source),
+        _advise_on_flips(flips),
+    )
+    return Inspection(
+        source.name,
+        counts,
+        train.size,
+        train.channels,
+        source.original_sizes,
+        duplicates,
+        conflicts,
+        leaks,
+        flips,
+        source.skipped,
+        advice,
+    )
+
+
+def find_leaks(train: LabelledImages, other: LabelledImages) -> tuple[tuple[int, int], ...]:
+    """(i, j) for each training image i that is in `other` too, pixel for pixel; j is the first place there."""
+    places = _positions(other)
+    return tuple((i, places[digest][0]) for i, digest in enumerate(_digests(train)) if digest in places)
+
+
+def _positions(data: LabelledImages) -> dict[bytes, list[int]]:
+    """Where each distinct image is."""
+    positions: dict[bytes, list[int]] = {}
+    for i, digest in enumerate(_digests(data)):
+        positions.setdefault(digest, []).append(i)
+    return positions
+
+
+def _digests(data: LabelledImages) -> list[bytes]:
+    shape = repr(data.images.shape[1:]).encode()
+    return [hashlib.blake2b(shape + image.tobytes(), digest_size=16).digest() for image in data.images]
+
+
+def measure_flips(data: LabelledImages) -> Flips:
+    """Leave-one-out 1-nearest-neighbour accuracy of the images and of their mirror images, in pixels, at most 32 px.
+
+    A mirror image is compared with all images but the one that it is made from. At most 2,000 images are used, the
+    same number of each class as far as they go.
+    """
+    if len(data) > FLIP_IMAGES:
+        data = subset_per_class(data, max(FLIP_IMAGES // data.num_classes, 2), seed=0)
+    images = resize_images(data.images, min(data.size, FLIP_SIZE), "stretch")
+    vectors, mirrored = (view.reshape(len(view), -1).astype(np.float32) for view in (images, images[..., ::-1]))
+    found = (data.labels[_nearest_other(queries, vectors)] for queries in (vectors, mirrored))
+    plain, turned = (float((labels == data.labels).mean()) for labels in found)
+    return Flips(plain, turned, len(data))
+
+
+def _nearest_other(queries: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.intp]:
+    """N x D and N x D to N: the nearest of `vectors` to each query, but for the one at the query's own place."""
+    squares = np.square(vectors).sum(1)
+    distances: NDArray[np.float32] = squares - 2 * queries @ vectors.T  # but for the query's square, constant in a row
+    np.fill_diagonal(distances, np.inf)
+    nearest: NDArray[np.intp] = distances.argmin(1)
+    return nearest
+
+
+def _advise_on_classes(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
+    advice = [
+        f"class {name!r} has {count} training images; {WORKING_MINIMUM} are a working minimum."
+        for name, count in counts["train"].items()
+        if count < WORKING_MINIMUM
+    ]
+    largest, smallest = (pick(counts["train"], key=counts["train"].__getitem__) for pick in (max, min))
+    ratio = counts["train"][largest] / max(counts["train"][smallest], 1)
+    if ratio > IMBALANCE:
+        advice.append(
+            f"class {largest!r} has {ratio:.1f} times the training images of class {smallest!r}: "
+            "`augment generate --balance` fills the small classes up."
+        )
+    if "test" not in counts:
+        advice.append(
+            "there is no test split: an evaluation holds out a part of each class of the training images; "
+            "a test/ folder or a separate test source makes its figures firmer."
+        )
+    elif untested := [name for name, count in counts["test"].items() if not count]:
+        advice.append(f"the test split has no image of {_some(untested)}: nothing can be said of these classes.")
+    return advice
+
+
+def _advise_on_repeats(
+    source: Source,
+    duplicates: tuple[tuple[int, ...], ...],
+    conflicts: tuple[tuple[int, ...], ...],
+    leaks: Mapping[str, tuple[tuple[int, int], ...]],
+) -> list[str]:
+    def where(split: str, i: int) -> str:
+        return source.files[split][i] if split in source.files else f"{split} image {i}"
+
+    advice = []
+    if duplicates:
+        spare = sum(len(group) - 1 for group in duplicates)
+        first = " = ".join(where("train", i) for i in duplicates[0][:NAMED])
+        advice.append(f"{spare} training image(s) repeat another one exactly ({first}): remove the copies.")
+    if conflicts:
+        first = ", ".join(
+            f"{where('train', i)} as {source.train.class_names[source.train.labels[i]]!r}" for i in conflicts[0][:NAMED]
+        )
+        advice.append(f"{len(conflicts)} image(s) are in more than one class ({first}): decide which is right.")
+    for split, pairs in leaks.items():
+        if pairs:
+            train, other = where("train", pairs[0][0]), where(split, pairs[0][1])
+            advice.append(
+                f"{len(pairs)} training image(s) are also in {split} ({train} = {other}): remove them from one "
+                "of the two, else the accuracy is flattered."
+            )
+    return advice
+
+
+def _advise_on_pictures(source: Source) -> list[str]:
+    advice = []
+    if source.skipped:
+        advice.append(f"{len(source.skipped)} broken file(s) were skipped: {_some(source.skipped)}.")
+    size = source.train.size
+    if set(source.original_sizes) != {(size, size)}:
+        largest = "{} x {}".format(*max(source.original_sizes, key=lambda s: s[0] * s[1]))
+        advice.append(
+            f"images of {len(source.original_sizes)} size(s), the largest {largest} px, were resized to {size} x "
+            f"{size} px; --image-size and --resize change that."
+        )
+    images = source.train.images
+    if source.train.channels == 3 and all(np.array_equal(image[0], image[k]) for image in images for k in (1, 2)):
+        advice.append("all training images are grey but stored as RGB: saved as grey they train faster.")
+    return advice
+
+
+def _advise_on_flips(flips: Flips) -> str:
+    verdict = "look safe" if flips.safe else "do not look safe"
+    return (
+        f"horizontal flips {verdict} (of {flips.images} images, {flips.plain:.1%} have a nearest neighbour of their "
+        f"own class; mirrored, {flips.mirrored:.1%} have)."
+    )
+
+
+def _some(names: tuple[str, ...] | list[str]) -> str:
+    more = len(names) - NAMED
+    return ", ".join(map(repr, names[:NAMED])) + (f" and {more} more" if more > 0 else "")
+
+
+def contact_sheet(data: LabelledImages, per_class: int = 10, scale: int | None = None) -> Image.Image:
+    """RGB: a row a class with its name and number of images, and up to `per_class` images drawn with a fixed seed.
+
+    Each pixel becomes scale x scale px; without `scale`, as many as make an image 48 px or more.
+    """
+    scale = scale or max(-(-THUMBNAIL // data.size), 1)
+    font, gap, cell = ImageFont.load_default(size=14), 4, data.size * scale
+    names = [_shortened(name) for name in data.class_names]
+    captions = [f"{name} ({count})" for name, count in zip(names, data.counts(), strict=True)]
+    left = max(int(font.getlength(caption)) for caption in captions) + 4 * gap
+    shown = subset_per_class(data, per_class, seed=0)
+    columns = int(shown.counts().max())
+    sheet = Image.new("RGB", (left + columns * (cell + gap), data.num_classes * (cell + gap) + gap), "#dddddd")
+    draw = ImageDraw.Draw(sheet)
+    for k, caption in enumerate(captions):
+        top = gap + k * (cell + gap)
+        draw.text((left - 2 * gap, top + cell // 2), caption, fill="black", font=font, anchor="rm")
+        for column, image in enumerate(shown.images[shown.labels == k]):
+            picture = Image.fromarray(np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0).copy())
+            sheet.paste(picture.resize((cell, cell), Image.Resampling.NEAREST), (left + column * (cell + gap), top))
+    return sheet
+
+
+def _shortened(name: str, longest: int = 28) -> str:
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"

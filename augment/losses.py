@@ -1,0 +1,120 @@
+"""Adversarial losses on logits: pairs of scalar functions `L_D(l_r, l_f)` and `L_G(l_r, l_f)`, both minimised.
+
+`l_r` and `l_f` are D's raw logits on real and on fake images, float, one per sample (B). A loss is symmetric when G's
+derivative at the fake logits is minus D's, so that gamma = dL_G/dl_f / dL_D/dl_f is -1 everywhere (Shen et al.,
+arXiv 2103.00430, section 3.2). Nothing else has to be stated of a loss: `cotangents` takes the derivatives of any pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import relu, softplus
+
+FLOOR = 2.0**-60  # a power of two, so that dividing by it and multiplying by it again is exact in floating point
+
+
+class Loss(NamedTuple):
+    """A pair of scalar losses on the logits (real, fake), each of shape (B,)."""
+
+    discriminator: Callable[[Tensor, Tensor], Tensor]
+    generator: Callable[[Tensor, Tensor], Tensor]
+    symmetric: bool
+    source: str
+
+
+class Cotangents(NamedTuple):
+    """Derivatives of the losses at the logits, each (B,): what one backward pass through D has to be fed."""
+
+    real: Tensor  # dL_D / dl_r
+    fake: Tensor  # dL_D / dl_f, no entry nearer to 0 than FLOOR
+    gamma: Tensor  # dL_G / dl_f over `fake`
+    loss_d: Tensor  # scalar
+    loss_g: Tensor  # scalar
+
+
+def cotangents(loss: Loss, l_r: Tensor, l_f: Tensor) -> Cotangents:
+    """The cotangents of a loss at detached logits (B,), in float32 at least, whatever the networks run in.
+
+    Source: arXiv 2103.00430, section 3.3, with a floor where D's derivative vanishes (a dead hinge, a saturated
+    sigmoid): there the published ratio is infinite. The floor changes D's gradient by at most 2^-60 of that under unit
+    cotangents and leaves G's exact.
+    """
+    dtype = torch.promote_types(l_r.dtype, torch.float32)
+    with torch.enable_grad():
+        real = l_r.detach().to(dtype).requires_grad_()
+        fake = l_f.detach().to(dtype).requires_grad_()
+        loss_d, loss_g = loss.discriminator(real, fake), loss.generator(real, fake)
+        c_r, c_d = torch.autograd.grad(loss_d, (real, fake))
+        (c_g,) = torch.autograd.grad(loss_g, fake)
+    c_d = torch.where(c_d.abs() < FLOOR, torch.where(c_d < 0, -FLOOR, FLOOR), c_d)
+    return Cotangents(c_r, c_d, c_g / c_d, loss_d.detach(), loss_g.detach())
+
+
+def _minimax_d(l_r: Tensor, l_f: Tensor) -> Tensor:
+    return softplus(-l_r).mean() + softplus(l_f).mean()
+
+
+def _hinge_d(l_r: Tensor, l_f: Tensor) -> Tensor:
+    return relu(1 - l_r).mean() + relu(1 + l_f).mean()
+
+
+LOSSES: dict[str, Loss] = {
+    "minimax": Loss(
+        _minimax_d,
+        lambda _, l_f: -softplus(l_f).mean(),
+        symmetric=True,
+        source="Goodfellow et al., Generative Adversarial Nets, arXiv 1406.2661, eq. 1",
+    ),
+    "non-saturating": Loss(
+        _minimax_d,
+        lambda _, l_f: softplus(-l_f).mean(),
+        symmetric=False,
+        source="Goodfellow et al., arXiv 1406.2661, section 3: maximise log D(G(z))",
+    ),
+    "wasserstein": Loss(
+        lambda l_r, l_f: l_f.mean() - l_r.mean(),
+        lambda _, l_f: -l_f.mean(),
+        symmetric=True,
+        source="Arjovsky et al., Wasserstein GAN, arXiv 1701.07875, eq. 2 and 3; needs a Lipschitz D",
+    ),
+    "least-squares": Loss(
+        lambda l_r, l_f: ((l_r - 1) ** 2).mean() / 2 + (l_f**2).mean() / 2,
+        lambda _, l_f: ((l_f - 1) ** 2).mean() / 2,
+        symmetric=False,
+        source="Mao et al., Least Squares GAN, arXiv 1611.04076, eq. 2 and 9 with a = 0, b = c = 1",
+    ),
+    "hinge": Loss(
+        _hinge_d,
+        lambda _, l_f: -l_f.mean(),
+        symmetric=False,
+        source="Lim and Ye, Geometric GAN, arXiv 1705.02894; Miyato et al., arXiv 1802.05957, eq. 16 and 17",
+    ),
+    "symmetric-hinge": Loss(
+        _hinge_d,
+        lambda _, l_f: -relu(1 + l_f).mean(),
+        symmetric=True,
+        source="hinge with G's term minus D's, as section 3.2 of arXiv 2103.00430 calls symmetric",
+    ),
+    "relativistic-paired": Loss(
+        lambda l_r, l_f: softplus(l_f - l_r).mean(),
+        lambda l_r, l_f: softplus(l_r - l_f).mean(),
+        symmetric=False,
+        source="Jolicoeur-Martineau, The relativistic discriminator, arXiv 1807.00734, eq. 4 and 5",
+    ),
+    "relativistic-average": Loss(
+        lambda l_r, l_f: softplus(l_f.mean() - l_r).mean() + softplus(l_f - l_r.mean()).mean(),
+        lambda l_r, l_f: softplus(l_r.mean() - l_f).mean() + softplus(l_r - l_f.mean()).mean(),
+        symmetric=False,
+        source="Jolicoeur-Martineau, arXiv 1807.00734, section 4.2 (RaSGAN)",
+    ),
+    "boundary-seeking": Loss(
+        _minimax_d,
+        lambda _, l_f: (l_f**2).mean() / 2,
+        symmetric=False,
+        source="Hjelm et al., Boundary-Seeking GANs, arXiv 1702.08431, section 3: (log D - log(1 - D))^2 / 2",
+    ),
+}

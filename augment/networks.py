@@ -1,0 +1,191 @@
+"""Class-conditional generators and discriminators for square images of 8 to 128 px and 1 to 4 channels: `NETWORKS`.
+
+A generator maps (z, y) to images in [-1, 1]; its `latent_dim` says how long z is. A discriminator maps (images, y) to
+one logit a sample, by projection (Miyato and Koyama, "cGANs with Projection Discriminator", arXiv 1802.05637), and
+never mixes samples: it is normalised by spectral norm (Miyato et al., arXiv 1802.05957) or by groups, which the
+one-stage step relies on. Sizes come from one rule: the image is a base of at least 4 px, doubled `levels` times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, leaky_relu
+from torch.nn.utils.parametrizations import spectral_norm
+
+from augment.images import check_size
+
+
+class Pair(NamedTuple):
+    """The two networks of a game; they share no weights."""
+
+    generator: nn.Module  # (z: (B, latent_dim), y: int64 (B,)) -> (B, C, size, size) in [-1, 1]
+    discriminator: nn.Module  # (images: (B, C, size, size), y: int64 (B,)) -> logits (B,)
+
+
+class Shape(NamedTuple):
+    """What a pair of networks is built for. width: channels at full resolution; they double with each halving."""
+
+    num_classes: int
+    channels: int
+    image_size: int
+    width: int
+    latent_dim: int
+
+    @property
+    def levels(self) -> int:
+        """Doublings between base and image: the most that leave a base of at least 4 px."""
+        size, levels = check_size(self.image_size), 0
+        while size % 2 == 0 and size >= 8:
+            size, levels = size // 2, levels + 1
+        return levels
+
+    @property
+    def base(self) -> int:
+        """Side of the smallest feature map, px."""
+        return int(self.image_size / 2**self.levels)
+
+    def widths(self) -> list[int]:
+        """Channels from full resolution down to the base, `levels` + 1 of them, at most 16 times `width`."""
+        return [self.width * min(2**level, 16) for level in range(self.levels + 1)]
+
+
+class ConditionalBatchNorm(nn.Module):
+    """Batch norm whose gain and bias are looked up by class (cBN; de Vries et al., arXiv 1707.00683)."""
+
+    def __init__(self, channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.gain = nn.Embedding(num_classes, channels)
+        self.bias = nn.Embedding(num_classes, channels)
+        nn.init.ones_(self.gain.weight)
+        nn.init.zeros_(self.bias.weight)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """x: (B, C, H, W), y: (B,); same shape back."""
+        return torch.addcmul(self.bias(y)[:, :, None, None], self.norm(x), self.gain(y)[:, :, None, None])
+
+
+class UpsamplingGenerator(nn.Module):
+    """A linear layer to the base, then nearest-neighbour doubling, 3 x 3 convolution and cBN at every level."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        widths = shape.widths()[::-1]
+        self.latent_dim, self.base = shape.latent_dim, shape.base
+        self.embed = nn.Embedding(shape.num_classes, shape.latent_dim)
+        self.stem = nn.Linear(2 * shape.latent_dim, widths[0] * shape.base**2)
+        self.norms = nn.ModuleList(ConditionalBatchNorm(w, shape.num_classes) for w in widths)
+        self.convs = nn.ModuleList(
+            nn.Conv2d(w_in, w_out, 3, padding=1, bias=False)
+            for w_in, w_out in pairwise(widths)
+        )
+        self.to_image = nn.Conv2d(widths[-1], shape.channels, 3, padding=1)
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        """z: (B, latent_dim), y: (B,) -> (B, C, size, size) in [-1, 1]."""
+        x = self.stem(torch.cat([z, self.embed(y)], 1)).unflatten(1, (-1, self.base, self.base))
+        x = self.norms[0](x.contiguous(memory_format=torch.channels_last), y).relu()
+        for conv, norm in zip(self.convs, self.norms[1:], strict=True):
+            x = norm(conv(interpolate(x, scale_factor=2.0)), y).relu()
+        return torch.tanh(self.to_image(x))
+
+
+class ProjectionDiscriminator(nn.Module):
+    """Convolutions down to the base, then the sum over space and the projection on the class; spectral norm throughout.
+
+    Source: the SNGAN discriminator of arXiv 1802.05957, table 3, with the head of arXiv 1802.05637, section 3.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        widths = shape.widths()
+        self.convs = nn.ModuleList([spectral_norm(nn.Conv2d(shape.channels, widths[0], 3, padding=1))])
+        for w_in, w_out in pairwise(widths):
+            self.convs.append(spectral_norm(nn.Conv2d(w_in, w_out, 4, stride=2, padding=1)))
+            self.convs.append(spectral_norm(nn.Conv2d(w_out, w_out, 3, padding=1)))
+        self.linear = spectral_norm(nn.Linear(widths[-1], 1))
+        self.embed = spectral_norm(nn.Embedding(shape.num_classes, widths[-1]))
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """x: (B, C, size, size), y: (B,) -> logits (B,)."""
+        for conv in self.convs:
+            x = leaky_relu(conv(x), 0.1)
+        h = x.sum((2, 3))
+        logits: Tensor = self.linear(h).squeeze(1) + (self.embed(y) * h).sum(1)
+        return logits
+
+
+class DCGANGenerator(nn.Module):
+    """DCGAN (Radford et al., arXiv 1511.06434) with the class embedding beside the noise and cBN for BN."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        widths = shape.widths()[1:][::-1] or [shape.width]
+        self.latent_dim = shape.latent_dim
+        self.embed = nn.Embedding(shape.num_classes, shape.latent_dim)
+        self.stem = nn.ConvTranspose2d(2 * shape.latent_dim, widths[0], shape.base, bias=False)
+        self.norms = nn.ModuleList(ConditionalBatchNorm(w, shape.num_classes) for w in widths)
+        self.convs = nn.ModuleList(
+            nn.ConvTranspose2d(w_in, w_out, 4, stride=2, padding=1, bias=False)
+            for w_in, w_out in pairwise(widths)
+        )
+        self.to_image = nn.ConvTranspose2d(widths[-1], shape.channels, 4, stride=2, padding=1)
+        self.apply(_dcgan_init)
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        """z: (B, latent_dim), y: (B,) -> (B, C, size, size) in [-1, 1]."""
+        x = self.stem(torch.cat([z, self.embed(y)], 1)[:, :, None, None])
+        x = self.norms[0](x, y).relu()
+        for conv, norm in zip(self.convs, self.norms[1:], strict=True):
+            x = norm(conv(x), y).relu()
+        return torch.tanh(self.to_image(x))
+
+
+class DCGANDiscriminator(nn.Module):
+    """DCGAN's strided convolutions with group norm (Wu and He, arXiv 1803.08494) for BN, and a projection head."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        widths = shape.widths()[1:]
+        self.convs = nn.ModuleList(
+            nn.Conv2d(w_in, w_out, 4, stride=2, padding=1)
+            for w_in, w_out in pairwise([shape.channels, *widths])
+        )
+        self.norms = nn.ModuleList([nn.Identity(), *(nn.GroupNorm(min(w, 16), w) for w in widths[1:])])
+        self.head = nn.Linear(widths[-1] * shape.base**2, 1)
+        self.embed = nn.Embedding(shape.num_classes, widths[-1])
+        self.apply(_dcgan_init)
+        nn.init.zeros_(self.embed.weight)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """x: (B, C, size, size), y: (B,) -> logits (B,)."""
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = leaky_relu(norm(conv(x)), 0.2)
+        logits: Tensor = self.head(x.flatten(1)).squeeze(1) + (self.embed(y) * x.mean((2, 3))).sum(1)
+        return logits
+
+
+def _dcgan_init(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+
+
+NETWORKS: dict[str, Callable[[Shape], Pair]] = {
+    "projection": lambda shape: Pair(UpsamplingGenerator(shape), ProjectionDiscriminator(shape)),
+    "dcgan": lambda shape: Pair(DCGANGenerator(shape), DCGANDiscriminator(shape)),
+}
+
+
+def build(network: str, shape: Shape, *, seed: int) -> Pair:
+    """A fresh pair in channels-last memory, initialised from `seed`; the global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        pair = NETWORKS[network](shape)
+    for player in pair:
+        player.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return pair

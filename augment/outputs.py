@@ -1,0 +1,81 @@
+"""Output folders: nothing that somebody else put there is ever lost, and no file is ever half written.
+
+A folder that a command writes carries a marker, `.augment.json`, which names the command and the files that are its
+own. A folder that holds anything else is refused; `overwrite` replaces what the marker names and nothing more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from augment.errors import OutputError
+
+MARKER = ".augment.json"
+
+
+def claim(folder: Path, command: str, files: Sequence[str], *, overwrite: bool = False, resume: bool = False) -> None:
+    """Make `folder` ready to be written by `command`, which will write `files`: relative paths or glob patterns.
+
+    A missing or empty folder is taken. One that the same command wrote is kept with `resume` and emptied of its files
+    with `overwrite`. Raises `OutputError` in every other case, before anything is touched.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file; --out needs a folder")
+    owner, owned = _read_marker(folder)
+    if owner not in (None, command):
+        raise OutputError(f"{folder} holds the output of `augment {owner}`; choose another folder")
+    if not (resume and owner == command):
+        _refuse_or_clear(folder, command, files, owned, overwrite)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / MARKER, json.dumps({"command": command, "files": sorted({*owned, *files})}))
+
+
+def holds_output_of(folder: Path, command: str) -> bool:
+    """Whether `command` has claimed `folder`."""
+    return _read_marker(folder)[0] == command
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file so that a reader, or a crash, finds the old content or the new one and nothing between."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_bytes` in UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def _read_marker(folder: Path) -> tuple[str | None, list[str]]:
+    try:
+        marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        return str(marker["command"]), list(marker["files"])
+    except (FileNotFoundError, NotADirectoryError):
+        return None, []
+    except (ValueError, KeyError, TypeError) as error:
+        raise OutputError(f"{folder / MARKER} cannot be read; delete it or choose another folder") from error
+
+
+def _refuse_or_clear(folder: Path, command: str, files: Sequence[str], owned: list[str], overwrite: bool) -> None:
+    present = [path for path in folder.iterdir() if path.name != MARKER] if folder.exists() else []
+    if present and not overwrite:
+        what = f"the output of `augment {command}`" if owned else f"other files ({min(present).name}, ...)"
+        raise OutputError(f"{folder} already holds {what}; choose another folder, or give --overwrite")
+    own = {path for pattern in owned for path in folder.glob(pattern)}
+    foreign = {path for pattern in files for path in folder.glob(pattern)} - own
+    if foreign:
+        raise OutputError(f"{min(foreign)} was not written by `augment {command}`; move it or choose another folder")
+    for path in own:
+        if path.is_file():
+            path.unlink()

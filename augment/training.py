@@ -1,0 +1,260 @@
+"""Trains the class-conditional GAN: `augment fit`. Stops and continues at any step with the same result, bit for bit.
+
+A RUN folder holds config.yaml, log.jsonl, samples/, checkpoints/ (the last two) and, when finished, model.safetensors.
+Everything random comes from one `torch.Generator` that is part of the checkpoint. The data stay uint8 on the device
+and every batch is gathered there; the loop reads a number back from the device only when it logs.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from augment.checkpoints import (
+    load_network,
+    load_optimizer,
+    load_tensors,
+    optimizer_tensors,
+    prefixed,
+    save_tensors,
+    unprefixed,
+)
+from augment.config import GanConfig
+from augment.diffaugment import augmenter
+from augment.errors import DivergedError
+from augment.images import LabelledImages, to_signed
+from augment.losses import LOSSES
+from augment.networks import Shape, build
+from augment.runs import Run, open_run
+from augment.sampling import recalibrate, sample_grid
+from augment.steps import STEPS, Game, check_discriminator
+
+
+class Outcome(StrEnum):
+    """How a call of `fit` ended."""
+
+    FINISHED = "finished"
+    WAS_FINISHED = "was finished already"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a logged step tells; losses are means since the last one."""
+
+    step: int
+    steps: int
+    loss_d: float
+    loss_g: float
+    images_per_second: float
+
+
+@dataclass
+class State:
+    """Everything that a step changes; saved and restored whole."""
+
+    step: int
+    generator: nn.Module
+    ema: nn.Module
+    discriminator: nn.Module
+    optimizer_g: torch.optim.Optimizer
+    optimizer_d: torch.optim.Optimizer
+    random: torch.Generator
+    loss_sums: Tensor  # float32 (2,), of (D, G) since the last logged step
+    logged: int = 0  # the last logged step
+
+
+def fit(
+    data: LabelledImages,
+    config: GanConfig,
+    folder: Path,
+    *,
+    name: str = "images",
+    device: str | torch.device = "cpu",
+    overwrite: bool = False,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Train a generator on all of `data` and leave it in `folder`.
+
+    An interrupted run of the same settings and data is continued, a finished one left alone unless `config.steps` is
+    larger. `stopped` is asked before every step; a True saves a checkpoint and returns. Raises `OutputError` if
+    `folder` holds something else or a run of other settings, `DivergedError` if a loss stops being finite.
+    """
+    device = torch.device(device)
+    shape = Shape(data.num_classes, data.channels, data.size, config.width, config.latent_dim)
+    run = open_run(folder, config, data, name, overwrite=overwrite)
+    state = start(config, shape, device)
+    checkpoint = run.latest_checkpoint()
+    if checkpoint is not None:
+        restore(state, checkpoint)
+    run.cut_log(state.step)
+    if state.step >= config.steps and run.model.exists():
+        return Outcome.WAS_FINISHED
+    if not _loop(state, data, config, run, on_progress, stopped):
+        return Outcome.STOPPED
+    recalibrate(state.ema, shape, seed=config.seed)
+    tensors = {
+        **prefixed("generator", state.ema.state_dict()),
+        **prefixed("discriminator", state.discriminator.state_dict()),
+    }
+    about = {"network": config.network, "shape": shape._asdict(), "classes": data.class_names, "step": state.step}
+    save_tensors(run.model, tensors, about)
+    return Outcome.FINISHED
+
+
+def start(config: GanConfig, shape: Shape, device: torch.device) -> State:
+    """Fresh networks and optimisers for `config`."""
+    generator, discriminator = build(config.network, shape, seed=config.seed)
+    check_discriminator(discriminator)
+    generator.to(device)
+    discriminator.to(device)
+    betas = (config.beta1, config.beta2)
+    return State(
+        step=0,
+        generator=generator,
+        ema=copy.deepcopy(generator).requires_grad_(False),
+        discriminator=discriminator,
+        optimizer_g=torch.optim.Adam(generator.parameters(), config.lr_generator, betas, fused=True),
+        optimizer_d=torch.optim.Adam(discriminator.parameters(), config.lr_discriminator, betas, fused=True),
+        random=torch.Generator(device).manual_seed(config.seed),
+        loss_sums=torch.zeros(2, device=device),
+    )
+
+
+def save_state(state: State, path: Path) -> None:
+    """Write a checkpoint."""
+    tensors = {
+        **prefixed("generator", state.generator.state_dict()),
+        **prefixed("ema", state.ema.state_dict()),
+        **prefixed("discriminator", state.discriminator.state_dict()),
+        **prefixed("optimizer_g", optimizer_tensors(state.optimizer_g)),
+        **prefixed("optimizer_d", optimizer_tensors(state.optimizer_d)),
+        "random": state.random.get_state(),
+        "loss_sums": state.loss_sums,
+    }
+    save_tensors(path, tensors, {"step": state.step, "logged": state.logged})
+
+
+def restore(state: State, path: Path) -> None:
+    """Put a checkpoint's contents into `state`. Raises `SourceError` if they do not fit."""
+    tensors, about = load_tensors(path)
+    load_network(state.generator, unprefixed("generator", tensors))
+    load_network(state.ema, unprefixed("ema", tensors))
+    load_network(state.discriminator, unprefixed("discriminator", tensors))
+    load_optimizer(state.optimizer_g, unprefixed("optimizer_g", tensors))
+    load_optimizer(state.optimizer_d, unprefixed("optimizer_d", tensors))
+    state.random.set_state(tensors["random"])
+    state.loss_sums.copy_(tensors["loss_sums"])
+    state.step, state.logged = int(about["step"]), int(about["logged"])
+
+
+def make_game(state: State, config: GanConfig) -> Game:
+    """The game that `state` plays under `config`; noise and augmentation come from the state's generator."""
+    generator, random = state.generator, state.random
+
+    def generate(labels: Tensor) -> Tensor:
+        z = torch.randn(len(labels), config.latent_dim, generator=random, device=labels.device)
+        images: Tensor = generator(z, labels)
+        return images
+
+    augment = augmenter(config.augment, random)
+    loss = LOSSES[config.loss]
+    return Game(generate, state.discriminator, augment, loss, state.optimizer_g, state.optimizer_d)
+
+
+def batches(data: LabelledImages, size: int, random: torch.Generator) -> Callable[[], tuple[Tensor, Tensor]]:
+    """A function that draws (real images (B, C, H, W) in [-1, 1], labels (B,)), every class equally often on average.
+
+    Empty classes are never drawn; images within a class are drawn with replacement.
+    """
+    device = random.device
+    order = torch.from_numpy(data.labels).argsort(stable=True)
+    images = torch.from_numpy(data.images)[order].contiguous(memory_format=torch.channels_last).to(device)
+    counts = torch.from_numpy(data.counts()).to(device)
+    starts = counts.cumsum(0) - counts
+    present = counts.nonzero().squeeze(1)
+
+    def draw() -> tuple[Tensor, Tensor]:
+        labels = present[torch.randint(len(present), (size,), generator=random, device=device)]
+        within = torch.rand(size, generator=random, device=device, dtype=torch.float64) * counts[labels]
+        return to_signed(images[starts[labels] + within.long()]), labels
+
+    return draw
+
+
+@torch.no_grad()
+def update_ema(ema: nn.Module, model: nn.Module, decay: float, step: int) -> None:
+    """Move the average towards the model's weights, faster in the first steps; batch statistics are copied.
+
+    The warm-up is min(decay, (1 + step) / (10 + step)), that of TensorFlow's ExponentialMovingAverage.
+    """
+    decay = min(decay, (1 + step) / (10 + step))
+    torch._foreach_lerp_(list(ema.parameters()), list(model.parameters()), 1 - decay)
+    for average, buffer in zip(ema.buffers(), model.buffers(), strict=True):
+        average.copy_(buffer)
+
+
+def _loop(
+    state: State,
+    data: LabelledImages,
+    config: GanConfig,
+    run: Run,
+    on_progress: Callable[[Progress], None],
+    stopped: Callable[[], bool],
+) -> bool:
+    game, step = make_game(state, config), STEPS[config.trainer]
+    draw = batches(data, config.batch_size, state.random)
+    began_step, began = state.step, time.perf_counter()
+    while state.step < config.steps and not stopped():
+        real, labels = draw()
+        state.loss_sums += torch.stack(step(game, real, labels, labels))
+        state.step += 1
+        update_ema(state.ema, state.generator, config.ema_decay, state.step)
+        last = state.step == config.steps
+        if last or state.step % config.log_every == 0:
+            now = time.perf_counter()
+            speed = (state.step - began_step) * config.batch_size / (now - began)
+            on_progress(_log(state, config.steps, run, speed))
+            began_step, began = state.step, now
+        if last or state.step % config.sample_every == 0:
+            run.save_picture(state.step, sample_grid(state.ema, data.num_classes, config.latent_dim))
+        if last or state.step % config.checkpoint_every == 0:
+            _checkpoint(state, run)
+    if state.step < config.steps:
+        _checkpoint(state, run)
+    return state.step >= config.steps
+
+
+def _log(state: State, steps: int, run: Run, images_per_second: float) -> Progress:
+    """Write the mean losses since the last logged step; here, and only here, the loop waits for the device."""
+    _check(state, run, state.loss_sums)
+    loss_d, loss_g = (state.loss_sums / (state.step - state.logged)).tolist()
+    speed = round(images_per_second, 1)
+    run.append_log({"step": state.step, "loss_d": loss_d, "loss_g": loss_g, "images_per_second": speed})
+    state.loss_sums.zero_()
+    state.logged = state.step
+    return Progress(state.step, steps, loss_d, loss_g, speed)
+
+
+def _checkpoint(state: State, run: Run) -> None:
+    _check(state, run, state.loss_sums, *state.generator.parameters(), *state.discriminator.parameters())
+    run.keep_checkpoint(state.step, lambda path: save_state(state, path))
+
+
+def _check(state: State, run: Run, *tensors: Tensor) -> None:
+    if all(bool(tensor.isfinite().all()) for tensor in tensors):
+        return
+    kept = run.latest_checkpoint()
+    raise DivergedError(
+        f"training diverged: a loss or a weight was no finite number at step {state.step}; "
+        + (f"the last good checkpoint is {kept}; " if kept else "there is no checkpoint yet; ")
+        + "begin a new run with lower learning rates, or with another loss (hinge is the safest)"
+    )

@@ -1,0 +1,1 @@
+"""Learns from images: small CNNs, their training and their metrics."""

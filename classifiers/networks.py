@@ -1,0 +1,118 @@
+"""Classifiers for square images of 8 to 128 px and 1 to 4 channels: `NETWORKS`.
+
+`small` is for tens of images a class on a CPU. `wrn-16` is WideResNet-16 (Zagoruyko and Komodakis, "Wide Residual
+Networks", arXiv 1605.07146), whose width is the widening factor k. A network is a body, whose outputs are the
+penultimate features, and a linear head, so that `features` works on all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from augment.images import check_size
+
+
+class Classifier(nn.Module):
+    """A linear head on the features of a body; the head begins at zero, so that the first loss is log K."""
+
+    def __init__(self, body: nn.Module, feature_dim: int, num_classes: int) -> None:
+        super().__init__()
+        self.body = body
+        self.head = nn.Linear(feature_dim, num_classes)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: float (N, C, size, size) in [-1, 1] -> logits (N, K)."""
+        logits: Tensor = self.head(self.body(x))
+        return logits
+
+
+def features(model: nn.Module, x: Tensor) -> Tensor:
+    """The penultimate features of a network of this module. x: float (N, C, size, size) in [-1, 1] -> (N, D)."""
+    assert isinstance(model, Classifier)
+    out: Tensor = model.body(x)
+    return out
+
+
+def _block(w_in: int, w_out: int, pool: bool) -> nn.Sequential:
+    """3 x 3 convolution, pooling, norm, ReLU; pooling before the norm makes norm and ReLU four times cheaper."""
+    convolution = nn.Conv2d(w_in, w_out, 3, padding=1, bias=False)
+    halving = [nn.MaxPool2d(2)] if pool else []
+    return nn.Sequential(convolution, *halving, nn.BatchNorm2d(w_out), nn.ReLU(inplace=True))
+
+
+def small(num_classes: int, channels: int, image_size: int, width: int) -> nn.Module:
+    """Blocks that halve the image down to 4 to 7 px, at least three in all, then the maximum over space.
+
+    Channels are `width`, then twice and four times that; D is 4 times `width`. The maximum instead of the mean is worth
+    two points of accuracy on Fashion-MNIST at 20 images a class.
+    """
+    side, w_in, blocks = check_size(image_size), channels, list[nn.Module]()
+    while side >= 8 or len(blocks) < 2:
+        w_out = width * min(2 ** len(blocks), 4)
+        blocks.append(_block(w_in, w_out, pool=side >= 8))
+        side, w_in = side // 2 if side >= 8 else side, w_out
+    blocks.append(_block(w_in, 4 * width, pool=False))
+    return Classifier(nn.Sequential(*blocks, nn.AdaptiveMaxPool2d(1), nn.Flatten()), 4 * width, num_classes)
+
+
+class PreActivationBlock(nn.Module):
+    """The basic block of arXiv 1605.07146, figure 1a: (norm, ReLU, 3 x 3 convolution) twice, plus the identity."""
+
+    def __init__(self, w_in: int, w_out: int, stride: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.BatchNorm2d(w_in), nn.BatchNorm2d(w_out)
+        self.conv1 = nn.Conv2d(w_in, w_out, 3, stride=stride, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(w_out, w_out, 3, padding=1, bias=False)
+        self.shortcut = nn.Conv2d(w_in, w_out, 1, stride=stride, bias=False) if w_in != w_out else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, w_in, H, W) -> (N, w_out, H / stride, W / stride)."""
+        h = self.norm1(x).relu()
+        skip = x if self.shortcut is None else self.shortcut(h)
+        out: Tensor = skip + self.conv2(self.norm2(self.conv1(h)).relu())
+        return out
+
+
+def wrn_16(num_classes: int, channels: int, image_size: int, width: int) -> nn.Module:
+    """WideResNet-16-k with k = `width` and no dropout: three groups of two blocks; D is 64 k."""
+    check_size(image_size)
+    layers: list[nn.Module] = [nn.Conv2d(channels, 16, 3, padding=1, bias=False)]
+    w_in = 16
+    for w_out, stride in ((16 * width, 1), (32 * width, 2), (64 * width, 2)):
+        layers += [PreActivationBlock(w_in, w_out, stride), PreActivationBlock(w_out, w_out, 1)]
+        w_in = w_out
+    body = nn.Sequential(*layers, nn.BatchNorm2d(w_in), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    for module in body.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return Classifier(body, w_in, num_classes)
+
+
+class Network(NamedTuple):
+    """A way to make a network, and the width that it has when none is asked for."""
+
+    make: Callable[[int, int, int, int], nn.Module]  # (num_classes, channels, image_size, width)
+    default_width: int
+
+
+NETWORKS: dict[str, Network] = {
+    "small": Network(small, 32),
+    "wrn-16": Network(wrn_16, 2),
+}
+
+
+def build(
+    network: str, num_classes: int, channels: int, image_size: int, width: int | None = None, *, seed: int
+) -> nn.Module:
+    """A fresh network in channels-last memory, initialised from `seed`; the global random state is left as it was."""
+    make, default_width = NETWORKS[network]
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        model = make(num_classes, channels, image_size, default_width if width is None else width)
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

@@ -1,0 +1,1 @@
+"""Puts images and classifiers together: pipelines, statistics, reports and the command line."""

@@ -1,0 +1,416 @@
+"""The command line. Only this file prints for people and exits.
+
+Exit status: 0 done; 1 something failed that is not the input's fault; 2 the input is wrong; 130 stopped by Ctrl-C, with
+everything resumable. Heavy imports happen inside the commands, so that `augment --help` is quick.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from augment.errors import AugmentError, ConfigError, InputError
+
+if TYPE_CHECKING:
+    from pipelines.runner import Stage
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Does GAN-made data help your image classifier, by how much, and may you trust the answer? "
+    "Start with: [bold]augment run quickstart --set data.source=DIR[/bold]",
+)
+
+
+class ResizeMode(StrEnum):
+    """How images that are not square become square."""
+
+    pad = "pad"
+    crop = "crop"
+    stretch = "stretch"
+
+
+class Format(StrEnum):
+    """How generated images are written."""
+
+    png = "png"
+    npz = "npz"
+
+
+class Trainer(StrEnum):
+    """How G and D take turns."""
+
+    one_stage = "one-stage"
+    two_stage = "two-stage"
+
+
+SourceArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="A folder of class folders (also below train/ and test/), a .npz, a .csv of path,label[,split], "
+        "sklearn:digits or bundled:fashion.",
+    ),
+]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what this command wrote there before.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Everything random follows from it.")]
+Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda[:n]|mps", help="Where to compute.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print the result only.")]
+ImageSize = Annotated[int | None, typer.Option("--image-size", metavar="PX", help="Multiple of 4 from 8 to 128.")]
+Resizing = Annotated[ResizeMode, typer.Option("--resize", help="How images that are not square become square.")]
+SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out files that are no image.")]
+PerClassUsed = Annotated[int | None, typer.Option("--samples-per-class", metavar="N", help="Use at most N a class.")]
+Flip = Annotated[bool, typer.Option("--horizontal-flip", help="Classes look the same mirrored: allow flips.")]
+Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; default: the cores on a CPU, 1 on a GPU.")]
+
+
+@app.command(epilog="Example: augment inspect bundled:fashion --out sheet.png")
+def inspect(
+    source: SourceArgument,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE.png", help="Write a contact sheet.")] = None,
+    image_size: ImageSize = None,
+    resize: Resizing = ResizeMode.pad,
+    skip_broken: SkipBroken = False,
+    samples_per_class: Annotated[int, typer.Option("--samples-per-class", min=1, help="Columns of the sheet.")] = 10,
+    overwrite: Overwrite = False,
+) -> None:
+    """Look at a source: classes, counts, sizes, duplicates, leaks between splits, and advice."""
+    from augment.inspection import contact_sheet
+    from augment.inspection import inspect as inspect_source
+    from augment.sources import read_source
+    from pipelines.printing import print_inspection
+
+    data = read_source(source, image_size=image_size, resize=resize.value, skip_broken=skip_broken)
+    print_inspection(inspect_source(data))
+    if out is not None:
+        if out.exists() and not overwrite:
+            raise ConfigError(f"{out} already exists; choose another file, or give --overwrite")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        contact_sheet(data.train, samples_per_class).save(out, format="PNG")
+        typer.echo(f"contact sheet: {out}")
+    _next(f"augment fit {source} --out runs/gan")
+
+
+@app.command(epilog="Example: augment fit bundled:fashion --samples-per-class 20 --steps 2000 --out runs/gan")
+def fit(
+    source: SourceArgument,
+    out: Out,
+    config: Annotated[Path | None, typer.Option("--config", metavar="FILE.yaml", help="Fields of GanConfig.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Optimiser steps in all.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", min=2, help="Real images a step.")] = None,
+    loss: Annotated[str | None, typer.Option("--loss", help="hinge, non-saturating, wasserstein, ...")] = None,
+    trainer: Annotated[Trainer | None, typer.Option("--trainer", help="How G and D take turns.")] = None,
+    network: Annotated[str | None, typer.Option("--network", help="projection or dcgan.")] = None,
+    horizontal_flip: Flip = False,
+    samples_per_class: PerClassUsed = None,
+    image_size: ImageSize = None,
+    resize: Resizing = ResizeMode.pad,
+    skip_broken: SkipBroken = False,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Everything random follows from it.")] = None,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train the class-conditional GAN; an interrupted run is continued, a finished one only with more --steps."""
+    from augment.devices import find_device
+    from augment.training import Outcome
+    from augment.training import fit as fit_gan
+    from pipelines.loading import load
+    from pipelines.printing import training_progress
+    from pipelines.schema import DataConfig, load_gan_config, parse
+
+    settings = load_gan_config(
+        config,
+        steps=steps,
+        batch_size=batch_size,
+        loss=loss,
+        trainer=trainer.value if trainer else None,
+        network=network,
+        seed=seed,
+    )
+    if horizontal_flip and "flip" not in settings.augment:
+        settings = settings.model_copy(update={"augment": (*settings.augment, "flip")})
+    options = {
+        "source": source,
+        "samples_per_class": samples_per_class,
+        "image_size": image_size,
+        "resize": resize.value,
+        "skip_broken": skip_broken,
+        "seed": settings.seed,
+    }
+    loaded = load(parse(DataConfig, options, "the options"))
+    _warn(loaded.warnings)
+    with _stop_on_signal() as stopped, training_progress(settings.steps, quiet) as on_progress:
+        outcome = fit_gan(
+            loaded.train,
+            settings,
+            out,
+            name=loaded.name,
+            device=find_device(device),
+            overwrite=overwrite,
+            on_progress=on_progress,
+            stopped=stopped,
+        )
+    if outcome == Outcome.STOPPED:
+        typer.echo(f"stopped; the same command continues {out}", err=True)
+        raise typer.Exit(130)
+    done = "was finished already and is left as it is" if outcome == Outcome.WAS_FINISHED else "is finished"
+    typer.echo(f"{out} {done}; more --steps would continue it")
+    _next(f"augment generate {out} --out {out}-images --per-class 200")
+
+
+@app.command(epilog="Example: augment generate runs/gan --out runs/images --per-class 200")
+def generate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder that augment fit has finished.")],
+    out: Out,
+    per_class: Annotated[int | None, typer.Option("--per-class", metavar="N", min=1, help="N of each class.")] = None,
+    balance: Annotated[bool, typer.Option("--balance", help="Fill every class up to the largest one.")] = False,
+    count: Annotated[
+        list[str] | None, typer.Option("--count", metavar="CLASS=N", help="N of one class; may be repeated.")
+    ] = None,
+    format: Annotated[Format, typer.Option("--format", help="PNG files with a manifest, or one .npz.")] = Format.png,
+    seed: Seed = 0,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Make labelled images with a trained generator; the folder is itself a SOURCE."""
+    from augment.devices import find_device
+    from augment.sampling import load_model
+    from augment.sampling import generate as generate_images
+    from augment.synthesis import wanted_counts, write_images
+
+    model = load_model(run, find_device(device))
+    counts = wanted_counts(run, model, per_class=per_class, balance=balance, counts=_counts(count or []))
+    made = generate_images(model, counts, seed=seed)
+    write_images(made, out, format.value, overwrite=overwrite)
+    typer.echo(f"{len(made.data)} images of {sum(c > 0 for c in counts.values())} classes: {out}")
+    _next(f"augment evaluate SOURCE --synthetic {out} --out {out}-evaluation")
+
+
+@app.command(epilog="Example: augment evaluate bundled:fashion --synthetic runs/images --out runs/evaluation")
+def evaluate(
+    source: SourceArgument,
+    out: Out,
+    synthetic: Annotated[Path | None, typer.Option("--synthetic", metavar="DIR", help="Generated images.")] = None,
+    test: Annotated[
+        str | None, typer.Option("--test", metavar="SOURCE", help="Test images, if SOURCE has no test split.")
+    ] = None,
+    arms: Annotated[
+        str | None, typer.Option("--arms", help="Comma-separated: none, classical, synthetic, none+synthetic, ...")
+    ] = None,
+    repeats: Annotated[int | None, typer.Option("--repeats", min=2, help="Paired repeats of each arm; 10.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps of each classifier.")] = None,
+    ratio: Annotated[float | None, typer.Option("--ratio", help="Synthetic images per real image; 1.")] = None,
+    horizontal_flip: Flip = False,
+    samples_per_class: PerClassUsed = None,
+    image_size: ImageSize = None,
+    resize: Resizing = ResizeMode.pad,
+    skip_broken: SkipBroken = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    jobs: Jobs = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure what synthetic images bring a classifier: paired repeats, an interval, a report."""
+    from augment.devices import find_device
+    from pipelines.evaluation import Context
+    from pipelines.evaluation import evaluate as evaluate_arms
+    from pipelines.experiment import Materials, plan
+    from pipelines.loading import load, load_synthetic, require_test
+    from pipelines.printing import evaluation_progress, print_results
+    from pipelines.schema import DataConfig, evaluate_config, parse
+
+    options = {
+        "source": source,
+        "test": test,
+        "samples_per_class": samples_per_class,
+        "image_size": image_size,
+        "resize": resize.value,
+        "skip_broken": skip_broken,
+        "seed": seed,
+    }
+    config = evaluate_config(
+        arms=arms.split(",") if arms else None,
+        has_synthetic=synthetic is not None,
+        repeats=repeats,
+        ratio=ratio,
+        horizontal_flip=horizontal_flip,
+        seed=seed,
+        steps=steps,
+    )
+    where = find_device(device)
+    loaded = load(parse(DataConfig, options, "the options"))
+    test_images = require_test(loaded)
+    made = load_synthetic(synthetic, loaded.train) if synthetic else None
+    materials = Materials(loaded.train, test_images, made)
+    _warn(loaded.warnings)
+    with evaluation_progress(len(plan(config, materials)), quiet) as on_record:
+        results = evaluate_arms(
+            materials,
+            config,
+            out,
+            Context(loaded.name, loaded.warnings),
+            device=where,
+            jobs=_jobs(jobs, where.type),
+            overwrite=overwrite,
+            on_record=on_record,
+        )
+    print_results(results)
+    _next(f"open {out / 'report.html'} in a browser")
+
+
+@app.command(epilog="Example: augment run quickstart --set data.source=DIR --out runs/mine")
+def run(
+    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="A YAML file, or quickstart or fashion-50.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder to write; default: runs/<pipeline>.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="a.b=c", help="Override a value; may be repeated.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print which stages would run, and why.")] = False,
+    device: Device = "auto",
+    jobs: Jobs = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """All of it: train the GAN, make images, measure the gain. Stages whose inputs have not changed are not run."""
+    from augment.devices import find_device
+    from pipelines.loading import load
+    from pipelines.printing import RunProgress, print_results
+    from pipelines.runner import plan
+    from pipelines.runner import run as run_pipeline
+    from pipelines.schema import load_pipeline
+
+    definition = load_pipeline(pipeline, overrides or [])
+    folder = out or Path("runs") / Path(pipeline).stem
+    where = find_device(device)
+    if dry_run:
+        for stage in plan(definition, load(definition.data, hold_out=True), folder):
+            typer.echo(_describe(stage))
+        return
+    with _stop_on_signal() as stopped, RunProgress(definition, quiet) as progress:
+        results = run_pipeline(
+            definition,
+            folder,
+            device=where,
+            jobs=_jobs(jobs, where.type),
+            overwrite=overwrite,
+            events=progress.events(_describe),
+            stopped=stopped,
+        )
+    if results is None:
+        typer.echo("stopped; the same command goes on where it stopped", err=True)
+        raise typer.Exit(130)
+    print_results(results)
+    _next(f"open {folder / 'evaluation' / 'report.html'} in a browser")
+
+
+@app.command(epilog="Example: augment bench --preset quickstart --out runs/bench")
+def bench(
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write bench.json and bench.png.")] = None,
+    preset: Annotated[str, typer.Option("--preset", help="quickstart or dcgan-64.")] = "quickstart",
+    repeats: Annotated[int, typer.Option("--repeats", min=3, help="Interleaved repeats of each step.")] = 15,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Time one-stage against two-stage training on the same networks, batch and weights."""
+    from augment.devices import find_device
+    from augment.efficiency import measure, write_bench
+    from pipelines.printing import print_bench
+
+    if out is not None:
+        from augment.outputs import claim
+
+        claim(out, "bench", ("bench.json", "bench.png"), overwrite=overwrite)
+    result = measure(preset, device=find_device(device), repeats=repeats)
+    print_bench(result)
+    if out is not None:
+        write_bench(result, out)
+    _next("augment fit SOURCE --trainer one-stage --out runs/gan")
+
+
+def main() -> None:
+    """Run the command line and exit; an error of ours becomes one sentence on standard error."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    try:
+        app()
+    except InputError as error:
+        _fail(str(error), 2)
+    except AugmentError as error:
+        _fail(str(error), 1)
+    except KeyboardInterrupt:
+        _fail("stopped; the same command goes on where it stopped", 130)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _fail(f"no room on the disk{_at(error)}: free some space and run the same command again", 1)
+        _fail(f"{error.strerror or error}{_at(error)}", 1)
+
+
+def _at(error: OSError) -> str:
+    return f" for {error.filename}" if error.filename else ""
+
+
+def _fail(sentence: str, status: int) -> None:
+    print(f"augment: {sentence}", file=sys.stderr)
+    sys.exit(status)
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator[Any]:
+    """A function that tells whether Ctrl-C was pressed; a second one interrupts at once."""
+    asked = False
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _counts(pairs: list[str]) -> dict[str, int]:
+    counts = {}
+    for pair in pairs:
+        name, _, number = pair.rpartition("=")
+        if not name or not number.isdecimal():
+            raise ConfigError(f"--count {pair!r}: expected CLASS=N, for example --count shirt=50")
+        counts[name] = int(number)
+    return counts
+
+
+def _jobs(jobs: int | None, device_type: str) -> int:
+    return jobs or ((os.cpu_count() or 1) if device_type == "cpu" else 1)
+
+
+def _describe(stage: Stage) -> str:
+    return f"{stage.name}: {'runs' if stage.runs else 'is not run'}: {stage.why}"
+
+
+def _warn(warnings: tuple[str, ...]) -> None:
+    for warning in warnings:
+        typer.echo(f"note: {warning}", err=True)
+
+
+def _next(command: str) -> None:
+    typer.echo(f"next: {command}")

@@ -1,0 +1,163 @@
+"""Arms x repeats -> records: the measurement itself, by the `holdout` protocol.
+
+Repeat r fixes the initialisation, the order of batches and the views for every arm, so that differences are paired;
+all arms take equally many optimiser steps. Tasks run in parallel processes of one torch thread each, and every record
+is on disk before the next is waited for, so that an interrupted evaluation goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import torch
+
+from augment.classical import bank_of_views
+from augment.errors import ConfigError
+from augment.images import LabelledImages
+from augment.mixing import synthetic_share, take_by_ratio
+from classifiers.metrics import confusion, per_class_recall, score
+from classifiers.training import Pool, fit, predict
+from pipelines.schema import Arm, EvaluateConfig
+
+GAN_TRAIN = Arm(name="gan-train", real=False, synthetic=True, policy="classical")  # fidelity, no part of the comparison
+GAN_TRAIN_REPEATS = 2
+
+
+@dataclass(frozen=True)
+class Materials:
+    """What the arms draw from: synthetic images have the classes and the size of the real ones."""
+
+    train: LabelledImages
+    test: LabelledImages
+    synthetic: LabelledImages | None
+
+
+@dataclass(frozen=True)
+class Task:
+    """One classifier to train."""
+
+    arm: Arm
+    repeat: int
+
+
+def plan(config: EvaluateConfig, materials: Materials) -> list[Task]:
+    """Every task, repeat by repeat. Raises `ConfigError` if an arm needs images that are not there."""
+    arms = config.resolved_arms()
+    if materials.synthetic is None and any(arm.synthetic for arm in arms):
+        raise ConfigError("the arms use synthetic images and there are none; give --synthetic, or only real arms")
+    if any(arm.real and arm.synthetic for arm in arms) and materials.synthetic is not None:
+        take_by_ratio(materials.synthetic, materials.train, config.ratio, seed=0)
+    tasks = [Task(arm, repeat) for repeat in range(config.repeats) for arm in arms]
+    if materials.synthetic is not None:
+        gan_train = GAN_TRAIN.model_copy(update={"policy": config.policy})
+        tasks += [Task(gan_train, repeat) for repeat in range(min(GAN_TRAIN_REPEATS, config.repeats))]
+    return tasks
+
+
+def run_experiment(
+    tasks: Sequence[Task],
+    materials: Materials,
+    config: EvaluateConfig,
+    path: Path,
+    *,
+    device: torch.device,
+    jobs: int,
+    on_record: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> list[dict[str, Any]]:
+    """Run the tasks that `path` (records.jsonl) lacks, append their records, and return the records of all."""
+    records = read_records(path)
+    done = {(record["arm"], record["repeat"]) for record in records}
+    missing = [task for task in tasks if (task.arm.name, task.repeat) not in done]
+    with path.open("a", encoding="utf-8") as file:
+        for record in _run_all(missing, materials, config, device, jobs):
+            file.write(json.dumps(record) + "\n")
+            file.flush()
+            records.append(record)
+            on_record(record)
+    return records
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of records.jsonl; one that was cut short is dropped from the file too."""
+    if not path.exists():
+        return []
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return [json.loads(line) for line in lines]
+
+
+def train_arm(
+    arm: Arm, materials: Materials, config: EvaluateConfig, *, seed: int, device: torch.device
+) -> torch.nn.Module:
+    """The classifier of one arm: pools of views in the arm's proportions, then the configured steps."""
+    pools = []
+    for data, share, bank_seed in _parts(arm, materials, config, seed):
+        if arm.policy is None:
+            views = data.images[None]
+        else:
+            views = bank_of_views(
+                data, arm.policy, views=config.views, horizontal_flip=config.horizontal_flip, seed=bank_seed
+            )
+        pools.append(Pool(torch.from_numpy(views).to(device), torch.from_numpy(data.labels).to(device), share))
+    return fit(pools, materials.train.num_classes, config.classifier, seed=seed, device=device)
+
+
+def _parts(
+    arm: Arm, materials: Materials, config: EvaluateConfig, seed: int
+) -> Iterator[tuple[LabelledImages, float, int]]:
+    share = synthetic_share(config.ratio) if arm.real and arm.synthetic else float(arm.synthetic)
+    if arm.real:
+        yield materials.train, 1 - share, seed
+    if arm.synthetic:
+        assert materials.synthetic is not None
+        synthetic = materials.synthetic
+        if arm.real:
+            synthetic = take_by_ratio(synthetic, materials.train, config.ratio, seed=seed)
+        yield synthetic, share, seed + 1
+
+
+def run_task(task: Task, materials: Materials, config: EvaluateConfig, device: torch.device) -> dict[str, Any]:
+    """Train and test one classifier: its line of records.jsonl."""
+    began = time.perf_counter()
+    seed = repeat_seed(config.seed, task.repeat)
+    model = train_arm(task.arm, materials, config, seed=seed, device=device)
+    labels, classes = materials.test.labels, materials.test.num_classes
+    logits = predict(model, torch.from_numpy(np.ascontiguousarray(materials.test.images)))
+    return {
+        "repeat": task.repeat,
+        "arm": task.arm.name,
+        **score(logits, labels, classes),
+        "per_class_recall": per_class_recall(logits, labels, classes),
+        "confusion": confusion(logits, labels, classes),
+        "seed": seed,
+        "steps": config.classifier.steps,
+        "batch_size": config.classifier.batch_size,
+        "seconds": round(time.perf_counter() - began, 2),
+    }
+
+
+def repeat_seed(seed: int, repeat: int) -> int:
+    """The seed of everything random in one repeat, the same for all arms."""
+    return int(np.random.SeedSequence([seed, repeat]).generate_state(1)[0])
+
+
+def _run_all(
+    tasks: Sequence[Task], materials: Materials, config: EvaluateConfig, device: torch.device, jobs: int
+) -> Iterator[dict[str, Any]]:
+    if jobs == 1:
+        yield from (run_task(task, materials, config, device) for task in tasks)
+    else:
+        parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
+        yield from parallel(joblib.delayed(_one_thread)(task, materials, config, device) for task in tasks)
+
+
+def _one_thread(task: Task, materials: Materials, config: EvaluateConfig, device: torch.device) -> dict[str, Any]:
+    torch.set_num_threads(1)  # or the processes fight for the cores
+    return run_task(task, materials, config, device)

@@ -1,0 +1,241 @@
+"""Pipeline definitions: YAML becomes typed once, here. Errors name the YAML path, the value and what was expected."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from augment.classical import POLICIES
+from augment.config import GanConfig, one_of
+from augment.errors import ConfigError
+from augment.images import Resize
+from classifiers.training import FitConfig
+from pipelines.results import METRICS
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Section(BaseModel):
+    """A frozen part of a definition in which unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Arm(Section):
+    """What one classifier of a comparison learns from; one of `ARMS` may be given by its name alone."""
+
+    name: str
+    real: bool = True
+    synthetic: bool = False
+    policy: str | None = None  # on real and synthetic images alike; `classical` is the evaluation's own
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, value: object) -> object:
+        return {"name": value, **ARMS[one_of(value, ARMS)]} if isinstance(value, str) else value
+
+    @field_validator("policy")
+    @classmethod
+    def _known_policy(cls, value: str | None) -> str | None:
+        return value if value is None else one_of(value, {"classical": None, **POLICIES})
+
+
+ARMS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "classical": {"policy": "classical"},
+    "synthetic": {"real": False, "synthetic": True},
+    "none+synthetic": {"synthetic": True},
+    "classical+synthetic": {"synthetic": True, "policy": "classical"},
+}
+
+
+class DataConfig(Section):
+    """Where the images come from and which of them are used."""
+
+    source: str
+    test: str | None = None  # a source whose images are the test set; otherwise the source's own test split
+    holdout: float = Field(0.3, gt=0, lt=1)  # share of each class held out where there is no test split
+    samples_per_class: int | None = Field(None, ge=2)  # at most
+    image_size: int | None = None  # px
+    resize: Resize = "pad"
+    skip_broken: bool = False
+    seed: int = Field(0, ge=0)  # of the subset and of what is held out
+
+
+class GenerateConfig(Section):
+    """How many images are made."""
+
+    per_class: int = Field(200, ge=1)
+    seed: int = Field(0, ge=0)
+
+
+class EvaluateConfig(Section):
+    """Which classifiers are compared, and how often."""
+
+    arms: tuple[Arm, ...] = Field(tuple(ARMS), min_length=1, validate_default=True)
+    repeats: int = Field(10, ge=2)
+    ratio: float = Field(1.0, gt=0)  # synthetic images per real image
+    policy: str = "standard"  # what `classical` means
+    views: int = Field(16, ge=1)  # of each image, made ahead by the policy
+    horizontal_flip: bool = False  # only for classes that look the same mirrored
+    metric: str | None = None  # of the headline; accuracy, or balanced accuracy under imbalance
+    classifier: FitConfig = FitConfig()
+    seed: int = Field(0, ge=0)
+
+    @field_validator("metric")
+    @classmethod
+    def _known_metric(cls, value: str | None) -> str | None:
+        return value if value is None else one_of(value, METRICS)
+
+    @field_validator("policy")
+    @classmethod
+    def _known_policy(cls, value: str) -> str:
+        return one_of(value, POLICIES)
+
+    @field_validator("arms")
+    @classmethod
+    def _each_once(cls, value: tuple[Arm, ...]) -> tuple[Arm, ...]:
+        names = [arm.name for arm in value]
+        if len(set(names)) < len(names):
+            raise ValueError(f"expected each arm once, got {', '.join(names)}")
+        return value
+
+    def resolved_arms(self) -> tuple[Arm, ...]:
+        """The arms, with `classical` replaced by the policy that it means here."""
+        return tuple(a.model_copy(update={"policy": self.policy}) if a.policy == "classical" else a for a in self.arms)
+
+
+class Pipeline(Section):
+    """A whole pipeline definition."""
+
+    description: str = ""
+    data: DataConfig
+    gan: GanConfig = GanConfig()
+    generate: GenerateConfig = GenerateConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+
+
+def shipped_pipelines() -> list[str]:
+    """Names that `augment run` knows without a path."""
+    return sorted(entry.name.removesuffix(".yaml") for entry in files("pipelines").iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_pipeline(name_or_path: str, overrides: Sequence[str] = ()) -> Pipeline:
+    """The definition in a YAML file, or shipped under a name, after overrides such as `data.source=DIR`.
+
+    Paths in the YAML resolve against its file, those in overrides against the working directory. Raises `ConfigError`.
+    """
+    path = Path(name_or_path)
+    if name_or_path in shipped_pipelines():
+        text, base = (files("pipelines") / f"{name_or_path}.yaml").read_text(encoding="utf-8"), Path()
+    elif path.is_file():
+        text, base = path.read_text(encoding="utf-8"), path.parent
+    else:
+        raise ConfigError(
+            f"no pipeline {name_or_path!r}: expected a YAML file or one of {', '.join(shipped_pipelines())}"
+        )
+    tree = _mapping(text, name_or_path)
+    _resolve_paths(tree, base)
+    for override in overrides:
+        _apply(tree, override)
+    return parse(Pipeline, tree, name_or_path)
+
+
+def load_gan_config(path: Path | None, **overrides: Any) -> GanConfig:
+    """GanConfig from a YAML file of its fields, if given, with the overrides that are not None on top."""
+    tree = _mapping(_read(path), str(path)) if path else {}
+    given = {key: value for key, value in overrides.items() if value is not None}
+    return parse(GanConfig, {**tree, **given}, str(path or "the options"))
+
+
+def parse(model: type[M], tree: Mapping[str, Any], where: str) -> M:
+    """`tree` as `model`. Raises `ConfigError` with the YAML path and, for an unknown key, the nearest valid ones."""
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: " + "; ".join(_explain(model, dict(e)) for e in error.errors())) from error
+
+
+def _explain(model: type[BaseModel], error: dict[str, Any]) -> str:
+    path = error["loc"]
+    name = ".".join(map(str, path))
+    if error["type"] == "extra_forbidden":
+        valid = _keys_at(model, path[:-1])
+        near = difflib.get_close_matches(str(path[-1]), valid, n=3, cutoff=0.5) or valid
+        return f"unknown key {name}; did you mean {' or '.join(near)}?"
+    if error["type"] == "missing":
+        return f"{name} is missing"
+    message = error["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    return f"{name}: {message}" + ("" if error["type"] == "value_error" else f", got {error['input']!r}")
+
+
+def _keys_at(model: type[BaseModel], path: Sequence[Any]) -> list[str]:
+    for part in path:
+        if isinstance(part, str) and part in model.model_fields:
+            model = _model_within(model.model_fields[part].annotation) or model
+    return list(model.model_fields)
+
+
+def _model_within(annotation: Any) -> type[BaseModel] | None:
+    """The first model in an annotation such as `tuple[Arm, ...]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (tuple, Union, UnionType):
+        return next(filter(None, map(_model_within, get_args(annotation))), None)
+    return None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as a YAML file: {error}") from error
+
+
+def _mapping(text: str, where: str) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{where}: expected keys and values, got {type(tree).__name__}")
+    return tree
+
+
+def _resolve_paths(tree: dict[str, Any], base: Path) -> None:
+    data = tree.get("data")
+    for key in ("source", "test"):
+        if isinstance(data, dict) and isinstance(data.get(key), str) and ":" not in data[key]:
+            data[key] = str(base / data[key])
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    path, equals, value = override.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise ConfigError(f"--set {override!r}: expected section.key=value, for example --set data.source=DIR")
+    for key in keys[:-1]:
+        tree = tree.setdefault(key, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"--set {override!r}: {key} is not a section")
+    tree[keys[-1]] = yaml.safe_load(value)
+
+
+def evaluate_config(*, arms: Sequence[str] | None, has_synthetic: bool, steps: int | None, **given: Any) -> EvaluateConfig:
+    """`EvaluateConfig` from options; what is None keeps its default, and without synthetic images so do their arms."""
+    tree = {key: value for key, value in given.items() if value is not None}
+    if arms is not None:
+        tree["arms"] = [arm.strip() for arm in arms]
+    elif not has_synthetic:
+        tree["arms"] = [name for name, settings in ARMS.items() if not settings.get("synthetic")]
+    if steps is not None:
+        tree["classifier"] = {"steps": steps}
+    return parse(EvaluateConfig, tree, "the options")

@@ -1,0 +1,120 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from augment.images import LabelledImages, concatenate, subset_per_class
+from augment.inspection import contact_sheet, find_leaks, inspect, measure_flips
+from augment.sources import Source, read_source
+
+
+@pytest.fixture(scope="module")
+def fashion():
+    return read_source("bundled:fashion")
+
+
+def source_of(train, test=None, **more):
+    return Source("photos", train, None, test, more.pop("sizes", Counter({(28, 28): len(train)})), **more)
+
+
+def of_classes(data, **counts):
+    """The first images of some classes, that many of each, in the order given."""
+    places = [np.flatnonzero(data.labels == data.class_names.index(name))[:n] for name, n in counts.items()]
+    old = [data.class_names.index(name) for name in counts]
+    picked = data.take(np.concatenate(places))
+    return LabelledImages(picked.images, np.searchsorted(old, picked.labels), tuple(counts))
+
+
+def test_the_bundled_set_is_balanced_and_clean(fashion):
+    found = inspect(fashion)
+    assert set(found.counts["train"].values()) == {100}
+    assert set(found.counts["test"].values()) == {200}
+    assert (found.size, found.channels, found.original_sizes) == (28, 1, {(28, 28): 3000})
+    assert (found.duplicates, found.conflicts, found.leaks) == ((), (), {"test": ()})
+    assert len(found.advice) == 1  # that on flips
+
+
+def test_small_and_unequal_classes_are_named(fashion):
+    advice = inspect(source_of(of_classes(fashion.train, trouser=25, bag=7))).advice
+    assert "class 'bag' has 7 training images; 20 are a working minimum." in advice
+    assert any("'trouser' has 3.6 times the training images of class 'bag'" in line for line in advice)
+    assert any("no test split" in line for line in advice)
+
+
+def test_classes_without_test_images_are_named(fashion):
+    train, test = (of_classes(fashion.train, trouser=20, bag=n) for n in (20, 0))
+    assert any("test split has no image of 'bag'" in line for line in inspect(source_of(train, test)).advice)
+
+
+def test_copies_are_grouped_and_those_of_two_classes_are_conflicts(fashion):
+    data = of_classes(fashion.train, trouser=20, bag=20)
+    images = data.images.copy()
+    images[7], images[9], images[31] = images[2], images[2], images[12]  # 31 is a bag, 12 a pair of trousers
+    found = inspect(source_of(LabelledImages(images, data.labels, data.class_names)))
+    assert found.duplicates == ((2, 7, 9), (12, 31))
+    assert found.conflicts == ((12, 31),)
+    assert any("3 training image(s) repeat another" in line for line in found.advice)
+    assert any("train image 12 as 'trouser', train image 31 as 'bag'" in line for line in found.advice)
+
+
+def test_training_images_in_the_test_split_are_leaks(fashion):
+    train = of_classes(fashion.train, trouser=20, bag=21)
+    test = concatenate([of_classes(fashion.test, trouser=3, bag=4), train.take(np.array([40, 5]))])
+    found = inspect(source_of(train, test, files={"train": tuple(f"{i}.png" for i in range(41))}))
+    assert found.leaks == {"test": ((5, 8), (40, 7))}
+    assert any("2 training image(s) are also in test (5.png = test image 8)" in line for line in found.advice)
+
+
+def test_leaks_are_counted_for_training_images(fashion):
+    train = fashion.train.take(np.array([4, 9, 4]))
+    assert find_leaks(train, fashion.train.take(np.array([8, 4, 4, 7]))) == ((0, 1), (2, 1))
+
+
+def test_resized_skipped_and_needlessly_coloured_pictures_are_told(fashion):
+    grey = of_classes(fashion.train, trouser=20, bag=20)
+    train = LabelledImages(np.repeat(grey.images, 3, axis=1), grey.labels, grey.class_names)
+    source = source_of(train, sizes=Counter({(300, 200): 39, (28, 28): 1}), skipped=("bag/torn.png",))
+    advice = " ".join(inspect(source).advice)
+    assert "2 size(s), the largest 300 x 200 px, were resized to 28 x 28 px" in advice
+    assert "1 broken file(s) were skipped: 'bag/torn.png'" in advice
+    assert "grey but stored as RGB" in advice
+
+
+def test_flips_look_safe_where_the_class_is_symmetric_and_unsafe_for_digits(fashion):
+    safe = measure_flips(of_classes(fashion.train, trouser=60, pullover=60))
+    assert safe.safe
+    assert safe.plain > 0.95
+    digits = measure_flips(read_source("sklearn:digits").train)
+    assert not digits.safe
+    assert digits.plain - digits.mirrored > 0.5
+
+
+def test_a_mirror_image_is_not_compared_with_its_own_original():
+    """Both classes are symmetric, so each mirror image equals its original; only others may vouch for it."""
+    half = np.random.default_rng(3).integers(0, 256, (4, 1, 8, 4), dtype=np.uint8)
+    images = np.concatenate([half, half[..., ::-1]], axis=3)
+    flips = measure_flips(LabelledImages(images, np.array([0, 1, 2, 3]), tuple("abcd")))
+    assert (flips.plain, flips.mirrored, flips.images) == (0, 0, 4)
+
+
+def test_flips_are_measured_on_2000_images_at_most(fashion):
+    assert measure_flips(concatenate([fashion.train, fashion.test])).images == 2000
+
+
+def test_a_contact_sheet_has_a_row_a_class_at_48_px_or_more(fashion):
+    data = subset_per_class(fashion.train, 3, seed=0)
+    sheet = contact_sheet(data, per_class=3)
+    assert (sheet.mode, sheet.height) == ("RGB", 10 * (56 + 4) + 4)
+    last = sheet.crop((sheet.width - 60, sheet.height - 60, sheet.width - 4, sheet.height - 4))
+    shown = np.asarray(last.resize((28, 28), Image.Resampling.NEAREST))[..., 1]
+    assert np.array_equal(shown, data.images[data.labels == 9][2, 0])
+
+
+def test_a_contact_sheet_takes_colours_uneven_classes_and_long_names():
+    images = np.zeros((3, 3, 8, 8), np.uint8)
+    images[:, 0] = 255
+    sheet = contact_sheet(LabelledImages(images, np.array([0, 1, 1]), ("a", "b" * 300)), per_class=5, scale=2)
+    assert sheet.height == 2 * (16 + 4) + 4
+    assert sheet.width < 500
+    assert sheet.getpixel((sheet.width - 10, sheet.height - 10)) == (255, 0, 0)

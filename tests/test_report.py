@@ -1,0 +1,291 @@
+import base64
+import io
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from augment.errors import StorageError
+from augment.images import LabelledImages
+from pipelines.plots import scale_over, strip, thinned
+from pipelines.report import Pictures, render, write_report
+from pipelines.results import build_results
+
+CLASSES = ("boot", "<script>alert(1)</script>", 'a "quoted" & hostile name', "empty")
+SETTINGS = {"data": {"source": Path("sets/toy.npz")}, "classifier": {"steps": 300, "sizes": (8, 12)}}
+GAIN = (0.02, 0.04, 0.01, 0.03, 0.05, 0.03)
+
+
+@dataclass(frozen=True)
+class Arm:
+    name: str
+    policy: str | None
+    real: bool
+    synthetic: bool
+
+
+ARMS = [Arm("plain<b>", None, True, False), Arm("more", None, True, True), Arm("alone", None, False, True)]
+
+
+class Page(HTMLParser):
+    """The elements of a page: (tag, attributes, text inside, an svg's title included)."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.open = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        element = {"tag": tag, "attrs": dict(attrs), "text": "", "parents": [e["tag"] for e in self.open]}
+        self.elements.append(element)
+        if tag not in ("img", "meta", "br"):
+            self.open.append(element)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append({"tag": tag, "attrs": dict(attrs), "text": "", "parents": [e["tag"] for e in self.open]})
+
+    def handle_endtag(self, tag):
+        assert self.open.pop()["tag"] == tag
+
+    def handle_data(self, data):
+        for element in self.open:
+            element["text"] += data
+
+    def all(self, tag):
+        return [e for e in self.elements if e["tag"] == tag]
+
+
+def results_of(arms=ARMS, gain=GAIN):
+    records = []
+    for arm in arms:
+        for r, g in enumerate(gain):
+            accuracy = 0.7 + 0.01 * r + g * arm.synthetic
+            counts = [[7, 2, 1, 0], [1, 5, 4, 0], [0, 3, 7, 0], [0, 0, 0, 0]]
+            records.append(
+                {"repeat": r, "arm": arm.name, "per_class_recall": [accuracy, 0.5, 0.7, None], "confusion": counts}
+                | dict.fromkeys(("accuracy", "balanced_accuracy", "macro_f1"), accuracy)
+                | {"log_loss": 0.5, "expected_calibration_error": 0.1, "seed": 70 + r, "steps": 300, "batch_size": 32}
+            )
+    dataset = {"name": "toy", "classes": list(CLASSES), "train_per_class": dict.fromkeys(CLASSES, 9), "test_size": 30}
+    return build_results(records, arms, dataset, {"kind": "holdout"}, 1.0)
+
+
+def images_of(labels, channels=1, size=8):
+    pixels = np.random.default_rng(0).integers(0, 256, (len(labels), channels, size, size)).astype(np.uint8)
+    return LabelledImages(pixels, np.array(labels, np.int64), CLASSES)
+
+
+def pictures():
+    real, synthetic = images_of([0, 0, 1, 2, 2, 3]), images_of([0, 1, 1, 2])
+    pairs = [
+        (synthetic.images[0], real.images[1], 3.25, "boot"),
+        (synthetic.images[1], real.images[2], 1.5, CLASSES[1]),
+    ]
+    curves = {"generator loss": ([0, 50, 100], [1.5, float("nan"), 1.25]), "discriminator loss": ([0, 100], [1.0, 1.0])}
+    return Pictures(real, synthetic, pairs, curves)
+
+
+def full_results():
+    fidelity = {
+        "kid": 0.0123,
+        "fid": None,
+        "recall": float("nan"),
+        "own_score": 3,
+        "coverage_per_class": {"boot": 0.25},
+    }
+    extra = {"versions": {"torch": "2.9.1"}, "warnings": ["2 near duplicates <here>."]}
+    return results_of() | {"fidelity": fidelity} | extra
+
+
+@pytest.fixture(scope="module")
+def full_page():
+    return render(full_results(), pictures(), SETTINGS)
+
+
+def headings(text):
+    return [e["text"] for e in Page(text).all("h2")]
+
+
+def test_the_one_main_heading_is_the_sentence(full_page):
+    (heading,) = Page(full_page).all("h1")
+    assert heading["text"] == results_of()["recommendation"]["sentence"]
+    assert heading["text"].startswith("Synthetic images raise accuracy by 3.0 points")
+
+
+def test_the_page_asks_for_nothing_from_outside(full_page):
+    assert not re.search(r"""(src|href|action|data)\s*=\s*["']?(https?:)?//""", full_page)
+    assert not re.search(r"url\(|@import|<script|<link|<iframe", full_page)
+    addresses = [e["attrs"][key] for e in Page(full_page).elements for key in ("src", "href") if key in e["attrs"]]
+    assert addresses
+    assert all(a.startswith(("data:image/png;base64,", "#")) for a in addresses)
+    assert "default-src 'none'" in full_page
+
+
+def test_every_picture_says_what_it_shows(full_page):
+    page = Page(full_page)
+    assert all(e["attrs"]["alt"] for e in page.all("img"))
+    figures = [e for e in page.all("svg") if "svg" not in e["parents"]]
+    assert len(figures) > 5
+    assert all(e["attrs"]["role"] == "img" for e in figures)
+    assert len([t for t in page.all("title") if t["parents"][-1] == "svg" and t["text"].strip()]) == len(figures)
+
+
+def test_names_from_outside_are_shown_and_never_become_markup(full_page):
+    page = Page(full_page)
+    assert {e["tag"] for e in page.elements}.isdisjoint({"script", "b", "here"})
+    cells = [e["text"] for e in page.all("th") + page.all("div")]
+    assert all(name in cells for name in CLASSES)
+    assert any("plain<b>" in cell for cell in cells)
+    assert "2 near duplicates <here>." in [e["text"].strip() for e in page.all("li")]
+
+
+def test_sections_come_in_order(full_page):
+    assert headings(full_page) == [
+        "Gain in accuracy",
+        "All arms",
+        "Gain of each class",
+        "Confusions",
+        "Samples",
+        "Closest to the training images",
+        "How close the synthetic images are to real ones",
+        "Training of the generator",
+        "Settings",
+        "Protocol, seeds and versions",
+        "Warnings",
+    ]
+
+
+def test_a_section_without_content_is_left_out():
+    bare = render(results_of(ARMS[:1]), Pictures(), {})
+    assert headings(bare) == ["All arms", "Protocol, seeds and versions"]
+    assert "Nothing to recommend" in Page(bare).all("h1")[0]["text"]
+    nothing = Pictures(images_of([]), None, [], {"loss": ([], []), "broken": ([1, 2], [float("nan")] * 2)})
+    assert headings(render(results_of(ARMS[:1]), nothing, {})) == headings(bare)
+
+
+def test_the_gain_plot_has_one_dot_a_repeat_and_its_figures_beside(full_page):
+    page = Page(full_page)
+    dots = [float(e["attrs"]["cx"].rstrip("%")) for e in page.all("circle")]
+    assert len(dots) == 2 * len(GAIN)
+    assert np.corrcoef(dots[: len(GAIN)], GAIN)[0, 1] == pytest.approx(1, abs=1e-3)
+    first, second = [e["text"].split() for e in page.all("div") if e["attrs"].get("class") == "figures"][:2]
+    assert " ".join(first) == "+3.0 [+1.5, +4.5] 6 of 6 better p = 0.031"
+    assert " ".join(second).endswith("p = 0.031 (Holm)")
+
+
+def test_a_gain_lies_right_of_the_zero_line(full_page):
+    page = Page(full_page)
+    zero = next(e for e in page.all("line") if e["attrs"]["class"] == "grid zero")["attrs"]["x1"]
+    whisker = next(e for e in page.all("line") if e["attrs"]["class"] == "whisker")["attrs"]
+    assert float(zero.rstrip("%")) < float(whisker["x1"].rstrip("%")) < float(whisker["x2"].rstrip("%"))
+
+
+def test_the_table_of_arms_has_mean_spread_and_n(full_page):
+    row = next(e for e in Page(full_page).all("tr") if e["text"].startswith("plain<b>"))
+    assert row["text"].startswith("plain<b>72.5 ± 1.9")  # 0.70 to 0.75 in steps of 0.01
+    assert row["text"].endswith("0.500 ± 0.00010.0 ± 0.06")
+
+
+def test_confusions_are_shares_of_the_true_class(full_page):
+    rows = [e["text"] for e in Page(full_page).all("tr")]
+    assert rows.count(CLASSES[0] + "702010") == 2  # 70, 20 and 10 percent, once for each arm
+    assert rows.count(CLASSES[1] + "105040") == 2
+
+
+def test_samples_stand_beside_each_other_by_class(full_page):
+    alts = [e["attrs"]["alt"] for e in Page(full_page).all("img")]
+    assert alts[:2] == ["2 real images of class boot", "1 synthetic image of class boot"]
+    assert alts[-3] == "1 real image of class empty"
+    assert len(alts) == 7 + 2
+
+
+def test_pairs_begin_with_the_closest(full_page):
+    captions = [e["text"] for e in Page(full_page).all("figcaption")]
+    assert captions[:2] == [f"{CLASSES[1]}, 1.5", "boot, 3.25"]
+
+
+def test_fidelity_shows_what_is_there_with_its_meaning(full_page):
+    page = Page(full_page)
+    values = dict(zip([e["text"] for e in page.all("dt")], [e["text"] for e in page.all("dd")][::2], strict=False))
+    assert "FID" not in values
+    assert "Recall" not in values
+    assert "KID" in values
+    assert "distance between the features" in full_page
+    assert "own score" in values
+    assert "boot0.250" in [e["text"] for e in page.all("tr")]
+
+
+def test_settings_versions_and_seeds_are_written_out(full_page):
+    text = Page(full_page).all("pre")[0]["text"]
+    assert "data:\n  source: sets/toy.npz" in text
+    assert "- 8\n" in text
+    assert "2.9.1" in full_page
+    assert "70, 71, 72, 73, 74, 75" in full_page
+
+
+def test_too_few_repeats_are_called_that():
+    page = render(results_of(gain=GAIN[:3]), Pictures(), {})
+    assert "Too few repeats for a claim" in Page(page).all("h1")[0]["text"]
+    assert "a claim needs 6" in page
+
+
+def test_a_large_set_stays_below_three_megabytes(tmp_path):
+    labels = np.repeat(np.arange(4), 20)
+    noise = images_of(labels, channels=3, size=128)
+    pairs = [(noise.images[0], noise.images[1], 1.0, "boot")] * 30
+    write_report(full_results(), Pictures(noise, noise, pairs), SETTINGS, tmp_path / "report.html")
+    assert (tmp_path / "report.html").stat().st_size < 3_000_000
+
+
+def test_a_report_that_cannot_be_written_is_a_storage_error(tmp_path):
+    with pytest.raises(StorageError, match=r"report\.html"):
+        write_report(results_of(), Pictures(), {}, tmp_path / "missing" / "report.html")
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_a_strip_holds_the_pixels_side_by_side(channels):
+    images = images_of([0, 1], channels, size=12).images
+    sheet = Image.open(io.BytesIO(base64.b64decode(strip(images, 64).split(",")[1])))
+    assert sheet.size == (12 + 2 + 12, 12)
+    pixel = np.asarray(sheet)[5, 14 + 7]
+    assert pixel[:channels].tolist() == images[1, :, 5, 7].tolist()
+
+
+def test_a_strip_of_large_images_is_made_smaller_in_proportion():
+    sheet = Image.open(io.BytesIO(base64.b64decode(strip(np.zeros((3, 3, 40, 80), np.uint8), 20).split(",")[1])))
+    assert sheet.size == (3 * 20 + 2 * 2, 10)
+
+
+def test_an_axis_holds_its_values_between_round_ticks():
+    scale = scale_over([-0.7, 0.0, 4.2])
+    assert scale.low <= -0.7
+    assert scale.high >= 4.2
+    assert 0.0 in scale.ticks
+    assert [scale.at(scale.low), scale.at((scale.low + scale.high) / 2), scale.at(scale.high)] == [4, 50, 96]
+
+
+def test_an_axis_over_a_single_value_has_a_width():
+    scale = scale_over([3.0, 3.0])
+    assert scale.low < 3 < scale.high
+    assert scale.high - scale.low >= 0.5
+
+
+def test_long_curves_are_averaged_over_neighbours():
+    steps, values = thinned(range(1200), [float(i % 4) for i in range(1200)])
+    assert len(steps) == len(values) == 300
+    assert steps[0] == 1.5
+    assert set(values) == {1.5}
+
+
+def test_importing_the_report_draws_in_nothing_heavy():
+    heavy = "{'matplotlib', 'scipy', 'torch', 'jinja2'}"
+    code = (
+        f"import sys, pipelines.report; sys.exit(str({heavy} & set(sys.modules)) if {heavy} & set(sys.modules) else 0)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr == ""

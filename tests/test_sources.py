@@ -1,0 +1,425 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from augment.errors import ConfigError, SourceError
+from augment.export import escape_name, folder_files, folder_names, write_folder, write_npz
+from augment.images import LabelledImages, fit_to_square
+from augment.sources import read_source
+
+
+@pytest.fixture(scope="module")
+def fashion():
+    return read_source("bundled:fashion")
+
+
+@pytest.fixture
+def photos(tmp_path, fashion):
+    """Real pictures as PNG files: train/ with 4 bags and 3 coats, test/ with 2 bags and 1 coat."""
+    for split, counts in (("train", {"bag": 4, "coat": 3}), ("test", {"bag": 2, "coat": 1})):
+        for name, count in counts.items():
+            for i, image in enumerate(members(fashion.splits[split], name)[:count]):
+                save(Image.fromarray(image[0]), tmp_path / "photos" / split / name / f"{i}.png")
+    return tmp_path / "photos"
+
+
+def members(data, name):
+    return data.images[data.labels == data.class_names.index(name)]
+
+
+def save(picture, path, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path, **options)
+
+
+def read_one(tmp_path, picture, suffix="png", other="L", size=None, **options):
+    """`picture`, read as the only member of class b that is not a white `other` picture of the same size."""
+    for name in ("a/1", "a/2", "b/2"):
+        save(Image.new(other, picture.size, "white"), tmp_path / f"{name}.png")
+    save(picture, tmp_path / f"b/1.{suffix}", **options)
+    source = read_source(tmp_path, image_size=size)
+    return source.train.images[2], source
+
+
+def npz(tmp_path, **changes):
+    """An .npz of 5 images of 3 classes, 12 x 8 px, with `changes`; None leaves a key out."""
+    images = np.random.default_rng(0).integers(0, 256, (6, 8, 12), dtype=np.uint8)
+    content = {"train_images": images, "train_labels": np.array([[2], [0], [1], [2], [0], [1]], np.uint8)} | changes
+    np.savez(tmp_path / "data.npz", **{key: value for key, value in content.items() if value is not None})
+    return tmp_path / "data.npz"
+
+
+def test_a_folder_with_splits_is_read_pixel_for_pixel(photos, fashion):
+    source = read_source(photos)
+    assert (source.name, source.train.class_names, source.val) == ("photos", ("bag", "coat"), None)
+    assert (source.train.labels.tolist(), source.test.labels.tolist()) == ([0, 0, 0, 0, 1, 1, 1], [0, 0, 1])
+    assert np.array_equal(source.train.images[4:], members(fashion.train, "coat")[:3])
+    assert source.original_sizes == {(28, 28): 10}
+    assert source.files["test"][2] == str(photos / "test" / "coat" / "0.png")
+
+
+def test_a_folder_of_class_folders_is_all_training_images(photos):
+    source = read_source(str(photos / "train"))
+    assert (len(source.train), source.val, source.test) == (7, None, None)
+
+
+def test_a_class_may_be_called_train(photos):
+    (photos / "train" / "bag").rename(photos / "train" / "train")
+    assert read_source(photos / "train").train.class_names == ("coat", "train")
+
+
+def test_hidden_files_are_ignored_and_other_files_are_named(photos):
+    for name in (".DS_Store", "Thumbs.db"):
+        (photos / "train" / "bag" / name).write_text("no picture")
+    assert len(read_source(photos).train) == 7
+    (photos / "train" / "bag" / "notes.txt").write_text("no picture")
+    with pytest.raises(SourceError, match=r"bag.notes.txt is no readable picture"):
+        read_source(photos)
+
+
+@pytest.mark.parametrize("kept", [0, 20, 200])
+def test_broken_pictures_are_an_error_or_skipped_on_request(photos, kept):
+    broken = photos / "train" / "bag" / "1.png"
+    broken.write_bytes(broken.read_bytes()[:kept])
+    with pytest.raises(SourceError, match=r"bag.1.png is no readable picture"):
+        read_source(photos)
+    source = read_source(photos, skip_broken=True)
+    assert source.skipped == (str(broken),)
+    assert source.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert sum(source.original_sizes.values()) == 9
+    with Image.open(photos / "train" / "bag" / "2.png") as second:
+        assert np.array_equal(source.train.images[1, 0], np.asarray(second))
+
+
+def test_a_picture_that_would_fill_the_memory_is_broken(photos, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 28 * 28)
+    save(Image.new("L", (28, 29)), photos / "train" / "bag" / "large.png")
+    with pytest.raises(SourceError, match=r"large.png is no readable picture"):
+        read_source(photos)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p: (p / "train" / "shoe").mkdir(), "shoe is empty"),
+        (lambda p: (p / "test" / "coat").rename(p / "test" / "shoe"), "'shoe' is in test but not in train"),
+        (lambda p: (p / "valid").mkdir(), "also valid/: expected train/, val/ and test/ only"),
+        (lambda p: (p / "val").mkdir(), "val holds no images"),
+        (lambda p: (p / "train" / "bag" / "more").mkdir(), "holds the folder more/"),
+        (lambda p: [f.unlink() for f in sorted((p / "train" / "bag").iterdir())[1:]], "'bag' has 1 training image"),
+        (lambda p: [(p / s / "bag").rename(p / f"{s} bag") for s in ("train", "test")], "expected train/"),
+    ],
+)
+def test_folders_out_of_order_are_refused(photos, change, message):
+    change(photos)
+    with pytest.raises(SourceError, match=message):
+        read_source(photos)
+
+
+def test_one_class_is_not_enough_unless_the_source_need_not_be_complete(photos):
+    for split in ("train", "test"):
+        for file in (photos / split / "coat").iterdir():
+            file.unlink()
+        (photos / split / "coat").rmdir()
+    with pytest.raises(SourceError, match=r"has 1 class.*at least 2"):
+        read_source(photos)
+    assert read_source(photos, complete=False).train.class_names == ("bag",)
+
+
+@pytest.mark.parametrize("spec", ["", "nowhere", "data.xyz", "sklearn:iris", "bundled:shoes"])
+def test_an_unknown_source_names_the_possible_forms(spec, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("data.xyz").touch()
+    with pytest.raises(SourceError, match=r"expected .*(sklearn:digits|bundled:fashion)"):
+        read_source(spec)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_an_error_and_not_skipped(photos):
+    (photos / "train" / "bag" / "1.png").chmod(0)
+    with pytest.raises(SourceError, match=r"1.png cannot be read: Permission denied"):
+        read_source(photos, skip_broken=True)
+
+
+def test_a_csv_names_files_labels_and_splits(photos, fashion):
+    rows = [f"{f.relative_to(photos.parent)},{f.parent.name},{f.parents[1].name},x" for f in photos.glob("*/*/*.png")]
+    table = photos.parent / "table.csv"
+    table.write_text("\n".join(["path,label,split,note", *rows]), encoding="utf-8-sig")
+    source = read_source(table)
+    assert (source.train.counts().tolist(), source.test.counts().tolist()) == ([4, 3], [2, 1])
+    table.write_text("\n".join(["label,path", *(f"{row.split(',')[1]},{row.split(',')[0]}" for row in rows)]))
+    assert read_source(table).train.counts().tolist() == [6, 4]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,class\nphotos/a.png,a", "line 1: the column 'label' is missing"),
+        ("path,label\nphotos/train/bag/0.png,bag\nphotos/none.png,bag", "line 3: there is no file .*none.png"),
+        (
+            "path,label,split\nphotos/train/bag/0.png,bag,dev",
+            "line 2: expected the split train, val or test, got 'dev'",
+        ),
+        ("path,label\nphotos/train/bag/0.png", "line 2: expected a path and a label"),
+        ("", "line 1: the column 'path' is missing"),
+        ("path,label\n", "holds no training images"),
+    ],
+)
+def test_a_csv_error_names_the_line(photos, text, message):
+    (photos.parent / "table.csv").write_text(text)
+    with pytest.raises(SourceError, match=message):
+        read_source(photos.parent / "table.csv")
+
+
+@pytest.mark.parametrize("shape", [(6, 8, 12), (6, 8, 12, 1), (6, 8, 12, 3)])
+def test_an_npz_is_read_in_grey_and_in_colour(tmp_path, shape):
+    images = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    source = read_source(npz(tmp_path, train_images=images), image_size=12)
+    assert source.train.class_names == ("0", "1", "2")
+    assert source.train.labels.tolist() == [2, 0, 1, 2, 0, 1]
+    assert source.original_sizes == {(12, 8): 6}
+    expected = [fit_to_square(Image.fromarray(image.squeeze()), 12, "pad") for image in images]
+    assert np.array_equal(source.train.images.transpose(0, 2, 3, 1).squeeze(), np.array(expected))
+
+
+def test_square_npz_images_are_views_and_not_copies(tmp_path):
+    images = np.random.default_rng(1).integers(0, 256, (6, 12, 12, 3), dtype=np.uint8)
+    source = read_source(npz(tmp_path, train_images=images))
+    assert source.train.images.strides == (432, 1, 36, 3)
+    assert np.array_equal(source.train.images[4, 2], images[4, :, :, 2])
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_an_alpha_channel_is_composited_over_white(tmp_path, channels):
+    images = np.full((6, 8, 8, channels), 100, np.uint8)
+    images[..., -1] = 51  # a fifth
+    train = read_source(npz(tmp_path, train_images=images)).train
+    assert (train.channels, set(train.images.ravel().tolist())) == (channels - 1, {224})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train_images": None}, "'train_images' is missing"),
+        ({"train_images": np.zeros((6, 8, 8))}, "expected uint8 values from 0 to 255, got float64"),
+        ({"train_images": np.zeros((6, 8, 8, 9), np.uint8)}, "expected N x H x W"),
+        ({"train_labels": np.zeros((6, 4), int)}, "multi-label"),
+        ({"train_labels": np.zeros(5, int)}, "expected 6 whole numbers"),
+        ({"train_labels": np.zeros(6)}, "expected 6 whole numbers.*float64"),
+        ({"class_names": np.array(["a", "b"])}, "label 2 is outside the classes, 0 to 1"),
+        ({"class_names": np.array(["a", "b", "a"])}, "class_names: expected a list of different strings"),
+        ({"class_names": np.array(["a", "b", None])}, "no readable .npz of plain arrays"),
+        ({"class_names": np.array(["a", "b", "c", "d"])}, "class 'd' has 0 training image"),
+        ({"train_labels": np.array([0, 0, 2, 2, 2, 0])}, "no training image has the label 1"),
+        ({"test_images": np.zeros((2, 8, 8), np.uint8)}, "expected both test_images and test_labels"),
+    ],
+)
+def test_an_npz_out_of_order_is_refused(tmp_path, changes, message):
+    with pytest.raises(SourceError, match=message):
+        read_source(npz(tmp_path, **changes))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4 but no more", b"plain text", "array"])
+def test_a_file_that_is_no_npz_is_refused(tmp_path, content):
+    with (tmp_path / "data.npz").open("wb") as file:
+        np.save(file, np.arange(3)) if content == "array" else file.write(content)
+    with pytest.raises(SourceError, match=r"data.npz is no readable .npz"):
+        read_source(tmp_path / "data.npz")
+
+
+def test_the_digits_use_the_full_range():
+    train = read_source("sklearn:digits").train
+    assert (train.images.shape, train.images.min(), train.images.max()) == ((1797, 1, 8, 8), 0, 255)
+    assert train.labels[:4].tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "wanted", "expected"),
+    [
+        ([(20, 20)] * 4, None, 20),
+        ([(128, 128)] * 4, None, 128),
+        ([(30, 30)] * 4, None, 32),
+        ([(20, 20), (20, 20), (21, 17), (50, 9)], None, 20),
+        ([(300, 200)] * 4, None, 64),
+        ([(300, 200)] * 4, 96, 96),
+    ],
+)
+def test_the_size_follows_the_median_longer_side_unless_it_is_given(tmp_path, sizes, wanted, expected):
+    for i, size in enumerate(sizes):
+        save(Image.new("L", size), tmp_path / "ab"[i % 2] / f"{i}.png")
+    assert read_source(tmp_path, image_size=wanted).train.size == expected
+
+
+def test_an_impossible_size_is_refused_before_anything_is_read():
+    with pytest.raises(ConfigError, match="nearest is 32"):
+        read_source("nowhere", image_size=33)
+
+
+def test_one_coloured_picture_makes_the_source_rgb(tmp_path):
+    pixels, source = read_one(tmp_path, Image.new("RGB", (8, 8), (10, 120, 230)))
+    assert (pixels[:, 0, 0].tolist(), source.train.channels) == ([10, 120, 230], 3)
+
+
+@pytest.mark.parametrize(
+    ("picture", "expected"),
+    [
+        (Image.fromarray(np.full((8, 8), 51 * 257, np.uint16)), [51]),
+        (Image.new("L", (8, 8), 80).convert("1", dither=Image.Dither.NONE), [0]),
+        (Image.new("LA", (8, 8), (100, 51)), [224]),
+        (Image.new("RGBA", (8, 8), (0, 100, 255, 51)), [204, 224, 255]),
+        (Image.new("RGB", (8, 8), (10, 120, 230)).quantize(4), [10, 120, 230]),
+        (Image.new("L", (8, 8), 77).convert("P"), [77]),
+    ],
+    ids=["16 bit", "1 bit", "grey with alpha", "RGB with alpha", "palette", "grey palette"],
+)
+def test_all_kinds_of_png_become_grey_or_rgb(tmp_path, picture, expected):
+    pixels, _ = read_one(tmp_path, picture)
+    assert np.unique(pixels.reshape(len(expected), -1), axis=1).ravel().tolist() == expected
+
+
+def test_a_transparent_palette_entry_is_white(tmp_path):
+    picture = Image.new("RGB", (8, 8), (10, 120, 230)).quantize(4)
+    pixels, _ = read_one(tmp_path, picture, transparency=0)
+    assert set(pixels.ravel().tolist()) == {255}
+
+
+def test_a_cmyk_jpeg_has_its_colours(tmp_path):
+    picture = Image.new("CMYK", (8, 8), (255, 0, 255, 0))
+    pixels, _ = read_one(tmp_path, picture, "jpg", quality=100)
+    assert np.allclose(pixels[:, 4, 4], [0, 255, 0], atol=6)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tiff"])
+def test_the_orientation_in_exif_is_honoured(tmp_path, suffix):
+    picture = Image.new("L", (24, 16), 0)
+    picture.paste(255, (0, 0, 24, 8))  # bright above; turned a quarter clockwise, bright on the right
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels, source = read_one(tmp_path, picture, suffix, size=24, exif=exif)
+    assert source.original_sizes == {(24, 16): 3, (16, 24): 1}
+    assert pixels[0, 12, 14] > 200
+    assert pixels[0, 12, 9] < 50
+
+
+def test_a_large_photograph_is_scaled_as_a_whole(tmp_path):
+    picture = Image.linear_gradient("L").resize((1600, 1200))
+    pixels, _ = read_one(tmp_path, picture, "jpg", size=32)
+    expected = np.asarray(fit_to_square(picture, 32, "pad"), float)
+    assert np.abs(pixels[0] - expected).max() < 4
+
+
+def test_reading_needs_little_more_memory_than_the_images(tmp_path, fashion):
+    """2,000 images of 128 x 128 px in RGB are 94 MiB; the peak of a fresh process is measured."""
+    pytest.importorskip("resource")
+    picture = Image.fromarray(fashion.train.images[0, 0]).convert("RGB").resize((128, 128))
+    save(picture, tmp_path / "a" / "0.png")
+    for i in range(1, 2000):
+        (tmp_path / "ab"[i % 2]).mkdir(exist_ok=True)
+        os.link(tmp_path / "a" / "0.png", tmp_path / "ab"[i % 2] / f"{i}.png")
+    code = (
+        "import sys, resource as r; from augment.sources import read_source\n"
+        "peak = lambda: r.getrusage(r.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == 'darwin' else 2**10)\n"
+        "before = peak(); size = read_source(sys.argv[1]).train.images.nbytes / 2**20; print(peak() - before, size)"
+    )
+    run = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
+    grown, size = map(float, run.stdout.split())
+    assert size == pytest.approx(93.75)
+    assert grown < 1.4 * size
+
+
+def test_reading_imports_no_heavy_library():
+    code = "import sys, augment.sources, augment.export, augment.inspection; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "sklearn", "matplotlib", "albumentations", "scipy"} & set(modules)
+
+
+AWKWARD = (
+    "a/b\\c",
+    "CON",
+    "nul.txt",
+    "Shirt",
+    "shirt",
+    "",
+    "train",
+    ".hidden",
+    "end. ",
+    "50%",
+    "ä:*?",
+    "a\nb",
+    "b" * 400,
+)
+
+
+@pytest.fixture
+def awkward(fashion):
+    """26 images, 2 of each class with an awkward name."""
+    return LabelledImages(fashion.train.images[:26], np.arange(26) % 13, AWKWARD)
+
+
+def test_folder_names_are_safe_and_distinct_where_case_does_not_count():
+    folders = folder_names([*AWKWARD, "SHIRT", "shirt%~2"])
+    assert len({folder.lower() for folder in folders}) == len(folders)
+    assert not any(set(folder) & set('<>:"/\\|?*\n') or folder[0] in ". " or folder[-1] in ". " for folder in folders)
+    assert all(0 < len(folder.encode()) <= 255 for folder in folders)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [("T-shirt", "T-shirt"), ("Füße 2", "Füße 2"), ("a/b", "a%2Fb"), ("..", "%2E%2E"), ("con.x", "%63on.x"), ("", "%")],
+)
+def test_names_are_escaped_only_where_needed(name, folder):
+    assert escape_name(name) == folder
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_written_folder_reads_back_with_its_real_names(tmp_path, awkward, channels):
+    tinted = np.repeat(awkward.images, channels, axis=1)
+    tinted[:, 0] //= 2
+    data = LabelledImages(tinted, awkward.labels, (*AWKWARD[:5], "none", *AWKWARD[6:]))  # a csv has no empty label
+    write_folder(data, tmp_path / "out", seeds=range(7, 33), scores=[i / 26 for i in range(26)])
+    back = read_source(tmp_path / "out")
+    assert back.train.class_names == tuple(sorted(data.class_names))
+    assert [back.train.class_names[k] for k in back.train.labels] == [data.class_names[k] for k in data.labels]
+    assert np.array_equal(back.train.images, tinted)
+
+
+def test_a_written_folder_holds_exactly_the_files_that_were_announced(tmp_path, awkward):
+    write_folder(awkward, tmp_path, seeds=range(26), scores=[0.5] * 26)
+    written = {file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*") if file.is_file()}
+    assert written == set(folder_files(awkward))
+    assert folder_files(awkward)[-1] == "manifest.csv"
+    assert (tmp_path / "manifest.csv").read_text("utf-8").splitlines()[:2] == [
+        "path,label,seed,scores",
+        "a%2Fb%5Cc/000000.png,a/b\\c,0,0.5",
+    ]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_written_npz_reads_back_also_from_its_folder(tmp_path, awkward, channels):
+    tinted = np.repeat(awkward.images, channels, axis=1)
+    tinted[:, 0] //= 2
+    data = LabelledImages(tinted, awkward.labels, AWKWARD)
+    write_npz(data, tmp_path / "images.npz", seeds=range(7, 33), scores=[i / 26 for i in range(26)])
+    for spec in (tmp_path, tmp_path / "images.npz"):
+        back = read_source(spec).train
+        assert (back.class_names, back.labels.tolist()) == (AWKWARD, data.labels.tolist())
+        assert np.array_equal(back.images, tinted)
+    assert np.load(tmp_path / "images.npz")["train_seeds"][3] == 10
+
+
+def test_a_thousand_pictures_are_written_within_a_second(tmp_path, fashion):
+    start = time.perf_counter()
+    write_folder(fashion.train, tmp_path, seeds=range(1000), scores=[0.0] * 1000)
+    assert time.perf_counter() - start < 1
+
+
+def test_a_refusing_disk_is_passed_through(tmp_path, awkward):
+    (tmp_path / "out").write_text("a file where the folder should be")
+    with pytest.raises(OSError, match="out"):
+        write_folder(awkward, tmp_path / "out", seeds=range(26), scores=[0.0] * 26)

@@ -1,0 +1,162 @@
+"""Training continues where it stopped, to the bit, and refuses what it cannot continue."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from augment.checkpoints import load_tensors
+from augment.config import GanConfig
+from augment.errors import DivergedError, OutputError, SourceError
+from augment.images import LabelledImages
+from augment.training import Outcome, batches, fit, update_ema
+
+SMALL = GanConfig(
+    width=4, latent_dim=8, steps=12, batch_size=8, log_every=5, sample_every=6, checkpoint_every=4, augment=("flip",)
+)
+
+
+def stop_after(calls: int) -> Callable[[], bool]:
+    """Press Ctrl-C once `calls` steps have begun."""
+    left = iter(range(calls))
+    return lambda: next(left, None) is None
+
+
+def log(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def whole(shoes: LabelledImages, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("whole") / "run"
+    assert fit(shoes, SMALL, run) == Outcome.FINISHED
+    return run
+
+
+@pytest.mark.parametrize("network", ["projection", "dcgan"])
+def test_a_run_stopped_at_any_step_ends_like_an_uninterrupted_one(
+    network: str, shoes: LabelledImages, tmp_path: Path
+) -> None:
+    config = SMALL.model_copy(update={"network": network})
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    fit(shoes, config, whole)
+    assert fit(shoes, config, stopped, stopped=stop_after(3)) == Outcome.STOPPED
+    assert fit(shoes, config, stopped, stopped=stop_after(4)) == Outcome.STOPPED
+    assert fit(shoes, config, stopped) == Outcome.FINISHED
+    for file in ("model.safetensors", "checkpoints/step-00000012.safetensors"):
+        ours, theirs = load_tensors(stopped / file)[0], load_tensors(whole / file)[0]
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    lines = [[(line["step"], line["loss_d"], line["loss_g"]) for line in log(run)] for run in (whole, stopped)]
+    assert lines[0] == lines[1]
+    assert [step for step, _, _ in lines[0]] == [5, 10, 12]
+
+
+def test_a_killed_run_goes_back_to_its_checkpoint_and_its_log_is_cut(
+    whole: Path, shoes: LabelledImages, tmp_path: Path
+) -> None:
+    killed = tmp_path / "killed"
+    fit(shoes, SMALL, killed, stopped=stop_after(8))
+    with (killed / "log.jsonl").open("a") as file:  # what a run that was killed at step 11 had written
+        file.write('{"step": 10, "loss_d": 9.0, "loss_g": 9.0, "images_per_second": 1.0}\n{"step": 11, "los')
+    fit(shoes, SMALL, killed)
+    assert [line["loss_d"] for line in log(killed)] == [line["loss_d"] for line in log(whole)]
+
+
+def test_a_finished_run_is_left_alone_and_more_steps_continue_it(
+    whole: Path, shoes: LabelledImages, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    fit(shoes, SMALL.model_copy(update={"steps": 7}), run)
+    model = (run / "model.safetensors").read_bytes()
+    assert fit(shoes, SMALL.model_copy(update={"steps": 7}), run) == Outcome.WAS_FINISHED
+    assert (run / "model.safetensors").read_bytes() == model
+    assert fit(shoes, SMALL, run) == Outcome.FINISHED
+    ours, theirs = (load_tensors(r / "model.safetensors")[0] for r in (run, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_run_folder_holds_what_the_contract_says(whole: Path) -> None:
+    present = {str(p.relative_to(whole)) for p in whole.rglob("*") if p.is_file() and not p.name.startswith(".")}
+    assert present == {
+        "config.yaml",
+        "log.jsonl",
+        "model.safetensors",
+        "samples/step-00000006.png",
+        "samples/step-00000012.png",
+        "checkpoints/step-00000008.safetensors",
+        "checkpoints/step-00000012.safetensors",
+    }
+    with Image.open(whole / "samples/step-00000012.png") as grid:
+        assert grid.size == (10 * 36, 3 * 36)  # 10 columns, a row a class, 12 px enlarged threefold
+
+
+@pytest.mark.parametrize(("change", "named"), [({"loss": "minimax"}, "loss: hinge, now minimax"), ({"seed": 9}, "seed")])
+def test_other_settings_are_refused_and_overwrite_begins_anew(
+    change: dict[str, object], named: str, shoes: LabelledImages, tmp_path: Path
+) -> None:
+    fit(shoes, SMALL, tmp_path / "run", stopped=stop_after(2))
+    other = SMALL.model_copy(update=change)
+    with pytest.raises(OutputError, match=named):
+        fit(shoes, other, tmp_path / "run")
+    assert fit(shoes, other, tmp_path / "run", overwrite=True) == Outcome.FINISHED
+    assert log(tmp_path / "run")[-1]["step"] == 12
+
+
+def test_other_images_are_refused(whole: Path, shoes: LabelledImages) -> None:
+    darker = LabelledImages(shoes.images // 2, shoes.labels, shoes.class_names)
+    with pytest.raises(OutputError, match="other images"):
+        fit(darker, SMALL, whole)
+
+
+def test_a_diverged_run_says_so_and_keeps_the_last_good_checkpoint(shoes: LabelledImages, tmp_path: Path) -> None:
+    wild = SMALL.model_copy(update={"loss": "least-squares", "network": "dcgan", "lr_discriminator": 1e30, "steps": 40})
+    fit(shoes, wild.model_copy(update={"lr_discriminator": 1e-4}), tmp_path / "run", stopped=stop_after(6))
+    good = tmp_path / "run/checkpoints/step-00000006.safetensors"
+    config = tmp_path / "run/config.yaml"
+    config.write_text(config.read_text().replace("0.0001", "1.0e+30"))
+    with pytest.raises(DivergedError, match=r"diverged: .* at step \d+; the last good checkpoint is .*step-00000006"):
+        fit(shoes, wild, tmp_path / "run")
+    assert all(bool(t.isfinite().all()) for t in load_tensors(good)[0].values())
+
+
+def test_a_damaged_checkpoint_is_named(shoes: LabelledImages, tmp_path: Path) -> None:
+    fit(shoes, SMALL, tmp_path / "run", stopped=stop_after(2))
+    checkpoint = tmp_path / "run/checkpoints/step-00000002.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:500])
+    with pytest.raises(SourceError, match="step-00000002.safetensors is not a model or checkpoint"):
+        fit(shoes, SMALL, tmp_path / "run")
+
+
+def test_the_global_random_state_is_neither_used_nor_changed(whole: Path, shoes: LabelledImages, tmp_path: Path) -> None:
+    torch.manual_seed(99)
+    before = torch.get_rng_state()
+    fit(shoes, SMALL, tmp_path / "run")
+    assert torch.equal(torch.get_rng_state(), before)
+    ours, theirs = (load_tensors(r / "model.safetensors")[0] for r in (tmp_path / "run", whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_batches_draw_every_class_equally_often_and_the_right_pictures(shoes: LabelledImages) -> None:
+    draw = batches(shoes, 3000, torch.Generator().manual_seed(0))
+    images, labels = draw()
+    shares = labels.bincount(minlength=3) / 3000
+    assert torch.allclose(shares, torch.full((3,), 1 / 3), atol=0.04)  # 9, 6 and 4 images: not in proportion
+    pixels = ((images[:60] + 1) * 127.5).round().byte().numpy()
+    for image, label in zip(pixels, labels[:60], strict=True):
+        assert any(np.array_equal(image, real) for real in shoes.images[shoes.labels == int(label)])
+    assert len({image.tobytes() for image in images.numpy()}) == len(shoes)
+
+
+def test_the_average_follows_quickly_at_first_and_slowly_later() -> None:
+    average, model = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    for step, kept in ((1, 2 / 11), (5000, 0.99)):
+        expected = kept * average.weight.detach() + (1 - kept) * model.weight.detach()
+        update_ema(average, model, 0.99, step)
+        torch.testing.assert_close(average.weight.detach(), expected)
