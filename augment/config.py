@@ -18,18 +18,18 @@ class GanConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     network: str = "projection"
-    width: int = Field(24, ge=4, le=512)  # channels at full resolution, doubled at each halving
+    width: int = Field(16, ge=4, le=512)  # channels at full resolution, doubled at each halving
     latent_dim: int = Field(64, ge=1)
     loss: str = "hinge"
     trainer: str = "one-stage"
-    steps: int = Field(3000, ge=1)
+    steps: int = Field(2500, ge=1)
     batch_size: int = Field(64, ge=2)  # real images a step, and as many fakes
-    lr_generator: float = Field(4e-4, gt=0)
+    lr_generator: float = Field(2e-4, gt=0)
     lr_discriminator: float = Field(4e-4, gt=0)
     beta1: float = Field(0.0, ge=0, lt=1)
     beta2: float = Field(0.99, ge=0, lt=1)
     ema_decay: float = Field(0.998, ge=0, lt=1)  # of G's weights; warmed up from 0.2
-    augment: tuple[str, ...] = ("colour", "translation", "cutout")  # and flip, if classes look the same mirrored
+    augment: tuple[str, ...] = ("translation", "cutout")  # and colour; and flip, if classes look the same mirrored
     seed: int = Field(0, ge=0)
     log_every: int = Field(50, ge=1)  # steps
     sample_every: int = Field(500, ge=1)  # steps

@@ -29,7 +29,8 @@ def kid(real: Features, synthetic: Features) -> float:
 
 
 def _cubic(a: Features, b: Features) -> NDArray[np.float64]:
-    return (a @ b.T / a.shape[1] + 1) ** 3
+    kernel: NDArray[np.float64] = (a @ b.T / a.shape[1] + 1) ** 3
+    return kernel
 
 
 def precision_recall(real: Features, synthetic: Features, *, k: int = 3) -> tuple[float, float]:

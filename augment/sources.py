@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import resources
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -318,8 +319,8 @@ def _read_sklearn(name: str) -> _Arrays:
 def _read_bundled(name: str) -> _Arrays:
     if name not in BUNDLED:
         raise SourceError(f"there is no bundled:{name}: expected {', '.join(f'bundled:{b}' for b in BUNDLED)}")
-    installed = Path(__file__).parent / "data"  # beside this file once installed; at the top of a clone
-    return _read_npz((installed if installed.is_dir() else Path(__file__).parents[1] / "data") / BUNDLED[name])
+    with resources.as_file(resources.files("augment.data") / BUNDLED[name]) as path:
+        return _read_npz(path)
 
 
 BUNDLED = {"fashion": "fashion.npz"}

@@ -188,8 +188,8 @@ def generate(
 ) -> None:
     """Make labelled images with a trained generator; the folder is itself a SOURCE."""
     from augment.devices import find_device
-    from augment.sampling import load_model
     from augment.sampling import generate as generate_images
+    from augment.sampling import load_model
     from augment.synthesis import wanted_counts, write_images
 
     model = load_model(run, find_device(device))

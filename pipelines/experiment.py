@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,7 +136,7 @@ def run_task(task: Task, materials: Materials, config: EvaluateConfig, device: t
         "arm": task.arm.name,
         **score(logits, labels, classes),
         "per_class_recall": per_class_recall(logits, labels, classes),
-        "confusion": confusion(logits, labels, classes),
+        "confusion": confusion(logits, labels, classes).tolist(),
         "seed": seed,
         "steps": config.classifier.steps,
         "batch_size": config.classifier.batch_size,
@@ -160,4 +161,6 @@ def _run_all(
 
 def _one_thread(task: Task, materials: Materials, config: EvaluateConfig, device: torch.device) -> dict[str, Any]:
     torch.set_num_threads(1)  # or the processes fight for the cores
-    return run_task(task, materials, config, device)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # joblib's shared memory; only read
+        return run_task(task, materials, config, device)

@@ -124,7 +124,8 @@ class Pipeline(Section):
 
 def shipped_pipelines() -> list[str]:
     """Names that `augment run` knows without a path."""
-    return sorted(entry.name.removesuffix(".yaml") for entry in files("pipelines").iterdir() if entry.name.endswith(".yaml"))
+    names = (entry.name for entry in files("pipelines").iterdir())
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
 
 
 def load_pipeline(name_or_path: str, overrides: Sequence[str] = ()) -> Pipeline:
@@ -229,7 +230,9 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     tree[keys[-1]] = yaml.safe_load(value)
 
 
-def evaluate_config(*, arms: Sequence[str] | None, has_synthetic: bool, steps: int | None, **given: Any) -> EvaluateConfig:
+def evaluate_config(
+    *, arms: Sequence[str] | None, has_synthetic: bool, steps: int | None, **given: Any
+) -> EvaluateConfig:
     """`EvaluateConfig` from options; what is None keeps its default, and without synthetic images so do their arms."""
     tree = {key: value for key, value in given.items() if value is not None}
     if arms is not None:

@@ -17,6 +17,7 @@ from classifiers.networks import features
 from pipelines.experiment import GAN_TRAIN, Materials, repeat_seed, train_arm
 from pipelines.schema import Arm, EvaluateConfig
 
+BATCH = 512
 AT_MOST = 2000  # images of each kind: distances and kernels grow with the square
 
 
@@ -64,5 +65,6 @@ def _at_most(data: LabelledImages) -> LabelledImages:
 
 @torch.inference_mode()
 def _features(network: nn.Module, data: LabelledImages, device: torch.device) -> NDArray[np.float64]:
-    batches = torch.from_numpy(np.ascontiguousarray(data.images)).split(512)
+    images = torch.from_numpy(np.ascontiguousarray(data.images))
+    batches = torch.tensor_split(images, range(BATCH, len(images), BATCH))
     return torch.cat([features(network, to_signed(batch.to(device))).double().cpu() for batch in batches]).numpy()

@@ -182,7 +182,7 @@ def test_two_stage_updates_g_against_the_new_d(step: Step) -> None:
     fresh.discriminator.load_state_dict(setting.discriminator.state_dict())
     logits = fresh.discriminator(fresh.augment(fresh.fake()), FAKE_LABELS)
     wanted = fresh.gradients(fresh.generator, bce(logits, ones(logits)))
-    torch.testing.assert_close(grads(setting.generator), wanted, rtol=1e-8, atol=1e-12)
+    assert (grads(setting.generator) - wanted).norm() <= 1e-9 * wanted.norm()
 
 
 def test_batch_norm_in_d_is_refused_with_the_reason() -> None:

@@ -1,0 +1,1 @@
+"""The bundled sample set; see README.md."""
