@@ -30,7 +30,7 @@ class GanConfig(BaseModel):
     beta2: float = Field(0.99, ge=0, lt=1)
     ema_decay: float = Field(0.998, ge=0, lt=1)  # of G's weights; warmed up from 0.2
     augment: tuple[str, ...] = ("translation", "cutout")  # and colour; and flip, if classes look the same mirrored
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     log_every: int = Field(50, ge=1)  # steps
     sample_every: int = Field(500, ge=1)  # steps
     checkpoint_every: int = Field(500, ge=1)  # steps

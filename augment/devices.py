@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 
 from augment.errors import DeviceError
@@ -14,10 +16,11 @@ def find_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.mps.is_available() else "cpu")
-    kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (index and not (kind == "cuda" and index.isdecimal())):
+    known = re.fullmatch(r"(cpu|cuda|mps)|(cuda):([0-9]{1,3})", name)
+    if known is None:
         raise DeviceError(f"unknown device {name!r}; expected auto, cpu, cuda, cuda:<number> or mps")
+    kind, index = known[1] or known[2], int(known[3] or 0)
     there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.mps.is_available())}[kind]
-    if int(index or 0) >= there:
+    if index >= there:
         raise DeviceError(f"device {name!r} is not there: this machine has {there} {kind} device(s); use --device auto")
-    return torch.device(name)
+    return torch.device(kind, index) if known[3] else torch.device(kind)

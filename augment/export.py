@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from augment.images import LabelledImages
+from augment.outputs import write_bytes, write_text
 from augment.sources import MANIFEST, SPLITS
 
 # For Windows, macOS and Linux at once: separators and wildcards, control characters and lone surrogates, a dot or a
@@ -48,7 +49,7 @@ def write_folder(data: LabelledImages, folder: Path, *, seeds: Sequence[int], sc
     with ThreadPoolExecutor() as pool:
         for _ in pool.map(lambda i: _write_pngs(data.images[i : i + CHUNK], folder, pictures[i : i + CHUNK]), starts):
             pass
-    (folder / manifest).write_text(text.getvalue(), encoding="utf-8", newline="")
+    write_text(folder / manifest, text.getvalue())
 
 
 def _write_pngs(images: NDArray[np.uint8], folder: Path, files: Sequence[str]) -> None:
@@ -93,12 +94,13 @@ def escape_name(name: str) -> str:
 def write_npz(data: LabelledImages, path: Path, *, seeds: Sequence[int], scores: Sequence[float]) -> None:
     """A compressed .npz of train_images, train_labels, class_names, train_seeds and train_scores. Raises `OSError`."""
     images = data.images[:, 0] if data.channels == 1 else data.images.transpose(0, 2, 3, 1)
-    with path.open("wb") as file:  # savez appends a suffix to a name that lacks it, but not to a file
-        np.savez_compressed(
-            file,
-            train_images=images,
-            train_labels=data.labels[:, None],
-            class_names=np.array(data.class_names),
-            train_seeds=np.asarray(seeds, np.int64),
-            train_scores=np.asarray(scores, np.float64),
-        )
+    content = io.BytesIO()
+    np.savez_compressed(
+        content,
+        train_images=images,
+        train_labels=data.labels[:, None],
+        class_names=np.array(data.class_names),
+        train_seeds=np.asarray(seeds, np.int64),
+        train_scores=np.asarray(scores, np.float64),
+    )
+    write_bytes(path, content.getvalue())

@@ -46,6 +46,7 @@ def precision_recall(real: Features, synthetic: Features, *, k: int = 3) -> tupl
 
 
 def _radii(features: Features, k: int) -> NDArray[np.float64]:
+    k = min(k, len(features) - 1)  # a set of k images or fewer has no k-th neighbour
     return np.partition(cdist(features, features), k, axis=1)[:, k]  # the 0-th nearest is the image itself
 
 
@@ -67,4 +68,4 @@ def memorisation(train: Features, held_out: Features, synthetic: Features) -> Me
     threshold = float(np.quantile(cdist(held_out, train).min(1), 0.01))
     to_train = cdist(synthetic, train)
     nearest, distance = to_train.argmin(1), to_train.min(1)
-    return Memorisation(float((distance < threshold).mean()), threshold, nearest, distance)
+    return Memorisation(float((distance <= threshold).mean()), threshold, nearest, distance)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from augment.errors import OutputError
 
@@ -27,10 +27,12 @@ def claim(folder: Path, command: str, files: Sequence[str], *, overwrite: bool =
     owner, owned = _read_marker(folder)
     if owner not in (None, command):
         raise OutputError(f"{folder} holds the output of `augment {owner}`; choose another folder")
-    if not (resume and owner == command):
+    continued = resume and owner == command
+    if not continued:
         _refuse_or_clear(folder, command, files, owned, overwrite)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / MARKER, json.dumps({"command": command, "files": sorted({*owned, *files})}))
+    kept = owned if continued else []
+    write_text(folder / MARKER, json.dumps({"command": command, "files": sorted({*kept, *files})}))
 
 
 def holds_output_of(folder: Path, command: str) -> bool:
@@ -60,7 +62,10 @@ def write_text(path: Path, text: str) -> None:
 def _read_marker(folder: Path) -> tuple[str | None, list[str]]:
     try:
         marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-        return str(marker["command"]), list(marker["files"])
+        files = [PurePosixPath(file) for file in marker["files"]]
+        if any(file.is_absolute() or ".." in file.parts or not file.parts for file in files):
+            raise ValueError("a file outside the folder")
+        return str(marker["command"]), [str(file) for file in files]
     except (FileNotFoundError, NotADirectoryError):
         return None, []
     except (ValueError, KeyError, TypeError) as error:
@@ -79,3 +84,6 @@ def _refuse_or_clear(folder: Path, command: str, files: Sequence[str], owned: li
     for path in own:
         if path.is_file():
             path.unlink()
+    for inner in {path.parent for path in own} - {folder}:
+        if inner.is_dir() and not any(inner.iterdir()):  # an empty class folder would be no valid source
+            inner.rmdir()

@@ -2,14 +2,12 @@
 
 A source is a folder of class folders (also below `train/`, `val/` and `test/`, or with the `manifest.csv` of
 generated images), a MedMNIST-style `.npz`, a `.csv` of `path,label[,split]`, `sklearn:digits` or `bundled:fashion`.
-All pictures of a source end up with one square size and with 1 channel (if all are grey) or 3. Files are opened twice:
-for their headers, which give the size and the channels, and then one by one straight into the array that is kept.
+All pictures of a source end up with one square size and with 1 channel (if all are grey) or 3.
 """
 
 from __future__ import annotations
 
 import csv
-import warnings
 import zipfile
 import zlib
 from collections import Counter
@@ -18,14 +16,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from augment.errors import SourceError
-from augment.images import LabelledImages, Resize, check_size, fit_to_square, nearest_size, resize_images
+from augment.images import LabelledImages, Resize, check_size, nearest_size, resize_images
+from augment.pictures import ChooseSize, File, Listing, decode
 
 SPLITS = ("train", "val", "test")
 MANIFEST = "manifest.csv"
@@ -35,8 +33,6 @@ FORMS = (
     "sklearn:digits or bundled:fashion"
 )
 IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}  # and whatever starts with a dot
-T = TypeVar("T")
-ChooseSize = Callable[[Counter[tuple[int, int]]], int]
 
 
 @dataclass(frozen=True)
@@ -59,21 +55,6 @@ class Source:
     def splits(self) -> dict[str, LabelledImages]:
         """The splits that are there, by name."""
         return {name: data for name in SPLITS if (data := getattr(self, name)) is not None}
-
-
-class _File(NamedTuple):
-    path: Path
-    label: int
-
-
-class _Header(NamedTuple):
-    size: tuple[int, int]  # width, height in px, as shown
-    grey: bool
-
-
-class _Listing(NamedTuple):
-    class_names: tuple[str, ...]
-    files: dict[str, list[_File]]  # by split
 
 
 class _Arrays(NamedTuple):
@@ -102,8 +83,8 @@ def read_source(
     choose_size = partial(_choose_size, wanted=image_size)
     try:
         name, found = _find(str(spec))
-        if isinstance(found, _Listing):
-            source = _decode(name, found, choose_size, resize, [] if skip_broken else None)
+        if isinstance(found, Listing):
+            source = _from_files(name, found, choose_size, resize, skip_broken)
         else:
             source = _from_arrays(name, found, choose_size, resize)
     except OSError as error:
@@ -112,7 +93,7 @@ def read_source(
     return source
 
 
-def _find(spec: str) -> tuple[str, _Listing | _Arrays]:
+def _find(spec: str) -> tuple[str, Listing | _Arrays]:
     if not spec.strip():
         raise SourceError(f"the source is empty: expected {FORMS}")
     for prefix, read_named in PREFIXES.items():
@@ -162,7 +143,7 @@ def _entries(folder: Path) -> list[Path]:
     return sorted(shown, key=lambda p: p.name)
 
 
-def _read_folder(folder: Path) -> _Listing | _Arrays:
+def _read_folder(folder: Path) -> Listing | _Arrays:
     entries = _entries(folder)
     folders = {p.name: p for p in entries if p.is_dir()}
     archives = [p for p in entries if p.suffix.lower() == ".npz" and p.name not in folders]
@@ -193,7 +174,7 @@ def _class_files(folder: Path, split: str) -> list[tuple[str, Path, str]]:
     return rows
 
 
-def _listing(origin: Path, rows: Iterable[tuple[str, Path, str]]) -> _Listing:
+def _listing(origin: Path, rows: Iterable[tuple[str, Path, str]]) -> Listing:
     files: dict[str, list[tuple[Path, str]]] = {}
     for split, path, class_name in rows:
         files.setdefault(split, []).append((path, class_name))
@@ -204,11 +185,11 @@ def _listing(origin: Path, rows: Iterable[tuple[str, Path, str]]) -> _Listing:
     for split, members in files.items():
         if unknown := sorted({class_name for _, class_name in members} - set(class_names)):
             raise SourceError(f"{origin}: class {unknown[0]!r} is in {split} but not in train; the classes must agree")
-    labelled = {split: [_File(p, index[c]) for p, c in files[split]] for split in SPLITS if split in files}
-    return _Listing(class_names, labelled)
+    labelled = {split: [File(p, index[c]) for p, c in files[split]] for split in SPLITS if split in files}
+    return Listing(class_names, labelled)
 
 
-def _read_csv(path: Path) -> _Listing:
+def _read_csv(path: Path) -> Listing:
     try:
         with path.open(newline="", encoding="utf-8-sig") as lines:
             return _listing(path, list(_csv_rows(path, lines)))
@@ -325,7 +306,7 @@ def _read_bundled(name: str) -> _Arrays:
 
 BUNDLED = {"fashion": "fashion.npz"}
 PREFIXES: dict[str, Callable[[str], _Arrays]] = {"sklearn:": _read_sklearn, "bundled:": _read_bundled}
-SUFFIXES: dict[str, Callable[[Path], _Listing | _Arrays]] = {".npz": _read_npz, ".csv": _read_csv}
+SUFFIXES: dict[str, Callable[[Path], Listing | _Arrays]] = {".npz": _read_npz, ".csv": _read_csv}
 
 
 def _from_arrays(name: str, arrays: _Arrays, choose_size: ChooseSize, resize: Resize) -> Source:
@@ -341,80 +322,7 @@ def _from_arrays(name: str, arrays: _Arrays, choose_size: ChooseSize, resize: Re
     return Source(name, splits["train"], splits.get("val"), splits.get("test"), sizes)
 
 
-def _decode(name: str, listing: _Listing, choose_size: ChooseSize, resize: Resize, skipped: list[str] | None) -> Source:
-    """`skipped` takes the broken files; None makes them an error."""
-    splits, files, sizes = {}, {}, Counter[tuple[int, int]]()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of odd metadata, which changes no pixel
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        headers = {split: list(_each(members, _header, skipped)) for split, members in listing.files.items()}
-        if not headers["train"]:
-            raise SourceError(f"{name}: no training image is readable")
-        everything = [header for found in headers.values() for _, header in found]
-        size, grey = choose_size(Counter(h.size for h in everything)), all(h.grey for h in everything)
-        read = partial(_pixels, size=size, resize=resize, grey=grey)
-        for split, found in headers.items():
-            images, kept = np.empty((len(found), 1 if grey else 3, size, size), np.uint8), list[_File]()
-            for file, pixels in _each((file for file, _ in found), read, skipped):
-                images[len(kept)] = pixels
-                kept.append(file)
-            if split != "train" and not kept:
-                continue
-            labels = np.array([file.label for file in kept], np.int64)
-            splits[split] = LabelledImages(images[: len(kept)], labels, listing.class_names)
-            files[split] = tuple(str(file.path) for file in kept)
-            sizes.update(header.size for file, header in found if str(file.path) not in (skipped or ()))
-    return Source(name, splits["train"], splits.get("val"), splits.get("test"), sizes, tuple(skipped or ()), files)
-
-
-def _each(files: Iterable[_File], read: Callable[[Path], T], skipped: list[str] | None) -> Iterator[tuple[_File, T]]:
-    for file in files:
-        try:
-            result = read(file.path)
-        except (PermissionError, MemoryError):
-            raise
-        except Exception as error:  # Pillow's decoders raise nearly anything on a broken file
-            if skipped is None:
-                raise SourceError(
-                    f"{file.path} is no readable picture ({error}); mend it, remove it or skip broken files"
-                ) from error
-            skipped.append(str(file.path))
-        else:
-            yield file, result
-
-
-def _header(path: Path) -> _Header:
-    with Image.open(path) as picture:
-        width, height = picture.size
-        turned = "exif" in picture.info and picture.getexif().get(0x0112) in (5, 6, 7, 8)  # orientation: on its side
-        return _Header((height, width) if turned else (width, height), _is_grey(picture))
-
-
-def _is_grey(picture: Image.Image) -> bool:
-    if picture.mode in ("P", "PA"):
-        palette = picture.getpalette() or []
-        return palette[0::3] == palette[1::3] == palette[2::3]
-    return picture.mode in ("1", "L", "LA", "La", "F") or picture.mode.startswith("I")
-
-
-def _pixels(path: Path, size: int, resize: Resize, grey: bool) -> NDArray[np.uint8]:
-    """C x size x size."""
-    with Image.open(path) as opened:
-        opened.draft(None, (2 * size, 2 * size))  # a JPEG decodes faster at 1/2, 1/4 or 1/8, never below this size
-        picture = _opaque(ImageOps.exif_transpose(opened)).convert("L" if grey else "RGB")
-    pixels = np.asarray(fit_to_square(picture, size, resize))
-    return pixels[None] if grey else pixels.transpose(2, 0, 1)
-
-
-def _opaque(picture: Image.Image) -> Image.Image:
-    """8 bit a channel, over white."""
-    if picture.mode == "F":
-        raise ValueError("floating-point pixels have no agreed range")
-    if picture.mode.startswith("I"):
-        values = np.asarray(picture).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError("the pixels need more than 16 bits")
-        return Image.fromarray(((values + 128) // 257).astype(np.uint8))
-    if not picture.has_transparency_data:
-        return picture
-    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA"))
+def _from_files(name: str, listing: Listing, choose_size: ChooseSize, resize: Resize, skip_broken: bool) -> Source:
+    skipped: list[str] = []
+    splits, files, sizes = decode(name, listing, choose_size, resize, skipped if skip_broken else None)
+    return Source(name, splits["train"], splits.get("val"), splits.get("test"), sizes, tuple(skipped), files)

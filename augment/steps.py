@@ -1,9 +1,9 @@
 """One training step of a GAN, by the one-stage method or by the classic two stages: same signature, `STEPS`.
 
 One-stage (Shen et al., "Training Generative Adversarial Networks in One Stage", arXiv 2103.00430; FusedProp, arXiv
-2004.03335): G runs once and D runs once, on real and fake images together; one backward pass through D gives D's
-parameter gradients and, at the fake images, the gradient of L_D, which `gamma` turns row by row into that of L_G. Both
-networks get exactly the gradients of a simultaneous update. It needs a D that maps each sample on its own to one
+2004.03335): G runs once, and D once on real and once on fake images; one backward pass through D gives D's parameter
+gradients and, at the fake images, the gradient of L_D, which `gamma` turns row by row into that of L_G. Both networks
+get exactly the gradients of a simultaneous update. It needs a D that maps each sample on its own to one
 logit: `check_discriminator` refuses batch statistics with the reason.
 
 A step knows nothing of what a generator is made from: it is given a function from labels to images.
@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import cached
 
 from augment.errors import ConfigError
 from augment.losses import Loss, cotangents
@@ -57,11 +58,11 @@ def one_stage_gradients(game: Game, real: Tensor, real_labels: Tensor, fake_labe
     """
     fake = game.generate(fake_labels)
     leaf = fake.detach().requires_grad_()
-    seen = game.augment(torch.cat([real, leaf]))
-    logits = game.discriminator(seen, torch.cat([real_labels, fake_labels]))
-    l_r, l_f = logits.tensor_split([len(real)])
+    with cached():  # D's normalised weights are computed once, with one power iteration, for both calls
+        l_r = game.discriminator(game.augment(real), real_labels)  # apart from the fakes: no gradient of real pixels
+        l_f = game.discriminator(game.augment(leaf), fake_labels)
     c = cotangents(game.loss, l_r, l_f)
-    torch.autograd.backward(logits, torch.cat([c.real, c.fake]).to(logits.dtype))
+    torch.autograd.backward([l_r, l_f], [c.real.to(l_r.dtype), c.fake.to(l_f.dtype)])
     assert leaf.grad is not None
     gamma = c.gamma.view(-1, *[1] * (fake.dim() - 1))
     torch.autograd.backward(fake, (gamma * leaf.grad).to(fake.dtype))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -33,7 +34,8 @@ def write_images(made: Synthetic, folder: Path, format: str, *, overwrite: bool 
 
 
 def _write_png(made: Synthetic, folder: Path, overwrite: bool) -> None:
-    claim(folder, "generate", folder_files(made.data), overwrite=overwrite)
+    files = [glob.escape(file) for file in folder_files(made.data)]  # a class may be called [a]
+    claim(folder, "generate", files, overwrite=overwrite)
     write_folder(made.data, folder, seeds=made.seeds.tolist(), scores=made.scores.tolist())
 
 

@@ -49,8 +49,8 @@ def _block(w_in: int, w_out: int, pool: bool) -> nn.Sequential:
 def small(num_classes: int, channels: int, image_size: int, width: int) -> nn.Module:
     """Blocks that halve the image down to 4 to 7 px, at least three in all, then the maximum over space.
 
-    Channels are `width`, then twice and four times that; D is 4 times `width`. The maximum instead of the mean is worth
-    two points of accuracy on Fashion-MNIST at 20 images a class.
+    Channels are `width`, then twice and four times that; D is 4 times `width`. The maximum, not the mean, because it is
+    worth 2.5 points of accuracy on Fashion-MNIST at 20 images a class (4 subsets).
     """
     side, w_in, blocks = check_size(image_size), channels, list[nn.Module]()
     while side >= 8 or len(blocks) < 2:

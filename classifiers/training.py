@@ -32,7 +32,7 @@ class FitConfig(BaseModel):
 
     network: str = "small"
     width: int | None = Field(None, ge=1)  # None: the network's own
-    steps: int = Field(400, ge=1)
+    steps: int = Field(300, ge=1)
     batch_size: int = Field(64, ge=2)
     lr: float = Field(8e-3, gt=0)  # at its peak
     weight_decay: float = Field(0.05, ge=0)  # AdamW's; not of biases and norms
@@ -80,8 +80,7 @@ def fit(pools: Sequence[Pool], num_classes: int, config: FitConfig, *, seed: int
         target = one_hot(y, num_classes).float()
         if config.mixup:
             lam, partner = next(mixing)
-            partner = partner.to(device)
-            x, target = x.lerp(x[partner], lam), target.lerp(target[partner], lam)
+            x, target = mixup(x, target, lam, partner.to(device))
         loss = cross_entropy(
             model(x.contiguous(memory_format=torch.channels_last)), target, label_smoothing=config.label_smoothing
         )
@@ -125,11 +124,16 @@ def one_cycle(t: float) -> float:
     return t / WARM_UP if t < WARM_UP else 0.5 + 0.5 * math.cos(math.pi * (t - WARM_UP) / (1 - WARM_UP))
 
 
-def mixup_draws(config: FitConfig, seed: int) -> Iterator[tuple[float, Tensor]]:
-    """For each step, the weight of the partner and who it is: (lambda, int64 permutation of the batch).
+def mixup(x: Tensor, target: Tensor, lam: float, partner: Tensor) -> tuple[Tensor, Tensor]:
+    """lam of each image and target, 1 - lam of its partner's; x: (B, C, H, W), target: (B, K), partner: int64 (B,).
 
     Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization", arXiv 1710.09412.
     """
+    return x[partner].lerp(x, lam), target[partner].lerp(target, lam)
+
+
+def mixup_draws(config: FitConfig, seed: int) -> Iterator[tuple[float, Tensor]]:
+    """lam and partner for each step: lam from Beta(alpha, alpha), partner a permutation of the batch."""
     rng = np.random.default_rng(seed)
     for _ in range(config.steps):
         yield rng.beta(config.mixup, config.mixup), torch.from_numpy(rng.permutation(config.batch_size))

@@ -18,11 +18,11 @@ from typing import Any
 import torch
 import yaml
 
-from augment.export import folder_files, write_folder
 from augment.images import fingerprint
 from augment.outputs import claim, write_text
 from augment.runs import FREE_TO_CHANGE, Run
 from augment.sampling import generate, load_model
+from augment.synthesis import write_images
 from augment.training import Outcome, Progress, fit
 from pipelines.evaluation import Context, evaluate
 from pipelines.experiment import Materials
@@ -123,9 +123,7 @@ def _generate(job: _Job, afresh: bool) -> bool:
     config = job.pipeline.generate
     model = load_model(job.folder / "gan", job.device)
     made = generate(model, dict.fromkeys(model.class_names, config.per_class), seed=config.seed)
-    folder = job.folder / "synthetic"
-    claim(folder, "generate", folder_files(made.data), overwrite=True)  # within a folder that is ours
-    write_folder(made.data, folder, seeds=made.seeds.tolist(), scores=made.scores.tolist())
+    write_images(made, job.folder / "synthetic", "png", overwrite=True)  # within a folder that is ours
     return True
 
 

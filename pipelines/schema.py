@@ -12,7 +12,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from augment.classical import POLICIES
+from augment.classical import POLICIES, VIEWS
 from augment.config import GanConfig, one_of
 from augment.errors import ConfigError
 from augment.images import Resize
@@ -83,7 +83,7 @@ class EvaluateConfig(Section):
     repeats: int = Field(10, ge=2)
     ratio: float = Field(1.0, gt=0)  # synthetic images per real image
     policy: str = "standard"  # what `classical` means
-    views: int = Field(16, ge=1)  # of each image, made ahead by the policy
+    views: int = Field(VIEWS, ge=1)  # of each image, made ahead by the policy
     horizontal_flip: bool = False  # only for classes that look the same mirrored
     metric: str | None = None  # of the headline; accuracy, or balanced accuracy under imbalance
     classifier: FitConfig = FitConfig()

@@ -37,7 +37,7 @@ def test_samples_do_not_mix_in_eval_mode(network: str) -> None:
 def test_wide_resnet_16_2_has_the_published_depth_and_size() -> None:
     model = build("wrn-16", 10, 3, 32, 2, seed=0)
     convolutions = [m for m in model.modules() if isinstance(m, torch.nn.Conv2d)]
-    assert sum(m.kernel_size == (3, 3) for m in convolutions) == 13  # 16 = 13, the head, and the 2 shortcut stages
+    assert sum(m.kernel_size == (3, 3) for m in convolutions) == 13  # 16 layers: these 13 and 3 shortcuts
     assert sum(m.kernel_size == (1, 1) for m in convolutions) == 3
     assert sum(p.numel() for p in model.parameters()) == 691_674
 

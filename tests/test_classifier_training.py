@@ -9,7 +9,7 @@ from torch import Tensor
 
 from augment.errors import ConfigError
 from augment.images import LabelledImages, split_per_class
-from classifiers.training import FitConfig, Pool, batch_counts, draw_evenly, fit, one_cycle, predict
+from classifiers.training import FitConfig, Pool, batch_counts, draw_evenly, fit, mixup, one_cycle, predict
 
 CPU = torch.device("cpu")
 QUICK = FitConfig(width=4, steps=6, batch_size=10)
@@ -96,6 +96,13 @@ def test_a_pool_with_no_share_changes_nothing_but_one_with_a_share_does(shoes: L
     )
     assert torch.equal(alone, unused)
     assert not torch.equal(alone, mixed)
+
+
+def test_mixup_keeps_lam_of_image_and_label_and_takes_the_rest_from_the_partner() -> None:
+    x, target = torch.tensor([0.0, 10.0, 100.0]).view(3, 1, 1, 1), torch.eye(3)
+    mixed, mixed_target = mixup(x, target, 0.8, torch.tensor([1, 2, 0]))
+    torch.testing.assert_close(mixed.flatten(), torch.tensor([2.0, 28.0, 80.0]))
+    torch.testing.assert_close(mixed_target[1], torch.tensor([0.0, 0.8, 0.2]))
 
 
 def test_mixup_and_label_smoothing_change_the_training(shoes: LabelledImages) -> None:

@@ -1,7 +1,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +8,7 @@ import pytest
 from PIL import Image
 
 from augment.errors import ConfigError, SourceError
-from augment.export import escape_name, folder_files, folder_names, write_folder, write_npz
-from augment.images import LabelledImages, fit_to_square
+from augment.images import fit_to_square
 from augment.sources import read_source
 
 
@@ -340,97 +338,3 @@ def test_reading_imports_no_heavy_library():
     code = "import sys, augment.sources, augment.export, augment.inspection; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "sklearn", "matplotlib", "albumentations", "scipy"} & set(modules)
-
-
-AWKWARD = (
-    "a/b\\c",
-    "CON",
-    "nul.txt",
-    "Shirt",
-    "shirt",
-    "",
-    "train",
-    ".hidden",
-    "end. ",
-    "50%",
-    "ä:*?",
-    "a\nb",
-    "b" * 400,
-)
-
-
-@pytest.fixture
-def awkward(fashion):
-    """26 images, 2 of each class with an awkward name."""
-    return LabelledImages(fashion.train.images[:26], np.arange(26) % 13, AWKWARD)
-
-
-def test_folder_names_are_safe_and_distinct_where_case_does_not_count():
-    folders = folder_names([*AWKWARD, "SHIRT", "shirt%~2"])
-    assert len({folder.lower() for folder in folders}) == len(folders)
-    assert not any(set(folder) & set('<>:"/\\|?*\n') or folder[0] in ". " or folder[-1] in ". " for folder in folders)
-    assert all(0 < len(folder.encode()) <= 255 for folder in folders)
-
-
-@pytest.mark.parametrize(
-    ("name", "folder"),
-    [
-        ("T-shirt", "T-shirt"),
-        ("Füße 2", "Füße 2"),
-        ("a/b", "a%2Fb"),
-        ("..", "%2E%2E"),
-        ("con.x", "%63on.x"),
-        ("Train", "%54rain"),
-        ("", "%"),
-    ],
-)
-def test_names_are_escaped_only_where_needed(name, folder):
-    assert escape_name(name) == folder
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_a_written_folder_reads_back_with_its_real_names(tmp_path, awkward, channels):
-    tinted = np.repeat(awkward.images, channels, axis=1)
-    tinted[:, 0] //= 2
-    data = LabelledImages(tinted, awkward.labels, (*AWKWARD[:5], "none", *AWKWARD[6:]))  # a csv has no empty label
-    write_folder(data, tmp_path / "out", seeds=range(7, 33), scores=[i / 26 for i in range(26)])
-    back = read_source(tmp_path / "out")
-    assert back.train.class_names == tuple(sorted(data.class_names))
-    assert [back.train.class_names[k] for k in back.train.labels] == [data.class_names[k] for k in data.labels]
-    assert np.array_equal(back.train.images, tinted)
-
-
-def test_a_written_folder_holds_exactly_the_files_that_were_announced(tmp_path, awkward):
-    write_folder(awkward, tmp_path, seeds=range(26), scores=[0.5] * 26)
-    written = {file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*") if file.is_file()}
-    assert written == set(folder_files(awkward))
-    assert folder_files(awkward)[-1] == "manifest.csv"
-    assert (tmp_path / "manifest.csv").read_text("utf-8").splitlines()[:2] == [
-        "path,label,seed,scores",
-        "a%2Fb%5Cc/000000.png,a/b\\c,0,0.5",
-    ]
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_a_written_npz_reads_back_also_from_its_folder(tmp_path, awkward, channels):
-    tinted = np.repeat(awkward.images, channels, axis=1)
-    tinted[:, 0] //= 2
-    data = LabelledImages(tinted, awkward.labels, AWKWARD)
-    write_npz(data, tmp_path / "images.npz", seeds=range(7, 33), scores=[i / 26 for i in range(26)])
-    for spec in (tmp_path, tmp_path / "images.npz"):
-        back = read_source(spec).train
-        assert (back.class_names, back.labels.tolist()) == (AWKWARD, data.labels.tolist())
-        assert np.array_equal(back.images, tinted)
-    assert np.load(tmp_path / "images.npz")["train_seeds"][3] == 10
-
-
-def test_a_thousand_pictures_are_written_within_a_second(tmp_path, fashion):
-    start = time.perf_counter()
-    write_folder(fashion.train, tmp_path, seeds=range(1000), scores=[0.0] * 1000)
-    assert time.perf_counter() - start < 1
-
-
-def test_a_refusing_disk_is_passed_through(tmp_path, awkward):
-    (tmp_path / "out").write_text("a file where the folder should be")
-    with pytest.raises(OSError, match="out"):
-        write_folder(awkward, tmp_path / "out", seeds=range(26), scores=[0.0] * 26)

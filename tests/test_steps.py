@@ -88,20 +88,21 @@ class Setting:
         self.real = torch.rand(BATCH, 1, 12, 12, generator=random, dtype=dtype) * 2 - 1
         self.z = torch.randn(BATCH, SHAPE.latent_dim, generator=random, dtype=dtype)
         self.draws = {
-            name: torch.rand(2 * BATCH, op.numbers, generator=random, dtype=dtype) for name, op in POLICIES.items()
+            name: torch.rand(BATCH, op.numbers, generator=random, dtype=dtype) for name, op in POLICIES.items()
         }
 
     def fake(self) -> Tensor:
         return self.generator(self.z, FAKE_LABELS)
 
-    def augment(self, images: Tensor, first: int = 0) -> Tensor:
+    def augment(self, images: Tensor) -> Tensor:
         for name, operation in POLICIES.items():
-            images = operation.apply(images, self.draws[name][first : first + len(images)])
+            draws = self.draws[name].repeat(len(images) // BATCH, 1)  # real and fake images share the draws
+            images = operation.apply(images, draws)
         return images
 
     def logits(self, fake: Tensor) -> tuple[Tensor, Tensor]:
-        seen = self.augment(self.real), self.augment(fake, first=BATCH)  # the rows that they have in one batch
-        return self.discriminator(seen[0], REAL_LABELS), self.discriminator(seen[1], FAKE_LABELS)
+        real = self.discriminator(self.augment(self.real), REAL_LABELS)
+        return real, self.discriminator(self.augment(fake), FAKE_LABELS)
 
     def gradients(self, network: nn.Module, scalar: Tensor) -> Tensor:
         return flat(torch.autograd.grad(scalar, list(network.parameters()), materialize_grads=True))

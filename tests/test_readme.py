@@ -1,0 +1,40 @@
+"""What the README tells people to do works."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pipelines.schema import shipped_pipelines
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_python_example_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(example.replace("steps=2500", "steps=2, width=4, batch_size=4"), {})
+    assert capsys.readouterr().out.startswith("(500, 1, 28, 28) [50 50 50 50 50 50 50 50 50 50]")
+
+
+def test_every_command_and_option_that_it_names_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    from typer.testing import CliRunner
+
+    from pipelines.cli import app
+
+    lines = re.findall(r"^augment (\w+) +(.*?)(?:  #|$)", README, re.MULTILINE)
+    assert {command for command, _ in lines} == {"inspect", "fit", "generate", "evaluate", "run", "bench"}
+    for command, arguments in lines:
+        text = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).output
+        assert all(option in text for option in re.findall(r"--[a-z-]+", arguments))
+    assert {name for name in re.findall(r"pipelines/([\w-]+)\.yaml", README)} == set(shipped_pipelines())
+
+
+def test_every_file_that_it_links_is_there() -> None:
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("https://")]
+    assert links
+    assert all((Path(__file__).parent.parent / link).is_file() for link in links)
