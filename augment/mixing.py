@@ -13,7 +13,7 @@ def take_by_ratio(synthetic: LabelledImages, real: LabelledImages, ratio: float,
 
     Raises `ConfigError` if a class has too few, and says how many are needed.
     """
-    per_class = max(round(ratio * len(real) / real.num_classes), 1)
+    per_class = needed_per_class(real, ratio)
     counts = synthetic.counts()
     scarce = int(np.argmin(counts))
     if counts[scarce] < per_class:
@@ -22,6 +22,11 @@ def take_by_ratio(synthetic: LabelledImages, real: LabelledImages, ratio: float,
             f"class {synthetic.class_names[scarce]!r} has {counts[scarce]}; generate more or lower the ratio"
         )
     return subset_per_class(synthetic, per_class, seed)
+
+
+def needed_per_class(real: LabelledImages, ratio: float) -> int:
+    """How many synthetic images of each class `ratio` takes."""
+    return max(round(ratio * len(real) / real.num_classes), 1)
 
 
 def synthetic_share(ratio: float) -> float:

@@ -30,7 +30,10 @@ def claim(folder: Path, command: str, files: Sequence[str], *, overwrite: bool =
     continued = resume and owner == command
     if not continued:
         _refuse_or_clear(folder, command, files, owned, overwrite)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise OutputError(f"{folder} cannot be made, a file is in its way; choose another folder") from error
     kept = owned if continued else []
     write_text(folder / MARKER, json.dumps({"command": command, "files": sorted({*kept, *files})}))
 

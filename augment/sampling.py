@@ -99,8 +99,8 @@ def sample(model: Model, labels: NDArray[np.int64], seeds: Sequence[int] | NDArr
 
 def noise(seeds: Sequence[int] | NDArray[np.uint64], latent_dim: int) -> Tensor:
     """float32, n x latent_dim: row i is drawn from seed i alone, on the CPU, so that every device gets the same."""
-    rows = torch.empty(len(seeds), latent_dim)
-    random = torch.Generator()
+    rows = torch.empty(len(seeds), latent_dim, device="cpu")
+    random = torch.Generator("cpu")
     for row, seed in zip(rows, seeds, strict=True):
         row.normal_(generator=random.manual_seed(int(seed)))
     return rows

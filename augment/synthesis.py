@@ -8,9 +8,10 @@ from pathlib import Path
 
 from augment.errors import ConfigError
 from augment.export import folder_files, write_folder, write_npz
-from augment.outputs import claim
+from augment.outputs import claim, holds_output_of
 from augment.runs import Run
 from augment.sampling import Model, Synthetic, balancing_counts
+from augment.sources import MANIFEST
 
 NPZ = "images.npz"
 
@@ -35,7 +36,8 @@ def write_images(made: Synthetic, folder: Path, format: str, *, overwrite: bool 
 
 def _write_png(made: Synthetic, folder: Path, overwrite: bool) -> None:
     files = [glob.escape(file) for file in folder_files(made.data)]  # a class may be called [a]
-    claim(folder, "generate", files, overwrite=overwrite)
+    unfinished = holds_output_of(folder, "generate") and not any((folder / last).exists() for last in (MANIFEST, NPZ))
+    claim(folder, "generate", files, overwrite=overwrite or unfinished)
     write_folder(made.data, folder, seeds=made.seeds.tolist(), scores=made.scores.tolist())
 
 

@@ -176,8 +176,8 @@ def batches(data: LabelledImages, size: int, random: torch.Generator) -> Callabl
     Empty classes are never drawn; images within a class are drawn with replacement.
     """
     device = random.device
-    order = torch.from_numpy(data.labels).argsort(stable=True)
-    images = torch.from_numpy(data.images)[order].contiguous(memory_format=torch.channels_last).to(device)
+    images = torch.from_numpy(data.images).to(device)  # on a CPU the caller's own memory, not a copy
+    by_class = torch.from_numpy(data.labels).argsort(stable=True).to(device)
     counts = torch.from_numpy(data.counts()).to(device)
     starts = counts.cumsum(0) - counts
     present = counts.nonzero().squeeze(1)
@@ -185,7 +185,8 @@ def batches(data: LabelledImages, size: int, random: torch.Generator) -> Callabl
     def draw() -> tuple[Tensor, Tensor]:
         labels = present[torch.randint(len(present), (size,), generator=random, device=device)]
         within = torch.rand(size, generator=random, device=device, dtype=torch.float64) * counts[labels]
-        return to_signed(images[starts[labels] + within.long()]), labels
+        chosen = images[by_class[starts[labels] + within.long()]]
+        return to_signed(chosen.contiguous(memory_format=torch.channels_last)), labels
 
     return draw
 

@@ -7,7 +7,9 @@ everything resumable. Heavy imports happen inside the commands, so that `augment
 from __future__ import annotations
 
 import errno
+import io
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     add_completion=False,
-    no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help="Does GAN-made data help your image classifier, by how much, and may you trust the answer? "
@@ -90,18 +91,21 @@ def inspect(
     """Look at a source: classes, counts, sizes, duplicates, leaks between splits, and advice."""
     from augment.inspection import contact_sheet
     from augment.inspection import inspect as inspect_source
+    from augment.outputs import write_bytes
     from augment.sources import read_source
     from pipelines.printing import print_inspection
 
+    if out is not None and (out.is_dir() or (out.exists() and not overwrite)):
+        raise ConfigError(f"{out} already exists; choose another file" + ("" if out.is_dir() else ", or --overwrite"))
     data = read_source(source, image_size=image_size, resize=resize.value, skip_broken=skip_broken)
     print_inspection(inspect_source(data))
     if out is not None:
-        if out.exists() and not overwrite:
-            raise ConfigError(f"{out} already exists; choose another file, or give --overwrite")
+        picture = io.BytesIO()
+        contact_sheet(data.train, samples_per_class).save(picture, format="PNG")
         out.parent.mkdir(parents=True, exist_ok=True)
-        contact_sheet(data.train, samples_per_class).save(out, format="PNG")
+        write_bytes(out, picture.getvalue())
         typer.echo(f"contact sheet: {out}")
-    _next(f"augment fit {source} --out runs/gan")
+    _next("augment", "fit", source, "--out", "runs/gan")
 
 
 @app.command(epilog="Example: augment fit bundled:fashion --samples-per-class 20 --steps 2000 --out runs/gan")
@@ -165,11 +169,10 @@ def fit(
             stopped=stopped,
         )
     if outcome == Outcome.STOPPED:
-        typer.echo(f"stopped; the same command continues {out}", err=True)
-        raise typer.Exit(130)
+        raise KeyboardInterrupt
     done = "was finished already and is left as it is" if outcome == Outcome.WAS_FINISHED else "is finished"
     typer.echo(f"{out} {done}; more --steps would continue it")
-    _next(f"augment generate {out} --out {out}-images --per-class 200")
+    _next("augment", "generate", out, "--out", f"{out}-images", "--per-class", "200")
 
 
 @app.command(epilog="Example: augment generate runs/gan --out runs/images --per-class 200")
@@ -197,7 +200,7 @@ def generate(
     made = generate_images(model, counts, seed=seed)
     write_images(made, out, format.value, overwrite=overwrite)
     typer.echo(f"{len(made.data)} images of {sum(c > 0 for c in counts.values())} classes: {out}")
-    _next(f"augment evaluate SOURCE --synthetic {out} --out {out}-evaluation")
+    _next("augment", "evaluate", "SOURCE", "--synthetic", out, "--out", f"{out}-evaluation")
 
 
 @app.command(epilog="Example: augment evaluate bundled:fashion --synthetic runs/images --out runs/evaluation")
@@ -258,7 +261,8 @@ def evaluate(
     made = load_synthetic(synthetic, loaded.train) if synthetic else None
     materials = Materials(loaded.train, test_images, made)
     _warn(loaded.warnings)
-    with evaluation_progress(len(plan(config, materials)), quiet) as on_record:
+    tasks = len(plan(config, materials))
+    with _stop_on_signal() as stopped, evaluation_progress(tasks, quiet) as on_record:
         results = evaluate_arms(
             materials,
             config,
@@ -268,9 +272,12 @@ def evaluate(
             jobs=_jobs(jobs, where.type),
             overwrite=overwrite,
             on_record=on_record,
+            stopped=stopped,
         )
+    if results is None:
+        raise KeyboardInterrupt
     print_results(results)
-    _next(f"open {out / 'report.html'} in a browser")
+    _next_in_browser(out / "report.html")
 
 
 @app.command(epilog="Example: augment run quickstart --set data.source=DIR --out runs/mine")
@@ -302,6 +309,8 @@ def run(
     if dry_run:
         for stage in plan(definition, load(definition.data, hold_out=True), folder):
             typer.echo(_describe(stage))
+        settings = [part for override in overrides or [] for part in ("--set", override)]
+        _next("augment", "run", pipeline, *settings, "--out", folder)
         return
     with _stop_on_signal() as stopped, RunProgress(definition, quiet) as progress:
         results = run_pipeline(
@@ -314,10 +323,9 @@ def run(
             stopped=stopped,
         )
     if results is None:
-        typer.echo("stopped; the same command goes on where it stopped", err=True)
-        raise typer.Exit(130)
+        raise KeyboardInterrupt
     print_results(results)
-    _next(f"open {folder / 'evaluation' / 'report.html'} in a browser")
+    _next_in_browser(folder / "evaluation" / "report.html")
 
 
 @app.command(epilog="Example: augment bench --preset quickstart --out runs/bench")
@@ -341,32 +349,51 @@ def bench(
     print_bench(result)
     if out is not None:
         write_bench(result, out)
-    _next("augment fit SOURCE --trainer one-stage --out runs/gan")
+    _next("augment", "fit", "SOURCE", "--trainer", "one-stage", "--out", "runs/gan")
 
 
 def main() -> None:
     """Run the command line and exit; an error of ours becomes one sentence on standard error."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # busy threads cost a factor of 10 where a core is shared
     try:
-        app()
-    except InputError as error:
-        _fail(str(error), 2)
-    except AugmentError as error:
-        _fail(str(error), 1)
-    except KeyboardInterrupt:
+        status = app(None if sys.argv[1:] else ["--help"], standalone_mode=False)
+    except Exception as error:
+        sentence, status = _explain(error)
+        _fail(sentence, status)
+    if status == 130:  # what typer makes of a KeyboardInterrupt
         _fail("stopped; the same command goes on where it stopped", 130)
-    except OSError as error:
+    sys.exit(status)
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """One sentence and the exit status. Raises `error` again if it is a bug of ours, whose traceback is of use."""
+    if isinstance(error, InputError):
+        return str(error), 2
+    if isinstance(error, AugmentError):
+        return str(error), 1
+    if usage := _usage(error):
+        return usage, 2
+    if isinstance(error, OSError):
+        where = f" for {error.filename}" if error.filename else ""
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            _fail(f"no room on the disk{_at(error)}: free some space and run the same command again", 1)
-        _fail(f"{error.strerror or error}{_at(error)}", 1)
+            return f"no room on the disk{where}: free some space and run the same command again", 1
+        return f"{error.strerror or error}{where}", 1
+    if isinstance(error, MemoryError) or "out of memory" in str(error):  # torch has several errors for a full device
+        return "the memory is not enough; ask for fewer or smaller images, or for a smaller batch", 1
+    raise error
 
 
-def _at(error: OSError) -> str:
-    return f" for {error.filename}" if error.filename else ""
+def _usage(error: Exception) -> str | None:
+    """Typer's own sentence about wrong options, if it is one; its versions disagree on the class."""
+    if not hasattr(error, "format_message"):
+        return None
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "augment"
+    return f"{error.format_message().rstrip('.')}; see `{command} --help`"
 
 
 def _fail(sentence: str, status: int) -> None:
-    print(f"augment: {sentence}", file=sys.stderr)
+    print(f"augment: {' '.join(sentence.splitlines())}", file=sys.stderr)
     sys.exit(status)
 
 
@@ -400,7 +427,9 @@ def _counts(pairs: list[str]) -> dict[str, int]:
 
 
 def _jobs(jobs: int | None, device_type: str) -> int:
-    return jobs or ((os.cpu_count() or 1) if device_type == "cpu" else 1)
+    import joblib
+
+    return jobs or (joblib.cpu_count() if device_type == "cpu" else 1)  # it counts what a container may use
 
 
 def _describe(stage: Stage) -> str:
@@ -412,5 +441,9 @@ def _warn(warnings: tuple[str, ...]) -> None:
         typer.echo(f"note: {warning}", err=True)
 
 
-def _next(command: str) -> None:
-    typer.echo(f"next: {command}")
+def _next(*command: str | Path) -> None:
+    typer.echo(f"next: {shlex.join(map(str, command))}")
+
+
+def _next_in_browser(page: Path) -> None:
+    typer.echo(f"next: open {page} in a browser")

@@ -46,16 +46,22 @@ def evaluate(
     jobs: int,
     overwrite: bool = False,
     on_record: Callable[[dict[str, Any]], None] = lambda _: None,
-) -> dict[str, Any]:
-    """Compare the arms, measure the synthetic images, and write everything into `folder`; returns results.json.
+    stopped: Callable[[], bool] = lambda: False,
+) -> dict[str, Any] | None:
+    """Compare the arms, measure the synthetic images, and write everything into `folder`.
 
-    An interrupted evaluation of the same settings and images goes on where it stopped. Raises `OutputError` if
-    `folder` holds one of others, `ConfigError` if an arm needs images that are not there.
+    Returns results.json, or None if it was stopped; `stopped` is asked after every classifier. An interrupted
+    evaluation of the same settings and images goes on where it stopped. Raises `OutputError` if `folder` holds one of
+    others, `ConfigError` if an arm needs images that are not there.
     """
     tasks = plan(config, materials)
     _open(folder, _settings(materials, config), overwrite)
     path = folder / "records.jsonl"
-    records = run_experiment(tasks, materials, config, path, device=device, jobs=jobs, on_record=on_record)
+    records = run_experiment(
+        tasks, materials, config, path, device=device, jobs=jobs, on_record=on_record, stopped=stopped
+    )
+    if records is None:
+        return None
     fidelity = measure_fidelity(materials, config, records, device=device) if materials.synthetic else None
     results = build_results(
         records,

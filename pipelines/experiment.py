@@ -8,6 +8,7 @@ is on disk before the next is waited for, so that an interrupted evaluation goes
 from __future__ import annotations
 
 import json
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ from augment.classical import bank_of_views
 from augment.errors import ConfigError
 from augment.images import LabelledImages
 from augment.mixing import synthetic_share, take_by_ratio
+from augment.outputs import write_text
 from classifiers.metrics import confusion, per_class_recall, score
 from classifiers.training import Pool, fit, predict
 from pipelines.schema import Arm, EvaluateConfig
@@ -71,8 +73,12 @@ def run_experiment(
     device: torch.device,
     jobs: int,
     on_record: Callable[[dict[str, Any]], None] = lambda _: None,
-) -> list[dict[str, Any]]:
-    """Run the tasks that `path` (records.jsonl) lacks, append their records, and return the records of all."""
+    stopped: Callable[[], bool] = lambda: False,
+) -> list[dict[str, Any]] | None:
+    """Run the tasks that `path` (records.jsonl) lacks, append their records, and return the records of all.
+
+    `stopped` is asked after every record; a True returns None.
+    """
     records = read_records(path)
     done = {(record["arm"], record["repeat"]) for record in records}
     missing = [task for task in tasks if (task.arm.name, task.repeat) not in done]
@@ -82,6 +88,8 @@ def run_experiment(
             file.flush()
             records.append(record)
             on_record(record)
+            if stopped():
+                return None
     return records
 
 
@@ -89,8 +97,10 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     """The whole lines of records.jsonl; one that was cut short is dropped from the file too."""
     if not path.exists():
         return []
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    text = path.read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.endswith("}")]
+    if text != (whole := "".join(f"{line}\n" for line in lines)):
+        write_text(path, whole)
     return [json.loads(line) for line in lines]
 
 
@@ -103,8 +113,10 @@ def train_arm(
         if arm.policy is None:
             views = data.images[None]
         else:
+            drawn = share * config.classifier.steps * config.classifier.batch_size / len(data)  # times, each image
+            count = min(config.views, math.ceil(drawn))
             views = bank_of_views(
-                data, arm.policy, views=config.views, horizontal_flip=config.horizontal_flip, seed=bank_seed
+                data, arm.policy, views=count, horizontal_flip=config.horizontal_flip, seed=bank_seed
             )
         pools.append(Pool(torch.from_numpy(views).to(device), torch.from_numpy(data.labels).to(device), share))
     return fit(pools, materials.train.num_classes, config.classifier, seed=seed, device=device)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import count
 from typing import Any, Self
 
 from rich.console import Console
@@ -17,34 +19,28 @@ from pipelines.results import METRICS
 from pipelines.runner import Events, Stage
 from pipelines.schema import Pipeline
 
-OUT = Console(highlight=False, soft_wrap=True)
-ERR = Console(stderr=True, highlight=False)
+OUT = Console(highlight=False, soft_wrap=True, markup=False)  # a class may be called [b]
+ERR = Console(stderr=True, highlight=False, markup=False)
+SECONDS_A_LINE = 30
 
 
 @contextmanager
 def training_progress(steps: int, quiet: bool) -> Iterator[Callable[[TrainingProgress], None]]:
-    """A bar over the steps with images a second and both losses."""
-    with _bar(quiet) as bar:
-        task = bar.add_task("fit", total=steps, figures="")
-
-        def show(p: TrainingProgress) -> None:
-            figures = f"{p.images_per_second:.0f} images/s  D {p.loss_d:.3f}  G {p.loss_g:.3f}"
-            bar.update(task, completed=p.step, figures=figures)
-
-        yield show
+    """Steps, images a second and both losses."""
+    with _progress("fit", steps, quiet) as show:
+        yield lambda p: show(
+            p.step, f"{p.images_per_second:.0f} images/s, loss of D {p.loss_d:.3f}, of G {p.loss_g:.3f}"
+        )
 
 
 @contextmanager
 def evaluation_progress(tasks: int, quiet: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """A bar over the classifiers, with the last one's accuracy."""
-    with _bar(quiet) as bar:
-        task = bar.add_task("evaluate", total=tasks, figures="")
-
-        def show(record: dict[str, Any]) -> None:
-            figures = f"{record['arm']}, repeat {record['repeat'] + 1}: accuracy {record['accuracy']:.3f}"
-            bar.update(task, advance=1, figures=figures)
-
-        yield show
+    """Classifiers trained, and the last one's accuracy."""
+    done = count(1)
+    with _progress("evaluate", tasks, quiet) as show:
+        yield lambda record: show(
+            next(done), f"{record['arm']}, repeat {record['repeat'] + 1}: accuracy {record['accuracy']:.3f}"
+        )
 
 
 class RunProgress:
@@ -98,7 +94,7 @@ def print_results(results: dict[str, Any]) -> None:
             f"precision {fidelity['precision']:.2f}, recall {fidelity['recall']:.2f}, "
             f"memorised {fidelity['memorised_fraction']:.1%}"
         )
-    OUT.print(f"[bold]{results['recommendation']['sentence']}[/bold]")
+    OUT.print(results["recommendation"]["sentence"], style="bold")
 
 
 def print_inspection(inspection: Inspection) -> None:
@@ -112,7 +108,7 @@ def print_inspection(inspection: Inspection) -> None:
     more = len(inspection.original_sizes) - 5
     OUT.print(f"sizes in px: {sizes}" + (f" and {more} more" if more > 0 else ""))
     for sentence in inspection.advice:
-        OUT.print(f"- {sentence}", markup=False)
+        OUT.print(f"- {sentence}")
 
 
 def print_bench(bench: Bench) -> None:
@@ -127,13 +123,42 @@ def print_bench(bench: Bench) -> None:
 
 
 @contextmanager
-def _bar(quiet: bool) -> Iterator[Progress]:
+def _progress(name: str, total: int, quiet: bool) -> Iterator[Callable[[int, str], None]]:
+    """A function of (done, figures): a bar with the time left on a terminal, a line now and then elsewhere."""
+    if quiet or not ERR.is_terminal:
+        yield _Lines(name, total, quiet)
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(30),
         MofNCompleteColumn(),
         TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[figures]}"),
+        TextColumn("{task.fields[figures]}", markup=False),
     )
-    with Progress(*columns, console=ERR, disable=quiet) as bar:
-        yield bar
+    with Progress(*columns, console=ERR) as bar:
+        task = bar.add_task(name, total=total, figures="")
+        try:
+            yield lambda done, figures: bar.update(task, completed=done, figures=figures)
+        except BaseException:
+            bar.live.transient = True  # it vanishes, and the sentence that tells what is wrong stands alone
+            raise
+
+
+class _Lines:
+    """Progress for a log file: a line every half minute, and the last one."""
+
+    def __init__(self, name: str, total: int, quiet: bool) -> None:
+        self.name, self.total, self.quiet = name, total, quiet
+        self.began = self.shown = time.monotonic()
+        self.first: int | None = None
+
+    def __call__(self, done: int, figures: str) -> None:
+        now = time.monotonic()
+        if self.first is None:  # a continued run begins in the middle
+            self.first, self.began = done, now
+        if self.quiet or (now - self.shown < SECONDS_A_LINE and done < self.total):
+            return
+        self.shown = now
+        rate = (done - self.first) / (now - self.began) if now > self.began else 0
+        left = f"{(self.total - done) / rate / 60:.1f} min left, " if rate and done < self.total else ""
+        ERR.print(f"{self.name} {done}/{self.total}: {left}{figures}", soft_wrap=True)

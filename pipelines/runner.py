@@ -18,8 +18,10 @@ from typing import Any
 import torch
 import yaml
 
+from augment.errors import ConfigError, OutputError
 from augment.images import fingerprint
-from augment.outputs import claim, write_text
+from augment.mixing import needed_per_class
+from augment.outputs import claim, holds_output_of, write_text
 from augment.runs import FREE_TO_CHANGE, Run
 from augment.sampling import generate, load_model
 from augment.synthesis import write_images
@@ -53,13 +55,26 @@ class Events:
 
 
 def plan(pipeline: Pipeline, loaded: Loaded, folder: Path) -> list[Stage]:
-    """The stages in order; nothing is run or written."""
+    """The stages in order; nothing is run or written. Raises `ConfigError` if too few images would be generated."""
+    _check_ratio(pipeline, loaded)
     book = _read_book(folder)
     stages: list[Stage] = []
     for name, inputs in _inputs(pipeline, loaded).items():
         before = next((stage.name for stage in stages if stage.runs), None)
-        stages.append(_plan_stage(name, inputs, book.get(name), before))
+        there = all((folder / file).exists() for file in OUTPUTS[name])
+        stages.append(_plan_stage(name, inputs, book.get(name), before, there))
     return stages
+
+
+def _check_ratio(pipeline: Pipeline, loaded: Loaded) -> None:
+    """Before anything is trained, what the evaluation would otherwise find out at the end."""
+    evaluation, made = pipeline.evaluate, pipeline.generate.per_class
+    needed = needed_per_class(loaded.train, evaluation.ratio)
+    if made < needed and any(arm.real and arm.synthetic for arm in evaluation.arms):
+        raise ConfigError(
+            f"evaluate.ratio {evaluation.ratio:g} to {len(loaded.train)} real images needs {needed} synthetic images "
+            f"of each class and generate.per_class is {made}; raise it or lower the ratio"
+        )
 
 
 def run(
@@ -77,6 +92,7 @@ def run(
     Raises `OutputError` if `folder` holds something that no pipeline wrote.
     """
     loaded = load(pipeline.data, hold_out=True)
+    _check_ratio(pipeline, loaded)
     claim(folder, "run", FILES, overwrite=overwrite, resume=not overwrite)
     write_text(folder / "config.yaml", yaml.safe_dump(pipeline.model_dump(mode="json"), sort_keys=False))
     inputs = _inputs(pipeline, loaded)
@@ -134,7 +150,7 @@ def _evaluate(job: _Job, afresh: bool) -> bool:
     steps = [int(line["step"]) for line in log]
     curves = {who: (steps, [float(line[key]) for line in log]) for who, key in CURVES.items()}
     context = Context(loaded.name, loaded.warnings, job.pipeline.model_dump(mode="json"), curves)
-    evaluate(
+    results = evaluate(
         Materials(loaded.train, require_test(loaded), synthetic),
         job.pipeline.evaluate,
         job.folder / "evaluation",
@@ -143,12 +159,18 @@ def _evaluate(job: _Job, afresh: bool) -> bool:
         jobs=job.jobs,
         overwrite=afresh,
         on_record=job.events.on_record,
+        stopped=job.stopped,
     )
-    return True
+    return results is not None
 
 
 CURVES = {"discriminator": "loss_d", "generator": "loss_g"}
 STAGES: dict[str, Callable[[_Job, bool], bool]] = {"fit": _fit, "generate": _generate, "evaluate": _evaluate}
+OUTPUTS = {  # the files without which a stage is not done
+    "fit": ("gan/model.safetensors",),
+    "generate": ("synthetic/manifest.csv",),
+    "evaluate": ("evaluation/results.json", "evaluation/report.html"),
+}
 
 
 def _inputs(pipeline: Pipeline, loaded: Loaded) -> dict[str, Inputs]:
@@ -166,7 +188,7 @@ def _inputs(pipeline: Pipeline, loaded: Loaded) -> dict[str, Inputs]:
     }
 
 
-def _plan_stage(name: str, inputs: Inputs, entry: Mapping[str, Any] | None, before: str | None) -> Stage:
+def _plan_stage(name: str, inputs: Inputs, entry: Mapping[str, Any] | None, before: str | None, there: bool) -> Stage:
     if entry is None:
         return Stage(name, True, "it has not been run here", afresh=True)
     changed = _changes(entry["inputs"], inputs)
@@ -176,6 +198,8 @@ def _plan_stage(name: str, inputs: Inputs, entry: Mapping[str, Any] | None, befo
         return Stage(name, True, "it was interrupted and goes on where it stopped", afresh=False)
     if before:
         return Stage(name, True, f"{before} is run again", afresh=True)
+    if not there:
+        return Stage(name, True, "what it made is gone", afresh=True)
     return Stage(name, False, "done, and nothing that it depends on has changed", afresh=False)
 
 
@@ -202,7 +226,12 @@ def _continues(name: str, old: Inputs, new: Inputs) -> bool:
 
 def _read_book(folder: Path) -> dict[str, Any]:
     path = folder / "stages.json"
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+    if not holds_output_of(folder, "run") or not path.exists():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise OutputError(f"{path} cannot be read; choose another --out, or give --overwrite") from error
 
 
 def _note(folder: Path, stage: str, inputs: Inputs, *, finished: bool) -> None:

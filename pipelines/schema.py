@@ -16,6 +16,7 @@ from augment.classical import POLICIES, VIEWS
 from augment.config import GanConfig, one_of
 from augment.errors import ConfigError
 from augment.images import Resize
+from augment.sources import PREFIXES
 from classifiers.training import FitConfig
 from pipelines.results import METRICS
 
@@ -81,7 +82,7 @@ class EvaluateConfig(Section):
 
     arms: tuple[Arm, ...] = Field(tuple(ARMS), min_length=1, validate_default=True)
     repeats: int = Field(10, ge=2)
-    ratio: float = Field(1.0, gt=0)  # synthetic images per real image
+    ratio: float = Field(1.0, gt=0, allow_inf_nan=False)  # synthetic images per real image
     policy: str = "standard"  # what `classical` means
     views: int = Field(VIEWS, ge=1)  # of each image, made ahead by the policy
     horizontal_flip: bool = False  # only for classes that look the same mirrored
@@ -137,7 +138,7 @@ def load_pipeline(name_or_path: str, overrides: Sequence[str] = ()) -> Pipeline:
     if name_or_path in shipped_pipelines():
         text, base = (files("pipelines") / f"{name_or_path}.yaml").read_text(encoding="utf-8"), Path()
     elif path.is_file():
-        text, base = path.read_text(encoding="utf-8"), path.parent
+        text, base = _read(path), path.parent
     else:
         raise ConfigError(
             f"no pipeline {name_or_path!r}: expected a YAML file or one of {', '.join(shipped_pipelines())}"
@@ -214,7 +215,7 @@ def _mapping(text: str, where: str) -> dict[str, Any]:
 def _resolve_paths(tree: dict[str, Any], base: Path) -> None:
     data = tree.get("data")
     for key in ("source", "test"):
-        if isinstance(data, dict) and isinstance(data.get(key), str) and ":" not in data[key]:
+        if isinstance(data, dict) and isinstance(data.get(key), str) and not data[key].startswith(tuple(PREFIXES)):
             data[key] = str(base / data[key])
 
 
@@ -227,7 +228,10 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         tree = tree.setdefault(key, {})
         if not isinstance(tree, dict):
             raise ConfigError(f"--set {override!r}: {key} is not a section")
-    tree[keys[-1]] = yaml.safe_load(value)
+    try:
+        tree[keys[-1]] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override!r}: {value!r} is not valid YAML") from error
 
 
 def evaluate_config(

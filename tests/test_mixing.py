@@ -1,0 +1,89 @@
+"""Real and synthetic images mix by ratio, class by class, in the form that the real ones have."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from augment.errors import ConfigError
+from augment.images import LabelledImages
+from augment.mixing import match, synthetic_share, take_by_ratio
+
+
+@pytest.fixture
+def pool(fashion: LabelledImages) -> LabelledImages:
+    """30 images of each of three classes, of which every one is another picture."""
+    members = np.concatenate([np.flatnonzero(fashion.labels == k)[:30] for k in (5, 7, 9)])
+    return LabelledImages(fashion.images[members], np.repeat(np.arange(3), 30), ("sandal", "sneaker", "ankle-boot"))
+
+
+@pytest.mark.parametrize(("ratio", "per_class"), [(1.0, 6), (0.5, 3), (2.0, 13), (4.5, 28), (0.01, 1)])
+def test_a_ratio_counts_synthetic_images_per_real_image_balanced_over_the_classes(
+    ratio: float, per_class: int, pool: LabelledImages, shoes: LabelledImages
+) -> None:
+    taken = take_by_ratio(pool, shoes, ratio, seed=3)  # 19 real images: 9, 6 and 4
+    assert taken.counts().tolist() == [per_class] * 3
+    assert taken.class_names == pool.class_names
+    for image, label in zip(taken.images, taken.labels, strict=True):
+        assert any(np.array_equal(image, other) for other in pool.images[pool.labels == label])
+    assert len({image.tobytes() for image in taken.images}) == 3 * per_class  # without replacement
+
+
+def test_the_draw_repeats_with_its_seed(pool: LabelledImages, shoes: LabelledImages) -> None:
+    first, again, other = (take_by_ratio(pool, shoes, 1.0, seed=seed).images for seed in (3, 3, 4))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_too_few_images_of_a_class_say_how_many_are_needed(pool: LabelledImages, shoes: LabelledImages) -> None:
+    scarce = pool.take(np.r_[0:30, 30:35, 60:90])
+    message = "a ratio of 1 to 19 real images needs 6 synthetic images of each class, class 'sneaker' has 5"
+    with pytest.raises(ConfigError, match=message):
+        take_by_ratio(scarce, shoes, 1.0, seed=0)
+    with pytest.raises(ConfigError, match="class 'sandal' has 0"):
+        take_by_ratio(pool.take(np.arange(30, 90)), shoes, 0.1, seed=0)
+
+
+@pytest.mark.parametrize(("ratio", "share"), [(0.0, 0.0), (0.5, 1 / 3), (1.0, 0.5), (4.0, 0.8)])
+def test_the_share_of_a_batch_is_the_part_of_the_whole(ratio: float, share: float) -> None:
+    assert synthetic_share(ratio) == pytest.approx(share)
+
+
+def test_classes_are_matched_by_name(pool: LabelledImages, shoes: LabelledImages) -> None:
+    other = LabelledImages(shoes.images, shoes.labels, ("sneaker", "ankle-boot", "sandal"))
+    matched = match(other, pool, "synthetic images")
+    assert matched.class_names == ("sandal", "sneaker", "ankle-boot")
+    assert matched.counts().tolist() == [4, 9, 6]
+    assert [matched.class_names[k] for k in matched.labels] == [other.class_names[k] for k in other.labels]
+
+
+def test_classes_may_lack(pool: LabelledImages, shoes: LabelledImages) -> None:
+    only = LabelledImages(shoes.images[:4], np.zeros(4, np.int64), ("ankle-boot",))
+    matched = match(only, pool, "synthetic images")
+    assert matched.labels.tolist() == [2] * 4
+    assert matched.num_classes == 3
+
+
+def test_sizes_and_channels_become_those_of_the_real_images(pool: LabelledImages, shoes: LabelledImages) -> None:
+    colour = LabelledImages(np.repeat(pool.images, 3, axis=1), pool.labels, pool.class_names)
+    matched = match(shoes, colour, "synthetic images")
+    assert matched.images.shape == (19, 3, 28, 28)
+    assert (matched.images == matched.images[:, :1]).all()
+    enlarged = matched.images[:, 0, ::2, ::2][:, :12, :12]
+    assert enlarged.std() > 20
+    same = match(pool, pool, "synthetic images")
+    assert np.array_equal(same.images, pool.images)
+    assert np.array_equal(same.labels, pool.labels)
+
+
+def test_an_unknown_class_is_named(pool: LabelledImages, shoes: LabelledImages) -> None:
+    other = LabelledImages(shoes.images, shoes.labels, ("sandal", "slipper", "ankle-boot"))
+    message = "the test images have a class 'slipper' that the training images have not; they have sandal, sneaker, ank"
+    with pytest.raises(ConfigError, match=message):
+        match(other, pool, "test images")
+
+
+def test_colour_is_not_thrown_away_silently(pool: LabelledImages, shoes: LabelledImages) -> None:
+    colour = LabelledImages(np.repeat(shoes.images, 3, axis=1), shoes.labels, shoes.class_names)
+    with pytest.raises(ConfigError, match="the synthetic images are in colour and the training images are grey"):
+        match(colour, pool, "synthetic images")

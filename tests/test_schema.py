@@ -1,0 +1,176 @@
+"""YAML becomes typed once, and whoever wrote it wrongly is told where and what was meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from augment.config import GanConfig
+from augment.errors import ConfigError
+from pipelines.schema import (
+    ARMS,
+    EvaluateConfig,
+    Pipeline,
+    evaluate_config,
+    load_gan_config,
+    load_pipeline,
+    parse,
+    shipped_pipelines,
+)
+
+
+def write(tmp_path: Path, text: str) -> str:
+    (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+    return str(tmp_path / "mine.yaml")
+
+
+MISTAKES = [
+    ("data: {source: x, image_sise: 28}", "unknown key data.image_sise; did you mean image_size"),
+    ("data: {source: x}\nevaluate: {clasifier: {steps: 3}}", "unknown key evaluate.clasifier; did you mean classifier"),
+    ("data: {source: x}\nevaluate: {classifier: {step: 3}}", "unknown key evaluate.classifier.step; .* steps"),
+    ("data: {source: x}\nevaluate: {arms: [none, {name: a, polcy: flip}]}", r"unknown key evaluate.arms.1.polcy; .*policy"),
+    ("data: {source: x}\ntraining: {}", "unknown key training; did you mean data or .*gan"),
+    ("data: {source: x}\ngan: {steps: many}", "gan.steps: .*valid integer.*, got 'many'"),
+    ("data: {source: x}\ngan: {loss: minmax}", "gan.loss: expected one of hinge, .*got 'minmax'"),
+    ("data: {source: x}\ngan: {augment: [flop]}", "gan.augment: expected one of .*flip.*got 'flop'"),
+    ("data: {source: 5}", "data.source: .*valid string, got 5"),
+    ("data: {source: x, resize: shrink}", "data.resize: .*'pad', 'crop' or 'stretch', got 'shrink'"),
+    ("data: {source: x}\nevaluate: {arms: [none, best]}", "evaluate.arms.1: expected one of none, .*got 'best'"),
+    ("data: {source: x}\nevaluate: {arms: [none, none]}", "evaluate.arms: expected each arm once, got none, none"),
+    ("data: {source: x}\nevaluate: {arms: []}", "evaluate.arms: .*at least 1"),
+    ("data: {source: x}\nevaluate: {arms: [{name: a, policy: strong}]}", "arms.0.policy: expected one of classical, "),
+    ("data: {source: x}\nevaluate: {policy: best}", "evaluate.policy: expected one of .*standard.*got 'best'"),
+    ("data: {source: x}\nevaluate: {metric: auc}", "evaluate.metric: expected one of accuracy, .*got 'auc'"),
+    ("data: {source: x}\nevaluate: {ratio: .inf}", "evaluate.ratio: .*finite"),
+    ("data: {source: x}\nevaluate: {repeats: 1}", "evaluate.repeats: .*greater than or equal to 2, got 1"),
+    ("gan: {steps: 5}", "data is missing"),
+    ("data: {samples_per_class: 5}", "data.source is missing"),
+    ("- data", "expected keys and values, got list"),
+    ("data: {source: x", "is not valid YAML: .*line 1"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), MISTAKES)
+def test_a_mistake_is_named_with_its_place_in_the_yaml(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_pipeline(write(tmp_path, text))
+    assert str(caught.value).startswith(str(tmp_path / "mine.yaml"))
+    assert "\n" not in str(caught.value)
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data\.source is missing; gan\.steps: .* got 'a'; unknown key generate\.n"):
+        load_pipeline(write(tmp_path, "data: {}\ngan: {steps: a}\ngenerate: {n: 1}"))
+
+
+def test_only_what_was_meant_is_suggested(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"unknown key gan\.sample_evry; did you mean sample_every") as caught:
+        load_pipeline(write(tmp_path, "data: {source: x}\ngan: {sample_evry: 3}"))
+    assert "latent_dim" not in str(caught.value)
+
+
+def test_overrides_are_applied_over_the_file_and_typed_like_it(tmp_path: Path) -> None:
+    path = write(tmp_path, "data: {source: x, seed: 3}\ngan: {steps: 9}")
+    overrides = ["gan.steps=7", "gan.augment=[colour,flip]", "evaluate.classifier.lr=1.0e-3", "data.samples_per_class=4"]
+    pipeline = load_pipeline(path, overrides)
+    assert (pipeline.gan.steps, pipeline.gan.augment) == (7, ("colour", "flip"))
+    assert (pipeline.evaluate.classifier.lr, pipeline.data.samples_per_class, pipeline.data.seed) == (1e-3, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("gan.steps", r"--set 'gan\.steps': expected section\.key=value"),
+        ("gan..steps=3", r"--set 'gan\.\.steps=3': expected section\.key=value"),
+        ("gan.steps=[3", r"--set 'gan\.steps=\[3': '\[3' is not valid YAML"),
+        ("data.source.path=3", r"--set 'data\.source\.path=3': source is not a section"),
+        ("gan.stepz=3", r"unknown key gan\.stepz; did you mean steps"),
+        ("gan.steps=", r"gan\.steps: .*valid integer, got None"),
+    ],
+)
+def test_a_wrong_override_is_named(override: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_pipeline(write(tmp_path, "data: {source: x}"), [override])
+
+
+def test_paths_resolve_against_the_yaml_file_and_those_of_overrides_against_the_working_directory(
+    tmp_path: Path,
+) -> None:
+    path = write(tmp_path, f"data: {{source: mine:2024, test: {tmp_path}/elsewhere}}")
+    data = load_pipeline(path).data
+    assert (data.source, data.test) == (str(tmp_path / "mine:2024"), str(tmp_path / "elsewhere"))
+    assert load_pipeline(path, ["data.source=here"]).data.source == "here"
+
+
+@pytest.mark.parametrize("source", ["bundled:fashion", "sklearn:digits"])
+def test_named_sources_are_no_paths(source: str, tmp_path: Path) -> None:
+    assert load_pipeline(write(tmp_path, f"data: {{source: '{source}'}}")).data.source == source
+
+
+def test_every_shipped_pipeline_loads() -> None:
+    assert shipped_pipelines() == ["fashion-50", "quickstart"]
+    for name in shipped_pipelines():
+        pipeline = load_pipeline(name, ["data.source=photos"])
+        assert pipeline.data.source == "photos"
+        assert pipeline.evaluate.repeats >= 6  # fewer can show nothing
+
+
+@pytest.mark.parametrize("name", ["quickstrat", "nowhere/mine.yaml", "."])
+def test_a_pipeline_that_is_not_there_names_those_that_ship(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"no pipeline '.*': expected a YAML file or one of fashion-50, quickstart"):
+        load_pipeline(name)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_bytes(b"\x89PNG\xff")
+    with pytest.raises(ConfigError, match=r"mine\.yaml cannot be read as a YAML file"):
+        load_pipeline(str(tmp_path / "mine.yaml"))
+
+
+def test_arms_are_given_by_name_or_spelt_out() -> None:
+    tree = {"arms": ["classical+synthetic", {"name": "flips", "real": True, "policy": "classical"}], "policy": "light"}
+    by_name, spelt_out = parse(EvaluateConfig, tree, "here").arms
+    assert (by_name.real, by_name.synthetic, by_name.policy) == (True, True, "classical")
+    assert (spelt_out.name, spelt_out.synthetic) == ("flips", False)
+
+
+def test_the_default_arms_are_the_five_of_the_protocol() -> None:
+    arms = {arm.name: (arm.real, arm.synthetic, arm.policy) for arm in EvaluateConfig().resolved_arms()}
+    assert arms == {
+        "none": (True, False, None),
+        "classical": (True, False, "standard"),
+        "synthetic": (False, True, None),
+        "none+synthetic": (True, True, None),
+        "classical+synthetic": (True, True, "standard"),
+    }
+
+
+def test_classical_means_the_policy_of_the_evaluation_and_other_policies_themselves() -> None:
+    tree = {"arms": ["none", "classical", {"name": "mine", "policy": "photos"}], "policy": "light"}
+    config = parse(EvaluateConfig, tree, "here")
+    assert [arm.policy for arm in config.resolved_arms()] == [None, "light", "photos"]
+
+
+def test_options_without_synthetic_images_leave_their_arms_out() -> None:
+    config = evaluate_config(arms=None, has_synthetic=False, steps=7, repeats=None, ratio=0.5)
+    assert [arm.name for arm in config.arms] == ["none", "classical"]
+    assert (config.classifier.steps, config.repeats, config.ratio) == (7, 10, 0.5)
+    assert len(evaluate_config(arms=None, has_synthetic=True, steps=None).arms) == len(ARMS)
+    with pytest.raises(ConfigError, match=r"the options: arms\.1: expected one of none, "):
+        evaluate_config(arms=["none", " best"], has_synthetic=False, steps=None)
+
+
+def test_a_gan_config_takes_a_file_with_options_on_top(tmp_path: Path) -> None:
+    path = write(tmp_path, "steps: 9\nwidth: 8\n")
+    assert load_gan_config(Path(path), steps=5, loss=None) == GanConfig(steps=5, width=8)
+    assert load_gan_config(None) == GanConfig()
+    with pytest.raises(ConfigError, match=r"mine\.yaml: unknown key gan; did you mean "):
+        load_gan_config(Path(write(tmp_path, "gan: {steps: 9}")))
+    with pytest.raises(ConfigError, match=r"none\.yaml cannot be read"):
+        load_gan_config(tmp_path / "none.yaml")
+
+
+def test_a_definition_survives_its_own_dump() -> None:
+    pipeline = load_pipeline("fashion-50", ["evaluate.arms=[none,{name: a, policy: classical}]"])
+    assert Pipeline.model_validate(pipeline.model_dump(mode="json")) == pipeline
