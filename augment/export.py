@@ -39,8 +39,8 @@ def write_folder(data: LabelledImages, folder: Path, *, seeds: Sequence[int], sc
     """
     *pictures, manifest = folder_files(data)
     text = io.StringIO()
-    quoting = csv.QUOTE_NONNUMERIC if "\r" in "".join(data.class_names) else csv.QUOTE_MINIMAL  # which forgets \r
-    rows = csv.writer(text, lineterminator="\n", quoting=quoting)
+    returns = "\r" in "".join(data.class_names)  # which QUOTE_MINIMAL would leave unquoted
+    rows = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL)
     rows.writerow(["path", "label", "seed", "scores"])
     names = [data.class_names[label] for label in data.labels]
     rows.writerows(zip(pictures, names, seeds, scores, strict=True))

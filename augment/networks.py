@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import leaky_relu_
+from torch.nn.functional import interpolate, leaky_relu_
 from torch.nn.utils.parametrizations import spectral_norm
 
 from augment.images import check_size
@@ -77,7 +77,10 @@ class ConditionalBatchNorm(nn.Module):
 
 
 class ProjectionGenerator(nn.Module):
-    """A linear layer to the base, a 4 x 4 transposed convolution with cBN at every level, and 3 x 3 to the image."""
+    """A linear layer to the base, then doubling, a 3 x 3 convolution and cBN at every level.
+
+    Nearest-neighbour doubling: transposed convolutions left a checkerboard on small sets (Odena et al., Distill 2016).
+    """
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -87,7 +90,7 @@ class ProjectionGenerator(nn.Module):
         self.stem = nn.Linear(condition, widths[0] * shape.base**2)
         self.norms = nn.ModuleList(ConditionalBatchNorm(w, condition) for w in widths)
         self.convs = nn.ModuleList(
-            nn.ConvTranspose2d(w_in, w_out, 4, stride=2, padding=1, bias=False) for w_in, w_out in pairwise(widths)
+            nn.Conv2d(w_in, w_out, 3, padding=1, bias=False) for w_in, w_out in pairwise(widths)
         )
         self.to_image = nn.Conv2d(widths[-1], shape.channels, 3, padding=1)
 
@@ -97,7 +100,7 @@ class ProjectionGenerator(nn.Module):
         x = self.stem(condition).unflatten(1, (-1, self.base, self.base))
         x = self.norms[0](x.contiguous(memory_format=torch.channels_last), condition).relu_()
         for conv, norm in zip(self.convs, self.norms[1:], strict=True):
-            x = norm(conv(x), condition).relu_()
+            x = norm(conv(interpolate(x, scale_factor=2.0)), condition).relu_()
         return torch.tanh(self.to_image(x))
 
 

@@ -15,20 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy import stats
 
 from augment.classical import POLICIES, VIEWS, bank_of_views
 from augment.images import LabelledImages, subset_per_class
+from augment.sources import read_source
 from classifiers.metrics import score
 from classifiers.training import FitConfig, Pool, fit, predict
-
-
-def load(path: Path, split: str) -> LabelledImages:
-    with np.load(path) as file:
-        images, labels = file[f"{split}_images"], file[f"{split}_labels"]
-        names = tuple(str(name) for name in file["class_names"])
-    planes = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
-    return LabelledImages(np.ascontiguousarray(planes), labels.ravel().astype(np.int64), names)
+from pipelines.statistics import paired_t_interval
 
 
 def trial(train: LabelledImages, views: np.ndarray, test: LabelledImages, seed: int) -> tuple[float, float]:
@@ -38,11 +31,6 @@ def trial(train: LabelledImages, views: np.ndarray, test: LabelledImages, seed: 
     model = fit([pool], train.num_classes, FitConfig(), seed=seed, device=torch.device("cpu"))
     seconds = time.perf_counter() - start
     return score(predict(model, torch.from_numpy(test.images)), test.labels, test.num_classes)["accuracy"], seconds
-
-
-def paired_interval(differences: np.ndarray) -> tuple[float, float]:
-    half = stats.t.ppf(0.975, len(differences) - 1) * differences.std(ddof=1) / np.sqrt(len(differences))
-    return differences.mean() - half, differences.mean() + half
 
 
 def main() -> None:
@@ -56,7 +44,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
 
-    pool, test = load(options.data, "train"), load(options.data, "test")
+    source = read_source(options.data)
+    pool, test = source.train, source.splits["test"]
     accuracies, training, making = [], [], []
     for r in range(options.subsets):
         train = subset_per_class(pool, options.per_class, seed=r)
@@ -69,7 +58,7 @@ def main() -> None:
         print(f"subset {r}: none {accuracies[-1][0]:.4f}, classical {accuracies[-1][1]:.4f}", flush=True)
 
     a = np.array(accuracies)  # subsets x (none, classical)
-    low, high = paired_interval(a[:, 1] - a[:, 0])
+    low, high = paired_t_interval(a[:, 1] - a[:, 0])
     for name, values in zip(("none", "classical"), a.T, strict=True):
         print(f"{name:10s} mean accuracy {values.mean():.4f}, std {values.std(ddof=1):.4f}, n = {len(values)}")
     print(f"classical - none: {(a[:, 1] - a[:, 0]).mean():+.4f}, 95 % paired t interval [{low:+.4f}, {high:+.4f}]")

@@ -27,9 +27,10 @@ from augment.mixing import synthetic_share, take_by_ratio
 from augment.outputs import write_text
 from classifiers.metrics import confusion, per_class_recall, score
 from classifiers.training import Pool, fit, predict
+from pipelines import schema
 from pipelines.schema import Arm, EvaluateConfig
 
-GAN_TRAIN = Arm(name="gan-train", real=False, synthetic=True, policy="classical")  # fidelity, no part of the comparison
+GAN_TRAIN = Arm(name=schema.GAN_TRAIN, real=False, synthetic=True, policy="classical")  # no part of the comparison
 GAN_TRAIN_REPEATS = 2
 
 

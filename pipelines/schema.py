@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, Self, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -21,6 +21,7 @@ from classifiers.training import FitConfig
 from pipelines.results import METRICS
 
 M = TypeVar("M", bound=BaseModel)
+GAN_TRAIN = "gan-train"  # the classifiers behind the fidelity figure of that name stand among the records
 
 
 class Section(BaseModel):
@@ -46,6 +47,12 @@ class Arm(Section):
     @classmethod
     def _known_policy(cls, value: str | None) -> str | None:
         return value if value is None else one_of(value, {"classical": None, **POLICIES})
+
+    @model_validator(mode="after")
+    def _has_images(self) -> Self:
+        if not (self.real or self.synthetic):
+            raise ValueError("expected real: true or synthetic: true, got neither")
+        return self
 
 
 ARMS: dict[str, dict[str, Any]] = {
@@ -106,6 +113,8 @@ class EvaluateConfig(Section):
         names = [arm.name for arm in value]
         if len(set(names)) < len(names):
             raise ValueError(f"expected each arm once, got {', '.join(names)}")
+        if GAN_TRAIN in names:
+            raise ValueError(f"{GAN_TRAIN} is the name of a figure; expected another one for the arm")
         return value
 
     def resolved_arms(self) -> tuple[Arm, ...]:

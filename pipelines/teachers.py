@@ -66,5 +66,5 @@ def _at_most(data: LabelledImages) -> LabelledImages:
 @torch.inference_mode()
 def _features(network: nn.Module, data: LabelledImages, device: torch.device) -> NDArray[np.float64]:
     images = torch.from_numpy(np.ascontiguousarray(data.images))
-    batches = torch.tensor_split(images, range(BATCH, len(images), BATCH))
+    batches = torch.split(images, BATCH)
     return torch.cat([features(network, to_signed(batch.to(device))).double().cpu() for batch in batches]).numpy()

@@ -186,6 +186,16 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(old: bytes | None, tmp_pat
     with pytest.raises(OSError, match="No space left on device"):
         write_bytes(path, b"new" * 10000)
     assert contents(tmp_path) == ({} if old is None else {"results.json": old})
+    assert not (tmp_path / ".results.json.part").is_symlink()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a file that is open cannot be replaced there")
+def test_a_reader_of_the_old_file_never_sees_the_new_one(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_bytes(b"old")
+    with (tmp_path / "results.json").open("rb") as reader:
+        write_bytes(tmp_path / "results.json", b"new")
+        assert reader.read() == b"old"
+    assert contents(tmp_path) == {"results.json": b"new"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files")

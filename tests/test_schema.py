@@ -29,17 +29,22 @@ MISTAKES = [
     ("data: {source: x, image_sise: 28}", "unknown key data.image_sise; did you mean image_size"),
     ("data: {source: x}\nevaluate: {clasifier: {steps: 3}}", "unknown key evaluate.clasifier; did you mean classifier"),
     ("data: {source: x}\nevaluate: {classifier: {step: 3}}", "unknown key evaluate.classifier.step; .* steps"),
-    ("data: {source: x}\nevaluate: {arms: [none, {name: a, polcy: flip}]}", r"unknown key evaluate.arms.1.polcy; .*policy"),
-    ("data: {source: x}\ntraining: {}", "unknown key training; did you mean data or .*gan"),
+    ("data: {source: x}\nevaluate: {arms: [none, {name: a, polcy: x}]}", "unknown key evaluate.arms.1.polcy; .*policy"),
+    ("data: {source: x}\ntraining: {}", "unknown key training; did you mean"),
     ("data: {source: x}\ngan: {steps: many}", "gan.steps: .*valid integer.*, got 'many'"),
-    ("data: {source: x}\ngan: {loss: minmax}", "gan.loss: expected one of hinge, .*got 'minmax'"),
+    ("data: {source: x}\ngan: {loss: minmax}", "gan.loss: expected one of .*hinge, .*got 'minmax'"),
     ("data: {source: x}\ngan: {augment: [flop]}", "gan.augment: expected one of .*flip.*got 'flop'"),
     ("data: {source: 5}", "data.source: .*valid string, got 5"),
     ("data: {source: x, resize: shrink}", "data.resize: .*'pad', 'crop' or 'stretch', got 'shrink'"),
     ("data: {source: x}\nevaluate: {arms: [none, best]}", "evaluate.arms.1: expected one of none, .*got 'best'"),
     ("data: {source: x}\nevaluate: {arms: [none, none]}", "evaluate.arms: expected each arm once, got none, none"),
     ("data: {source: x}\nevaluate: {arms: []}", "evaluate.arms: .*at least 1"),
-    ("data: {source: x}\nevaluate: {arms: [{name: a, policy: strong}]}", "arms.0.policy: expected one of classical, "),
+    (
+        "data: {source: x}\nevaluate: {arms: [{name: a, policy: mild}]}",
+        "arms.0.policy: expected one of classical, .*got 'mild'",
+    ),
+    ("data: {source: x}\nevaluate: {arms: [{name: a, real: false}]}", "arms.0: expected real: true or synthetic: true"),
+    ("data: {source: x}\nevaluate: {arms: [{name: gan-train}]}", "arms: gan-train is the name of a figure"),
     ("data: {source: x}\nevaluate: {policy: best}", "evaluate.policy: expected one of .*standard.*got 'best'"),
     ("data: {source: x}\nevaluate: {metric: auc}", "evaluate.metric: expected one of accuracy, .*got 'auc'"),
     ("data: {source: x}\nevaluate: {ratio: .inf}", "evaluate.ratio: .*finite"),
@@ -72,7 +77,12 @@ def test_only_what_was_meant_is_suggested(tmp_path: Path) -> None:
 
 def test_overrides_are_applied_over_the_file_and_typed_like_it(tmp_path: Path) -> None:
     path = write(tmp_path, "data: {source: x, seed: 3}\ngan: {steps: 9}")
-    overrides = ["gan.steps=7", "gan.augment=[colour,flip]", "evaluate.classifier.lr=1.0e-3", "data.samples_per_class=4"]
+    overrides = [
+        "gan.steps=7",
+        "gan.augment=[colour,flip]",
+        "evaluate.classifier.lr=1.0e-3",
+        "data.samples_per_class=4",
+    ]
     pipeline = load_pipeline(path, overrides)
     assert (pipeline.gan.steps, pipeline.gan.augment) == (7, ("colour", "flip"))
     assert (pipeline.evaluate.classifier.lr, pipeline.data.samples_per_class, pipeline.data.seed) == (1e-3, 4, 3)
@@ -147,9 +157,9 @@ def test_the_default_arms_are_the_five_of_the_protocol() -> None:
 
 
 def test_classical_means_the_policy_of_the_evaluation_and_other_policies_themselves() -> None:
-    tree = {"arms": ["none", "classical", {"name": "mine", "policy": "photos"}], "policy": "light"}
+    tree = {"arms": ["none", "classical", {"name": "mine", "policy": "strong"}], "policy": "light"}
     config = parse(EvaluateConfig, tree, "here")
-    assert [arm.policy for arm in config.resolved_arms()] == [None, "light", "photos"]
+    assert [arm.policy for arm in config.resolved_arms()] == [None, "light", "strong"]
 
 
 def test_options_without_synthetic_images_leave_their_arms_out() -> None:

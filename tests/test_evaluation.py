@@ -1,0 +1,149 @@
+"""An evaluation leaves the files that readers rely on, continues its own and refuses those of others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from augment.errors import ConfigError, OutputError
+from augment.images import LabelledImages, split_per_class
+from classifiers.training import FitConfig
+from pipelines.evaluation import Context, evaluate
+from pipelines.experiment import Materials
+from pipelines.schema import EvaluateConfig, parse
+
+TINY = {
+    "repeats": 2,
+    "views": 2,
+    "classifier": {"width": 4, "steps": 4, "batch_size": 6},
+    "arms": ["none", "none+synthetic"],
+}
+CONFIG = parse(EvaluateConfig, TINY, "the test")
+
+
+@pytest.fixture(scope="module")
+def materials(shoes: LabelledImages) -> Materials:
+    train, test = split_per_class(shoes, 0.4, seed=1)
+    return Materials(train, test, LabelledImages(shoes.images // 2, shoes.labels, shoes.class_names))
+
+
+def run(materials: Materials, folder: Path, config: EvaluateConfig = CONFIG, **options: Any) -> dict[str, Any] | None:
+    context = Context("my shoes", warnings=("2 training images are also in the test set",))
+    return evaluate(materials, config, folder, context, device=torch.device("cpu"), jobs=1, **options)
+
+
+@pytest.fixture(scope="module")
+def folder(materials: Materials, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("evaluation") / "out"
+    run(materials, folder)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_results_json_has_the_form_that_readers_rely_on(folder: Path) -> None:
+    results = json.loads((folder / "results.json").read_text())
+    assert results["dataset"] == {
+        "name": "my shoes",
+        "classes": ["sandal", "sneaker", "ankle-boot"],
+        "train_per_class": {"sandal": 5, "sneaker": 4, "ankle-boot": 2},
+        "test_size": 8,
+        "image_size": 12,
+    }
+    assert results["protocol"].items() >= {"kind": "holdout", "repeats": 2, "classifier_steps": 4}.items()
+    assert list(results["arms"]) == ["none", "none+synthetic"]  # gan-train is no arm
+    for arm in results["arms"].values():
+        assert {"accuracy", "balanced_accuracy", "macro_f1", "log_loss", "expected_calibration_error"} <= arm.keys()
+        figures = arm["accuracy"]
+        assert figures["mean"] == pytest.approx(sum(figures["values"]) / 2)
+        assert len(figures["values"]) == 2
+    (comparison,) = results["comparisons"]
+    assert (comparison["arm"], comparison["baseline"]) == ("none+synthetic", "none")
+    assert comparison["metric"] == "balanced_accuracy"  # the classes are of unequal size
+    assert comparison["ci95"][0] <= comparison["mean_gain"] <= comparison["ci95"][1]
+    assert {"p_value", "p_holm", "wins", "repeats"} <= comparison.keys()
+    assert {"kid", "precision", "gan_train_accuracy", "memorised_fraction"} <= results["fidelity"].keys()
+    assert {"augment", "arm", "ratio", "sentence"} <= results["recommendation"].keys()
+    assert results["warnings"] == ["2 training images are also in the test set"]
+
+
+def test_the_folder_holds_the_records_and_a_report_that_tells_the_sentence(folder: Path) -> None:
+    assert set(contents(folder)) == {".augment.json", "settings.yaml", "records.jsonl", "results.json", "report.html"}
+    assert len((folder / "records.jsonl").read_text().splitlines()) == 2 * 2 + 2
+    report = (folder / "report.html").read_text()
+    assert "my shoes" in report
+    assert "2 training images are also in the test set" in report
+
+
+def test_without_synthetic_images_there_is_no_fidelity(materials: Materials, tmp_path: Path) -> None:
+    config = parse(EvaluateConfig, {**TINY, "arms": ["none", "classical"]}, "the test")
+    results = run(Materials(materials.train, materials.test, None), tmp_path / "out", config)
+    assert results is not None
+    assert results["fidelity"] == {}
+    assert results["recommendation"]["augment"] is False
+
+
+def test_a_second_run_trains_nothing_and_says_the_same(
+    folder: Path, materials: Materials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = json.loads((folder / "results.json").read_text())
+    records = (folder / "records.jsonl").read_bytes()
+    monkeypatch.setattr("pipelines.experiment.run_task", None)
+    assert run(materials, folder) == before
+    assert (folder / "records.jsonl").read_bytes() == records
+
+
+def test_a_stopped_evaluation_goes_on_to_the_same_results(folder: Path, materials: Materials, tmp_path: Path) -> None:
+    stops = iter([False, False, True])
+    assert run(materials, tmp_path / "out", stopped=lambda: next(stops)) is None
+    assert not (tmp_path / "out" / "results.json").exists()
+    assert run(materials, tmp_path / "out") == json.loads((folder / "results.json").read_text())
+
+
+OTHERS: list[tuple[dict[str, Any], str]] = [({"seed": 5}, "other settings"), ({"ratio": 0.5}, "other settings")]
+
+
+@pytest.mark.parametrize(("change", "named"), OTHERS)
+def test_other_settings_are_refused_and_overwrite_begins_anew(
+    change: dict[str, Any], named: str, materials: Materials, tmp_path: Path
+) -> None:
+    folder = tmp_path / "out"
+    run(materials, folder)
+    before = contents(folder)
+    other = parse(EvaluateConfig, {**TINY, **change}, "the test")
+    with pytest.raises(OutputError, match=rf"holds an evaluation with {named}; choose another --out, or .*--overwrite"):
+        run(materials, folder, other)
+    assert contents(folder) == before
+    run(materials, folder, other, overwrite=True)
+    assert contents(folder)["records.jsonl"] != before["records.jsonl"]
+    assert len(contents(folder)["records.jsonl"].splitlines()) == 6
+
+
+def test_other_images_are_refused(folder: Path, materials: Materials) -> None:
+    darker = LabelledImages(materials.test.images // 2, materials.test.labels, materials.test.class_names)
+    with pytest.raises(OutputError, match="with other images"):
+        run(Materials(materials.train, darker, materials.synthetic), folder)
+
+
+def test_a_folder_of_somebody_else_is_refused_and_untouched(materials: Materials, tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(OutputError, match=r"results\.json"):
+            run(materials, tmp_path, overwrite=overwrite)
+    assert contents(tmp_path) == {"results.json": b"mine"}
+
+
+def test_nothing_is_written_where_an_arm_lacks_its_images(materials: Materials, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="needs 37 synthetic images of each class"):
+        run(materials, tmp_path / "out", parse(EvaluateConfig, {**TINY, "ratio": 10}, "the test"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_settings_are_those_of_the_classifier_too() -> None:
+    assert CONFIG.classifier == FitConfig(width=4, steps=4, batch_size=6)

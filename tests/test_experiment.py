@@ -1,0 +1,178 @@
+"""The measurement: equal steps, paired repeats, and the same records however often it was interrupted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from augment.errors import ConfigError
+from augment.images import LabelledImages, split_per_class
+from classifiers.training import FitConfig
+from pipelines.experiment import Materials, plan, read_records, repeat_seed, run_experiment, train_arm
+from pipelines.schema import Arm, EvaluateConfig
+
+CPU = torch.device("cpu")
+TINY = FitConfig(width=4, steps=5, batch_size=6, lr=0.02)
+CONFIG = EvaluateConfig(repeats=2, views=2, classifier=TINY, seed=4)
+
+
+@pytest.fixture(scope="module")
+def materials(shoes: LabelledImages) -> Materials:
+    """Training, test and "synthetic" images of three classes; the synthetic ones are the real ones, darker."""
+    train, test = split_per_class(shoes, 0.4, seed=1)
+    return Materials(train, test, LabelledImages(shoes.images // 2, shoes.labels, shoes.class_names))
+
+
+def run(
+    materials: Materials, path: Path, config: EvaluateConfig = CONFIG, **options: Any
+) -> list[dict[str, Any]] | None:
+    return run_experiment(plan(config, materials), materials, config, path, **{"device": CPU, "jobs": 1, **options})
+
+
+def comparable(records: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+    """The records in one order, without how long they took."""
+    assert records is not None
+    slow = [{key: value for key, value in record.items() if key != "seconds"} for record in records]
+    return sorted(slow, key=lambda record: (record["arm"], record["repeat"]))
+
+
+@pytest.fixture(scope="module")
+def whole(materials: Materials, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    records = run(materials, tmp_path_factory.mktemp("whole") / "records.jsonl")
+    assert records is not None
+    return records
+
+
+def test_every_arm_is_trained_once_a_repeat_and_gan_train_beside_them(whole: list[dict[str, Any]]) -> None:
+    tasks = sorted((record["arm"], record["repeat"]) for record in whole)
+    arms = ["classical", "classical+synthetic", "gan-train", "none", "none+synthetic", "synthetic"]
+    assert tasks == [(arm, repeat) for arm in arms for repeat in (0, 1)]
+
+
+def test_all_arms_take_equally_many_steps_and_share_the_seed_of_their_repeat(whole: list[dict[str, Any]]) -> None:
+    assert {(record["steps"], record["batch_size"]) for record in whole} == {(5, 6)}
+    seeds = {(record["repeat"], record["seed"]) for record in whole}
+    assert seeds == {(0, repeat_seed(4, 0)), (1, repeat_seed(4, 1))}
+    assert len({repeat_seed(seed, repeat) for seed in range(9) for repeat in range(9)}) == 81
+
+
+def test_a_record_holds_every_metric_and_figures_of_each_class(whole: list[dict[str, Any]]) -> None:
+    for record in whole:
+        assert {"accuracy", "balanced_accuracy", "macro_f1", "log_loss", "expected_calibration_error"} <= record.keys()
+        assert [sum(row) for row in record["confusion"]] == [4, 2, 2]  # the test set
+        right = [record["confusion"][k][k] for k in range(3)]
+        assert record["per_class_recall"] == pytest.approx([right[0] / 4, right[1] / 2, right[2] / 2])
+        assert record["accuracy"] == pytest.approx(sum(right) / 8)
+
+
+def test_arms_differ_and_so_do_repeats(whole: list[dict[str, Any]]) -> None:
+    assert len({record["log_loss"] for record in whole}) >= 10  # all but gan-train, which is what `synthetic` may be
+
+
+def test_arms_of_a_repeat_begin_with_the_same_weights(materials: Materials) -> None:
+    frozen = CONFIG.model_copy(update={"classifier": TINY.model_copy(update={"lr": 1e-30, "weight_decay": 0.0})})
+    models = [train_arm(arm, materials, frozen, seed=11, device=CPU) for arm in frozen.resolved_arms()]
+    first = [parameter.detach() for parameter in models[0].parameters()]
+    for model in models[1:]:
+        assert all(torch.allclose(a, b, rtol=0, atol=1e-20) for a, b in zip(first, model.parameters(), strict=True))
+
+
+def test_two_processes_give_the_same_records_as_one(
+    materials: Materials, whole: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    records = run(materials, tmp_path / "records.jsonl", jobs=2)
+    assert comparable(records) == comparable(whole)
+    assert comparable(read_records(tmp_path / "records.jsonl")) == comparable(whole)
+
+
+def stop_after(records: int) -> Iterator[bool]:
+    yield from (False for _ in range(records - 1))
+    yield True
+
+
+@pytest.mark.parametrize("rest", ['{"repeat": 1, "arm": "no', ""])
+def test_an_interrupted_evaluation_ends_with_the_same_records(
+    rest: str, materials: Materials, whole: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    path, stops = tmp_path / "records.jsonl", stop_after(3)
+    assert run(materials, path, stopped=lambda: next(stops)) is None
+    done = path.read_text()
+    assert len(done.splitlines()) == 3
+    path.write_text(done + rest)  # what a killed one may leave behind
+    told: list[dict[str, Any]] = []
+    records = run(materials, path, on_record=told.append)
+    assert comparable(records) == comparable(whole)
+    assert len(told) == len(whole) - 3
+    assert path.read_text().startswith(done)
+    assert len(path.read_text().splitlines()) == len(whole)
+
+
+def test_a_finished_evaluation_trains_nothing(
+    materials: Materials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = CONFIG.model_copy(update={"arms": (Arm.model_validate("none"),)})
+    only_real = Materials(materials.train, materials.test, None)
+    first = run(only_real, tmp_path / "records.jsonl", config)
+    monkeypatch.setattr("pipelines.experiment.run_task", None)
+    assert run(only_real, tmp_path / "records.jsonl", config) == first
+
+
+def test_records_survive_a_disk_that_is_full_when_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "records.jsonl"
+    path.write_text('{"arm": "none"}\n{"arm": "cl')
+
+    def refuse(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", refuse)
+    with pytest.raises(OSError, match="No space"):
+        read_records(path)
+    assert path.read_text().startswith('{"arm": "none"}\n')
+    monkeypatch.undo()
+    assert read_records(path) == [{"arm": "none"}]
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [{"arm": "none"}]
+
+
+def test_a_ratio_that_is_too_large_says_how_many_images_are_needed(materials: Materials) -> None:
+    few = CONFIG.model_copy(update={"ratio": 3.0})
+    message = r"a ratio of 3 to 11 real images needs 11 synthetic images of each class, class 'ankle-boot' has 4"
+    with pytest.raises(ConfigError, match=message):
+        plan(few, materials)
+    alone = few.model_copy(update={"arms": (Arm.model_validate("none"), Arm.model_validate("synthetic"))})
+    assert len(plan(alone, materials)) == 6  # the ratio has no meaning for them
+
+
+def test_arms_that_need_synthetic_images_are_refused_without_any(materials: Materials) -> None:
+    with pytest.raises(ConfigError, match="give --synthetic, or only real arms"):
+        plan(CONFIG, Materials(materials.train, materials.test, None))
+
+
+def test_an_arm_learns_from_its_own_images_only(materials: Materials, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pools that reach the classifier, with their shares of each batch at a ratio of 1/3."""
+    monkeypatch.setattr("pipelines.experiment.fit", lambda pools, *_, **__: pools)
+    config = CONFIG.model_copy(update={"ratio": 1 / 3})
+    real, synthetic = materials.train.images, materials.synthetic
+    assert synthetic is not None
+    pools: dict[str, Any] = {
+        arm.name: train_arm(arm, materials, config, seed=2, device=CPU) for arm in config.resolved_arms()
+    }
+    assert {name: [pool.share for pool in given] for name, given in pools.items()} == {
+        "none": [1.0],
+        "classical": [1.0],
+        "synthetic": [1.0],
+        "none+synthetic": pytest.approx([0.75, 0.25]),
+        "classical+synthetic": pytest.approx([0.75, 0.25]),
+    }
+    assert torch.equal(pools["none"][0].views[0], torch.from_numpy(real))
+    assert torch.equal(pools["synthetic"][0].views[0], torch.from_numpy(synthetic.images))
+    assert pools["none+synthetic"][1].targets.bincount().tolist() == [1, 1, 1]  # 11 / 3 images, evenly
+    views, targets = pools["classical"][0].views, pools["classical"][0].targets
+    assert (len(views), targets.tolist()) == (2, materials.train.labels.tolist())
+    assert not torch.equal(views[0], views[1])

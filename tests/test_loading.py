@@ -1,0 +1,149 @@
+"""Which images are trained on, which are tested on, and that no image is both without a warning."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from augment.errors import ConfigError, SourceError
+from augment.images import LabelledImages
+from augment.sources import read_source
+from pipelines.loading import load, load_synthetic, require_test
+from pipelines.schema import DataConfig
+
+
+def config(source: Path | str, **changes: Any) -> DataConfig:
+    return DataConfig.model_validate({"source": str(source), "image_size": 12, **changes})
+
+
+def images(data: LabelledImages | None) -> set[bytes]:
+    return {image.tobytes() for image in data.images} if data else set()
+
+
+@pytest.fixture
+def folder(image_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the user's folder that may be changed."""
+    return Path(shutil.copytree(image_folder, tmp_path / "photos"))
+
+
+def repaint(folder: Path, mode: str) -> None:
+    for file in folder.rglob("*.png"):
+        picture = Image.merge("RGB", [Image.open(file).convert("L").point(lambda v, c=c: v // c) for c in (1, 2, 3)])
+        picture.convert(mode).save(file)
+
+
+def test_the_test_split_of_the_source_is_the_test_set(image_folder: Path) -> None:
+    loaded = load(config(image_folder), hold_out=True)
+    assert (len(loaded.train), len(require_test(loaded)), loaded.warnings) == (36, 18, ())
+    assert np.array_equal(require_test(loaded).images, read_source(image_folder / "test", image_size=12).train.images)
+
+
+def test_another_source_takes_the_place_of_the_test_split(image_folder: Path) -> None:
+    other = config(image_folder / "train", test=str(image_folder))  # the other's own test split, where it has one
+    assert len(require_test(load(other))) == 18
+    loaded = load(config(image_folder / "train", test=str(image_folder / "test")))
+    assert (len(loaded.train), len(require_test(loaded))) == (36, 18)
+    assert loaded.warnings == ()
+
+
+def test_without_test_images_a_share_is_held_out_and_never_trained_on(image_folder: Path) -> None:
+    loaded = load(config(image_folder / "train", holdout=0.25), hold_out=True)
+    assert (loaded.train.counts().tolist(), require_test(loaded).counts().tolist()) == ([9] * 3, [3] * 3)
+    assert not images(loaded.train) & images(loaded.test)
+    assert loaded.warnings == (
+        "the source has no test split, so 25% of each class, 9 images, were held out as the test set "
+        "and never trained on",
+    )
+
+
+def test_what_is_held_out_is_never_drawn_as_part_of_the_subset(image_folder: Path) -> None:
+    for seed in range(4):
+        loaded = load(config(image_folder / "train", samples_per_class=5, seed=seed), hold_out=True)
+        assert loaded.train.counts().tolist() == [5] * 3
+        assert not images(loaded.train) & images(loaded.test)
+
+
+def test_the_seed_decides_the_subset_and_what_is_held_out(image_folder: Path) -> None:
+    first, again, other = (
+        load(config(image_folder / "train", samples_per_class=4, seed=seed), hold_out=True) for seed in (1, 1, 2)
+    )
+    assert np.array_equal(first.train.images, again.train.images)
+    assert images(first.test) == images(again.test)
+    assert images(first.train) != images(other.train)
+    assert images(first.test) != images(other.test)
+
+
+def test_a_subset_takes_at_most_so_many_of_each_class(folder: Path) -> None:
+    smallest = sorted((folder / "train").iterdir())[0]
+    for file in sorted(smallest.iterdir())[3:]:
+        file.unlink()
+    assert load(config(folder, samples_per_class=5)).train.counts().tolist() == [3, 5, 5]
+
+
+def test_nothing_is_held_out_unless_it_is_asked_for(image_folder: Path) -> None:
+    loaded = load(config(image_folder / "train"))
+    assert (len(loaded.train), loaded.test, loaded.warnings) == (36, None, ())
+    with pytest.raises(SourceError, match=r"train has no test split.*--test.*`augment run quickstart"):
+        require_test(loaded)
+
+
+def test_training_images_in_the_test_set_are_told(folder: Path) -> None:
+    inner = sorted((folder / "test").iterdir())[1]
+    for file in sorted(inner.iterdir())[:2]:
+        shutil.copy(file, folder / "train" / inner.name / f"again-{file.name}")
+    (warning,) = load(config(folder)).warnings
+    assert warning.startswith("2 training images are also in the test set, pixel for pixel")
+    (warning,) = load(config(folder / "train", test=str(folder / "train"))).warnings
+    assert warning.startswith("38 training images")
+
+
+def test_broken_files_are_told_when_they_are_skipped(folder: Path) -> None:
+    broken = sorted((folder / "train").rglob("*.png"))[0]
+    broken.write_bytes(b"no picture")
+    with pytest.raises(SourceError, match=rf"{broken.name} is no readable picture"):
+        load(config(folder))
+    loaded = load(config(folder, skip_broken=True))
+    assert (len(loaded.train), loaded.warnings) == (35, (f"1 broken files were skipped, {broken} first",))
+
+
+def test_test_images_of_a_class_that_is_not_trained_on_are_refused(folder: Path) -> None:
+    sorted((folder / "test").iterdir())[0].rename(folder / "test" / "hat")
+    with pytest.raises(ConfigError, match=r"test images have a class 'hat' that the training images have not"):
+        load(config(folder / "train", test=str(folder / "test")))
+
+
+def test_test_images_may_lack_a_class_and_keep_their_labels(folder: Path) -> None:
+    classes = sorted(p.name for p in (folder / "test").iterdir())
+    shutil.rmtree(folder / "test" / classes[0])
+    test = require_test(load(config(folder / "train", test=str(folder / "test"))))
+    assert (test.class_names, test.counts().tolist()) == (tuple(classes), [0, 6, 6])
+
+
+def test_test_images_are_brought_to_the_size_of_the_training_images(image_folder: Path) -> None:
+    loaded = load(DataConfig(source="sklearn:digits", test="sklearn:digits", image_size=12))
+    assert (loaded.train.size, require_test(loaded).size) == (12, 12)
+    test = require_test(load(DataConfig(source=str(image_folder / "train"), test=str(image_folder), image_size=None)))
+    assert test.size == 28
+
+
+def test_grey_test_images_become_colour_and_colour_ones_are_refused_beside_grey(folder: Path) -> None:
+    repaint(folder / "train", "RGB")
+    loaded = load(config(folder / "train", test=str(folder / "test")))
+    assert (loaded.train.channels, require_test(loaded).channels) == (3, 3)
+    with pytest.raises(ConfigError, match="the test images are in colour and the training images are grey"):
+        load(config(folder / "test", test=str(folder / "train")))
+
+
+def test_synthetic_images_are_matched_to_the_real_ones(folder: Path, shoes: LabelledImages) -> None:
+    real = load(config(folder)).train
+    synthetic = load_synthetic(folder / "test", real)
+    assert (synthetic.size, synthetic.class_names, len(synthetic)) == (12, real.class_names, 18)
+    with pytest.raises(ConfigError, match="the synthetic images have a class"):
+        load_synthetic(folder / "test", shoes)
+    with pytest.raises(SourceError, match="there is no"):
+        load_synthetic(folder / "none", real)

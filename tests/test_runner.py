@@ -1,0 +1,247 @@
+"""A pipeline runs what has to be run, says why, and continues where it stopped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from augment.checkpoints import load_tensors
+from augment.errors import ConfigError, OutputError
+from pipelines.loading import load
+from pipelines.runner import Events, Stage, plan, run
+from pipelines.schema import Pipeline, parse
+
+TINY: dict[str, Any] = {
+    "data": {"image_size": 12, "samples_per_class": 6},
+    "gan": {"width": 4, "latent_dim": 8, "steps": 6, "batch_size": 8, "log_every": 2, "checkpoint_every": 2},
+    "generate": {"per_class": 8},
+    "evaluate": {
+        "arms": ["none", "none+synthetic"],
+        "repeats": 2,
+        "classifier": {"width": 4, "steps": 3, "batch_size": 6},
+    },
+}
+ALL = ["fit", "generate", "evaluate"]
+
+
+@pytest.fixture
+def pipeline(image_folder: Path) -> Callable[..., Pipeline]:
+    """The tiny pipeline on the user's folder, with some keys of its sections changed."""
+
+    def build(**changes: dict[str, Any]) -> Pipeline:
+        tree = {name: {**section, **changes.get(name, {})} for name, section in TINY.items()}
+        tree["data"]["source"] = str(image_folder)
+        return parse(Pipeline, tree, "the test")
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def done(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("done") / "out"
+    tree = {**TINY, "data": {**TINY["data"], "source": str(image_folder)}}
+    run(parse(Pipeline, tree, "the test"), folder, device=torch.device("cpu"), jobs=1)
+    return folder
+
+
+@pytest.fixture
+def out(done: Path, tmp_path: Path) -> Path:
+    """A finished folder of the tiny pipeline."""
+    return Path(shutil.copytree(done, tmp_path / "out"))
+
+
+def go(pipeline: Pipeline, folder: Path, **options: Any) -> tuple[list[Stage], dict[str, Any] | None]:
+    stages: list[Stage] = []
+    events = Events(on_stage=stages.append)
+    results = run(pipeline, folder, device=torch.device("cpu"), jobs=1, events=events, **options)
+    return stages, results
+
+
+def ran(stages: list[Stage]) -> list[str]:
+    return [stage.name for stage in stages if stage.runs]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def model(folder: Path) -> dict[str, torch.Tensor]:
+    return load_tensors(folder / "gan" / "model.safetensors")[0]
+
+
+def same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> bool:
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_pipeline_leaves_a_run_images_and_an_evaluation(done: Path) -> None:
+    files = contents(done)
+    assert {"config.yaml", "stages.json", "gan/config.yaml", "gan/model.safetensors"} <= files.keys()
+    assert {"synthetic/manifest.csv", "evaluation/results.json", "evaluation/report.html"} <= files.keys()
+    assert sum(name.endswith(".png") and name.startswith("synthetic/") for name in files) == 3 * 8
+
+
+def test_a_second_run_does_nothing_and_returns_the_same(
+    out: Path, pipeline: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(out)
+    monkeypatch.setattr("pipelines.runner.STAGES", {})
+    stages, results = go(pipeline(), out)
+    assert (ran(stages), contents(out)) == ([], before)
+    assert {stage.why for stage in stages} == {"done, and nothing that it depends on has changed"}
+    assert results == json.loads(before["evaluation/results.json"])
+
+
+CHANGES = [
+    ({"evaluate": {"ratio": 0.5}}, ["evaluate"], "evaluate.ratio changed from 1.0 to 0.5"),
+    (
+        {"evaluate": {"classifier": {"width": 4, "steps": 4, "batch_size": 6}}},
+        ["evaluate"],
+        "evaluate.classifier.steps changed from 3 to 4",
+    ),
+    ({"generate": {"per_class": 9}}, ["generate", "evaluate"], "generate.per_class changed from 8 to 9"),
+    ({"gan": {"loss": "wasserstein"}}, ALL, "gan.loss changed from hinge to wasserstein"),
+    ({"data": {"seed": 3}}, ALL, "the training images changed"),
+]
+
+
+@pytest.mark.parametrize(("changes", "expected", "why"), CHANGES)
+def test_a_change_reruns_what_depends_on_it_and_says_why(
+    changes: dict[str, Any], expected: list[str], why: str, out: Path, pipeline: Callable[..., Pipeline]
+) -> None:
+    changed = pipeline(**changes)
+    stages, results = go(changed, out)
+    assert ran(stages) == expected
+    assert next(stage.why for stage in stages if stage.runs) == why
+    assert results is not None
+    assert ran(go(changed, out)[0]) == []
+
+
+def test_after_a_change_the_folder_is_what_a_fresh_run_would_have_made(
+    out: Path, tmp_path: Path, pipeline: Callable[..., Pipeline]
+) -> None:
+    changed = pipeline(gan={"seed": 5}, generate={"per_class": 7})
+    go(changed, out)
+    go(changed, tmp_path / "fresh")
+    assert same(model(out), model(tmp_path / "fresh"))
+    ours, theirs = (
+        {name: data for name, data in contents(folder).items() if "synthetic/" in name or "results.json" in name}
+        for folder in (out, tmp_path / "fresh")
+    )
+    assert ours == theirs
+
+
+def test_more_steps_continue_the_training(out: Path, tmp_path: Path, pipeline: Callable[..., Pipeline]) -> None:
+    longer = pipeline(gan={"steps": 10})
+    stages, _ = go(longer, out)
+    assert (ran(stages), stages[0].afresh) == (ALL, False)
+    log = [json.loads(line)["step"] for line in (out / "gan" / "log.jsonl").read_text().splitlines()]
+    assert log == [2, 4, 6, 8, 10]
+    go(longer, tmp_path / "fresh")
+    assert same(model(out), model(tmp_path / "fresh"))
+    stages, _ = go(pipeline(), out)
+    assert (ran(stages), stages[0].afresh) == (ALL, True)  # fewer steps cannot be continued
+
+
+def test_stopped_while_it_trains_it_goes_on_to_the_same_model(
+    done: Path, tmp_path: Path, pipeline: Callable[..., Pipeline]
+) -> None:
+    calls = iter(range(100))
+    stages, results = go(pipeline(), tmp_path / "out", stopped=lambda: next(calls) >= 3)
+    assert (ran(stages), results) == (["fit"], None)
+    assert not (tmp_path / "out" / "gan" / "model.safetensors").exists()
+    stages, results = go(pipeline(), tmp_path / "out")
+    assert [stage.why for stage in stages] == [
+        "it was interrupted and goes on where it stopped",
+        "it has not been run here",
+        "it has not been run here",
+    ]
+    assert same(model(tmp_path / "out"), model(done))
+    assert results == json.loads((done / "evaluation" / "results.json").read_text())
+
+
+def test_stopped_while_it_evaluates_it_goes_on_with_the_records_it_has(
+    done: Path, tmp_path: Path, pipeline: Callable[..., Pipeline]
+) -> None:
+    records: list[dict[str, Any]] = []
+    events = Events(on_record=records.append)
+    device = torch.device("cpu")
+    out = tmp_path / "out"
+    assert run(pipeline(), out, device=device, jobs=1, events=events, stopped=lambda: len(records) == 2) is None
+    kept = (out / "evaluation" / "records.jsonl").read_text()
+    assert len(kept.splitlines()) == 2
+    stages, results = go(pipeline(), out)
+    assert ran(stages) == ["evaluate"]
+    assert (out / "evaluation" / "records.jsonl").read_text().startswith(kept)
+    assert results == json.loads((done / "evaluation" / "results.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("gone", "expected"),
+    [("evaluation", ["evaluate"]), ("synthetic", ["generate", "evaluate"]), ("gan", ALL)],
+)
+def test_what_was_deleted_is_made_again(
+    gone: str, expected: list[str], out: Path, pipeline: Callable[..., Pipeline]
+) -> None:
+    before = contents(out)
+    shutil.rmtree(out / gone)
+    stages, _ = go(pipeline(), out)
+    assert ran(stages) == expected
+    assert next(stage.why for stage in stages if stage.runs) == "what it made is gone"
+    assert contents(out)["evaluation/results.json"] == before["evaluation/results.json"]
+
+
+def test_a_plan_writes_nothing_and_says_why(out: Path, tmp_path: Path, pipeline: Callable[..., Pipeline]) -> None:
+    changed = pipeline(gan={"loss": "wasserstein"})
+    fresh = plan(changed, load(changed.data, hold_out=True), tmp_path / "new")
+    assert [(stage.name, stage.runs, stage.why) for stage in fresh] == [
+        (name, True, "it has not been run here") for name in ALL
+    ]
+    assert not (tmp_path / "new").exists()
+    before = contents(out)
+    again = plan(changed, load(changed.data, hold_out=True), out)
+    assert [stage.runs for stage in again] == [True] * 3
+    assert again[0].why == "gan.loss changed from hinge to wasserstein"
+    assert contents(out) == before
+
+
+def test_a_plan_is_not_misled_by_the_files_of_somebody_else(tmp_path: Path, pipeline: Callable[..., Pipeline]) -> None:
+    (tmp_path / "stages.json").write_text("[mine")
+    stages = plan(pipeline(), load(pipeline().data, hold_out=True), tmp_path)
+    assert ran(stages) == ALL
+
+
+def test_a_folder_of_somebody_else_is_refused_and_untouched(tmp_path: Path, pipeline: Callable[..., Pipeline]) -> None:
+    (tmp_path / "gan").mkdir()
+    (tmp_path / "gan" / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"already holds other files \(gan, \.\.\.\); choose another folder"):
+        go(pipeline(), tmp_path)
+    assert contents(tmp_path) == {"gan/thesis.txt": b"mine"}
+
+
+def test_overwrite_begins_anew_and_spares_the_files_of_others(out: Path, pipeline: Callable[..., Pipeline]) -> None:
+    (out / "thesis.txt").write_text("mine")
+    stages, results = go(pipeline(), out, overwrite=True)
+    assert (ran(stages), (out / "thesis.txt").read_text()) == (ALL, "mine")
+    assert results is not None
+
+
+def test_too_few_images_for_the_ratio_are_told_before_anything_is_trained(
+    tmp_path: Path, pipeline: Callable[..., Pipeline]
+) -> None:
+    greedy = pipeline(evaluate={"ratio": 2})
+    message = (
+        r"evaluate\.ratio 2 to 18 real images needs 12 synthetic images of each class and generate\.per_class is 8"
+    )
+    with pytest.raises(ConfigError, match=message):
+        go(greedy, tmp_path / "out")
+    with pytest.raises(ConfigError, match=message):
+        plan(greedy, load(greedy.data), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    only_real = pipeline(evaluate={"ratio": 2, "arms": ["none", "synthetic"]})
+    assert ran(plan(only_real, load(only_real.data), tmp_path / "out")) == ALL
