@@ -15,7 +15,7 @@ from augment.steps import STEPS
 class GanConfig(BaseModel):
     """How the class-conditional GAN is built and trained; frozen, and unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     network: str = "projection"
     width: int = Field(16, ge=4, le=512)  # channels at full resolution, doubled at each halving

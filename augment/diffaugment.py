@@ -36,7 +36,7 @@ def colour(x: Tensor, u: Tensor) -> Tensor:
 
 
 def translation(x: Tensor, u: Tensor) -> Tensor:
-    """Shift by up to an eighth of each side, in whole pixels; what comes in is the border's colour, repeated."""
+    """Shift by up to an eighth of each side, rounded to whole pixels; the border's colours come in."""
     _, _, height, width = x.shape
     rows = _shifted(height, u[:, 0])[:, None, :, None].expand(-1, x.shape[1], -1, width)
     columns = _shifted(width, u[:, 1])[:, None, None, :].expand(-1, x.shape[1], height, -1)
@@ -44,7 +44,7 @@ def translation(x: Tensor, u: Tensor) -> Tensor:
 
 
 def _shifted(side: int, u: Tensor) -> Tensor:
-    reach = max(round(side / 8), 1)
+    reach = max(int(side / 8 + 0.5), 1)
     shift = (u * (2 * reach + 1)).floor().long() - reach
     return (torch.arange(side, device=u.device) + shift[:, None]).clamp_(0, side - 1)
 

@@ -156,26 +156,29 @@ def _milliseconds(function: Callable[[], Any], device: torch.device) -> float:
 def _splits(parts: dict[str, float]) -> dict[str, dict[str, float]]:
     """Three ways to split each step: real and generated samples, forward and backward, and whose gradients."""
     g_forward, d_forward = parts["g_forward"], parts["d_forward"]
-    g_backward = parts["g_forward_backward"] - g_forward
-    d_activations = parts["d_forward_backward_activations"] - d_forward
-    d_backward = parts["d_forward_backward"] - d_forward
-    d_parameters = d_backward - d_activations
-    g_half = g_backward / 2
-    # arm: G forward passes, D forward on generated, D parameter gradients on generated, D activation gradients on it
-    counts = {"one_stage": (1, 1, 1, 1), "two_stage_fair": (1, 2, 1, 2), "two_stage_published": (2, 2, 2, 2)}
+    g_half = (parts["g_forward_backward"] - g_forward) / 2
+    activations = parts["d_forward_backward_activations"] - d_forward
+    parameters = parts["d_forward_backward"] - d_forward - activations
+    inner = parts["d_forward_backward_parameters"] - d_forward - parameters  # activations but for the pixels
+    detached, frozen, whole = (parameters, inner), (0.0, activations), (parameters, activations)
+    passes = {  # G's forward passes, and D's backward passes on generated images: (of parameters, of activations)
+        "one_stage": (1, [whole]),
+        "two_stage_fair": (1, [detached, frozen]),
+        "two_stage_published": (2, [detached, whole]),
+    }
     splits: dict[str, dict[str, float]] = {}
-    for arm, (g, d, parameters, activations) in counts.items():
-        forward = g * g_forward + (1 + d) * d_forward
-        parameter_gradients = g_half + (1 + parameters) * d_parameters
-        activation_gradients = g_half + (1 + activations) * d_activations
-        real = d_forward + d_backward
+    for arm, (g, on_generated) in passes.items():
+        forward = g * g_forward + (1 + len(on_generated)) * d_forward
+        of_parameters = g_half + parameters + sum(p for p, _ in on_generated)
+        of_activations = g_half + inner + sum(a for _, a in on_generated)
+        real = d_forward + parameters + inner
         splits[arm] = {
             "real": real,
-            "generated": forward + parameter_gradients + activation_gradients - real,
+            "generated": forward + of_parameters + of_activations - real,
             "forward": forward,
-            "backward": parameter_gradients + activation_gradients,
-            "parameter_gradients": parameter_gradients,
-            "activation_gradients": activation_gradients,
+            "backward": of_parameters + of_activations,
+            "parameter_gradients": of_parameters,
+            "activation_gradients": of_activations,
         }
     return {**splits, "parts": parts}
 

@@ -8,6 +8,7 @@ one-stage step relies on. Sizes come from one rule: the image is a base of at le
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
@@ -164,7 +165,7 @@ class DCGANDiscriminator(nn.Module):
             nn.Conv2d(w_in, w_out, 4, stride=2, padding=1)
             for w_in, w_out in pairwise([shape.channels, *widths])
         )
-        self.norms = nn.ModuleList([nn.Identity(), *(nn.GroupNorm(min(w, 16), w) for w in widths[1:])])
+        self.norms = nn.ModuleList([nn.Identity(), *(nn.GroupNorm(math.gcd(w, 16), w) for w in widths[1:])])
         self.head = nn.Linear(widths[-1] * shape.base**2, 1)
         self.embed = nn.Embedding(shape.num_classes, widths[-1])
         self.apply(_dcgan_init)

@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 from PIL import Image
 
+from augment.checkpoints import load_tensors
 from augment.config import GanConfig
 from augment.errors import OutputError, SourceError
 from augment.images import LabelledImages, fingerprint
@@ -40,6 +41,10 @@ class Run:
     def model(self) -> Path:
         """The finished model; may not exist yet."""
         return self.folder / "model.safetensors"
+
+    def model_step(self) -> int | None:
+        """The step at which the finished model was taken, or None if there is none."""
+        return int(load_tensors(self.model)[1]["step"]) if self.model.exists() else None
 
     def latest_checkpoint(self) -> Path | None:
         """The newest checkpoint, or None."""

@@ -30,7 +30,7 @@ def wanted_counts(
 def write_images(made: Synthetic, folder: Path, format: str, *, overwrite: bool = False) -> None:
     """Write generated images into `folder` by one of `FORMATS`. Raises `OutputError` if it holds something else."""
     if not len(made.data):
-        raise ConfigError("there is nothing to generate: every class has as many images as the largest one")
+        raise ConfigError("there is nothing to generate: no class needs an image")
     FORMATS[format](made, folder, overwrite)
 
 

@@ -96,7 +96,7 @@ def fit(
     if checkpoint is not None:
         restore(state, checkpoint)
     run.cut_log(state.step)
-    if state.step >= config.steps and run.model.exists():
+    if state.step >= config.steps and run.model_step() == state.step:
         return Outcome.WAS_FINISHED
     if not _loop(state, data, config, run, on_progress, stopped):
         return Outcome.STOPPED

@@ -33,7 +33,7 @@ def colour(image: Image, u: list[float]) -> Image:
 
 def translation(image: Image, u: list[float]) -> Image:
     _, height, width = image.shape
-    reach_y, reach_x = int(np.rint(height / 8)), int(np.rint(width / 8))  # 1 or 2 px for the sides of 8 to 20 here
+    reach_y, reach_x = (height + 4) // 8, (width + 4) // 8  # an eighth, halves up
     dy, dx = int(u[0] * (2 * reach_y + 1)) - reach_y, int(u[1] * (2 * reach_x + 1)) - reach_x
     out = np.empty_like(image)
     for row in range(height):

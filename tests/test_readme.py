@@ -31,7 +31,7 @@ def test_every_command_and_option_that_it_names_is_there(capsys: pytest.CaptureF
     for command, arguments in lines:
         text = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).output
         assert all(option in text for option in re.findall(r"--[a-z-]+", arguments))
-    assert {name for name in re.findall(r"pipelines/([\w-]+)\.yaml", README)} == set(shipped_pipelines())
+    assert set(re.findall(r"pipelines/([\w-]+)\.yaml", README)) == set(shipped_pipelines())
 
 
 def test_every_file_that_it_links_is_there() -> None:

@@ -163,3 +163,14 @@ def test_the_average_follows_quickly_at_first_and_slowly_later() -> None:
         expected = kept * average.weight.detach() + (1 - kept) * model.weight.detach()
         update_ema(average, model, 0.99, step)
         torch.testing.assert_close(average.weight.detach(), expected)
+
+
+def test_a_model_older_than_its_checkpoint_is_made_again(whole: Path, shoes: LabelledImages, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    fit(shoes, SMALL.model_copy(update={"steps": 7}), run)
+    old = (run / "model.safetensors").read_bytes()
+    fit(shoes, SMALL, run)
+    (run / "model.safetensors").write_bytes(old)  # as if killed between the last checkpoint and the model
+    assert fit(shoes, SMALL, run) == Outcome.FINISHED
+    ours, theirs = (load_tensors(r / "model.safetensors")[0] for r in (run, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)

@@ -1,0 +1,408 @@
+"""Every command works as its help says, and whatever is wrong with its input is told in one sentence."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shlex
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from augment.config import GanConfig
+from augment.sources import read_source
+from augment.training import fit
+from pipelines.cli import main
+
+COMMANDS = ("inspect", "fit", "generate", "evaluate", "run", "bench")
+TINY_GAN = {"width": 4, "latent_dim": 8, "batch_size": 8, "steps": 4, "log_every": 2, "checkpoint_every": 2}
+QUICK = ("--repeats", "2", "--steps", "3", "--jobs", "1", "--image-size", "12", "--quiet")
+PIPELINE = """
+data: {{source: {source}, image_size: 12}}
+gan: {{width: 4, latent_dim: 8, steps: 4, batch_size: 8}}
+generate: {{per_class: 12}}
+evaluate: {{arms: [none, none+synthetic], repeats: 2, classifier: {{width: 4, steps: 3, batch_size: 6}}}}
+"""
+
+
+class Said(NamedTuple):
+    """What a command left."""
+
+    status: int
+    out: str
+    err: str
+
+
+Augment = Callable[..., Said]
+
+
+@pytest.fixture
+def augment(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Augment:
+    """`augment` with arguments, in this process."""
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+
+    def call(*arguments: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["augment", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit:
+            main()
+        return Said(int(exit.value.code or 0), *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def photos(image_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the user's folder that may be changed, without the splits: 12 images of 3 classes."""
+    return Path(shutil.copytree(image_folder / "train", tmp_path / "photos"))
+
+
+@pytest.fixture(scope="module")
+def gan(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished RUN on 3 classes, of which bag has 5 images and the others 12."""
+    folder = tmp_path_factory.mktemp("gan")
+    shutil.copytree(image_folder / "train", folder / "photos")
+    for file in sorted(next((folder / "photos").iterdir()).iterdir())[5:]:
+        file.unlink()
+    fit(read_source(folder / "photos", image_size=12).train, GanConfig(**TINY_GAN), folder / "run")
+    return folder / "run"
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """A --config file."""
+    (tmp_path / "tiny.yaml").write_text(json.dumps(TINY_GAN))
+    return tmp_path / "tiny.yaml"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def check_refused(said: Said, message: str, status: int = 2) -> None:
+    assert (said.status, said.out) == (status, "")
+    assert said.err.startswith("augment: ")
+    assert said.err.count("\n") == 1
+    assert said.err.endswith("\n")
+    assert message in said.err
+
+
+def next_command(said: Said) -> list[str]:
+    last = said.out.splitlines()[-1]
+    assert last.startswith("next: ")
+    return shlex.split(last.removeprefix("next: "))
+
+
+def test_without_a_command_the_help_is_shown(augment: Augment) -> None:
+    said = augment()
+    assert (said.status, said.err) == (0, "")
+    assert all(command in said.out for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_shows_an_example_of_its_options(
+    command: str, augment: Augment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    said = augment(command, "--help")
+    example = next(line for line in said.out.splitlines() if "Example: " in line).partition("Example: ")[2].split()
+    assert (said.status, example[:2]) == (0, ["augment", command])
+    assert all(part in said.out.replace("Example", "", 1) for part in example if part.startswith("--"))
+
+
+def test_inspect_counts_and_draws_a_contact_sheet(image_folder: Path, tmp_path: Path, augment: Augment) -> None:
+    said = augment("inspect", image_folder, "--out", tmp_path / "new" / "sheet.png", "--samples-per-class", "4")
+    assert (said.status, said.err) == (0, "")
+    assert next_command(said) == ["augment", "fit", str(image_folder), "--out", "runs/gan"]
+    with Image.open(tmp_path / "new" / "sheet.png") as sheet:
+        assert sheet.width > 4 * 28
+    before = contents(tmp_path)
+    check_refused(augment("inspect", image_folder, "--out", tmp_path / "new" / "sheet.png"), "sheet.png already exists")
+    check_refused(augment("inspect", image_folder, "--out", tmp_path, "--overwrite"), "already exists")
+    assert contents(tmp_path) == before
+    assert augment("inspect", image_folder, "--out", tmp_path / "new" / "sheet.png", "--overwrite").status == 0
+
+
+def test_inspect_shows_class_names_as_they_are(photos: Path, augment: Augment) -> None:
+    first, second, _ = sorted(photos.iterdir())
+    first.rename(photos / "[bold]")
+    second.rename(photos / "[red] a b")
+    said = augment("inspect", photos)
+    assert said.status == 0
+    assert "[bold]" in said.out
+    assert "[red] a b" in said.out
+
+
+def test_fit_generate_and_evaluate_follow_each_other(
+    image_folder: Path, tiny: Path, tmp_path: Path, augment: Augment
+) -> None:
+    run = tmp_path / "my run"
+    said = augment("fit", image_folder, "--out", run, "--config", tiny, "--image-size", "12", "--steps", "3", "--quiet")
+    assert (said.status, said.err) == (0, "")
+    assert f"{run} is finished" in said.out
+    assert json.loads((run / "log.jsonl").read_text().splitlines()[-1])["step"] == 3
+    command = next_command(said)
+    assert command == ["augment", "generate", str(run), "--out", f"{run}-images", "--per-class", "200"]
+    said = augment(*command[1:-1], "12")
+    assert (said.status, said.err) == (0, "")
+    command = next_command(said)
+    assert command[:4] == ["augment", "evaluate", "SOURCE", "--synthetic"]
+    said = augment("evaluate", image_folder, *command[3:], *QUICK)
+    assert (said.status, said.err) == (0, "")
+    assert next_command(said) == ["open", f"{run}-images-evaluation/report.html", "in", "a", "browser"]
+    results = json.loads((tmp_path / "my run-images-evaluation" / "results.json").read_text())
+    assert len(results["arms"]) == 5
+    assert results["recommendation"]["sentence"] in said.out.replace("\n", " ")
+
+
+def test_a_finished_run_says_so_and_more_steps_continue_it(
+    photos: Path, tiny: Path, tmp_path: Path, augment: Augment
+) -> None:
+    command = ("fit", photos, "--out", tmp_path / "run", "--config", tiny, "--image-size", "12", "--quiet")
+    augment(*command)
+    before = contents(tmp_path / "run")
+    said = augment(*command)
+    assert (said.status, "was finished already and is left as it is" in said.out) == (0, True)
+    assert contents(tmp_path / "run")["model.safetensors"] == before["model.safetensors"]
+    assert augment(*command, "--steps", "6").status == 0
+    assert (tmp_path / "run" / "checkpoints" / "step-00000006.safetensors").exists()
+
+
+def test_generate_writes_pictures_with_a_manifest(gan: Path, tmp_path: Path, augment: Augment) -> None:
+    said = augment("generate", gan, "--out", tmp_path / "images", "--per-class", "3")
+    assert (said.status, said.err) == (0, "")
+    assert "9 images of 3 classes" in said.out
+    with (tmp_path / "images" / "manifest.csv").open() as lines:
+        rows = list(csv.DictReader(lines))
+    assert len(rows) == 9
+    for row in rows:
+        with Image.open(tmp_path / "images" / row["path"]) as picture:
+            assert picture.size == (12, 12)
+
+
+def test_generate_writes_an_npz(gan: Path, tmp_path: Path, augment: Augment) -> None:
+    augment("generate", gan, "--out", tmp_path / "png", "--per-class", "3", "--seed", "7")
+    assert (
+        augment("generate", gan, "--out", tmp_path / "npz", "--per-class", "3", "--seed", "7", "--format", "npz")[0]
+        == 0
+    )
+    ours, theirs = (read_source(tmp_path / form).train for form in ("npz", "png"))
+    assert np.array_equal(ours.images, theirs.images)
+    assert ours.class_names == theirs.class_names
+
+
+def test_generate_balances_and_counts(gan: Path, tmp_path: Path, augment: Augment) -> None:
+    sizes = json.loads(json.dumps(read_source(gan.parent / "photos").train.counts().tolist()))
+    small, other, _ = read_source(gan.parent / "photos").train.class_names if sizes[0] == 5 else ("", "", "")
+    if not small:  # the class with 5 images is not the first by name
+        names = read_source(gan.parent / "photos").train.class_names
+        small, other = names[sizes.index(5)], next(name for name in names if name != names[sizes.index(5)])
+    assert "7 images of 1 classes" in augment("generate", gan, "--out", tmp_path / "balanced", "--balance").out
+    assert len(list((tmp_path / "balanced" / small).iterdir())) == 7
+    counts = ("--count", f"{small}=2", "--count", f"{other}=5")
+    assert augment("generate", gan, "--out", tmp_path / "counted", *counts).status == 0
+    assert [len(list((tmp_path / "counted" / name).iterdir())) for name in (small, other)] == [2, 5]
+
+
+def test_evaluate_takes_test_images_from_elsewhere(image_folder: Path, tmp_path: Path, augment: Augment) -> None:
+    options = ("--test", image_folder / "test", "--arms", "none, classical", "--out", tmp_path / "out")
+    said = augment("evaluate", image_folder / "train", *options, *QUICK)
+    assert (said.status, said.err) == (0, "")
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert (list(results["arms"]), results["dataset"]["test_size"]) == (["none", "classical"], 18)
+
+
+def test_run_plans_then_does_all_of_it_once(photos: Path, tmp_path: Path, augment: Augment) -> None:
+    (tmp_path / "mine.yaml").write_text(PIPELINE.format(source="photos"))
+    command = ("run", tmp_path / "mine.yaml", "--set", "data.seed=2", "--out", tmp_path / "out")
+    before = contents(tmp_path)
+    said = augment(*command, "--dry-run")
+    assert said.out.splitlines()[:-1] == [
+        f"{s}: runs: it has not been run here" for s in ("fit", "generate", "evaluate")
+    ]
+    assert contents(tmp_path) == before
+    assert next_command(said)[1:] == [str(part) for part in command]
+    said = augment(*command, "--jobs", "1", "--quiet")
+    assert said.status == 0
+    assert next_command(said)[1] == str(tmp_path / "out" / "evaluation" / "report.html")
+    results = json.loads((tmp_path / "out" / "evaluation" / "results.json").read_text())
+    assert "held out" in results["warnings"][0]
+    said = augment(*command, "--jobs", "1")
+    assert said.err.count("is not run: done") == 3
+
+
+def broken(photos: Path) -> Path:
+    file = min(photos.rglob("*.png"))
+    file.write_bytes(file.read_bytes()[:60])
+    return file
+
+
+def test_a_broken_file_is_named_and_left_out_on_request(
+    photos: Path, tiny: Path, tmp_path: Path, augment: Augment
+) -> None:
+    file = broken(photos)
+    for command in (("inspect", photos), ("fit", photos, "--out", tmp_path / "run", "--config", tiny)):
+        check_refused(augment(*command), f"{file} is no readable picture")
+        said = augment(*command, "--skip-broken")
+        assert said.status == 0
+        assert str(file) in said.out + said.err
+
+
+def remove_all_but(count: int) -> Callable[[Path], None]:
+    def change(photos: Path) -> None:
+        for file in sorted(min(photos.iterdir()).iterdir())[count:]:
+            file.unlink()
+
+    return change
+
+
+def one_class(photos: Path) -> None:
+    for folder in sorted(photos.iterdir())[1:]:
+        shutil.rmtree(folder)
+
+
+SOURCES: list[tuple[Callable[[Path], object], str]] = [
+    (shutil.rmtree, "there is no "),
+    (lambda photos: [shutil.rmtree(folder) for folder in photos.iterdir()], "holds no class folders"),
+    (remove_all_but(0), "is empty: add images or remove it"),
+    (one_class, "has 1 class(es)"),
+    (remove_all_but(1), "has 1 training image(s): at least 2 are needed"),
+    (broken, ".png is no readable picture"),
+    (lambda photos: (min(photos.iterdir()) / "notes.txt").write_text("mine"), "notes.txt is no readable picture"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), SOURCES)
+@pytest.mark.parametrize("command", [("inspect",), ("fit", "--out", "OUT"), ("evaluate", "--out", "OUT")])
+def test_a_source_that_cannot_be_learnt_from_is_refused(
+    command: tuple[str, ...],
+    change: Callable[[Path], object],
+    message: str,
+    photos: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    augment: Augment,
+) -> None:
+    monkeypatch.chdir(photos.parent)
+    change(photos)
+    check_refused(augment(command[0], photos, *command[1:]), message)
+    assert not Path("OUT").exists()
+
+
+def test_a_label_outside_the_classes_is_refused(tmp_path: Path, augment: Augment) -> None:
+    images, labels = np.zeros((4, 8, 8), np.uint8), np.array([0, 1, 2, 5])
+    np.savez(tmp_path / "data.npz", train_images=images, train_labels=labels, class_names=np.array(["a", "b", "c"]))
+    check_refused(augment("inspect", tmp_path / "data.npz"), "label 5 is outside the classes, 0 to 2")
+
+
+OPTIONS = [
+    ("fit SOURCE --out OUT --device cuda:7", "device 'cuda:7' is not there"),
+    ("fit SOURCE --out OUT --device tpu", "unknown device 'tpu'; expected auto, cpu"),
+    ("fit SOURCE --out OUT --image-size 33", "nearest is 32"),
+    ("inspect SOURCE --image-size 4", "nearest is 8"),
+    ("fit SOURCE --out OUT --loss minmax", "loss: expected one of"),
+    ("fit SOURCE --out OUT --network resnet", "network: expected one of projection"),
+    ("fit SOURCE --out OUT --config none.yaml", "none.yaml cannot be read"),
+    ("fit SOURCE --out OUT --config wrong.yaml", "unknown key stepz; did you mean steps"),
+    ("fit SOURCE --out OUT --samples-per-class 1", "samples_per_class: "),
+    ("fit SOURCE --out mine.txt", "mine.txt is a file"),
+    ("fit SOURCE --out mine.txt/run", "a file is in its way"),
+    ("fit SOURCE --out held", "held already holds other files (thesis.txt, ...)"),
+    ("generate held --out OUT --per-class 2", "held is no RUN folder"),
+    ("generate none --out OUT --per-class 2", "none is no RUN folder"),
+    ("generate GAN --out held --per-class 2", "held already holds other files"),
+    ("generate GAN --out OUT", "expected one of --per-class N, --balance and --count"),
+    ("generate GAN --out OUT --balance --per-class 3", "expected one of --per-class N"),
+    ("generate GAN --out OUT --count hat=3", "the run has no class 'hat'"),
+    ("generate GAN --out OUT --count coat:3", "--count 'coat:3': expected CLASS=N"),
+    ("generate GAN --out OUT --count coat=-3", "--count 'coat=-3': expected CLASS=N"),
+    ("evaluate SOURCE --out OUT", "has no test split"),
+    ("evaluate SOURCE --out OUT", "let `augment run quickstart --set data.source=...` hold some out"),
+    ("evaluate SOURCE --test SOURCE --out OUT --arms none,best", "arms.1: expected one of none"),
+    ("evaluate SOURCE --test SOURCE --out OUT --arms none,synthetic", "give --synthetic, or only real arms"),
+    ("evaluate SOURCE --test SOURCE --synthetic none --out OUT", "there is no 'none'"),
+    ("evaluate SOURCE --test SOURCE --synthetic SOURCE --out OUT --ratio 3", "needs 36 synthetic images of each class"),
+    ("evaluate SOURCE --test SOURCE --out OUT --ratio inf", "ratio: "),
+    ("evaluate SOURCE --test SOURCE --out held", "held already holds other files"),
+    ("run none.yaml --out OUT", "no pipeline 'none.yaml': expected a YAML file or one of fashion-50, quickstart"),
+    ("run pipeline.yaml --out OUT --set data.image_sise=12", "unknown key data.image_sise; did you mean image_size"),
+    ("run pipeline.yaml --out OUT --set gan.steps=many", "gan.steps: input should be a valid integer"),
+    ("run pipeline.yaml --out OUT --set gan.steps", "expected section.key=value"),
+    ("run pipeline.yaml --out OUT --set evaluate.ratio=[1", "is not valid YAML"),
+    ("run pipeline.yaml --out OUT --set evaluate.ratio=9", "and generate.per_class is 12"),
+    ("run pipeline.yaml --out held", "held already holds other files"),
+    ("bench --out held", "held already holds other files"),
+    ("bench --preset huge", "quickstart"),
+    ("fit SOURCE --out OUT --stepz 3", "No such option: --stepz"),
+    ("fit SOURCE --out OUT --steps x", "Invalid value for '--steps'"),
+    ("fit SOURCE --out OUT --steps 0", "Invalid value for '--steps'"),
+    ("fit SOURCE --out OUT --trainer slow", "Invalid value for '--trainer'"),
+    ("fit SOURCE", "Missing option '--out'"),
+    ("fit --out OUT", "Missing argument 'SOURCE'"),
+    ("fit SOURCE more --out OUT", "more"),
+    ("train SOURCE", "No such command 'train'"),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), OPTIONS)
+def test_wrong_options_are_refused_in_one_sentence_and_nothing_is_touched(
+    line: str, message: str, photos: Path, gan: Path, monkeypatch: pytest.MonkeyPatch, augment: Augment
+) -> None:
+    here = photos.parent
+    monkeypatch.chdir(here)
+    Path("held").mkdir()
+    for file, text in {
+        "held/thesis.txt": "mine",
+        "mine.txt": "mine",
+        "wrong.yaml": "stepz: 3",
+        "pipeline.yaml": PIPELINE.format(source="photos"),
+    }.items():
+        Path(file).write_text(text)
+    before = contents(here)
+    places = {"SOURCE": photos, "GAN": gan}
+    check_refused(augment(*(places.get(part, part) for part in line.split())), message)
+    assert contents(here) == before
+
+
+def test_a_run_or_an_evaluation_made_with_other_settings_is_left_alone(
+    image_folder: Path, tiny: Path, tmp_path: Path, augment: Augment
+) -> None:
+    fitting = ("fit", image_folder, "--out", tmp_path / "run", "--config", tiny, "--image-size", "12", "--quiet")
+    evaluating = ("evaluate", image_folder, "--out", tmp_path / "evaluation", "--arms", "none", *QUICK)
+    assert (augment(*fitting).status, augment(*evaluating).status) == (0, 0)
+    before = contents(tmp_path)
+    check_refused(augment(*fitting, "--loss", "wasserstein"), "loss: hinge, now wasserstein")
+    check_refused(augment(*fitting, "--image-size", "16"), "with other images")
+    check_refused(augment(*evaluating, "--seed", "3"), "holds an evaluation with other settings")
+    check_refused(augment("generate", tmp_path / "run", "--out", tmp_path / "run", "--per-class", "2"), "`augment fit`")
+    assert contents(tmp_path) == before
+    assert augment(*fitting, "--loss", "wasserstein", "--overwrite").status == 0
+
+
+def test_a_diverged_training_is_not_the_inputs_fault(photos: Path, tmp_path: Path, augment: Augment) -> None:
+    wild = TINY_GAN | {"loss": "least-squares", "network": "dcgan", "lr_discriminator": 1e30, "steps": 40}
+    (tmp_path / "wild.yaml").write_text(json.dumps(wild).replace("1e+30", "1.0e+30"))
+    said = augment("fit", photos, "--out", tmp_path / "run", "--config", tmp_path / "wild.yaml", "--image-size", "12")
+    check_refused(said, "training diverged", status=1)
+
+
+def test_memory_that_is_not_enough_is_told(
+    gan: Path, tmp_path: Path, augment: Augment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA out of memory.\nTried to allocate 9 GiB")
+
+    monkeypatch.setattr("augment.sampling.generate", refuse)
+    said = augment("generate", gan, "--out", tmp_path / "images", "--per-class", "9")
+    check_refused(said, "the memory is not enough", status=1)
+
+
+def test_a_bug_of_ours_keeps_its_traceback(gan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("augment.sampling.generate", None)
+    monkeypatch.setattr(sys, "argv", ["augment", "generate", str(gan), "--out", str(tmp_path), "--per-class", "9"])
+    with pytest.raises(TypeError):
+        main()
