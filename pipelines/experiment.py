@@ -166,14 +166,20 @@ def _run_all(
     tasks: Sequence[Task], materials: Materials, config: EvaluateConfig, device: torch.device, jobs: int
 ) -> Iterator[dict[str, Any]]:
     if jobs == 1:
-        yield from (run_task(task, materials, config, device) for task in tasks)
+        yield from (_one_thread(task, materials, config, device) for task in tasks)
     else:
         parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
-        yield from parallel(joblib.delayed(_one_thread)(task, materials, config, device) for task in tasks)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*have been cancelled")  # as they should be where it is stopped
+            yield from parallel(joblib.delayed(_one_thread)(task, materials, config, device) for task in tasks)
 
 
 def _one_thread(task: Task, materials: Materials, config: EvaluateConfig, device: torch.device) -> dict[str, Any]:
-    torch.set_num_threads(1)  # or the processes fight for the cores
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # joblib's shared memory; only read
-        return run_task(task, materials, config, device)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # or the processes fight for the cores, and rounding depends on how many there are
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # joblib's shared memory
+            return run_task(task, materials, config, device)
+    finally:
+        torch.set_num_threads(threads)

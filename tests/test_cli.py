@@ -64,10 +64,10 @@ def photos(image_folder: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def gan(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished RUN on 3 classes, of which bag has 5 images and the others 12."""
+    """A finished RUN on 3 classes, of which the first has 5 images and the others 12."""
     folder = tmp_path_factory.mktemp("gan")
     shutil.copytree(image_folder / "train", folder / "photos")
-    for file in sorted(next((folder / "photos").iterdir()).iterdir())[5:]:
+    for file in sorted(min((folder / "photos").iterdir()).iterdir())[5:]:
         file.unlink()
     fit(read_source(folder / "photos", image_size=12).train, GanConfig(**TINY_GAN), folder / "run")
     return folder / "run"
@@ -154,7 +154,7 @@ def test_fit_generate_and_evaluate_follow_each_other(
     assert command[:4] == ["augment", "evaluate", "SOURCE", "--synthetic"]
     said = augment("evaluate", image_folder, *command[3:], *QUICK)
     assert (said.status, said.err) == (0, "")
-    assert next_command(said) == ["open", f"{run}-images-evaluation/report.html", "in", "a", "browser"]
+    assert said.out.splitlines()[-1] == f"next: open {run}-images-evaluation/report.html in a browser"
     results = json.loads((tmp_path / "my run-images-evaluation" / "results.json").read_text())
     assert len(results["arms"]) == 5
     assert results["recommendation"]["sentence"] in said.out.replace("\n", " ")
@@ -197,16 +197,15 @@ def test_generate_writes_an_npz(gan: Path, tmp_path: Path, augment: Augment) -> 
 
 
 def test_generate_balances_and_counts(gan: Path, tmp_path: Path, augment: Augment) -> None:
-    sizes = json.loads(json.dumps(read_source(gan.parent / "photos").train.counts().tolist()))
-    small, other, _ = read_source(gan.parent / "photos").train.class_names if sizes[0] == 5 else ("", "", "")
-    if not small:  # the class with 5 images is not the first by name
-        names = read_source(gan.parent / "photos").train.class_names
-        small, other = names[sizes.index(5)], next(name for name in names if name != names[sizes.index(5)])
-    assert "7 images of 1 classes" in augment("generate", gan, "--out", tmp_path / "balanced", "--balance").out
-    assert len(list((tmp_path / "balanced" / small).iterdir())) == 7
-    counts = ("--count", f"{small}=2", "--count", f"{other}=5")
+    data = read_source(gan.parent / "photos").train
+    assert data.counts().tolist() == [5, 12, 12]
+    said = augment("generate", gan, "--out", tmp_path / "balanced", "--balance")
+    assert "7 images of 1 classes" in said.out
+    few, many, _ = data.class_names
+    assert len(list((tmp_path / "balanced" / few).iterdir())) == 7
+    counts = ("--count", f"{few}=2", "--count", f"{many}=5")
     assert augment("generate", gan, "--out", tmp_path / "counted", *counts).status == 0
-    assert [len(list((tmp_path / "counted" / name).iterdir())) for name in (small, other)] == [2, 5]
+    assert [len(list((tmp_path / "counted" / name).iterdir())) for name in (few, many)] == [2, 5]
 
 
 def test_evaluate_takes_test_images_from_elsewhere(image_folder: Path, tmp_path: Path, augment: Augment) -> None:
@@ -229,7 +228,7 @@ def test_run_plans_then_does_all_of_it_once(photos: Path, tmp_path: Path, augmen
     assert next_command(said)[1:] == [str(part) for part in command]
     said = augment(*command, "--jobs", "1", "--quiet")
     assert said.status == 0
-    assert next_command(said)[1] == str(tmp_path / "out" / "evaluation" / "report.html")
+    assert said.out.splitlines()[-1] == f"next: open {tmp_path}/out/evaluation/report.html in a browser"
     results = json.loads((tmp_path / "out" / "evaluation" / "results.json").read_text())
     assert "held out" in results["warnings"][0]
     said = augment(*command, "--jobs", "1")
@@ -293,6 +292,11 @@ def test_a_source_that_cannot_be_learnt_from_is_refused(
     assert not Path("OUT").exists()
 
 
+def test_an_error_stays_on_one_line_whatever_a_folder_is_called(photos: Path, augment: Augment) -> None:
+    (photos / "two\nlines").mkdir()
+    check_refused(augment("inspect", photos), "two lines is empty")
+
+
 def test_a_label_outside_the_classes_is_refused(tmp_path: Path, augment: Augment) -> None:
     images, labels = np.zeros((4, 8, 8), np.uint8), np.array([0, 1, 2, 5])
     np.savez(tmp_path / "data.npz", train_images=images, train_labels=labels, class_names=np.array(["a", "b", "c"]))
@@ -322,12 +326,12 @@ OPTIONS = [
     ("generate GAN --out OUT --count coat=-3", "--count 'coat=-3': expected CLASS=N"),
     ("evaluate SOURCE --out OUT", "has no test split"),
     ("evaluate SOURCE --out OUT", "let `augment run quickstart --set data.source=...` hold some out"),
-    ("evaluate SOURCE --test SOURCE --out OUT --arms none,best", "arms.1: expected one of none"),
-    ("evaluate SOURCE --test SOURCE --out OUT --arms none,synthetic", "give --synthetic, or only real arms"),
-    ("evaluate SOURCE --test SOURCE --synthetic none --out OUT", "there is no 'none'"),
-    ("evaluate SOURCE --test SOURCE --synthetic SOURCE --out OUT --ratio 3", "needs 36 synthetic images of each class"),
-    ("evaluate SOURCE --test SOURCE --out OUT --ratio inf", "ratio: "),
-    ("evaluate SOURCE --test SOURCE --out held", "held already holds other files"),
+    ("evaluate SOURCE --test TEST --out OUT --arms none,best", "arms.1: expected one of none"),
+    ("evaluate SOURCE --test TEST --out OUT --arms none,synthetic", "give --synthetic, or only real arms"),
+    ("evaluate SOURCE --test TEST --synthetic none --out OUT", "there is no 'none'"),
+    ("evaluate SOURCE --test TEST --synthetic SOURCE --out OUT --ratio 3", "needs 36 synthetic images of each class"),
+    ("evaluate SOURCE --test TEST --out OUT --ratio inf", "ratio: "),
+    ("evaluate SOURCE --test TEST --out held", "held already holds other files"),
     ("run none.yaml --out OUT", "no pipeline 'none.yaml': expected a YAML file or one of fashion-50, quickstart"),
     ("run pipeline.yaml --out OUT --set data.image_sise=12", "unknown key data.image_sise; did you mean image_size"),
     ("run pipeline.yaml --out OUT --set gan.steps=many", "gan.steps: input should be a valid integer"),
@@ -350,7 +354,13 @@ OPTIONS = [
 
 @pytest.mark.parametrize(("line", "message"), OPTIONS)
 def test_wrong_options_are_refused_in_one_sentence_and_nothing_is_touched(
-    line: str, message: str, photos: Path, gan: Path, monkeypatch: pytest.MonkeyPatch, augment: Augment
+    line: str,
+    message: str,
+    photos: Path,
+    image_folder: Path,
+    gan: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    augment: Augment,
 ) -> None:
     here = photos.parent
     monkeypatch.chdir(here)
@@ -363,7 +373,7 @@ def test_wrong_options_are_refused_in_one_sentence_and_nothing_is_touched(
     }.items():
         Path(file).write_text(text)
     before = contents(here)
-    places = {"SOURCE": photos, "GAN": gan}
+    places = {"SOURCE": photos, "TEST": image_folder / "test", "GAN": gan}
     check_refused(augment(*(places.get(part, part) for part in line.split())), message)
     assert contents(here) == before
 

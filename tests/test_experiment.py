@@ -82,17 +82,34 @@ def test_arms_of_a_repeat_begin_with_the_same_weights(materials: Materials) -> N
         assert all(torch.allclose(a, b, rtol=0, atol=1e-20) for a, b in zip(first, model.parameters(), strict=True))
 
 
-def test_two_processes_give_the_same_records_as_one(
-    materials: Materials, whole: list[dict[str, Any]], tmp_path: Path
-) -> None:
-    records = run(materials, tmp_path / "records.jsonl", jobs=2)
-    assert comparable(records) == comparable(whole)
-    assert comparable(read_records(tmp_path / "records.jsonl")) == comparable(whole)
-
-
 def stop_after(records: int) -> Iterator[bool]:
     yield from (False for _ in range(records - 1))
     yield True
+
+
+def test_two_processes_give_the_same_records_as_one(
+    materials: Materials, whole: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """Stopped before the end too, which leaves tasks behind; one process does what is left."""
+    path, stops = tmp_path / "records.jsonl", stop_after(9)
+    assert run(materials, path, jobs=2, stopped=lambda: next(stops)) is None
+    assert len(read_records(path)) == 9
+    assert comparable(run(materials, path)) == comparable(whole)
+    assert comparable(read_records(path)) == comparable(whole)
+
+
+def test_a_classifier_is_trained_in_one_thread_so_that_jobs_and_cores_change_no_record(
+    materials: Materials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.experiment.run_task", lambda *_: {"threads": torch.get_num_threads()})
+    torch.set_num_threads(2)
+    try:
+        records = run(materials, tmp_path / "records.jsonl")
+        assert records is not None
+        assert {record["threads"] for record in records} == {1}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize("rest", ['{"repeat": 1, "arm": "no', ""])

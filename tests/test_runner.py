@@ -181,6 +181,19 @@ def test_stopped_while_it_evaluates_it_goes_on_with_the_records_it_has(
     assert results == json.loads((done / "evaluation" / "results.json").read_text())
 
 
+def test_killed_between_two_stages_it_knows_that_the_next_ones_are_out_of_date(
+    out: Path, pipeline: Callable[..., Pipeline]
+) -> None:
+    def die(stage: Stage) -> None:
+        if stage.name == "generate":
+            raise KeyboardInterrupt
+
+    changed = pipeline(gan={"loss": "wasserstein"})
+    with pytest.raises(KeyboardInterrupt):
+        run(changed, out, device=torch.device("cpu"), jobs=1, events=Events(on_stage=die))
+    assert ran(go(changed, out)[0]) == ["generate", "evaluate"]
+
+
 @pytest.mark.parametrize(
     ("gone", "expected"),
     [("evaluation", ["evaluate"]), ("synthetic", ["generate", "evaluate"]), ("gan", ALL)],
