@@ -39,17 +39,26 @@ class Preset:
     num_classes: int
     channels: int
     image_size: int
+    repeats: int  # enough for the noise of a shared machine
 
 
 PRESETS: dict[str, Preset] = {
-    "quickstart": Preset(GanConfig(), num_classes=10, channels=1, image_size=28),
+    "quickstart": Preset(GanConfig(), num_classes=10, channels=1, image_size=28, repeats=60),
     "dcgan-64": Preset(  # d = 128 in the paper's terms: the channels after the first halving
         GanConfig(network="dcgan", width=64, latent_dim=128, loss="non-saturating", batch_size=128, augment=()),
         num_classes=10,
         channels=3,
         image_size=64,
+        repeats=5,
     ),
 }
+
+
+def find_preset(name: str) -> Preset:
+    """The preset of that name. Raises `ConfigError` that lists them if there is none."""
+    if name not in PRESETS:
+        raise ConfigError(f"unknown preset {name!r}; expected one of {', '.join(PRESETS)}")
+    return PRESETS[name]
 
 
 @dataclass(frozen=True)
@@ -66,17 +75,21 @@ class Bench:
     repeats: int
 
 
-def measure(preset: str, *, device: torch.device, repeats: int) -> Bench:
-    """Time the three steps and the parts of which they consist. Raises `ConfigError` for an unknown preset."""
-    if preset not in PRESETS:
-        raise ConfigError(f"unknown preset {preset!r}; expected one of {', '.join(PRESETS)}")
-    timed = _timed_parts(PRESETS[preset], device)
+def measure(
+    preset: str, *, device: torch.device, repeats: int, on_round: Callable[[int], None] = lambda _: None
+) -> Bench:
+    """Time the three steps and the parts of which they consist, round by round.
+
+    `on_round` is told after every round how many there were. Raises `ConfigError` for an unknown preset.
+    """
+    timed = _timed_parts(find_preset(preset), device)
     times: dict[str, list[float]] = {name: [] for name in timed}
     for round_ in range(repeats + 1):  # the first one warms up
         for name, part in timed.items():
             elapsed = _milliseconds(part, device)
             if round_:
                 times[name].append(elapsed)
+        on_round(round_)
     medians = {name: statistics.median(values) for name, values in times.items()}
     bounds = {arm: g * medians["g_forward"] + d * medians["d_forward"] for arm, (g, d) in PASSES.items()}
     kinds = {"fair": "two_stage_fair", "published": "two_stage_published"}

@@ -7,7 +7,7 @@ sees them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,10 +68,12 @@ def balancing_counts(train_per_class: Mapping[str, int]) -> dict[str, int]:
     return {name: largest - count for name, count in train_per_class.items()}
 
 
-def generate(model: Model, counts: Mapping[str, int], *, seed: int) -> Synthetic:
+def generate(
+    model: Model, counts: Mapping[str, int], *, seed: int, on_images: Callable[[int], None] = lambda _: None
+) -> Synthetic:
     """`counts[name]` images of each class, in the order of the model's classes; a class left out gets none.
 
-    Raises `ConfigError` for a class that the model does not know.
+    `on_images` is told after every batch how many there are. Raises `ConfigError` for an unknown class.
     """
     unknown = sorted(set(counts) - set(model.class_names))
     if unknown:
@@ -85,6 +87,7 @@ def generate(model: Model, counts: Mapping[str, int], *, seed: int) -> Synthetic
         part = slice(begin, begin + BATCH)
         pixels, logits = sample(model, labels[part], seeds[part])
         images[part], scores[part] = pixels.cpu().numpy(), logits.cpu().numpy()
+        on_images(min(begin + BATCH, len(labels)))
     return Synthetic(LabelledImages(images, labels, model.class_names), seeds, scores)
 
 

@@ -184,7 +184,7 @@ def _batches(pools: Sequence[Pool], config: FitConfig, seeds: Sequence[int]) -> 
 
 
 @torch.no_grad()
-def predict(model: nn.Module, images: Tensor, *, batch_size: int = 512) -> Tensor:
+def predict(model: nn.Module, images: Tensor, *, batch_size: int = 128) -> Tensor:
     """Logits, float32 (N, K), on the CPU. images: uint8, N x C x H x W, on any device; the model in eval mode."""
     device = next(model.parameters()).device
     return torch.cat(

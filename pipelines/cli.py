@@ -6,7 +6,6 @@ everything resumable. Heavy imports happen inside the commands, so that `augment
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import shlex
@@ -14,14 +13,33 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from augment.errors import AugmentError, ConfigError, InputError
+from augment.errors import ConfigError
+from pipelines.options import (
+    Device,
+    Flip,
+    Format,
+    ImageSize,
+    Jobs,
+    Out,
+    Overwrite,
+    PerClassUsed,
+    Quiet,
+    ResizeMode,
+    Resizing,
+    Seed,
+    SkipBroken,
+    SourceArgument,
+    Trainer,
+    parse_counts,
+    resolve_jobs,
+)
+from pipelines.problems import explain
 
 if TYPE_CHECKING:
     from pipelines.runner import Stage
@@ -33,49 +51,6 @@ app = typer.Typer(
     help="Does GAN-made data help your image classifier, by how much, and may you trust the answer? "
     "Start with: [bold]augment run quickstart --set data.source=DIR[/bold]",
 )
-
-
-class ResizeMode(StrEnum):
-    """How images that are not square become square."""
-
-    pad = "pad"
-    crop = "crop"
-    stretch = "stretch"
-
-
-class Format(StrEnum):
-    """How generated images are written."""
-
-    png = "png"
-    npz = "npz"
-
-
-class Trainer(StrEnum):
-    """How G and D take turns."""
-
-    one_stage = "one-stage"
-    two_stage = "two-stage"
-
-
-SourceArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="SOURCE",
-        help="A folder of class folders (also below train/ and test/), a .npz, a .csv of path,label[,split], "
-        "sklearn:digits or bundled:fashion.",
-    ),
-]
-Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what this command wrote there before.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Everything random follows from it.")]
-Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda[:n]|mps", help="Where to compute.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print the result only.")]
-ImageSize = Annotated[int | None, typer.Option("--image-size", metavar="PX", help="Multiple of 4 from 8 to 128.")]
-Resizing = Annotated[ResizeMode, typer.Option("--resize", help="How images that are not square become square.")]
-SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out files that are no image.")]
-PerClassUsed = Annotated[int | None, typer.Option("--samples-per-class", metavar="N", help="Use at most N a class.")]
-Flip = Annotated[bool, typer.Option("--horizontal-flip", help="Classes look the same mirrored: allow flips.")]
-Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; default: the cores on a CPU, 1 on a GPU.")]
 
 
 @app.command(epilog="Example: augment inspect bundled:fashion --out sheet.png")
@@ -188,16 +163,19 @@ def generate(
     seed: Seed = 0,
     device: Device = "auto",
     overwrite: Overwrite = False,
+    quiet: Quiet = False,
 ) -> None:
     """Make labelled images with a trained generator; the folder is itself a SOURCE."""
     from augment.devices import find_device
     from augment.sampling import generate as generate_images
     from augment.sampling import load_model
     from augment.synthesis import wanted_counts, write_images
+    from pipelines.printing import counted_progress
 
     model = load_model(run, find_device(device))
-    counts = wanted_counts(run, model, per_class=per_class, balance=balance, counts=_counts(count or []))
-    made = generate_images(model, counts, seed=seed)
+    counts = wanted_counts(run, model, per_class=per_class, balance=balance, counts=parse_counts(count or []))
+    with counted_progress("generate", sum(counts.values()), quiet) as on_images:
+        made = generate_images(model, counts, seed=seed, on_images=on_images)
     write_images(made, out, format.value, overwrite=overwrite)
     typer.echo(f"{len(made.data)} images of {sum(c > 0 for c in counts.values())} classes: {out}")
     _next("augment", "evaluate", "SOURCE", "--synthetic", out, "--out", f"{out}-evaluation")
@@ -269,7 +247,7 @@ def evaluate(
             out,
             Context(loaded.name, loaded.warnings),
             device=where,
-            jobs=_jobs(jobs, where.type),
+            jobs=resolve_jobs(jobs, where.type),
             overwrite=overwrite,
             on_record=on_record,
             stopped=stopped,
@@ -290,6 +268,9 @@ def run(
         list[str] | None, typer.Option("--set", metavar="a.b=c", help="Override a value; may be repeated.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print which stages would run, and why.")] = False,
+    samples_per_class: PerClassUsed = None,
+    image_size: ImageSize = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of every stage, in place of their own.")] = None,
     device: Device = "auto",
     jobs: Jobs = None,
     overwrite: Overwrite = False,
@@ -303,21 +284,23 @@ def run(
     from pipelines.runner import run as run_pipeline
     from pipelines.schema import load_pipeline
 
-    definition = load_pipeline(pipeline, overrides or [])
+    options = {"data.samples_per_class": samples_per_class, "data.image_size": image_size}
+    options |= {f"{section}.seed": seed for section in ("data", "gan", "generate", "evaluate")}
+    settings = [*(overrides or []), *(f"{key}={value}" for key, value in options.items() if value is not None)]
+    definition = load_pipeline(pipeline, settings)
     folder = out or Path("runs") / Path(pipeline).stem
     where = find_device(device)
     if dry_run:
         for stage in plan(definition, load(definition.data, hold_out=True), folder):
             typer.echo(_describe(stage))
-        settings = [part for override in overrides or [] for part in ("--set", override)]
-        _next("augment", "run", pipeline, *settings, "--out", folder)
+        _next("augment", "run", pipeline, *(p for s in settings for p in ("--set", s)), "--out", folder)
         return
     with _stop_on_signal() as stopped, RunProgress(definition, quiet) as progress:
         results = run_pipeline(
             definition,
             folder,
             device=where,
-            jobs=_jobs(jobs, where.type),
+            jobs=resolve_jobs(jobs, where.type),
             overwrite=overwrite,
             events=progress.events(_describe),
             stopped=stopped,
@@ -332,20 +315,24 @@ def run(
 def bench(
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write bench.json and bench.png.")] = None,
     preset: Annotated[str, typer.Option("--preset", help="quickstart or dcgan-64.")] = "quickstart",
-    repeats: Annotated[int, typer.Option("--repeats", min=3, help="Interleaved repeats of each step.")] = 15,
+    repeats: Annotated[
+        int | None, typer.Option("--repeats", min=3, help="Interleaved repeats of each step; by preset: 60 or 5.")
+    ] = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
+    quiet: Quiet = False,
 ) -> None:
     """Time one-stage against two-stage training on the same networks, batch and weights."""
     from augment.devices import find_device
-    from augment.efficiency import measure, write_bench
-    from pipelines.printing import print_bench
+    from augment.efficiency import find_preset, measure, write_bench
+    from augment.outputs import claim
+    from pipelines.printing import counted_progress, print_bench
 
+    where, rounds = find_device(device), repeats or find_preset(preset).repeats
     if out is not None:
-        from augment.outputs import claim
-
         claim(out, "bench", ("bench.json", "bench.png"), overwrite=overwrite)
-    result = measure(preset, device=find_device(device), repeats=repeats)
+    with counted_progress("bench", rounds, quiet) as on_round:
+        result = measure(preset, device=where, repeats=rounds, on_round=on_round)
     print_bench(result)
     if out is not None:
         write_bench(result, out)
@@ -358,38 +345,11 @@ def main() -> None:
     try:
         status = app(None if sys.argv[1:] else ["--help"], standalone_mode=False)
     except Exception as error:
-        sentence, status = _explain(error)
+        sentence, status = explain(error)
         _fail(sentence, status)
     if status == 130:  # what typer makes of a KeyboardInterrupt
         _fail("stopped; the same command goes on where it stopped", 130)
     sys.exit(status)
-
-
-def _explain(error: Exception) -> tuple[str, int]:
-    """One sentence and the exit status. Raises `error` again if it is a bug of ours, whose traceback is of use."""
-    if isinstance(error, InputError):
-        return str(error), 2
-    if isinstance(error, AugmentError):
-        return str(error), 1
-    if usage := _usage(error):
-        return usage, 2
-    if isinstance(error, OSError):
-        where = f" for {error.filename}" if error.filename else ""
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return f"no room on the disk{where}: free some space and run the same command again", 1
-        return f"{error.strerror or error}{where}", 1
-    if isinstance(error, MemoryError) or "out of memory" in str(error):  # torch has several errors for a full device
-        return "the memory is not enough; ask for fewer or smaller images, or for a smaller batch", 1
-    raise error
-
-
-def _usage(error: Exception) -> str | None:
-    """Typer's own sentence about wrong options, if it is one; its versions disagree on the class."""
-    if not hasattr(error, "format_message"):
-        return None
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context else "augment"
-    return f"{error.format_message().rstrip('.')}; see `{command} --help`"
 
 
 def _fail(sentence: str, status: int) -> None:
@@ -414,22 +374,6 @@ def _stop_on_signal() -> Iterator[Any]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def _counts(pairs: list[str]) -> dict[str, int]:
-    counts = {}
-    for pair in pairs:
-        name, _, number = pair.rpartition("=")
-        if not name or not number.isdecimal():
-            raise ConfigError(f"--count {pair!r}: expected CLASS=N, for example --count shirt=50")
-        counts[name] = int(number)
-    return counts
-
-
-def _jobs(jobs: int | None, device_type: str) -> int:
-    import joblib
-
-    return jobs or (joblib.cpu_count() if device_type == "cpu" else 1)  # it counts what a container may use
 
 
 def _describe(stage: Stage) -> str:

@@ -12,6 +12,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import joblib
 import numpy as np
 import torch
+from joblib.externals.loky import get_reusable_executor
 
 from augment.classical import bank_of_views
 from augment.errors import ConfigError
@@ -166,20 +168,29 @@ def _run_all(
     tasks: Sequence[Task], materials: Materials, config: EvaluateConfig, device: torch.device, jobs: int
 ) -> Iterator[dict[str, Any]]:
     if jobs == 1:
-        yield from (_one_thread(task, materials, config, device) for task in tasks)
-    else:
-        parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*have been cancelled")  # as they should be where it is stopped
-            yield from parallel(joblib.delayed(_one_thread)(task, materials, config, device) for task in tasks)
-
-
-def _one_thread(task: Task, materials: Materials, config: EvaluateConfig, device: torch.device) -> dict[str, Any]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # or the processes fight for the cores, and rounding depends on how many there are
+        yield from (_run_alone(task, materials, config, device) for task in tasks)
+        return
+    parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # joblib's shared memory
-            return run_task(task, materials, config, device)
+            warnings.filterwarnings("ignore", ".*have been cancelled")  # as they should be where it is stopped
+            yield from parallel(joblib.delayed(_run_alone)(task, materials, config, device) for task in tasks)
+    finally:
+        get_reusable_executor().shutdown(wait=True)  # idle processes would keep 0.5 GB each for five minutes
+
+
+def _run_alone(task: Task, materials: Materials, config: EvaluateConfig, device: torch.device) -> dict[str, Any]:
+    with one_thread(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # joblib's shared memory
+        return run_task(task, materials, config, device)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One torch thread: processes would fight for the cores, and rounding depends on how many threads there are."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
     finally:
         torch.set_num_threads(threads)

@@ -123,6 +123,13 @@ def print_bench(bench: Bench) -> None:
 
 
 @contextmanager
+def counted_progress(name: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """How many of `total` are done."""
+    with _progress(name, total, quiet) as show:
+        yield lambda done: show(done, "")
+
+
+@contextmanager
 def _progress(name: str, total: int, quiet: bool) -> Iterator[Callable[[int, str], None]]:
     """A function of (done, figures): a bar with the time left on a terminal, a line now and then elsewhere."""
     if quiet or not ERR.is_terminal:
@@ -145,7 +152,7 @@ def _progress(name: str, total: int, quiet: bool) -> Iterator[Callable[[int, str
 
 
 class _Lines:
-    """Progress for a log file: a line every half minute, and the last one."""
+    """Progress for a log file: a line every half minute."""
 
     def __init__(self, name: str, total: int, quiet: bool) -> None:
         self.name, self.total, self.quiet = name, total, quiet
@@ -156,9 +163,10 @@ class _Lines:
         now = time.monotonic()
         if self.first is None:  # a continued run begins in the middle
             self.first, self.began = done, now
-        if self.quiet or (now - self.shown < SECONDS_A_LINE and done < self.total):
+        if self.quiet or now - self.shown < SECONDS_A_LINE:
             return
         self.shown = now
         rate = (done - self.first) / (now - self.began) if now > self.began else 0
-        left = f"{(self.total - done) / rate / 60:.1f} min left, " if rate and done < self.total else ""
-        ERR.print(f"{self.name} {done}/{self.total}: {left}{figures}", soft_wrap=True)
+        left = f"{(self.total - done) / rate / 60:.1f} min left" if rate and done < self.total else ""
+        told = ", ".join(filter(None, (left, figures)))
+        ERR.print(f"{self.name} {done}/{self.total}" + (f": {told}" if told else ""), soft_wrap=True)

@@ -14,10 +14,10 @@ from torch import nn
 from augment.fidelity import Memorisation, kid, memorisation, precision_recall
 from augment.images import LabelledImages, to_signed
 from classifiers.networks import features
-from pipelines.experiment import GAN_TRAIN, Materials, repeat_seed, train_arm
+from pipelines.experiment import GAN_TRAIN, Materials, one_thread, repeat_seed, train_arm
 from pipelines.schema import Arm, EvaluateConfig
 
-BATCH = 512
+BATCH = 128
 AT_MOST = 2000  # images of each kind: distances and kernels grow with the square
 
 
@@ -30,6 +30,7 @@ class Fidelity:
     memorisation: Memorisation
 
 
+@one_thread()
 def measure_fidelity(
     materials: Materials, config: EvaluateConfig, records: Sequence[dict[str, Any]], *, device: torch.device
 ) -> Fidelity:

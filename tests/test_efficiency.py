@@ -17,7 +17,7 @@ from augment.errors import ConfigError
 from augment.networks import Pair, Shape
 
 CPU = torch.device("cpu")
-TINY = Preset(GanConfig(width=4, latent_dim=8, batch_size=6), num_classes=3, channels=2, image_size=12)
+TINY = Preset(GanConfig(width=4, latent_dim=8, batch_size=6), num_classes=3, channels=2, image_size=12, repeats=3)
 Call = tuple[str, int, bool]  # the player, its batch, and whether the call was recorded for a backward pass
 
 
@@ -53,7 +53,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Call] | list[Pair]]
 
     monkeypatch.setitem(networks.NETWORKS, "watched", watched)
     config = GanConfig(**{**TINY.config.model_dump(), "network": "watched"})
-    monkeypatch.setitem(PRESETS, "watched", Preset(config, num_classes=3, channels=2, image_size=12))
+    monkeypatch.setitem(PRESETS, "watched", Preset(config, num_classes=3, channels=2, image_size=12, repeats=3))
     return seen
 
 

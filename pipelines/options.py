@@ -1,0 +1,72 @@
+"""Options of the command line that several commands share, and what their values mean."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from augment.errors import ConfigError
+
+
+class ResizeMode(StrEnum):
+    """How images that are not square become square."""
+
+    pad = "pad"
+    crop = "crop"
+    stretch = "stretch"
+
+
+class Format(StrEnum):
+    """How generated images are written."""
+
+    png = "png"
+    npz = "npz"
+
+
+class Trainer(StrEnum):
+    """How G and D take turns."""
+
+    one_stage = "one-stage"
+    two_stage = "two-stage"
+
+
+SourceArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="A folder of class folders (also below train/ and test/), a .npz, a .csv of path,label[,split], "
+        "sklearn:digits or bundled:fashion.",
+    ),
+]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what this command wrote there before.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Everything random follows from it.")]
+Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda[:n]|mps", help="Where to compute.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only the result.")]
+ImageSize = Annotated[int | None, typer.Option("--image-size", metavar="PX", help="Multiple of 4 from 8 to 128.")]
+Resizing = Annotated[ResizeMode, typer.Option("--resize", help="How images that are not square become square.")]
+SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out files that are no image.")]
+PerClassUsed = Annotated[int | None, typer.Option("--samples-per-class", metavar="N", help="Use at most N a class.")]
+Flip = Annotated[bool, typer.Option("--horizontal-flip", help="Classes look the same mirrored: allow flips.")]
+Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; default: the cores on a CPU, 1 on a GPU.")]
+
+
+def parse_counts(pairs: list[str]) -> dict[str, int]:
+    """CLASS=N, repeated, as a dict. Raises `ConfigError` for anything else."""
+    counts = {}
+    for pair in pairs:
+        name, _, number = pair.rpartition("=")
+        if not name or not number.isdecimal():
+            raise ConfigError(f"--count {pair!r}: expected CLASS=N, for example --count shirt=50")
+        counts[name] = int(number)
+    return counts
+
+
+def resolve_jobs(jobs: int | None, device_type: str) -> int:
+    """As many processes as asked for; otherwise one a core on a CPU, and one on a GPU."""
+    import joblib
+
+    return jobs or (joblib.cpu_count() if device_type == "cpu" else 1)  # it counts what a container may use

@@ -1,0 +1,34 @@
+"""Errors as the command line tells them: one sentence and an exit status."""
+
+from __future__ import annotations
+
+import errno
+
+from augment.errors import AugmentError, InputError
+
+
+def explain(error: Exception) -> tuple[str, int]:
+    """One sentence and the exit status. Raises `error` again if it is a bug of ours, whose traceback is of use."""
+    if isinstance(error, InputError):
+        return str(error), 2
+    if isinstance(error, AugmentError):
+        return str(error), 1
+    if usage := _usage(error):
+        return usage, 2
+    if isinstance(error, OSError):
+        where = f" for {error.filename}" if error.filename else ""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"no room on the disk{where}: free some space and run the same command again", 1
+        return f"{error.strerror or error}{where}", 1
+    if isinstance(error, MemoryError) or "out of memory" in str(error):  # torch has several errors for a full device
+        return "the memory is not enough; ask for fewer or smaller images, or for a smaller batch", 1
+    raise error
+
+
+def _usage(error: Exception) -> str | None:
+    """Typer's own sentence about wrong options, if it is one; its versions disagree on the class."""
+    if not hasattr(error, "format_message"):
+        return None
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "augment"
+    return f"{error.format_message().rstrip('.')}; see `{command} --help`"
