@@ -341,7 +341,7 @@ def bench(
 
 def main() -> None:
     """Run the command line and exit; an error of ours becomes one sentence on standard error."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # busy threads cost a factor of 10 where a core is shared
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # endless spinning costs a factor of 10 where a core is shared
     try:
         status = app(None if sys.argv[1:] else ["--help"], standalone_mode=False)
     except Exception as error:

@@ -7,8 +7,10 @@ is on disk before the next is waited for, so that an interrupted evaluation goes
 
 from __future__ import annotations
 
+import ctypes
 import json
 import math
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -170,6 +172,7 @@ def _run_all(
     if jobs == 1:
         yield from (_run_alone(task, materials, config, device) for task in tasks)
         return
+    _return_freed_memory()
     parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
     try:
         with warnings.catch_warnings():
@@ -183,6 +186,13 @@ def _run_alone(task: Task, materials: Materials, config: EvaluateConfig, device:
     with one_thread(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # joblib's shared memory
         return run_task(task, materials, config, device)
+
+
+def _return_freed_memory() -> None:
+    """Give back what training a GAN here has freed, before processes begin that need it; glibc keeps it otherwise."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 @contextmanager

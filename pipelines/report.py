@@ -29,6 +29,7 @@ MATRIX_CLASSES = 20  # up to which the cells of a confusion matrix have room for
 
 FIDELITY = {
     "kid": ("KID", "distance between the features of synthetic and real images; 0 is the best"),
+    "kid_subset_size": ("KID images", "of each kind, all in one subset"),
     "fid": ("FID", "Fréchet distance between the features of synthetic and real images; 0 is the best"),
     "precision": ("Precision", "share of synthetic images that lie among the real ones"),
     "recall": ("Recall", "share of real images that lie among the synthetic ones"),

@@ -45,7 +45,7 @@ Augment = Callable[..., Said]
 @pytest.fixture
 def augment(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Augment:
     """`augment` with arguments, in this process."""
-    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    monkeypatch.setenv("GOMP_SPINCOUNT", "10000")
 
     def call(*arguments: object) -> Said:
         monkeypatch.setattr(sys, "argv", ["augment", *map(str, arguments)])

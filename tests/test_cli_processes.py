@@ -55,7 +55,7 @@ def steps(run: Path) -> list[int]:
 @pytest.fixture
 def augment(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Augment:
     """`augment` with arguments, in this process, which is quicker: (exit status, standard error)."""
-    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    monkeypatch.setenv("GOMP_SPINCOUNT", "10000")
 
     def call(*arguments: object) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["augment", *map(str, arguments)])
