@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from types import UnionType
-from typing import Any, Self, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Self, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from augment.classical import POLICIES, VIEWS
-from augment.config import GanConfig, one_of
+from augment.config import GanConfig, known, one_of
 from augment.errors import ConfigError
 from augment.images import Resize
 from augment.sources import PREFIXES
@@ -36,17 +36,13 @@ class Arm(Section):
     name: str
     real: bool = True
     synthetic: bool = False
-    policy: str | None = None  # on real and synthetic images alike; `classical` is the evaluation's own
+    # on real and synthetic images alike; `classical` is the evaluation's own
+    policy: Annotated[str, known({"classical": None, **POLICIES})] | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _by_name(cls, value: object) -> object:
         return {"name": value, **ARMS[one_of(value, ARMS)]} if isinstance(value, str) else value
-
-    @field_validator("policy")
-    @classmethod
-    def _known_policy(cls, value: str | None) -> str | None:
-        return value if value is None else one_of(value, {"classical": None, **POLICIES})
 
     @model_validator(mode="after")
     def _has_images(self) -> Self:
@@ -90,22 +86,12 @@ class EvaluateConfig(Section):
     arms: tuple[Arm, ...] = Field(tuple(ARMS), min_length=1, validate_default=True)
     repeats: int = Field(10, ge=2)
     ratio: float = Field(1.0, gt=0, allow_inf_nan=False)  # synthetic images per real image
-    policy: str = "standard"  # what `classical` means
+    policy: Annotated[str, known(POLICIES)] = "standard"  # what `classical` means
     views: int = Field(VIEWS, ge=1)  # of each image, made ahead by the policy
     horizontal_flip: bool = False  # only for classes that look the same mirrored
-    metric: str | None = None  # of the headline; accuracy, or balanced accuracy under imbalance
+    metric: Annotated[str, known(METRICS)] | None = None  # None: accuracy, balanced under imbalance
     classifier: FitConfig = FitConfig()
     seed: int = Field(0, ge=0)
-
-    @field_validator("metric")
-    @classmethod
-    def _known_metric(cls, value: str | None) -> str | None:
-        return value if value is None else one_of(value, METRICS)
-
-    @field_validator("policy")
-    @classmethod
-    def _known_policy(cls, value: str) -> str:
-        return one_of(value, POLICIES)
 
     @field_validator("arms")
     @classmethod

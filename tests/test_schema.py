@@ -33,7 +33,7 @@ MISTAKES = [
     ("data: {source: x}\ntraining: {}", "unknown key training; did you mean"),
     ("data: {source: x}\ngan: {steps: many}", "gan.steps: .*valid integer.*, got 'many'"),
     ("data: {source: x}\ngan: {loss: minmax}", "gan.loss: expected one of .*hinge, .*got 'minmax'"),
-    ("data: {source: x}\ngan: {augment: [flop]}", "gan.augment: expected one of .*flip.*got 'flop'"),
+    ("data: {source: x}\ngan: {augment: [flop]}", "gan.augment.0: expected one of .*flip.*got 'flop'"),
     ("data: {source: 5}", "data.source: .*valid string, got 5"),
     ("data: {source: x, resize: shrink}", "data.resize: .*'pad', 'crop' or 'stretch', got 'shrink'"),
     ("data: {source: x}\nevaluate: {arms: [none, best]}", "evaluate.arms.1: expected one of none, .*got 'best'"),
