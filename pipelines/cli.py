@@ -37,6 +37,7 @@ from pipelines.options import (
     SourceArgument,
     Trainer,
     parse_counts,
+    refuse_into_source,
     resolve_jobs,
 )
 from pipelines.problems import explain
@@ -130,6 +131,7 @@ def fit(
         "skip_broken": skip_broken,
         "seed": settings.seed,
     }
+    refuse_into_source(out, source)
     loaded = load(parse(DataConfig, options, "the options"))
     _warn(loaded.warnings)
     with _stop_on_signal() as stopped, training_progress(settings.steps, quiet) as on_progress:
@@ -234,6 +236,7 @@ def evaluate(
         steps=steps,
     )
     where = find_device(device)
+    refuse_into_source(out, source, test, str(synthetic) if synthetic else None)
     loaded = load(parse(DataConfig, options, "the options"))
     test_images = require_test(loaded)
     made = load_synthetic(synthetic, loaded.train) if synthetic else None
@@ -289,6 +292,7 @@ def run(
     settings = [*(overrides or []), *(f"{key}={value}" for key, value in options.items() if value is not None)]
     definition = load_pipeline(pipeline, settings)
     folder = out or Path("runs") / Path(pipeline).stem
+    refuse_into_source(folder, definition.data.source, definition.data.test)
     where = find_device(device)
     if dry_run:
         for stage in plan(definition, load(definition.data, hold_out=True), folder):
@@ -377,7 +381,7 @@ def _stop_on_signal() -> Iterator[Any]:
 
 
 def _describe(stage: Stage) -> str:
-    return f"{stage.name}: {'runs' if stage.runs else 'is not run'}: {stage.why}"
+    return f"{stage.name} {'has to run' if stage.runs else 'is up to date'}: {stage.why}"
 
 
 def _warn(warnings: tuple[str, ...]) -> None:

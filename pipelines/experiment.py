@@ -99,14 +99,19 @@ def run_experiment(
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of records.jsonl; one that was cut short is dropped from the file too."""
+    """The records in records.jsonl, one of each arm and repeat.
+
+    A line that was cut short, and what a second evaluation into the same folder did again, are dropped from the file.
+    """
     if not path.exists():
         return []
     text = path.read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if line.endswith("}")]
-    if text != (whole := "".join(f"{line}\n" for line in lines)):
+    records: dict[tuple[str, int], dict[str, Any]] = {}
+    for record in (json.loads(line) for line in text.splitlines() if line.endswith("}")):
+        records.setdefault((record["arm"], record["repeat"]), record)
+    if text != (whole := "".join(f"{json.dumps(record)}\n" for record in records.values())):
         write_text(path, whole)
-    return [json.loads(line) for line in lines]
+    return list(records.values())
 
 
 def train_arm(

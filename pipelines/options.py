@@ -70,3 +70,10 @@ def resolve_jobs(jobs: int | None, device_type: str) -> int:
     import joblib
 
     return jobs or (joblib.cpu_count() if device_type == "cpu" else 1)  # it counts what a container may use
+
+
+def refuse_into_source(out: Path, *sources: str | None) -> None:
+    """Raise `ConfigError` if `out` is the folder of a source, whose images are nobody's output."""
+    for source in sources:
+        if source and out.exists() and Path(source).exists() and out.samefile(source):
+            raise ConfigError(f"{out} is the source itself; choose another folder for the output")

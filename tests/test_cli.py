@@ -222,7 +222,7 @@ def test_run_plans_then_does_all_of_it_once(photos: Path, tmp_path: Path, augmen
     before = contents(tmp_path)
     said = augment(*command, "--dry-run")
     assert said.out.splitlines()[:-1] == [
-        f"{s}: runs: it has not been run here" for s in ("fit", "generate", "evaluate")
+        f"{s} has to run: it has not been run here" for s in ("fit", "generate", "evaluate")
     ]
     assert contents(tmp_path) == before
     assert next_command(said)[1:] == [str(part) for part in command]
@@ -232,7 +232,7 @@ def test_run_plans_then_does_all_of_it_once(photos: Path, tmp_path: Path, augmen
     results = json.loads((tmp_path / "out" / "evaluation" / "results.json").read_text())
     assert "held out" in results["warnings"][0]
     said = augment(*command, "--jobs", "1")
-    assert said.err.count("is not run: done") == 3
+    assert said.err.count("is up to date: done") == 3
 
 
 def broken(photos: Path) -> Path:
@@ -345,6 +345,9 @@ OPTIONS = [
     ("fit SOURCE --out OUT --steps x", "Invalid value for '--steps'"),
     ("fit SOURCE --out OUT --steps 0", "Invalid value for '--steps'"),
     ("fit SOURCE --out OUT --trainer slow", "Invalid value for '--trainer'"),
+    ("fit SOURCE --out SOURCE --overwrite", "is the source itself"),
+    ("evaluate SOURCE --out SOURCE --overwrite", "is the source itself"),
+    ("run quickstart --set data.source=photos --out photos --overwrite", "is the source itself"),
     ("fit SOURCE", "Missing option '--out'"),
     ("fit --out OUT", "Missing argument 'SOURCE'"),
     ("fit SOURCE more --out OUT", "more"),

@@ -143,7 +143,7 @@ def test_records_survive_a_disk_that_is_full_when_they_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "records.jsonl"
-    path.write_text('{"arm": "none"}\n{"arm": "cl')
+    path.write_text('{"arm": "none", "repeat": 0}\n{"arm": "cl')
 
     def refuse(_: int) -> None:
         raise OSError(28, "No space left on device")
@@ -151,10 +151,10 @@ def test_records_survive_a_disk_that_is_full_when_they_are_read(
     monkeypatch.setattr("os.fsync", refuse)
     with pytest.raises(OSError, match="No space"):
         read_records(path)
-    assert path.read_text().startswith('{"arm": "none"}\n')
+    assert path.read_text().startswith('{"arm": "none", "repeat": 0}\n')
     monkeypatch.undo()
-    assert read_records(path) == [{"arm": "none"}]
-    assert [json.loads(line) for line in path.read_text().splitlines()] == [{"arm": "none"}]
+    assert read_records(path) == [{"arm": "none", "repeat": 0}]
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [{"arm": "none", "repeat": 0}]
 
 
 def test_a_ratio_that_is_too_large_says_how_many_images_are_needed(materials: Materials) -> None:
@@ -193,3 +193,12 @@ def test_an_arm_learns_from_its_own_images_only(materials: Materials, monkeypatc
     views, targets = pools["classical"][0].views, pools["classical"][0].targets
     assert (len(views), targets.tolist()) == (2, materials.train.labels.tolist())
     assert not torch.equal(views[0], views[1])
+
+
+def test_what_a_second_evaluation_did_again_counts_once(
+    whole: list[dict[str, Any]], materials: Materials, tmp_path: Path
+) -> None:
+    path = tmp_path / "records.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in [*whole, *whole[:5]]))
+    assert comparable(run(materials, path)) == comparable(whole)
+    assert len(path.read_text().splitlines()) == len(whole)

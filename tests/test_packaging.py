@@ -62,7 +62,7 @@ def test_the_installed_wheel_finds_its_pipelines_and_its_images(wheel: Path, tmp
         text=True,
         check=True,
     )
-    assert done.stdout.startswith("fit: runs: it has not been run here")
+    assert done.stdout.startswith("fit has to run: it has not been run here")
     probe = "import augment.data, pipelines; print(pipelines.__file__)"
     where = subprocess.run(
         [sys.executable, "-c", probe],
