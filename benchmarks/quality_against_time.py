@@ -1,0 +1,247 @@
+"""What one-stage training is worth: fidelity against seconds, both ways from the same seeds, each at its own rates.
+
+    python benchmarks/quality_against_time.py --work DIR
+
+On the bundled set, with the quickstart's networks and batch; the ways differ in the step and in nothing else.
+
+1. search: each way trains once at each of the same learning rates. KID against one half of the test images chooses.
+2. compare: five new seeds of each way at its rates, against the other half. The published two-stage step takes the
+   rates of the fair one, of which it is a slower version.
+3. time: the median step of each way, interleaved, on one thread. A curve's seconds are steps times that.
+
+Every training is a RUN folder under DIR and every evaluation a line of a file beside it: an interrupted benchmark
+goes on where it stopped. It ends with DIR/result.json and DIR/quality.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from augment.classical import bank_of_views
+from augment.config import GanConfig
+from augment.efficiency import measure
+from augment.fidelity import kid
+from augment.images import LabelledImages, to_signed
+from augment.sampling import generate, load_model
+from augment.sources import read_source
+from augment.training import fit as fit_gan
+from classifiers.metrics import score
+from classifiers.networks import features
+from classifiers.training import FitConfig, Pool, fit, predict
+from pipelines.statistics import paired_t_interval
+
+WAYS = {"one-stage": "one_stage", "two-stage": "two_stage_fair", "two-stage-published": "two_stage_published"}
+RATES = [(1e-4, 2e-4), (2e-4, 2e-4), (2e-4, 4e-4), (4e-4, 4e-4), (4e-4, 8e-4), (2e-4, 8e-4)]  # of G and of D
+SEARCH_SEED, SEEDS = 100, range(5)
+POLICY, JUDGE = "standard", FitConfig()
+GAN_TRAIN = FitConfig(steps=150)  # half the usual, for thrice as many evaluations
+
+
+@dataclass(frozen=True)
+class Training:
+    """One run: what tells it from the others."""
+
+    phase: str  # search or compare
+    way: str
+    lr_g: float
+    lr_d: float
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.phase}-{self.way}-{self.lr_g:g}-{self.lr_d:g}-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A feature network that has seen the training images only, and the test images of each phase in its features."""
+
+    network: torch.nn.Module
+    test: dict[str, LabelledImages]
+    features: dict[str, NDArray[np.float64]]
+
+
+def make_judge(train: LabelledImages, test: LabelledImages) -> Judge:
+    network = classifier(train, JUDGE)
+    halves = {"search": test.take(np.arange(0, len(test), 2)), "compare": test.take(np.arange(1, len(test), 2))}
+    return Judge(network, halves, {phase: embed(network, half) for phase, half in halves.items()})
+
+
+def classifier(data: LabelledImages, config: FitConfig) -> torch.nn.Module:
+    views = bank_of_views(data, POLICY, views=10, horizontal_flip=True, seed=0)
+    pool = Pool(torch.from_numpy(views), torch.from_numpy(data.labels))
+    return fit([pool], data.num_classes, config, seed=0, device=torch.device("cpu"))
+
+
+@torch.inference_mode()
+def embed(network: torch.nn.Module, data: LabelledImages) -> NDArray[np.float64]:
+    batches = torch.split(torch.from_numpy(np.ascontiguousarray(data.images)), 128)
+    return torch.cat([features(network, to_signed(batch)).double() for batch in batches]).numpy()
+
+
+def train_and_judge(training: Training, judge: Judge, train: LabelledImages, work: Path, at: Iterable[int]) -> None:
+    """Train to each step of `at` in turn, and append what the model is worth there to the run's records."""
+    torch.set_num_threads(1)
+    folder, path = work / training.name, work / f"{training.name}.jsonl"
+    done = {record["step"] for record in read_records([path])}
+    for step in at:
+        if step in done:
+            continue
+        config = GanConfig(
+            trainer=training.way, lr_generator=training.lr_g, lr_discriminator=training.lr_d, seed=training.seed,
+            steps=step, log_every=250, sample_every=1000, checkpoint_every=1000,
+        )  # fmt: skip
+        fit_gan(train, config, folder)
+        model = load_model(folder)
+        made = generate(model, dict.fromkeys(model.class_names, 100), seed=0).data
+        test = judge.test[training.phase]
+        logits = predict(classifier(made, GAN_TRAIN), torch.from_numpy(np.ascontiguousarray(test.images)))
+        record = {
+            **vars(training),
+            "step": step,
+            "kid": kid(judge.features[training.phase], embed(judge.network, made)),
+            "gan_train": score(logits, test.labels, test.num_classes)["accuracy"],
+        }
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+
+def read_records(paths: Iterable[Path]) -> list[dict[str, Any]]:
+    lines = [line for path in paths if path.exists() for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+def run_all(trainings: Sequence[Training], at: Sequence[int], judge: Judge, train: LabelledImages, work: Path,
+            jobs: int) -> list[dict[str, Any]]:  # fmt: skip
+    """The records of all, those that are missing made first, in the order given."""
+    joblib.Parallel(n_jobs=jobs)(joblib.delayed(train_and_judge)(t, judge, train, work, at) for t in trainings)
+    return read_records(work / f"{t.name}.jsonl" for t in trainings)
+
+
+def best_rates(records: Sequence[dict[str, Any]], way: str) -> tuple[float, float]:
+    """The rates with the lowest KID, in the mean of the evaluations of the search."""
+
+    def mean_kid(rates: tuple[float, float]) -> float:
+        return float(np.mean([r["kid"] for r in records if (r["way"], r["lr_g"], r["lr_d"]) == (way, *rates)]))
+
+    return min(RATES, key=mean_kid)
+
+
+def curves(records: Sequence[dict[str, Any]], way: str, figure: str, at: Sequence[int]) -> NDArray[np.float64]:
+    """seeds x evaluations."""
+    values = {(r["seed"], r["step"]): r[figure] for r in records if r["way"] == way}
+    return np.array([[values[seed, step] for step in at] for seed in SEEDS])
+
+
+def first_as_low(kids: NDArray[np.float64], target: float, at: Sequence[int]) -> int | None:
+    """The first evaluation at which the mean over seeds is `target` or lower: its step."""
+    return next((step for step, mean in zip(at, kids.mean(0), strict=True) if mean <= target), None)
+
+
+def conclude(records: Sequence[dict[str, Any]], seconds: dict[str, float], at: Sequence[int]) -> dict[str, Any]:
+    """Seconds of each way to the final mean KID of each two-stage way, and the paired differences at the end."""
+    kids = {way: curves(records, way, "kid", at) for way in WAYS}
+    accuracies = {way: curves(records, way, "gan_train", at) for way in WAYS}
+    told: dict[str, Any] = {"seconds_a_step": seconds, "at": list(at), "targets": {}, "final": {}}
+    for way in WAYS:
+        told["final"][way] = {
+            "kid": kids[way][:, -1].tolist(),
+            "kid_mean": kids[way][:, -1].mean(),
+            "gan_train": accuracies[way][:, -1].tolist(),
+            "gan_train_mean": accuracies[way][:, -1].mean(),
+            "one_stage_minus_this": {
+                "kid": (kids["one-stage"] - kids[way])[:, -1].mean(),
+                "kid_ci95": paired_t_interval((kids["one-stage"] - kids[way])[:, -1]),
+                "gan_train": (accuracies["one-stage"] - accuracies[way])[:, -1].mean(),
+                "gan_train_ci95": paired_t_interval((accuracies["one-stage"] - accuracies[way])[:, -1]),
+            },
+        }
+    for way in ("two-stage", "two-stage-published"):
+        target = float(kids[way][:, -1].mean())
+        step, own = first_as_low(kids["one-stage"], target, at), first_as_low(kids[way], target, at)
+        assert own is not None  # at the latest, the last
+        told["targets"][way] = {
+            "kid": target,
+            "one_stage_step": step,
+            "own_step": own,
+            "seconds_ratio_to_its_end": step and step * seconds["one-stage"] / (at[-1] * seconds[way]),
+            "seconds_ratio_to_its_first": step and step * seconds["one-stage"] / (own * seconds[way]),
+        }
+    return told
+
+
+def plot(records: Sequence[dict[str, Any]], seconds: dict[str, float], at: Sequence[int], path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    looks = {
+        "one-stage": ("#b5442e", "-", "one-stage"),
+        "two-stage": ("#33658a", "--", "two-stage, fair"),
+        "two-stage-published": ("#6b6b6b", ":", "two-stage, published"),
+    }
+    panel = Figure(figsize=(9, 6.4), layout="constrained")
+    FigureCanvasAgg(panel)
+    grid = panel.subplots(2, 2, sharey="row")
+    for row, (figure, label) in enumerate((("kid", "KID (lower is better)"), ("gan_train", "GAN-train accuracy"))):
+        for column, per_step in enumerate((seconds, dict.fromkeys(WAYS, 1.0))):
+            axes = grid[row][column]
+            for way, (colour, line, name) in looks.items():
+                values = curves(records, way, figure, at)
+                x = np.array(at) * per_step[way]
+                low, high = np.array([paired_t_interval(values[:, k]) for k in range(len(at))]).T
+                axes.plot(x, values.mean(0), line, color=colour, label=name, linewidth=1.8)
+                axes.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.set_xlim(left=0)
+            if figure == "kid":
+                axes.set_yscale("log")
+            if row == 1:
+                axes.set_xlabel("seconds (steps x median step time, one thread)" if column == 0 else "steps")
+        grid[row][0].set_ylabel(label)
+    grid[0][0].legend(frameon=False)
+    panel.suptitle(f"mean of {len(SEEDS)} seeds, with its 95 % t interval", fontsize=10)
+    panel.savefig(path, dpi=150)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True, help="where runs and records are kept")
+    parser.add_argument("--jobs", type=int, default=2, help="trainings at once, of one thread each")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--evaluations", type=int, default=8)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    work: Path = options.work
+    work.mkdir(parents=True, exist_ok=True)
+    at = [options.steps * (k + 1) // options.evaluations for k in range(options.evaluations)]
+
+    source = read_source("bundled:fashion")
+    train, judge = source.train, make_judge(source.train, source.splits["test"])
+    searched = [Training("search", way, *rates, SEARCH_SEED) for rates in RATES for way in ("one-stage", "two-stage")]
+    found = run_all(searched, [options.steps * 3 // 4, options.steps], judge, train, work, options.jobs)
+    rates = {way: best_rates(found, way) for way in ("one-stage", "two-stage")}
+    rates["two-stage-published"] = rates["two-stage"]
+    print("rates", rates, flush=True)
+
+    compared = [Training("compare", way, *rates[way], seed) for seed in SEEDS for way in WAYS]
+    records = run_all(compared, at, judge, train, work, options.jobs)
+    bench = measure("quickstart", device=torch.device("cpu"), repeats=60)
+    seconds = {way: bench.milliseconds[key] / 1000 for way, key in WAYS.items()}
+    told = {"rates": rates, "search": found, **conclude(records, seconds, at)}
+    (work / "result.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
+    plot(records, seconds, at, work / "quality.png")
+    print(json.dumps({key: told[key] for key in ("seconds_a_step", "final", "targets")}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
