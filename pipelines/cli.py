@@ -7,7 +7,6 @@ everything resumable. Heavy imports happen inside the commands, so that `augment
 from __future__ import annotations
 
 import io
-import os
 import shlex
 import signal
 import sys
@@ -41,6 +40,7 @@ from pipelines.options import (
     resolve_jobs,
 )
 from pipelines.problems import explain
+from pipelines.process import tune_allocator, tune_threads
 
 if TYPE_CHECKING:
     from pipelines.runner import Stage
@@ -345,7 +345,8 @@ def bench(
 
 def main() -> None:
     """Run the command line and exit; an error of ours becomes one sentence on standard error."""
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # endless spinning costs a factor of 10 where a core is shared
+    tune_threads()
+    tune_allocator()
     try:
         status = app(None if sys.argv[1:] else ["--help"], standalone_mode=False)
     except Exception as error:

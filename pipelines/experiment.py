@@ -7,10 +7,8 @@ is on disk before the next is waited for, so that an interrupted evaluation goes
 
 from __future__ import annotations
 
-import ctypes
 import json
 import math
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +30,7 @@ from augment.outputs import write_text
 from classifiers.metrics import confusion, per_class_recall, score
 from classifiers.training import Pool, fit, predict
 from pipelines import schema
+from pipelines.process import return_freed_memory
 from pipelines.schema import Arm, EvaluateConfig
 
 GAN_TRAIN = Arm(name=schema.GAN_TRAIN, real=False, synthetic=True, policy="classical")  # no part of the comparison
@@ -177,7 +176,7 @@ def _run_all(
     if jobs == 1:
         yield from (_run_alone(task, materials, config, device) for task in tasks)
         return
-    _return_freed_memory()
+    return_freed_memory()  # what training a GAN here has freed
     parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
     try:
         with warnings.catch_warnings():
@@ -191,13 +190,6 @@ def _run_alone(task: Task, materials: Materials, config: EvaluateConfig, device:
     with one_thread(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # joblib's shared memory
         return run_task(task, materials, config, device)
-
-
-def _return_freed_memory() -> None:
-    """Give back what training a GAN here has freed, before processes begin that need it; glibc keeps it otherwise."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(0)
 
 
 @contextmanager
