@@ -38,4 +38,4 @@ def test_a_step_meets_no_new_pages_once_the_allocator_is_tuned(tuned: bool) -> N
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     faults, returned = (float(number) for number in done.stdout.split())
     assert (faults < 100) == tuned  # 80 MB are 20,000 pages
-    assert (returned > 60) == tuned  # MB; without tuning there is nothing to return
+    assert returned > 60 or not tuned  # MB
