@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from augment.diffaugment import POLICIES
 from augment.losses import LOSSES
 from augment.networks import NETWORKS
+from augment.penalties import PENALTIES
 from augment.steps import STEPS
 
 
@@ -35,6 +36,10 @@ class GanConfig(BaseModel):
     width: int = Field(16, ge=4, le=512)  # channels at full resolution, doubled at each halving
     latent_dim: int = Field(64, ge=1)
     loss: Annotated[str, known(LOSSES)] = "hinge"
+    lecam: float = Field(0.0, ge=0)  # weight of LeCam's term, for very little data; 0 leaves it out
+    penalties: dict[Annotated[str, known(PENALTIES)], Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    penalty_every: int = Field(1, ge=1)  # steps; lazily, and as many times heavier (StyleGAN2, arXiv 1912.04958, B)
+    n_critic: int = Field(1, ge=1)  # updates of D a step; the last one is made together with G's
     trainer: Annotated[str, known(STEPS)] = "one-stage"
     steps: int = Field(2500, ge=1)
     batch_size: int = Field(64, ge=2)  # real images a step, and as many fakes

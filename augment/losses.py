@@ -3,11 +3,14 @@
 `l_r` and `l_f` are D's raw logits on real and on fake images, float, one per sample (B). A loss is symmetric when G's
 derivative at the fake logits is minus D's, so that gamma = dL_G/dl_f / dL_D/dl_f is -1 everywhere (Shen et al.,
 arXiv 2103.00430, section 3.2). Nothing else has to be stated of a loss: `cotangents` takes the derivatives of any pair.
+
+A `Term` is a part of L_D that has a state, such as a multiplier or a moving average. It is in L_D before the
+derivatives are taken, so that gamma stays right; the state belongs to the caller, who saves it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -17,6 +20,15 @@ from torch.nn.functional import relu, softplus
 FLOOR = 2.0**-60  # a power of two, so that dividing by it and multiplying by it again is exact in floating point
 
 
+class Term(NamedTuple):
+    """A part of L_D on the logits (real, fake), each of shape (B,), with a state: a float32 vector."""
+
+    value: Callable[[Tensor, Tensor, Tensor], Tensor]  # (l_r, l_f, state) -> scalar
+    advance: Callable[[Tensor, Tensor, Tensor], Tensor]  # (l_r, l_f, state) -> the state after D's update
+    initial: tuple[float, ...]
+    source: str
+
+
 class Loss(NamedTuple):
     """A pair of scalar losses on the logits (real, fake), each of shape (B,)."""
 
@@ -24,6 +36,7 @@ class Loss(NamedTuple):
     generator: Callable[[Tensor, Tensor], Tensor]
     symmetric: bool
     source: str
+    constraint: Term | None = None  # without which the loss is none
 
 
 class Cotangents(NamedTuple):
@@ -36,7 +49,25 @@ class Cotangents(NamedTuple):
     loss_g: Tensor  # scalar
 
 
-def cotangents(loss: Loss, l_r: Tensor, l_f: Tensor) -> Cotangents:
+Stateful = Sequence[tuple[Term, Tensor]]  # terms with their states
+
+
+def discriminator_loss(loss: Loss, terms: Stateful, l_r: Tensor, l_f: Tensor) -> Tensor:
+    """L_D with its terms: a scalar."""
+    total = loss.discriminator(l_r, l_f)
+    for term, state in terms:
+        total = total + term.value(l_r, l_f, state)
+    return total
+
+
+@torch.no_grad()
+def advance(terms: Stateful, l_r: Tensor, l_f: Tensor) -> None:
+    """Move the states, in place, once D has been updated at these logits."""
+    for term, state in terms:
+        state.copy_(term.advance(l_r, l_f, state))
+
+
+def cotangents(loss: Loss, terms: Stateful, l_r: Tensor, l_f: Tensor) -> Cotangents:
     """The cotangents of a loss at detached logits (B,), in float32 at least, whatever the networks run in.
 
     Source: arXiv 2103.00430, section 3.3, with a floor where D's derivative vanishes (a dead hinge, a saturated
@@ -47,7 +78,7 @@ def cotangents(loss: Loss, l_r: Tensor, l_f: Tensor) -> Cotangents:
     with torch.enable_grad():
         real = l_r.detach().to(dtype).requires_grad_()
         fake = l_f.detach().to(dtype).requires_grad_()
-        loss_d, loss_g = loss.discriminator(real, fake), loss.generator(real, fake)
+        loss_d, loss_g = discriminator_loss(loss, terms, real, fake), loss.generator(real, fake)
         c_r, c_d = torch.autograd.grad(loss_d, (real, fake))
         (c_g,) = torch.autograd.grad(loss_g, fake)
     c_d = torch.where(c_d.abs() < FLOOR, torch.where(c_d < 0, -FLOOR, FLOOR), c_d)
@@ -60,6 +91,43 @@ def _minimax_d(l_r: Tensor, l_f: Tensor) -> Tensor:
 
 def _hinge_d(l_r: Tensor, l_f: Tensor) -> Tensor:
     return relu(1 - l_r).mean() + relu(1 + l_f).mean()
+
+
+def _second_moment(l_r: Tensor, l_f: Tensor) -> Tensor:
+    return ((l_r**2).mean() + (l_f**2).mean()) / 2
+
+
+def fisher_constraint(rho: float = 1e-6) -> Term:
+    """-lambda (1 - O) + rho/2 (O - 1)^2, O the second moment of the logits; the state is lambda, (1,).
+
+    Source: Mroueh and Sercu, Fisher GAN, arXiv 1705.09675, eq. 9 and algorithm 1: the augmented Lagrangian of O = 1,
+    with lambda <- lambda - rho (1 - O) after every update of D.
+    """
+
+    def value(l_r: Tensor, l_f: Tensor, state: Tensor) -> Tensor:
+        excess = _second_moment(l_r, l_f) - 1
+        return state[0] * excess + rho / 2 * excess**2
+
+    def advance(l_r: Tensor, l_f: Tensor, state: Tensor) -> Tensor:
+        return state + rho * (_second_moment(l_r, l_f) - 1)
+
+    return Term(value, advance, initial=(0.0,), source="Mroueh and Sercu, arXiv 1705.09675, eq. 9, algorithm 1")
+
+
+def lecam(weight: float, decay: float = 0.99) -> Term:
+    """weight (mean (l_r - a_f)^2 + mean (l_f - a_r)^2), a_r and a_f moving averages of mean logits: the state, (2,).
+
+    For little data: it keeps D's answers on real images near those on fakes. Source: Tseng et al., Regularizing GANs
+    under Limited Data, arXiv 2104.03310, section 3; works with any loss.
+    """
+
+    def value(l_r: Tensor, l_f: Tensor, state: Tensor) -> Tensor:
+        return weight * (((l_r - state[1]) ** 2).mean() + ((l_f - state[0]) ** 2).mean())
+
+    def advance(l_r: Tensor, l_f: Tensor, state: Tensor) -> Tensor:
+        return state.lerp(torch.stack([l_r.mean(), l_f.mean()]).to(state.dtype), 1 - decay)
+
+    return Term(value, advance, initial=(0.0, 0.0), source="Tseng et al., arXiv 2104.03310, section 3")
 
 
 LOSSES: dict[str, Loss] = {
@@ -110,6 +178,13 @@ LOSSES: dict[str, Loss] = {
         lambda l_r, l_f: softplus(l_r.mean() - l_f).mean() + softplus(l_r - l_f.mean()).mean(),
         symmetric=False,
         source="Jolicoeur-Martineau, arXiv 1807.00734, section 4.2 (RaSGAN)",
+    ),
+    "fisher": Loss(
+        lambda l_r, l_f: l_f.mean() - l_r.mean(),
+        lambda _, l_f: -l_f.mean(),
+        symmetric=False,
+        source="Mroueh and Sercu, Fisher GAN, arXiv 1705.09675, eq. 9",
+        constraint=fisher_constraint(),
     ),
     "boundary-seeking": Loss(
         _minimax_d,

@@ -1,10 +1,10 @@
 """RUN folders: what `augment fit` leaves behind, and what decides whether a run can be continued.
 
-    config.yaml            the settings under `gan:`, beside versions and the data's fingerprint
-    log.jsonl              a line a logged step
-    samples/step-*.png     a row a class, always from the same noise
-    checkpoints/           the last two
-    model.safetensors      the averaged generator and the discriminator, when the run is finished
+config.yaml            the settings under `gan:`, beside versions and the data's fingerprint
+log.jsonl              a line a logged step
+samples/step-*.png     a row a class, always from the same noise
+checkpoints/           the last two
+model.safetensors      the averaged generator and the discriminator, when the run is finished
 """
 
 from __future__ import annotations
@@ -132,8 +132,9 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    was = GanConfig().model_dump(mode="json") | old["gan"]  # a setting newer than the run has its default
     keys = [key for key in new["gan"] if key not in FREE_TO_CHANGE]
-    changed = [f"{k}: {old['gan'].get(k)}, now {new['gan'][k]}" for k in keys if old["gan"].get(k) != new["gan"][k]]
+    changed = [f"{key}: {was[key]}, now {new['gan'][key]}" for key in keys if was[key] != new["gan"][key]]
     if old["data"]["fingerprint"] != new["data"]["fingerprint"]:
         changed.append(f"data: {old['data']['name']}, now {new['data']['name']} with other images")
     return changed

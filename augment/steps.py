@@ -4,7 +4,7 @@ One-stage (Shen et al., "Training Generative Adversarial Networks in One Stage",
 2004.03335): G runs once, and D once on real and once on fake images; one backward pass through D gives D's parameter
 gradients and, at the fake images, the gradient of L_D, which `gamma` turns row by row into that of L_G. Both networks
 get exactly the gradients of a simultaneous update. It needs a D that maps each sample on its own to one
-logit: `check_discriminator` refuses batch statistics with the reason.
+logit: `check_discriminator` refuses what mixes samples, with the reason.
 
 A step knows nothing of what a generator is made from: it is given a function from labels to images.
 """
@@ -18,10 +18,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import cached
+from torch.nn.utils import parametrize
 
 from augment.errors import ConfigError
-from augment.losses import Loss, cotangents
+from augment.losses import Loss, Stateful, advance, cotangents, discriminator_loss
+from augment.penalties import Batch
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,19 @@ class Game:
     """The two players and what their step needs.
 
     generate: labels (B,) -> images (B, C, H, W) in [-1, 1], attached to G's graph; draws its own noise.
-    discriminator: (images, labels) -> logits (B,), sample by sample. augment: differentiable, applied to all that D
-    sees; draws its own randomness, independently for each sample.
+    discriminate: (images, labels) -> logits (B,), sample by sample: how `discriminator` is run.
+    augment: differentiable, applied to all that D sees; draws its own randomness, independently for each sample.
+    terms: further terms of L_D on logits; a step moves their states.
+    penalty: a term of L_D on detached images, or None where none is due.
     """
 
     generate: Callable[[Tensor], Tensor]
+    discriminate: Callable[[Tensor, Tensor], Tensor]
     discriminator: nn.Module
     augment: Callable[[Tensor], Tensor]
     loss: Loss
+    terms: Stateful
+    penalty: Callable[[Batch], Tensor] | None
     optimizer_g: torch.optim.Optimizer
     optimizer_d: torch.optim.Optimizer
 
@@ -54,19 +60,25 @@ Step = Callable[[Game, Tensor, Tensor, Tensor], StepLosses]
 def one_stage_gradients(game: Game, real: Tensor, real_labels: Tensor, fake_labels: Tensor) -> StepLosses:
     """Add to `.grad` of both networks the gradients of a simultaneous update, from one forward and one backward pass.
 
-    real: (B, C, H, W) in [-1, 1]; labels: int64 (B,). Source: arXiv 2103.00430, section 3.3 and algorithm 1.
+    real: (B, C, H, W) in [-1, 1]; labels: int64 (B,). Also moves the states of the terms. Raises `ConfigError` for
+    logits that are not one a sample, and for float16. Source: arXiv 2103.00430, section 3.3 and algorithm 1.
     """
     fake = game.generate(fake_labels)
     leaf = fake.detach().requires_grad_()
-    with cached():  # D's normalised weights are computed once, with one power iteration, for both calls
-        l_r = game.discriminator(game.augment(real), real_labels)  # apart from the fakes: no gradient of real pixels
-        l_f = game.discriminator(game.augment(leaf), fake_labels)
-    c = cotangents(game.loss, l_r, l_f)
-    torch.autograd.backward([l_r, l_f], [c.real.to(l_r.dtype), c.fake.to(l_f.dtype)])
+    with _normalised_once(game.discriminator):
+        l_r = game.discriminate(game.augment(real), real_labels)  # apart from the fakes: no gradient of real pixels
+        l_f = game.discriminate(game.augment(leaf), fake_labels)
+        penalties = [game.penalty(Batch(real, real_labels, fake.detach(), fake_labels))] if game.penalty else []
+    check_logits(l_r, l_f)
+    c = cotangents(game.loss, game.terms, l_r, l_f)
+    torch.autograd.backward(
+        [l_r, l_f, *penalties], [c.real.to(l_r.dtype), c.fake.to(l_f.dtype), *map(torch.ones_like, penalties)]
+    )
     assert leaf.grad is not None
     gamma = c.gamma.view(-1, *[1] * (fake.dim() - 1))
     torch.autograd.backward(fake, (gamma * leaf.grad).to(fake.dtype))
-    return StepLosses(c.loss_d, c.loss_g)
+    advance(game.terms, l_r, l_f)
+    return StepLosses(sum(map(torch.detach, penalties), c.loss_d), c.loss_g)
 
 
 def one_stage(game: Game, real: Tensor, real_labels: Tensor, fake_labels: Tensor) -> StepLosses:
@@ -85,9 +97,9 @@ def two_stage(game: Game, real: Tensor, real_labels: Tensor, fake_labels: Tensor
     """
     _zero_grad(game)
     fake = game.generate(fake_labels)
-    loss_d, l_r = _update_discriminator(game, real, fake.detach(), torch.cat([real_labels, fake_labels]))
+    loss_d, l_r = _update_discriminator(game, Batch(real, real_labels, fake.detach(), fake_labels))
     with _frozen(game.discriminator):
-        loss_g = game.loss.generator(l_r, _full(game.discriminator(game.augment(fake), fake_labels)))
+        loss_g = game.loss.generator(l_r, _full(game.discriminate(game.augment(fake), fake_labels)))
         torch.autograd.backward(loss_g)
     game.optimizer_g.step()
     return StepLosses(loss_d, loss_g.detach())
@@ -98,13 +110,21 @@ def two_stage_published(game: Game, real: Tensor, real_labels: Tensor, fake_labe
     _zero_grad(game)
     with torch.no_grad():
         fake = game.generate(fake_labels)
-    loss_d, l_r = _update_discriminator(game, real, fake, torch.cat([real_labels, fake_labels]))
+    loss_d, l_r = _update_discriminator(game, Batch(real, real_labels, fake, fake_labels))
     with _power_iterations_stopped(game.discriminator):
         seen = game.augment(game.generate(fake_labels))
-        loss_g = game.loss.generator(l_r, _full(game.discriminator(seen, fake_labels)))
+        loss_g = game.loss.generator(l_r, _full(game.discriminate(seen, fake_labels)))
         torch.autograd.backward(loss_g)
     game.optimizer_g.step()
     return StepLosses(loss_d, loss_g.detach())
+
+
+def critic_step(game: Game, real: Tensor, real_labels: Tensor, fake_labels: Tensor) -> None:
+    """Update D alone on fresh fakes: what comes before a step where D is updated more often than G (n_critic > 1)."""
+    game.optimizer_d.zero_grad(set_to_none=True)
+    with torch.no_grad():
+        fake = game.generate(fake_labels)
+    _update_discriminator(game, Batch(real, real_labels, fake, fake_labels))
 
 
 STEPS: dict[str, Step] = {
@@ -114,8 +134,11 @@ STEPS: dict[str, Step] = {
 }
 
 
-def check_discriminator(discriminator: nn.Module) -> None:
-    """Raise `ConfigError` if D mixes the samples of a batch, which makes one-stage gradients of G wrong."""
+def check_discriminator(discriminator: nn.Module, augment: Callable[[Tensor], Tensor], images: Tensor) -> None:
+    """Raise `ConfigError` if D, behind the augmentation, mixes samples or gives no single logit for each.
+
+    images: a few, (B, C, H, W), in [-1, 1]; all are taken for class 0. D's buffers may move: hand over a copy.
+    """
     for name, module in discriminator.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             raise ConfigError(
@@ -123,6 +146,33 @@ def check_discriminator(discriminator: nn.Module) -> None:
                 "mix the samples, and one-stage gradients of the generator would be wrong; "
                 "use spectral or group normalisation"
             )
+    leaf = images.detach().requires_grad_()
+    logits = discriminator(augment(leaf), torch.zeros(len(images), dtype=torch.long, device=images.device))
+    check_logits(logits, logits)
+    (gradients,) = torch.autograd.grad(logits[0], leaf)
+    if bool(gradients[1:].ne(0).any()):
+        raise ConfigError(
+            "the discriminator's answer on one image depends on the others of its batch (minibatch statistics, or an "
+            "augmentation that mixes images): one-stage gradients of the generator would be wrong; take that part out"
+        )
+
+
+def check_logits(l_r: Tensor, l_f: Tensor) -> None:
+    """Raise `ConfigError` unless the logits are one a sample, and of a type whose exponents reach to the floor."""
+    for logits in (l_r, l_f):
+        if logits.dim() != 1:
+            raise ConfigError(
+                f"expected one logit a sample, shape (B,), got {tuple(logits.shape)}: with several outputs the ratio "
+                "of the two losses' derivatives is not defined; train auxiliary outputs in two stages"
+            )
+        if logits.dtype == torch.float16 or _autocasts_to_float16(logits.device.type):
+            raise ConfigError(
+                "float16 cannot hold the cotangents of one-stage training (2^-60 and less); use bfloat16 or float32"
+            )
+
+
+def _autocasts_to_float16(device_type: str) -> bool:
+    return torch.is_autocast_enabled(device_type) and torch.get_autocast_dtype(device_type) == torch.float16
 
 
 def _zero_grad(game: Game) -> None:
@@ -130,19 +180,35 @@ def _zero_grad(game: Game) -> None:
     game.optimizer_g.zero_grad(set_to_none=True)
 
 
-def _update_discriminator(game: Game, real: Tensor, fake: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """D's turn on detached fakes: (its loss, its detached logits on the real images)."""
-    logits = _full(game.discriminator(game.augment(torch.cat([real, fake])), labels))
-    l_r, l_f = logits.tensor_split([len(real)])
-    loss = game.loss.discriminator(l_r, l_f)
+def _update_discriminator(game: Game, batch: Batch) -> tuple[Tensor, Tensor]:
+    """D's turn: (its loss, its detached logits on the real images)."""
+    images, labels = torch.cat([batch.real, batch.fake]), torch.cat([batch.real_labels, batch.fake_labels])
+    with _normalised_once(game.discriminator):
+        logits = _full(game.discriminate(game.augment(images), labels))
+        penalty = game.penalty(batch) if game.penalty else None
+    l_r, l_f = logits.tensor_split([len(batch.real)])
+    loss = discriminator_loss(game.loss, game.terms, l_r, l_f)
+    if penalty is not None:
+        loss = loss + penalty
     torch.autograd.backward(loss)
     game.optimizer_d.step()
+    advance(game.terms, l_r, l_f)
     return loss.detach(), l_r.detach()
 
 
 def _full(logits: Tensor) -> Tensor:
     """Losses are taken in float32 at least, whatever the networks run in."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+@contextmanager
+def _normalised_once(discriminator: nn.Module) -> Iterator[None]:
+    """All calls of D within share one computation of its normalised weights: one power iteration, in full precision."""
+    with parametrize.cached():
+        for module in discriminator.modules():
+            for name in getattr(module, "parametrizations", ()):
+                getattr(module, name)
+        yield
 
 
 @contextmanager

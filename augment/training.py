@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -30,11 +30,12 @@ from augment.config import GanConfig
 from augment.diffaugment import augmenter
 from augment.errors import DivergedError
 from augment.images import LabelledImages, to_signed
-from augment.losses import LOSSES
+from augment.losses import LOSSES, Term, lecam
 from augment.networks import Shape, build
+from augment.penalties import weighted
 from augment.runs import Run, open_run
 from augment.sampling import recalibrate, sample_grid
-from augment.steps import STEPS, Game, check_discriminator
+from augment.steps import STEPS, Game, check_discriminator, critic_step
 
 
 class Outcome(StrEnum):
@@ -66,6 +67,7 @@ class State:
     discriminator: nn.Module
     optimizer_g: torch.optim.Optimizer
     optimizer_d: torch.optim.Optimizer
+    terms: list[tuple[Term, Tensor]]  # of L_D, with their states
     random: torch.Generator
     loss_sums: Tensor  # float32 (2,), of (D, G) since the last logged step
     logged: int = 0  # the last logged step
@@ -113,7 +115,7 @@ def fit(
 def start(config: GanConfig, shape: Shape, device: torch.device) -> State:
     """Fresh networks and optimisers for `config`."""
     generator, discriminator = build(config.network, shape, seed=config.seed)
-    check_discriminator(discriminator)
+    _check(discriminator, config, shape)
     generator.to(device)
     discriminator.to(device)
     betas = (config.beta1, config.beta2)
@@ -124,9 +126,21 @@ def start(config: GanConfig, shape: Shape, device: torch.device) -> State:
         discriminator=discriminator,
         optimizer_g=torch.optim.Adam(generator.parameters(), config.lr_generator, betas, fused=True),
         optimizer_d=torch.optim.Adam(discriminator.parameters(), config.lr_discriminator, betas, fused=True),
+        terms=[(term, torch.tensor(term.initial, device=device)) for term in _terms(config)],
         random=torch.Generator(device).manual_seed(config.seed),
         loss_sums=torch.zeros(2, device=device),
     )
+
+
+def _terms(config: GanConfig) -> list[Term]:
+    constraint = LOSSES[config.loss].constraint
+    return ([constraint] if constraint else []) + ([lecam(config.lecam)] if config.lecam else [])
+
+
+def _check(discriminator: nn.Module, config: GanConfig, shape: Shape) -> None:
+    random = torch.Generator().manual_seed(0)
+    images = torch.rand(3, shape.channels, shape.image_size, shape.image_size, generator=random) * 2 - 1
+    check_discriminator(copy.deepcopy(discriminator), augmenter(config.augment, random), images)
 
 
 def save_state(state: State, path: Path) -> None:
@@ -137,6 +151,7 @@ def save_state(state: State, path: Path) -> None:
         **prefixed("discriminator", state.discriminator.state_dict()),
         **prefixed("optimizer_g", optimizer_tensors(state.optimizer_g)),
         **prefixed("optimizer_d", optimizer_tensors(state.optimizer_d)),
+        **{f"terms.{index}": value for index, (_, value) in enumerate(state.terms)},
         "random": state.random.get_state(),
         "loss_sums": state.loss_sums,
     }
@@ -151,13 +166,15 @@ def restore(state: State, path: Path) -> None:
     load_network(state.discriminator, unprefixed("discriminator", tensors))
     load_optimizer(state.optimizer_g, unprefixed("optimizer_g", tensors))
     load_optimizer(state.optimizer_d, unprefixed("optimizer_d", tensors))
+    for index, (_, value) in enumerate(state.terms):
+        value.copy_(tensors[f"terms.{index}"])
     state.random.set_state(tensors["random"])
     state.loss_sums.copy_(tensors["loss_sums"])
     state.step, state.logged = int(about["step"]), int(about["logged"])
 
 
 def make_game(state: State, config: GanConfig) -> Game:
-    """The game that `state` plays under `config`; noise and augmentation come from the state's generator."""
+    """The game that `state` plays where penalties are due; all that is random comes from the state's generator."""
     generator, random = state.generator, state.random
 
     def generate(labels: Tensor) -> Tensor:
@@ -165,9 +182,19 @@ def make_game(state: State, config: GanConfig) -> Game:
         images: Tensor = generator(z, labels)
         return images
 
-    augment = augmenter(config.augment, random)
-    loss = LOSSES[config.loss]
-    return Game(generate, state.discriminator, augment, loss, state.optimizer_g, state.optimizer_d)
+    augment, discriminator = augmenter(config.augment, random), state.discriminator
+    penalties = {name: weight * config.penalty_every for name, weight in config.penalties.items()}
+    return Game(
+        generate=generate,
+        discriminate=discriminator,
+        discriminator=discriminator,
+        augment=augment,
+        loss=LOSSES[config.loss],
+        terms=state.terms,
+        penalty=weighted(penalties, lambda x, y: discriminator(augment(x), y), random) if penalties else None,
+        optimizer_g=state.optimizer_g,
+        optimizer_d=state.optimizer_d,
+    )
 
 
 def batches(data: LabelledImages, size: int, random: torch.Generator) -> Callable[[], tuple[Tensor, Tensor]]:
@@ -212,11 +239,16 @@ def _loop(
     stopped: Callable[[], bool],
 ) -> bool:
     game, step = make_game(state, config), STEPS[config.trainer]
+    without = replace(game, penalty=None)
     draw = batches(data, config.batch_size, state.random)
     began_step, began = state.step, time.perf_counter()
     while state.step < config.steps and not stopped():
+        playing = game if state.step % config.penalty_every == 0 else without
+        for _ in range(config.n_critic - 1):
+            real, labels = draw()
+            critic_step(playing, real, labels, labels)
         real, labels = draw()
-        state.loss_sums += torch.stack(step(game, real, labels, labels))
+        state.loss_sums += torch.stack(step(playing, real, labels, labels))
         state.step += 1
         update_ema(state.ema, state.generator, config.ema_decay, state.step)
         last = state.step == config.steps
@@ -236,7 +268,7 @@ def _loop(
 
 def _log(state: State, steps: int, run: Run, images_per_second: float) -> Progress:
     """Write the mean losses since the last logged step; here, and only here, the loop waits for the device."""
-    _check(state, run, state.loss_sums)
+    _check_finite(state, run, state.loss_sums)
     loss_d, loss_g = (state.loss_sums / (state.step - state.logged)).tolist()
     speed = round(images_per_second, 1)
     run.append_log({"step": state.step, "loss_d": loss_d, "loss_g": loss_g, "images_per_second": speed})
@@ -246,11 +278,11 @@ def _log(state: State, steps: int, run: Run, images_per_second: float) -> Progre
 
 
 def _checkpoint(state: State, run: Run) -> None:
-    _check(state, run, state.loss_sums, *state.generator.parameters(), *state.discriminator.parameters())
+    _check_finite(state, run, state.loss_sums, *state.generator.parameters(), *state.discriminator.parameters())
     run.keep_checkpoint(state.step, lambda path: save_state(state, path))
 
 
-def _check(state: State, run: Run, *tensors: Tensor) -> None:
+def _check_finite(state: State, run: Run, *tensors: Tensor) -> None:
     if all(bool(tensor.isfinite().all()) for tensor in tensors):
         return
     kept = run.latest_checkpoint()

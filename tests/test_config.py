@@ -10,6 +10,7 @@ from augment.config import GanConfig, one_of
 from augment.diffaugment import POLICIES
 from augment.losses import LOSSES
 from augment.networks import NETWORKS
+from augment.penalties import PENALTIES
 from augment.steps import STEPS
 
 EXAMPLE = """
@@ -19,6 +20,7 @@ trainer: two-stage
 steps: 700
 lr_generator: 1e-4
 augment: [flip, colour]
+penalties: {r1: 5e-2}
 checkpoint_every: 9
 """  # YAML 1.1 takes 1e-4 for a string
 
@@ -28,6 +30,7 @@ def test_a_yaml_file_becomes_typed() -> None:
     assert (config.network, config.loss, config.trainer) == ("dcgan", "non-saturating", "two-stage")
     assert (config.steps, config.lr_generator, config.checkpoint_every) == (700, 1e-4, 9)
     assert config.augment == ("flip", "colour")
+    assert config.penalties == {"r1": 0.05}
     assert config.batch_size == GanConfig().batch_size
 
 
@@ -49,6 +52,7 @@ def test_defaults_train_one_stage() -> None:
         *(("trainer", name) for name in STEPS),
         *(("augment", (name,)) for name in POLICIES),
         ("augment", ()),
+        *(("penalties", {name: 2.0}) for name in PENALTIES),
         ("seed", 2**63 - 1),
     ],
     ids=str,

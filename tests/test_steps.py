@@ -1,41 +1,54 @@
-"""One-stage gradients are those of two separate passes: for every loss, wherever the logits lie."""
+"""One-stage gradients are those of two separate passes: for every loss and penalty, wherever the logits lie."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.nn.functional import logsigmoid
 
 from augment.diffaugment import POLICIES
 from augment.errors import ConfigError
-from augment.losses import LOSSES, cotangents
+from augment.losses import LOSSES, cotangents, lecam
 from augment.networks import NETWORKS, Shape, build
+from augment.penalties import PENALTIES, Batch, weighted
 from augment.steps import (
     Game,
     Step,
     check_discriminator,
+    critic_step,
     one_stage,
     one_stage_gradients,
     two_stage,
     two_stage_published,
 )
 
-BATCH = 7  # no power of two
 SHAPE = Shape(num_classes=6, channels=1, image_size=12, width=8, latent_dim=5)
-REAL_LABELS = torch.tensor([0, 1, 2, 2, 0, 1, 1])
-FAKE_LABELS = torch.tensor([3, 4, 5, 4, 4, 3, 5])
 REGIMES = {  # what is added to the logits of each class: real images have classes 0 to 2, fakes 3 to 5
     "spread over -40 to 40": [-40.0, 1.0, 40.0, -38.0, 2.0, 40.0],
     "all fakes dead": [0.3, -0.2, 0.1, -7.0, -9.0, -6.0],
     "D has won": [41.0, 44.0, 47.0, -43.0, -46.0, -50.0],
 }
+LAMBDA, RHO = 0.3, 1e-6  # Fisher's multiplier somewhere on its way
+LECAM, AVERAGES = 0.7, (1.5, -2.0)  # its weight, and D's mean logits so far on real and on fake images
+WEIGHTS = {"r1": 0.4, "r2": 0.9, "gradient-penalty": 2.0}
 
 # The textbook formulas, written without the losses module: (D's loss, G's loss) of (real, fake) logits.
 ones, zeros = torch.ones_like, torch.zeros_like
+
+
+def fisher(r: Tensor, f: Tensor) -> Tensor:
+    moment = 0.5 * r.pow(2).mean() + 0.5 * f.pow(2).mean()
+    return -(r.mean() - f.mean() + LAMBDA * (1 - moment) - RHO / 2 * (moment - 1).pow(2))
+
+
 TEXTBOOK: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
     "minimax": (lambda r, f: bce(r, ones(r)) + bce(f, zeros(f)), lambda r, f: -bce(f, zeros(f))),
     "non-saturating": (lambda r, f: bce(r, ones(r)) + bce(f, zeros(f)), lambda r, f: bce(f, ones(f))),
@@ -57,6 +70,7 @@ TEXTBOOK: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor, 
         lambda r, f: bce(r - f.mean(), ones(r)) + bce(f - r.mean(), zeros(f)),
         lambda r, f: bce(f - r.mean(), ones(f)) + bce(r - f.mean(), zeros(r)),
     ),
+    "fisher": (fisher, lambda r, f: -f.mean()),
     "boundary-seeking": (
         lambda r, f: bce(r, ones(r)) + bce(f, zeros(f)),
         lambda r, f: 0.5 * (logsigmoid(f) - logsigmoid(-f)).pow(2).mean(),
@@ -80,36 +94,54 @@ class Rigged(nn.Module):
 class Setting:
     """Two networks, a batch, and augmentation whose draws both ways of computing share."""
 
-    def __init__(self, network: str, regime: str, dtype: torch.dtype) -> None:
-        pair = build(network, SHAPE, seed=4)
+    def __init__(self, network: str, regime: str, dtype: torch.dtype, *, batch: int = 7, seed: int = 4) -> None:
+        pair = build(network, SHAPE, seed=seed)
         self.generator = pair.generator.to(dtype)
         self.discriminator = Rigged(pair.discriminator, REGIMES[regime]).to(dtype).eval()  # power iterations frozen
-        random = torch.Generator().manual_seed(5)
-        self.real = torch.rand(BATCH, 1, 12, 12, generator=random, dtype=dtype) * 2 - 1
-        self.z = torch.randn(BATCH, SHAPE.latent_dim, generator=random, dtype=dtype)
+        random = torch.Generator().manual_seed(seed + 1)
+        self.real = torch.rand(batch, 1, 12, 12, generator=random, dtype=dtype) * 2 - 1
+        self.z = torch.randn(batch, SHAPE.latent_dim, generator=random, dtype=dtype)
+        self.real_labels = torch.randint(0, 3, (batch,), generator=random)
+        self.fake_labels = torch.randint(3, 6, (batch,), generator=random)
         self.draws = {
-            name: torch.rand(BATCH, op.numbers, generator=random, dtype=dtype) for name, op in POLICIES.items()
+            name: torch.rand(batch, op.numbers, generator=random, dtype=dtype) for name, op in POLICIES.items()
         }
 
     def fake(self) -> Tensor:
-        return self.generator(self.z, FAKE_LABELS)
+        return self.generator(self.z, self.fake_labels)
 
     def augment(self, images: Tensor) -> Tensor:
         for name, operation in POLICIES.items():
-            draws = self.draws[name].repeat(len(images) // BATCH, 1)  # real and fake images share the draws
-            images = operation.apply(images, draws)
+            draws = self.draws[name].repeat(len(images) // len(self.real), 1)  # real and fake images share the draws
+            images = operation.apply(images, draws.to(images.dtype))
         return images
 
     def logits(self, fake: Tensor) -> tuple[Tensor, Tensor]:
-        real = self.discriminator(self.augment(self.real), REAL_LABELS)
-        return real, self.discriminator(self.augment(fake), FAKE_LABELS)
+        real = self.discriminator(self.augment(self.real), self.real_labels)
+        return real, self.discriminator(self.augment(fake), self.fake_labels)
 
     def gradients(self, network: nn.Module, scalar: Tensor) -> Tensor:
         return flat(torch.autograd.grad(scalar, list(network.parameters()), materialize_grads=True))
 
-    def game(self, loss: str) -> Game:
+    def critic(self, images: Tensor, labels: Tensor) -> Tensor:
+        logits: Tensor = self.discriminator(self.augment(images), labels)
+        return logits
+
+    def game(self, loss: str, *, extras: bool = False) -> Game:
         optimizers = [torch.optim.SGD(n.parameters(), 0.1) for n in (self.generator, self.discriminator)]
-        return Game(lambda _: self.fake(), self.discriminator, self.augment, LOSSES[loss], *optimizers)
+        constraint, terms = LOSSES[loss].constraint, []
+        if constraint is not None:
+            terms.append((constraint, torch.tensor([LAMBDA])))
+        if extras:
+            terms.append((lecam(LECAM), torch.tensor(AVERAGES)))
+        penalty = weighted(WEIGHTS, self.critic, torch.Generator().manual_seed(8)) if extras else None
+        return Game(
+            lambda _: self.fake(), self.discriminator, self.discriminator, self.augment, LOSSES[loss], terms, penalty,
+            *optimizers,
+        )  # fmt: skip
+
+    def play(self, step: Callable[[Game, Tensor, Tensor, Tensor], object], game: Game) -> None:
+        step(game, self.real, self.real_labels, self.fake_labels)
 
 
 def flat(tensors: object) -> Tensor:
@@ -120,23 +152,40 @@ def grads(network: nn.Module) -> Tensor:
     return flat(p.grad for p in network.parameters())
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
-@pytest.mark.parametrize("regime", REGIMES)
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("network", NETWORKS)
-def test_one_stage_gradients_equal_two_separate_passes(
-    network: str, loss: str, regime: str, dtype: torch.dtype
-) -> None:
-    setting = Setting(network, regime, dtype)
-    one_stage_gradients(setting.game(loss), setting.real, REAL_LABELS, FAKE_LABELS)
+def textbook_extras(setting: Setting, l_r: Tensor, l_f: Tensor) -> Tensor:
+    """LeCam's term and the three penalties, written without their modules."""
+    real_average, fake_average = AVERAGES
+    total = LECAM * ((l_r - fake_average).pow(2).mean() + (l_f - real_average).pow(2).mean())
+    fake, random = setting.fake().detach(), torch.Generator().manual_seed(8)
+    mixing = torch.rand(len(fake), 1, 1, 1, generator=random, dtype=fake.dtype)
+    places = {
+        "r1": (setting.real, setting.real_labels, lambda norm: 0.5 * norm.pow(2)),
+        "r2": (fake, setting.fake_labels, lambda norm: 0.5 * norm.pow(2)),
+        "gradient-penalty": (
+            mixing * setting.real + (1 - mixing) * fake, setting.real_labels, lambda norm: (norm - 1).pow(2),
+        ),
+    }  # fmt: skip
+    for name, (images, labels, cost) in places.items():
+        x = images.clone().requires_grad_()
+        for i in range(len(x)):
+            (gradient,) = torch.autograd.grad(setting.critic(x, labels)[i], x, create_graph=True)
+            total = total + WEIGHTS[name] * cost(gradient[i].pow(2).sum().sqrt()) / len(x)
+    return total
+
+
+def compare(setting: Setting, loss: str, *, extras: bool) -> None:
+    """Hold one-stage gradients to those of two full backward passes, in the norms of the specification."""
+    setting.play(one_stage_gradients, setting.game(loss, extras=extras))
     ours_g, ours_d = grads(setting.generator), grads(setting.discriminator)
 
     loss_d, loss_g = TEXTBOOK[loss]
-    theirs_d = setting.gradients(setting.discriminator, loss_d(*setting.logits(setting.fake().detach())))
+    l_r, l_f = setting.logits(setting.fake().detach())
+    total_d = loss_d(l_r, l_f) + (textbook_extras(setting, l_r, l_f) if extras else 0)
+    theirs_d = setting.gradients(setting.discriminator, total_d)
     theirs_g = setting.gradients(setting.generator, loss_g(*setting.logits(setting.fake())))
     unit = setting.gradients(setting.discriminator, torch.cat(setting.logits(setting.fake().detach())).sum())
 
-    relative, of_unit = (1e-6, 1e-12) if dtype == torch.float64 else (1e-4, 1e-10)
+    relative, of_unit = (1e-6, 1e-12) if setting.real.dtype == torch.float64 else (1e-4, 1e-10)
     d_has_won = theirs_d.norm() < 1e-6 * unit.norm()
     assert (ours_d - theirs_d).norm() <= (of_unit * unit.norm() if d_has_won else relative * theirs_d.norm())
     if theirs_g.norm() >= 1e-6 * unit.norm():
@@ -145,28 +194,93 @@ def test_one_stage_gradients_equal_two_separate_passes(
         assert (ours_g - theirs_g).norm() <= of_unit * unit.norm()
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+@pytest.mark.parametrize("extras", [False, True], ids=["plain", "with LeCam and penalties"])
+@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_one_stage_gradients_equal_two_separate_passes(
+    network: str, loss: str, regime: str, extras: bool, dtype: torch.dtype
+) -> None:
+    compare(Setting(network, regime, dtype), loss, extras=extras)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    network=st.sampled_from(sorted(NETWORKS)),
+    loss=st.sampled_from(sorted(LOSSES)),
+    regime=st.sampled_from(sorted(REGIMES)),
+    batch=st.integers(2, 9),
+    seed=st.integers(0, 2**31),
+    extras=st.booleans(),
+    shift=st.lists(st.floats(-9, 9, width=32), min_size=6, max_size=6),
+)
+def test_one_stage_gradients_equal_two_separate_passes_for_any_draw(
+    network: str, loss: str, regime: str, batch: int, seed: int, extras: bool, shift: list[float]
+) -> None:
+    setting = Setting(network, regime, torch.float64, batch=batch, seed=seed)
+    setting.discriminator.offsets += torch.tensor(shift)
+    compare(setting, loss, extras=extras)
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_under_bfloat16_gradients_stay_within_three_percent_of_two_separate_passes(loss: str, regime: str) -> None:
+    """Both under the same autocast, logits to losses in float32: what is left is rounding to 8 bits on the way back."""
+    setting = Setting("dcgan", regime, torch.float32)
+    low = partial(torch.autocast, "cpu", torch.bfloat16, cache_enabled=False)
+    discriminate, fake = setting.discriminator.forward, setting.fake
+    setting.discriminator.forward = low()(discriminate)  # type: ignore[method-assign]
+    setting.fake = lambda: low()(fake)().float()  # type: ignore[method-assign]
+    setting.play(one_stage_gradients, setting.game(loss))
+    ours_g, ours_d = grads(setting.generator), grads(setting.discriminator)
+    loss_d, loss_g = TEXTBOOK[loss]
+    logits = [value.float() for value in setting.logits(setting.fake().detach())]
+    theirs_d = setting.gradients(setting.discriminator, loss_d(*logits))
+    unit = setting.gradients(setting.discriminator, torch.cat(setting.logits(setting.fake().detach())).sum())
+    logits = [value.float() for value in setting.logits(setting.fake())]
+    theirs_g = setting.gradients(setting.generator, loss_g(*logits))
+    if theirs_d.norm() >= 1e-6 * unit.norm():
+        assert (ours_d - theirs_d).norm() <= 0.03 * theirs_d.norm()
+    else:
+        assert (ours_d - theirs_d).norm() <= 1e-9 * unit.norm()
+    if theirs_g.norm() >= 1e-6 * unit.norm():
+        assert (ours_g - theirs_g).norm() <= 0.03 * theirs_g.norm()
+    else:
+        assert (ours_g - theirs_g).norm() <= 1e-9 * unit.norm()
+
+
 def test_every_loss_has_a_textbook_formula() -> None:
     assert TEXTBOOK.keys() == LOSSES.keys()
+    assert WEIGHTS.keys() == PENALTIES.keys()
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_loss_is_called_symmetric_exactly_if_g_descends_what_d_ascends(loss: str) -> None:
-    c = cotangents(LOSSES[loss], torch.tensor([0.4, -0.7, 2.0]), torch.tensor([0.3, -0.2, -1.7]))
+    real, fake = torch.tensor([0.4, -0.7, 2.0]).double(), torch.tensor([0.3, -0.2, -1.7]).double()
+    constraint = LOSSES[loss].constraint
+    terms = [(constraint, torch.tensor([LAMBDA]))] if constraint else []
+    c = cotangents(LOSSES[loss], terms, real, fake)
     assert torch.allclose(c.gamma * c.fake, -c.fake, atol=1e-12) == LOSSES[loss].symmetric
 
 
-@pytest.mark.parametrize("step", [one_stage, two_stage, two_stage_published])
-def test_every_step_iterates_spectral_norm_once_and_moves_both_networks(step: Step) -> None:
+STEPPING = [one_stage, two_stage, two_stage_published]
+
+
+@pytest.mark.parametrize("step", STEPPING)
+@pytest.mark.parametrize("extras", [False, True], ids=["plain", "with LeCam and penalties"])
+def test_every_step_iterates_spectral_norm_once_and_moves_both_networks(step: Step, extras: bool) -> None:
     setting = Setting("projection", "all fakes dead", torch.float64)
     setting.discriminator.train()
     vectors = [b.clone() for n, b in setting.discriminator.named_buffers() if n.endswith("_u")]
-    expected = Setting("projection", "all fakes dead", torch.float64).discriminator.train()
+    expected = Setting("projection", "all fakes dead", torch.float64)
+    expected.discriminator.train()
     with torch.no_grad():
-        expected(setting.real, REAL_LABELS)  # one call: one power iteration
+        expected.discriminator(expected.real, expected.real_labels)  # one call: one power iteration
     before = [flat(n.parameters()).detach().clone() for n in (setting.generator, setting.discriminator)]
-    step(setting.game("hinge"), setting.real, REAL_LABELS, FAKE_LABELS)
+    setting.play(step, setting.game("hinge", extras=extras))
     after = [b for n, b in setting.discriminator.named_buffers() if n.endswith("_u")]
-    once = [b for n, b in expected.named_buffers() if n.endswith("_u")]
+    once = [b for n, b in expected.discriminator.named_buffers() if n.endswith("_u")]
     assert all(torch.equal(a, o) for a, o in zip(after, once, strict=True))
     assert not all(torch.equal(a, v) for a, v in zip(after, vectors, strict=True))
     moved = [flat(n.parameters()) for n in (setting.generator, setting.discriminator)]
@@ -175,17 +289,91 @@ def test_every_step_iterates_spectral_norm_once_and_moves_both_networks(step: St
     assert all(p.requires_grad for p in setting.discriminator.parameters())
 
 
+@pytest.mark.parametrize("extras", [False, True], ids=["plain", "with LeCam and penalties"])
+@pytest.mark.parametrize("step", [*STEPPING, critic_step])
+def test_every_step_descends_the_same_loss_of_d(step: Step, extras: bool) -> None:
+    setting = Setting("projection", "spread over -40 to 40", torch.float64)
+    l_r, l_f = setting.logits(setting.fake().detach())
+    total = fisher(l_r, l_f) + (textbook_extras(setting, l_r, l_f) if extras else 0)
+    wanted = flat(setting.discriminator.parameters()) - 0.1 * setting.gradients(setting.discriminator, total)
+    before = flat(setting.generator.parameters()).detach().clone()
+    setting.play(step, setting.game("fisher", extras=extras))
+    assert (flat(setting.discriminator.parameters()) - wanted).norm() <= 1e-6 * wanted.norm()
+    assert torch.equal(flat(setting.generator.parameters()), before) == (step is critic_step)
+
+
+@pytest.mark.parametrize("step", [*STEPPING, critic_step])
+def test_every_step_moves_the_states_of_the_terms_once(step: Step) -> None:
+    setting = Setting("projection", "spread over -40 to 40", torch.float64)
+    l_r, l_f = (logits.detach() for logits in setting.logits(setting.fake()))
+    game = setting.game("fisher", extras=True)
+    setting.play(step, game)
+    moment = (l_r.pow(2).mean() + l_f.pow(2).mean()) / 2
+    (_, multiplier), (_, averages) = game.terms
+    torch.testing.assert_close(multiplier, (LAMBDA - RHO * (1 - moment)).float().view(1))
+    means = torch.stack([l_r.mean(), l_f.mean()]).float()
+    torch.testing.assert_close(averages, 0.99 * torch.tensor(AVERAGES) + 0.01 * means)
+
+
 @pytest.mark.parametrize("step", [two_stage, two_stage_published])
 def test_two_stage_updates_g_against_the_new_d(step: Step) -> None:
     setting, fresh = (Setting("projection", "spread over -40 to 40", torch.float64) for _ in range(2))
     setting.discriminator.train()
-    step(setting.game("non-saturating"), setting.real, REAL_LABELS, FAKE_LABELS)
+    setting.play(step, setting.game("non-saturating"))
     fresh.discriminator.load_state_dict(setting.discriminator.state_dict())
-    logits = fresh.discriminator(fresh.augment(fresh.fake()), FAKE_LABELS)
+    logits = fresh.discriminator(fresh.augment(fresh.fake()), fresh.fake_labels)
     wanted = fresh.gradients(fresh.generator, bce(logits, ones(logits)))
     assert (grads(setting.generator) - wanted).norm() <= 1e-9 * wanted.norm()
 
 
+def test_a_penalty_on_the_fakes_themselves_does_not_reach_g() -> None:
+    def leaky(batch: Batch) -> Tensor:  # one that forgets to detach what it is given
+        return setting.critic(batch.fake, batch.fake_labels).pow(2).mean()
+
+    setting = Setting("projection", "all fakes dead", torch.float64)
+    setting.play(one_stage_gradients, setting.game("hinge"))
+    without_g, without_d = grads(setting.generator), grads(setting.discriminator)
+    setting.generator.zero_grad()
+    setting.discriminator.zero_grad()
+    setting.play(one_stage_gradients, replace(setting.game("hinge"), penalty=leaky))
+    assert torch.equal(grads(setting.generator), without_g)
+    assert not torch.equal(grads(setting.discriminator), without_d)
+
+
+def probe(discriminator: Callable[[Tensor, Tensor], Tensor], augment: Callable[[Tensor], Tensor] = lambda x: x) -> None:
+    module = Rigged(nn.Identity(), [0.0])
+    module.forward = discriminator  # type: ignore[method-assign]
+    check_discriminator(module, augment, torch.rand(3, 1, 8, 8))
+
+
 def test_batch_norm_in_d_is_refused_with_the_reason() -> None:
     with pytest.raises(ConfigError, match="BatchNorm2d: statistics over the batch mix the samples"):
-        check_discriminator(nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4)))
+        check_discriminator(nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4)), lambda x: x, torch.rand(3, 1, 8, 8))
+
+
+def test_other_ways_to_mix_samples_are_refused() -> None:
+    mixing = "answer on one image depends on the others of its batch"
+    with pytest.raises(ConfigError, match=mixing):
+        probe(lambda x, y: (x * x.std(0)).sum((1, 2, 3)))  # minibatch standard deviation
+    with pytest.raises(ConfigError, match=mixing):
+        probe(lambda x, y: x.sum((1, 2, 3)), lambda x: 0.8 * x + 0.2 * x.flip(0))  # mixup in D's path
+
+
+def test_d_with_several_outputs_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"one logit a sample, shape \(B,\), got \(3, 8\)"):
+        probe(lambda x, y: x.sum((1, 2)))
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_our_discriminators_behind_every_augmentation_pass(network: str) -> None:
+    setting = Setting(network, "all fakes dead", torch.float32)
+    check_discriminator(setting.discriminator, setting.augment, setting.real)
+
+
+def test_float16_is_refused_whether_in_the_logits_or_as_autocast() -> None:
+    setting = Setting("projection", "all fakes dead", torch.float32)
+    half = replace(setting.game("hinge"), discriminate=lambda x, y: setting.discriminator(x, y).half())
+    with pytest.raises(ConfigError, match="use bfloat16 or float32"):
+        setting.play(one_stage, half)
+    with torch.autocast("cpu", torch.float16), pytest.raises(ConfigError, match="use bfloat16 or float32"):
+        setting.play(one_stage, setting.game("hinge"))

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from augment.checkpoints import load_tensors
 from augment.config import GanConfig
 from augment.errors import DivergedError, OutputError, SourceError
 from augment.images import LabelledImages
-from augment.training import Outcome, batches, fit, update_ema
+from augment.networks import Shape
+from augment.penalties import PENALTIES, Batch, Critic
+from augment.steps import STEPS
+from augment.training import Outcome, batches, fit, make_game, start, update_ema
 
 SMALL = GanConfig(
     width=4, latent_dim=8, steps=12, batch_size=8, log_every=5, sample_every=6, checkpoint_every=4, augment=("flip",)
@@ -39,11 +44,16 @@ def whole(shoes: LabelledImages, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return run
 
 
-@pytest.mark.parametrize("network", ["projection", "dcgan"])
+EVERYTHING = {"loss": "fisher", "lecam": 0.1, "penalties": {"r1": 0.1, "gradient-penalty": 1.0}, "penalty_every": 3}
+
+
+@pytest.mark.parametrize(
+    "change", [{"network": "projection"}, {"network": "dcgan"}, {**EVERYTHING, "n_critic": 2}], ids=str
+)
 def test_a_run_stopped_at_any_step_ends_like_an_uninterrupted_one(
-    network: str, shoes: LabelledImages, tmp_path: Path
+    change: dict[str, object], shoes: LabelledImages, tmp_path: Path
 ) -> None:
-    config = SMALL.model_copy(update={"network": network})
+    config = SMALL.model_copy(update=change)
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     fit(shoes, config, whole)
     assert fit(shoes, config, stopped, stopped=stop_after(3)) == Outcome.STOPPED
@@ -56,6 +66,52 @@ def test_a_run_stopped_at_any_step_ends_like_an_uninterrupted_one(
     lines = [[(line["step"], line["loss_d"], line["loss_g"]) for line in log(run)] for run in (whole, stopped)]
     assert lines[0] == lines[1]
     assert [step for step, _, _ in lines[0]] == [5, 10, 12]
+
+
+@pytest.mark.parametrize("trainer", STEPS)
+def test_n_critic_updates_d_that_often_and_moves_the_terms_with_it(
+    trainer: str, shoes: LabelledImages, tmp_path: Path
+) -> None:
+    config = SMALL.model_copy(update={**EVERYTHING, "trainer": trainer, "n_critic": 3, "steps": 4})
+    fit(shoes, config, tmp_path / "run")
+    tensors, _ = load_tensors(tmp_path / "run/checkpoints/step-00000004.safetensors")
+    assert {int(t) for name, t in tensors.items() if re.fullmatch(r"optimizer_g\.\d+\.step", name)} == {4}
+    assert {int(t) for name, t in tensors.items() if re.fullmatch(r"optimizer_d\.\d+\.step", name)} == {12}
+    assert tensors["terms.0"].shape == (1,)  # Fisher's multiplier
+    assert tensors["terms.1"].shape == (2,)  # LeCam's averages
+    assert tensors["terms.0"] != 0
+    assert (tensors["terms.1"] != 0).all()
+
+
+def test_lazy_penalties_are_due_every_so_many_steps_and_as_many_times_heavier(
+    shoes: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches_seen: list[int] = []
+
+    def one(critic: Critic, batch: Batch, random: torch.Generator) -> torch.Tensor:
+        batches_seen.append(len(batch.real))
+        return critic(batch.real, batch.real_labels).sum() * 0 + 1
+
+    monkeypatch.setitem(PENALTIES, "r1", one)
+    config = SMALL.model_copy(update={"penalties": {"r1": 0.5}, "penalty_every": 5})
+    fit(shoes, config, tmp_path / "run")
+    assert batches_seen == [8] * 3  # at the first, sixth and eleventh of 12 steps
+    state = start(config, Shape(3, 1, 12, 4, 8), torch.device("cpu"))
+    penalty = make_game(state, config).penalty
+    assert penalty is not None
+    real, labels = batches(shoes, 8, state.random)()
+    assert penalty(Batch(real, labels, -real, labels)).item() == 0.5 * 5
+
+
+def test_a_run_made_before_a_setting_existed_continues_with_its_default(shoes: LabelledImages, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    fit(shoes, SMALL, run, stopped=stop_after(2))
+    about = yaml.safe_load((run / "config.yaml").read_text())
+    del about["gan"]["n_critic"], about["gan"]["penalties"]
+    (run / "config.yaml").write_text(yaml.safe_dump(about))
+    with pytest.raises(OutputError, match="n_critic: 1, now 2"):
+        fit(shoes, SMALL.model_copy(update={"n_critic": 2}), run)
+    assert fit(shoes, SMALL, run) == Outcome.FINISHED
 
 
 def test_a_killed_run_goes_back_to_its_checkpoint_and_its_log_is_cut(
