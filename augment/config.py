@@ -49,6 +49,7 @@ class GanConfig(BaseModel):
     beta2: float = Field(0.99, ge=0, lt=1)
     ema_decay: float = Field(0.998, ge=0, lt=1)  # of G's weights; warmed up from 0.2
     augment: tuple[Annotated[str, known(POLICIES)], ...] = ("translation", "cutout")  # flip only if classes allow it
+    fast: bool = False  # on CUDA: bfloat16 and CUDA graphs; not the same to the bit
     seed: int = Field(0, ge=0, lt=2**63)
     log_every: int = Field(50, ge=1)  # steps
     sample_every: int = Field(500, ge=1)  # steps

@@ -12,11 +12,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from augment.acceleration import Graphed, Network, check_fast, in_bfloat16
 from augment.checkpoints import (
     load_network,
     load_optimizer,
@@ -119,13 +121,19 @@ def start(config: GanConfig, shape: Shape, device: torch.device) -> State:
     generator.to(device)
     discriminator.to(device)
     betas = (config.beta1, config.beta2)
+    if config.fast:
+        check_fast(device)
     return State(
         step=0,
         generator=generator,
         ema=copy.deepcopy(generator).requires_grad_(False),
         discriminator=discriminator,
-        optimizer_g=torch.optim.Adam(generator.parameters(), config.lr_generator, betas, fused=True),
-        optimizer_d=torch.optim.Adam(discriminator.parameters(), config.lr_discriminator, betas, fused=True),
+        optimizer_g=torch.optim.Adam(
+            generator.parameters(), config.lr_generator, betas, fused=True, capturable=config.fast
+        ),
+        optimizer_d=torch.optim.Adam(
+            discriminator.parameters(), config.lr_discriminator, betas, fused=True, capturable=config.fast
+        ),
         terms=[(term, torch.tensor(term.initial, device=device)) for term in _terms(config)],
         random=torch.Generator(device).manual_seed(config.seed),
         loss_sums=torch.zeros(2, device=device),
@@ -175,26 +183,49 @@ def restore(state: State, path: Path) -> None:
 
 def make_game(state: State, config: GanConfig) -> Game:
     """The game that `state` plays where penalties are due; all that is random comes from the state's generator."""
-    generator, random = state.generator, state.random
+    random, device = state.random, state.random.device
+    generator: Network = state.generator
+    discriminate: Network = state.discriminator
+    if config.fast:
+        generator, discriminate = in_bfloat16(generator, device), in_bfloat16(discriminate, device)
 
     def generate(labels: Tensor) -> Tensor:
         z = torch.randn(len(labels), config.latent_dim, generator=random, device=labels.device)
-        images: Tensor = generator(z, labels)
-        return images
+        return generator(z, labels)
 
-    augment, discriminator = augmenter(config.augment, random), state.discriminator
+    augment = augmenter(config.augment, random)
     penalties = {name: weight * config.penalty_every for name, weight in config.penalties.items()}
     return Game(
         generate=generate,
-        discriminate=discriminator,
-        discriminator=discriminator,
+        discriminate=discriminate,
+        discriminator=state.discriminator,
         augment=augment,
         loss=LOSSES[config.loss],
         terms=state.terms,
-        penalty=weighted(penalties, lambda x, y: discriminator(augment(x), y), random) if penalties else None,
+        penalty=weighted(penalties, lambda x, y: discriminate(augment(x), y), random) if penalties else None,
         optimizer_g=state.optimizer_g,
         optimizer_d=state.optimizer_d,
     )
+
+
+def turns(data: LabelledImages, state: State, config: GanConfig) -> Callable[[bool], None]:
+    """What one step does to `state`, the average and the counter left out; told whether penalties are due in it."""
+    draw = batches(data, config.batch_size, state.random)
+    step, game = STEPS[config.trainer], make_game(state, config)
+
+    def turn(game: Game) -> None:
+        for _ in range(config.n_critic - 1):
+            real, labels = draw()
+            critic_step(game, real, labels, labels)
+        real, labels = draw()
+        state.loss_sums += torch.stack(step(game, real, labels, labels))
+
+    with_and_without: dict[bool, Callable[[], None]] = {
+        due: partial(turn, game if due else replace(game, penalty=None)) for due in (True, False)
+    }
+    if config.fast:
+        with_and_without = {due: Graphed(each, state.random) for due, each in with_and_without.items()}
+    return lambda due: with_and_without[due]()
 
 
 def batches(data: LabelledImages, size: int, random: torch.Generator) -> Callable[[], tuple[Tensor, Tensor]]:
@@ -238,17 +269,10 @@ def _loop(
     on_progress: Callable[[Progress], None],
     stopped: Callable[[], bool],
 ) -> bool:
-    game, step = make_game(state, config), STEPS[config.trainer]
-    without = replace(game, penalty=None)
-    draw = batches(data, config.batch_size, state.random)
+    turn = turns(data, state, config)
     began_step, began = state.step, time.perf_counter()
     while state.step < config.steps and not stopped():
-        playing = game if state.step % config.penalty_every == 0 else without
-        for _ in range(config.n_critic - 1):
-            real, labels = draw()
-            critic_step(playing, real, labels, labels)
-        real, labels = draw()
-        state.loss_sums += torch.stack(step(playing, real, labels, labels))
+        turn(state.step % config.penalty_every == 0)
         state.step += 1
         update_ema(state.ema, state.generator, config.ema_decay, state.step)
         last = state.step == config.steps

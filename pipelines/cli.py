@@ -94,6 +94,7 @@ def fit(
     loss: Annotated[str | None, typer.Option("--loss", help="hinge, non-saturating, wasserstein, ...")] = None,
     trainer: Annotated[Trainer | None, typer.Option("--trainer", help="How G and D take turns.")] = None,
     network: Annotated[str | None, typer.Option("--network", help="projection or dcgan.")] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="On CUDA: bfloat16 and CUDA graphs.")] = False,
     horizontal_flip: Flip = False,
     samples_per_class: PerClassUsed = None,
     image_size: ImageSize = None,
@@ -119,6 +120,7 @@ def fit(
         loss=loss,
         trainer=trainer.value if trainer else None,
         network=network,
+        fast=fast or None,
         seed=seed,
     )
     if horizontal_flip and "flip" not in settings.augment:

@@ -1,0 +1,94 @@
+"""`fast` changes how a step is computed, not what: the parts that a CPU can run, and all of it where CUDA is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from augment.acceleration import Graphed, in_bfloat16
+from augment.config import GanConfig
+from augment.errors import ConfigError
+from augment.images import LabelledImages
+from augment.networks import Shape
+from augment.steps import one_stage_gradients
+from augment.training import batches, fit, make_game, start
+
+CPU = torch.device("cpu")
+SMALL = GanConfig(width=4, latent_dim=8, batch_size=8, network="dcgan", steps=12, log_every=5)
+SHAPE = Shape(num_classes=3, channels=1, image_size=12, width=4, latent_dim=8)
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+def test_bfloat16_answers_in_float32_with_8_bits_and_sees_the_weights_as_they_are_now() -> None:
+    network = nn.Bilinear(3, 2, 5, bias=False)
+    x, y = torch.tensor([[1.0, 2.0, 1 / 3]]), torch.tensor([[0.7, -1.1]])
+
+    def linear(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return a @ network.weight[0] * b
+
+    low = in_bfloat16(linear, CPU)
+    for _ in range(2):
+        answer = low(x, y)
+        assert answer.dtype == torch.float32
+        assert not torch.equal(answer, linear(x, y))
+        torch.testing.assert_close(answer, linear(x, y), rtol=0.02, atol=0.02)
+        with torch.no_grad():
+            network.weight.mul_(-3)
+
+
+@pytest.mark.parametrize("change", [{}, {"penalties": {"r1": 0.1, "r2": 0.1, "gradient-penalty": 1.0}}], ids=str)
+def test_fast_players_get_the_gradients_of_plain_ones_within_bfloat16(
+    change: dict[str, object], shoes: LabelledImages
+) -> None:
+    gradients = []
+    for fast in (False, True):
+        config = SMALL.model_copy(update=change)
+        state = start(config, SHAPE, CPU)
+        real, labels = batches(shoes, 8, torch.Generator().manual_seed(3))()
+        one_stage_gradients(make_game(state, config.model_copy(update={"fast": fast})), real, labels, labels)
+        gradients.append(
+            [torch.cat([p.grad.flatten() for p in n.parameters()]) for n in (state.generator, state.discriminator)]
+        )
+    for plain, fast_ones in zip(*gradients, strict=True):
+        assert not torch.equal(plain, fast_ones)
+        assert (plain - fast_ones).norm() <= 0.05 * plain.norm()
+
+
+def test_fast_is_refused_on_a_cpu(shoes: LabelledImages, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="fast is for CUDA devices, and this is cpu"):
+        fit(shoes, SMALL.model_copy(update={"fast": True}), tmp_path / "run")
+
+
+@needs_cuda
+def test_a_graph_draws_and_adds_as_its_function_does() -> None:
+    sums = []
+    for graphed in (False, True):
+        random = torch.Generator("cuda").manual_seed(5)
+        total = torch.zeros(4, device="cuda")
+
+        def turn(total: torch.Tensor = total, random: torch.Generator = random) -> None:
+            total.add_(torch.rand(4, generator=random, device="cuda")).mul_(1.5)
+
+        call = Graphed(turn, random) if graphed else turn
+        for _ in range(9):
+            call()
+        sums.append(total.cpu())
+    assert torch.equal(*sums)
+
+
+@needs_cuda
+@pytest.mark.parametrize("change", [{}, {"penalties": {"r1": 0.1}, "penalty_every": 4, "n_critic": 2}], ids=str)
+def test_a_fast_run_trains_as_a_plain_one_does(
+    change: dict[str, object], shoes: LabelledImages, tmp_path: Path
+) -> None:
+    from augment.runs import Run
+
+    losses = []
+    for fast in (False, True):
+        run = tmp_path / str(fast)
+        fit(shoes, SMALL.model_copy(update={**change, "fast": fast}), run, device="cuda")
+        losses.append([line["loss_d"] for line in Run(run).read_log()])
+    assert losses[0] == pytest.approx(losses[1], rel=0.1)
