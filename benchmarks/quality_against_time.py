@@ -41,7 +41,7 @@ from classifiers.training import FitConfig, Pool, fit, predict
 from pipelines.statistics import paired_t_interval
 
 WAYS = {"one-stage": "one_stage", "two-stage": "two_stage_fair", "two-stage-published": "two_stage_published"}
-RATES = [(1e-4, 2e-4), (2e-4, 2e-4), (2e-4, 4e-4), (4e-4, 4e-4), (4e-4, 8e-4), (2e-4, 8e-4)]  # of G and of D
+RATES = [(2e-4, 4e-4), (4e-4, 4e-4), (2e-4, 8e-4), (4e-4, 8e-4), (4e-4, 16e-4), (8e-4, 16e-4)]  # of G and of D
 SEARCH_SEED, SEEDS = 100, range(5)
 POLICY, JUDGE = "standard", FitConfig()
 GAN_TRAIN = FitConfig(steps=150)  # half the usual, for thrice as many evaluations
