@@ -4,30 +4,37 @@ Two baselines: the fair two-stage step reuses its fakes and freezes D in G's tur
 and computes gradients for a D that drops them, as official scripts do. With backward = 2 x forward, half of it for
 parameters, counting passes gives 3g + 6d for one-stage, 3g + 8d for the fair and 4g + 9d for the published baseline,
 where g and d are forward times per batch: the bounds on the gain. Everything is timed in turn, A B C A B C, so that a
-drift of the machine cancels, and medians are told.
+drift of the machine cancels; medians and quartiles are told. Memory is measured in steps of its own, after all others.
 """
 
 from __future__ import annotations
 
 import json
-import statistics
+import os
+import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.profiler import profile
 
 from augment.config import GanConfig
+from augment.efficiency_plot import plot
 from augment.errors import ConfigError
 from augment.networks import Shape
 from augment.outputs import write_text
+from augment.runs import versions
 from augment.steps import STEPS, Game
 from augment.training import State, make_game, start, update_ema
 
 ARMS = {"one_stage": "one-stage", "two_stage_fair": "two-stage", "two_stage_published": "two-stage-published"}
+BASELINES = {"fair": "two_stage_fair", "published": "two_stage_published"}
 PASSES = {"one_stage": (3, 6), "two_stage_fair": (3, 8), "two_stage_published": (4, 9)}  # of G and of D
 
 
@@ -61,6 +68,17 @@ def find_preset(name: str) -> Preset:
     return PRESETS[name]
 
 
+Quartiles = tuple[float, float]  # a quarter of the repeats lies below the first, a quarter above the second
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How far the repeats scatter."""
+
+    milliseconds: dict[str, Quartiles]  # of whole steps
+    speedup: dict[str, Quartiles]  # of the ratios within a round
+
+
 @dataclass(frozen=True)
 class Bench:
     """What was measured; times are medians in milliseconds, of `repeats` interleaved runs."""
@@ -73,70 +91,134 @@ class Bench:
     bound: dict[str, float]  # the same, predicted by counting passes
     splits: dict[str, dict[str, float]]  # parts of each step, composed of `parts`, and `parts` themselves
     repeats: int
+    spread: Spread
+    peak_memory_mib: dict[str, float | None]  # of a step, beyond what is held before it; None if the device hides it
+    hardware: dict[str, str | int]
+    versions: dict[str, str]
 
 
 def measure(
     preset: str, *, device: torch.device, repeats: int, on_round: Callable[[int], None] = lambda _: None
 ) -> Bench:
-    """Time the three steps and the parts of which they consist, round by round.
+    """Time the three steps and the parts of which they consist, round by round, then measure their memory.
 
     `on_round` is told after every round how many there were. Raises `ConfigError` for an unknown preset.
     """
-    timed = _timed_parts(find_preset(preset), device)
-    times: dict[str, list[float]] = {name: [] for name in timed}
-    for round_ in range(repeats + 1):  # the first one warms up
-        for name, part in timed.items():
-            elapsed = _milliseconds(part, device)
-            if round_:
-                times[name].append(elapsed)
-        on_round(round_)
-    medians = {name: statistics.median(values) for name, values in times.items()}
+    chosen = find_preset(preset)
+    state, game, real, y = set_up(chosen, device)
+    steps = {arm: partial(STEPS[name], game, real, y, y) for arm, name in ARMS.items()}
+    times = _times({**steps, **_passes(state, game, real, y)}, device, repeats, on_round)
+    medians = {name: _quantile(values, 0.5) for name, values in times.items()}
     bounds = {arm: g * medians["g_forward"] + d * medians["d_forward"] for arm, (g, d) in PASSES.items()}
-    kinds = {"fair": "two_stage_fair", "published": "two_stage_published"}
+    ratios = {
+        kind: [b / a for a, b in zip(times["one_stage"], times[arm], strict=True)] for kind, arm in BASELINES.items()
+    }
     return Bench(
         preset=preset,
         device=str(device),
-        batch_size=PRESETS[preset].config.batch_size,
+        batch_size=chosen.config.batch_size,
         milliseconds={arm: medians[arm] for arm in ARMS},
-        speedup={
-            kind: statistics.median(b / a for a, b in zip(times["one_stage"], times[arm], strict=True))
-            for kind, arm in kinds.items()
-        },
-        bound={kind: bounds[arm] / bounds["one_stage"] for kind, arm in kinds.items()},
+        speedup={kind: _quantile(values, 0.5) for kind, values in ratios.items()},
+        bound={kind: bounds[arm] / bounds["one_stage"] for kind, arm in BASELINES.items()},
         splits=_splits({name: value for name, value in medians.items() if name not in ARMS}),
         repeats=repeats,
+        spread=Spread(
+            milliseconds={arm: _quartiles(times[arm]) for arm in ARMS},
+            speedup={kind: _quartiles(values) for kind, values in ratios.items()},
+        ),
+        peak_memory_mib={arm: _peak_of_step(game, step, device) for arm, step in steps.items()},
+        hardware=_hardware(device),
+        versions=versions(),
     )
+
+
+def set_up(preset: Preset, device: torch.device) -> tuple[State, Game, Tensor, Tensor]:
+    """Fresh networks, their game, and what a step is given: noise for images (B, C, H, W) in [-1, 1], labels (B,)."""
+    config, random = preset.config, torch.Generator(device).manual_seed(1)
+    shape = Shape(preset.num_classes, preset.channels, preset.image_size, config.width, config.latent_dim)
+    state = start(config, shape, device)
+    size = (config.batch_size, preset.channels, preset.image_size, preset.image_size)
+    real = torch.rand(size, generator=random, device=device) * 2 - 1
+    y = torch.randint(preset.num_classes, size[:1], generator=random, device=device)
+    return state, make_game(state, config), real.contiguous(memory_format=torch.channels_last), y
 
 
 def write_bench(bench: Bench, folder: Path) -> None:
     """bench.json and bench.png in `folder`."""
-    write_text(folder / "bench.json", json.dumps(asdict(bench), indent=1))
-    _plot(bench, folder / "bench.png")
+    told = asdict(bench)
+    write_text(folder / "bench.json", json.dumps(told, indent=1))
+    plot(told, folder / "bench.png")
 
 
-def _timed_parts(preset: Preset, device: torch.device) -> dict[str, Callable[[], Any]]:
-    """Functions to time: the three steps, and the passes, optimisers, EMA and augmentation on their own."""
-    config = preset.config
-    shape = Shape(preset.num_classes, preset.channels, preset.image_size, config.width, config.latent_dim)
-    state = start(config, shape, device)
-    game = make_game(state, config)
-    random = torch.Generator(device).manual_seed(1)
-    size = (config.batch_size, preset.channels, preset.image_size, preset.image_size)
-    real = (torch.rand(size, generator=random, device=device) * 2 - 1).contiguous(memory_format=torch.channels_last)
-    y = torch.randint(preset.num_classes, (config.batch_size,), generator=random, device=device)
-    steps = {arm: lambda step=STEPS[name]: step(game, real, y, y) for arm, name in ARMS.items()}
-    return {**steps, **_passes(state, game, real, y)}
+def peak_memory(function: Callable[[], Any], device: torch.device) -> float | None:
+    """MiB that tensors take while `function` runs, at the most, beyond what they took before; None on other devices.
+
+    It may free nothing that was allocated before: on a CPU, that would not be counted.
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        function()
+        return (torch.cuda.max_memory_allocated(device) - before) / 2**20
+    if device.type != "cpu":
+        return None
+    # a build for CUDA complains on standard error where there is no driver, unless its profiler is told not to
+    os.environ.setdefault("KINETO_LOG_LEVEL", "5")
+    with profile(profile_memory=True) as profiler:
+        function()
+    assert profiler.kineto_results is not None
+    events = [event for event in profiler.kineto_results.events() if event.name() == "[memory]"]
+    changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]  # < 0: freed
+    return float(np.cumsum(changes).max(initial=0)) / 2**20
+
+
+def _peak_of_step(game: Game, step: Callable[[], Any], device: torch.device) -> float | None:
+    for optimizer in (game.optimizer_d, game.optimizer_g):
+        optimizer.zero_grad(set_to_none=True)  # gradients are what the step itself holds, not the one before it
+    return peak_memory(step, device)
+
+
+def _times(
+    timed: dict[str, Callable[[], Any]], device: torch.device, repeats: int, on_round: Callable[[int], None]
+) -> dict[str, list[float]]:
+    """Milliseconds of each function, in turn and `repeats` times."""
+    times: dict[str, list[float]] = {name: [] for name in timed}
+    for round_ in range(repeats + 1):  # the first one warms up
+        for name, function in timed.items():
+            elapsed = _milliseconds(function, device)
+            if round_:
+                times[name].append(elapsed)
+        on_round(round_)
+    return times
+
+
+def _quantile(values: Sequence[float], share: float) -> float:
+    return float(np.quantile(values, share))
+
+
+def _quartiles(values: Sequence[float]) -> Quartiles:
+    return _quantile(values, 0.25), _quantile(values, 0.75)
+
+
+def _hardware(device: torch.device) -> dict[str, str | int]:
+    about: dict[str, str | int] = {
+        "machine": platform.machine(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "cores": os.cpu_count() or 1,
+        "threads": torch.get_num_threads(),
+    }
+    return {**about, "gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else about
 
 
 def _passes(state: State, game: Game, real: Tensor, y: Tensor) -> dict[str, Callable[[], Any]]:
     leaf = real.clone().requires_grad_()
     return {
         "g_forward": _no_grad(lambda: game.generate(y)),
-        "d_forward": _no_grad(lambda: game.discriminator(real, y)),
+        "d_forward": _no_grad(lambda: game.discriminate(real, y)),
         "g_forward_backward": lambda: torch.autograd.backward(game.generate(y).sum()),
-        "d_forward_backward": lambda: torch.autograd.backward(game.discriminator(leaf, y).sum()),
-        "d_forward_backward_parameters": lambda: torch.autograd.backward(game.discriminator(real, y).sum()),
-        "d_forward_backward_activations": _frozen(game.discriminator, lambda: game.discriminator(leaf, y).sum()),
+        "d_forward_backward": lambda: torch.autograd.backward(game.discriminate(leaf, y).sum()),
+        "d_forward_backward_parameters": lambda: torch.autograd.backward(game.discriminate(real, y).sum()),
+        "d_forward_backward_activations": _frozen(game.discriminator, lambda: game.discriminate(leaf, y).sum()),
         "optimisers": lambda: (game.optimizer_d.step(), game.optimizer_g.step()),
         "ema": lambda: update_ema(state.ema, state.generator, 0.99, 1000),
         "augmentation": _no_grad(lambda: game.augment(torch.cat([real, real]))),
@@ -194,24 +276,3 @@ def _splits(parts: dict[str, float]) -> dict[str, dict[str, float]]:
             "activation_gradients": of_activations,
         }
     return {**splits, "parts": parts}
-
-
-def _plot(bench: Bench, path: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    pairs = (("real", "generated"), ("forward", "backward"), ("parameter_gradients", "activation_gradients"))
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    for axes, pair in zip(figure.subplots(1, 3, sharey=True), pairs, strict=True):
-        bottom = [0.0] * len(ARMS)
-        for part, colour, hatch in zip(pair, ("#33658a", "#f6ae2d"), ("", "//"), strict=True):
-            heights = [bench.splits[arm][part] for arm in ARMS]
-            label = part.replace("_", " ")
-            axes.bar(["one-stage", "two-stage\nfair", "two-stage\npublished"], heights, 0.6, bottom, label=label,
-                     color=colour, hatch=hatch, edgecolor="white")  # fmt: skip
-            bottom = [b + h for b, h in zip(bottom, heights, strict=True)]
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False, fontsize=9)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].set_ylabel("ms a step")
-    figure.savefig(path, dpi=150)

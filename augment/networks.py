@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, leaky_relu_
+from torch.nn.functional import conv_transpose2d, leaky_relu_, pad
 from torch.nn.utils.parametrizations import spectral_norm
 
 from augment.images import check_size
@@ -77,10 +77,22 @@ class ConditionalBatchNorm(nn.Module):
         return torch.addcmul(bias, self.norm(x), gain)
 
 
+def conv_of_doubled(x: Tensor, weight: Tensor) -> Tensor:
+    """The 3 x 3 convolution, padded by 1, of x doubled by nearest neighbours, for 4/9 of the multiplications.
+
+    x: (B, in, H, W), weight: (out, in, 3, 3) -> (B, out, 2 H, 2 W). A pixel of x meets each output through the sum of
+    the weights that its copies would: one transposed convolution of stride 2 with a 4 x 4 kernel.
+    """
+    w = pad(weight.flip(2, 3), (1, 1, 1, 1))
+    kernel = w[..., 1:, 1:] + w[..., 1:, :-1] + w[..., :-1, 1:] + w[..., :-1, :-1]
+    return conv_transpose2d(x, kernel.transpose(0, 1), stride=2, padding=1)
+
+
 class ProjectionGenerator(nn.Module):
     """A linear layer to the base, then doubling, a 3 x 3 convolution and cBN at every level.
 
-    Nearest-neighbour doubling: transposed convolutions left a checkerboard on small sets (Odena et al., Distill 2016).
+    Nearest-neighbour doubling: free transposed convolutions left a checkerboard on small sets (Odena et al., Distill
+    2016).
     """
 
     def __init__(self, shape: Shape) -> None:
@@ -101,7 +113,7 @@ class ProjectionGenerator(nn.Module):
         x = self.stem(condition).unflatten(1, (-1, self.base, self.base))
         x = self.norms[0](x.contiguous(memory_format=torch.channels_last), condition).relu_()
         for conv, norm in zip(self.convs, self.norms[1:], strict=True):
-            x = norm(conv(interpolate(x, scale_factor=2.0)), condition).relu_()
+            x = norm(conv_of_doubled(x, conv.weight), condition).relu_()
         return torch.tanh(self.to_image(x))
 
 

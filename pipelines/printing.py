@@ -112,14 +112,32 @@ def print_inspection(inspection: Inspection) -> None:
 
 
 def print_bench(bench: Bench) -> None:
-    """Milliseconds, speed-ups against their bounds, and the splits."""
-    table = Table("step", "ms (median)", "speed-up of one-stage", "pass counting predicts", "reached")
-    table.add_row("one-stage", f"{bench.milliseconds['one_stage']:.1f}", "", "", "")
-    for kind, words in (("fair", "two-stage, fair"), ("published", "two-stage, published")):
-        speedup, bound = bench.speedup[kind], bench.bound[kind]
-        milliseconds = f"{bench.milliseconds[f'two_stage_{kind}']:.1f}"
-        table.add_row(words, milliseconds, f"{speedup:.3f}", f"{bound:.3f}", f"{speedup / bound:.1%}")
+    """Milliseconds and speed-ups, each above its quartiles, memory, the bounds, and the splits."""
+    words = {
+        "one_stage": "one-stage",
+        "two_stage_fair": "two-stage,\nfair",
+        "two_stage_published": "two-stage,\npublished",
+    }
+    kinds = {"two_stage_fair": "fair", "two_stage_published": "published"}
+    table = Table("step", "ms", "peak MiB", "speed-up of\none-stage", "counting\npasses", "reached")
+    splits = Table("ms of passes", *(part.replace("_", "\n") for part in bench.splits["one_stage"]))
+    for arm, name in words.items():
+        low, high = bench.spread.milliseconds[arm]
+        peak = bench.peak_memory_mib[arm]
+        cells = [f"{bench.milliseconds[arm]:.1f}\n{low:.1f} to {high:.1f}", "?" if peak is None else f"{peak:.1f}"]
+        if arm in kinds:
+            speedup, bound = bench.speedup[kinds[arm]], bench.bound[kinds[arm]]
+            low, high = bench.spread.speedup[kinds[arm]]
+            cells += [f"{speedup:.3f}\n{low:.3f} to {high:.3f}", f"{bound:.3f}", f"{speedup / bound:.1%}"]
+        table.add_row(name, *cells)
+        splits.add_row(name, *(f"{milliseconds:.1f}" for milliseconds in bench.splits[arm].values()))
     OUT.print(table)
+    OUT.print(splits)
+    parts = bench.splits["parts"]
+    OUT.print(
+        f"beside the passes: optimisers {parts['optimisers']:.1f} ms, EMA {parts['ema']:.1f} ms, augmentation of both "
+        f"batches {parts['augmentation']:.1f} ms; medians and quartiles of {bench.repeats} rounds"
+    )
 
 
 @contextmanager

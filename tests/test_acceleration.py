@@ -10,11 +10,12 @@ from torch import nn
 
 from augment.acceleration import Graphed, in_bfloat16
 from augment.config import GanConfig
+from augment.diffaugment import POLICIES
 from augment.errors import ConfigError
 from augment.images import LabelledImages
 from augment.networks import Shape
-from augment.steps import one_stage_gradients
-from augment.training import batches, fit, make_game, start
+from augment.steps import STEPS, one_stage_gradients
+from augment.training import batches, fit, make_game, start, turns, update_ema
 
 CPU = torch.device("cpu")
 SMALL = GanConfig(width=4, latent_dim=8, batch_size=8, network="dcgan", steps=12, log_every=5)
@@ -92,3 +93,19 @@ def test_a_fast_run_trains_as_a_plain_one_does(
         fit(shoes, SMALL.model_copy(update={**change, "fast": fast}), run, device="cuda")
         losses.append([line["loss_d"] for line in Run(run).read_log()])
     assert losses[0] == pytest.approx(losses[1], rel=0.1)
+
+
+@needs_cuda
+@pytest.mark.parametrize("trainer", STEPS)
+def test_a_step_never_waits_for_the_device(trainer: str, shoes: LabelledImages) -> None:
+    device = torch.device("cuda")
+    config = SMALL.model_copy(update={"trainer": trainer, "lecam": 0.1, "augment": tuple(POLICIES)})
+    state = start(config, SHAPE, device)
+    turn = turns(shoes, state, config)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for step in range(1, 4):
+            turn(True)
+            update_ema(state.ema, state.generator, config.ema_decay, step)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

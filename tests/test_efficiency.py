@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,10 +17,13 @@ from torch import nn
 
 from augment import networks
 from augment.config import GanConfig
-from augment.efficiency import ARMS, PRESETS, Bench, Preset, measure, write_bench
+from augment.efficiency import ARMS, PRESETS, Bench, Preset, measure, peak_memory, write_bench
 from augment.errors import ConfigError
 from augment.networks import Pair, Shape
+from augment.steps import STEPS, Game, Step, StepLosses
+from pipelines.printing import print_bench
 
+ROOT = Path(__file__).parent.parent
 CPU = torch.device("cpu")
 TINY = Preset(GanConfig(width=4, latent_dim=8, batch_size=6), num_classes=3, channels=2, image_size=12, repeats=3)
 Call = tuple[str, int, bool]  # the player, its batch, and whether the call was recorded for a backward pass
@@ -57,15 +65,20 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Call] | list[Pair]]
     return seen
 
 
-def test_the_file_has_exactly_the_keys_of_the_contract(bench: Bench, tmp_path: Path) -> None:
+def test_the_file_keeps_the_keys_of_the_contract_and_adds_its_own(bench: Bench, tmp_path: Path) -> None:
     write_bench(bench, tmp_path)
     told = json.loads((tmp_path / "bench.json").read_text())
     assert list(told) == [
         "preset", "device", "batch_size", "milliseconds", "speedup", "bound", "splits", "repeats",
+        "spread", "peak_memory_mib", "hardware", "versions",
     ]  # fmt: skip
     assert told["milliseconds"].keys() == {"one_stage", "two_stage_fair", "two_stage_published"}
     assert told["speedup"].keys() == told["bound"].keys() == {"fair", "published"}
     assert told["splits"].keys() == {*told["milliseconds"], "parts"}
+    assert told["spread"]["milliseconds"].keys() == told["peak_memory_mib"].keys() == told["milliseconds"].keys()
+    assert told["spread"]["speedup"].keys() == told["speedup"].keys()
+    assert told["hardware"]["threads"] == torch.get_num_threads()
+    assert told["versions"].keys() >= {"python", "torch"}
     assert (told["preset"], told["device"], told["batch_size"], told["repeats"]) == ("tiny", "cpu", 6, 5)
     with Image.open(tmp_path / "bench.png") as plot:
         assert plot.width > 500
@@ -119,14 +132,32 @@ def test_one_round_gives_the_speedups_of_its_own_times() -> None:
     assert bench.speedup["published"] == pytest.approx(times["two_stage_published"] / times["one_stage"])
 
 
+def test_the_spread_tells_the_quartiles_of_times_and_of_ratios_within_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds = iter([9, 9, 9, 1, 2, 4, 2, 6, 6, 4, 20, 16, 8, 24, 40, 16, 16, 96])  # ms of A, B, C; the first warms up
+
+    def timed(function: object, _: torch.device) -> float:
+        return float(next(rounds)) if getattr(function, "func", None) in STEPS.values() else 1.0
+
+    monkeypatch.setattr("augment.efficiency._milliseconds", timed)
+    bench = measure("tiny", device=CPU, repeats=5)
+    assert bench.milliseconds == {"one_stage": 4, "two_stage_fair": 16, "two_stage_published": 16}
+    assert bench.spread.milliseconds == {
+        "one_stage": (2, 8), "two_stage_fair": (6, 20), "two_stage_published": (6, 40),
+    }  # fmt: skip
+    assert bench.speedup == {"fair": 3, "published": 4}  # of 2, 3, 5, 3, 1 and of 4, 3, 4, 5, 6
+    assert bench.spread.speedup == {"fair": (2, 3), "published": (4, 5)}
+
+
 def test_all_arms_and_parts_take_turns_on_one_pair_of_networks_with_equal_batches(
     calls: dict[str, list[Call]],
 ) -> None:
-    measure("watched", device=CPU, repeats=2)
+    ends: list[int] = []
+    measure("watched", device=CPU, repeats=2, on_round=lambda _: ends.append(len(calls["calls"])))
     assert len(calls["pairs"]) == 1
     seen = calls["calls"]
-    one_round = seen[: len(seen) // 3]
-    assert seen == one_round * 3  # one to warm up, and two
+    one_round, another = (seen[began:ended] for began, ended in pairwise(ends))
+    assert one_round == another
+    assert seen[: ends[0]][-len(one_round) :] == one_round  # the warm-up
     samples = {(name, recorded): 0 for name in "gd" for recorded in (True, False)}
     for name, batch, recorded in one_round:
         assert batch in (6, 12)
@@ -137,6 +168,48 @@ def test_all_arms_and_parts_take_turns_on_one_pair_of_networks_with_equal_batche
         ("d", True): (2 + 3 + 3 + 3) * 6,
         ("d", False): (0 + 0 + 0 + 1) * 6,
     }
+    assert len(seen) - ends[-1] < len(one_round)  # memory takes less than a round
+
+
+@dataclass
+class Told:
+    """All that a step is given, and what of it could be changed between two steps of a round."""
+
+    arm: str
+    game: Game
+    tensors: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+    values: list[torch.Tensor]
+    settings: list[dict[str, object]]  # of both optimisers, the weights aside
+    parts: list[object]  # of the game
+    training: bool
+
+
+def test_the_arms_differ_in_the_step_and_in_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Told] = []
+
+    def recorded(arm: str, step: Step) -> Step:
+        def run(game: Game, *tensors: torch.Tensor) -> StepLosses:
+            groups = [group for o in (game.optimizer_g, game.optimizer_d) for group in o.param_groups]
+            settings = [{key: value for key, value in group.items() if key != "params"} for group in groups]
+            values = [tensor.clone() for tensor in tensors]
+            parts = [getattr(game, field.name) for field in fields(game)]
+            told.append(Told(arm, game, tensors, values, settings, parts, game.discriminator.training))
+            return step(game, *tensors)
+
+        return run
+
+    for arm, step in list(STEPS.items()):
+        monkeypatch.setitem(STEPS, arm, recorded(arm, step))
+    measure("tiny", device=CPU, repeats=2)
+    assert [t.arm for t in told] == ["one-stage", "two-stage", "two-stage-published"] * 4  # warm-up, 2 rounds, memory
+    first = told[0]
+    for other in told[1:]:
+        assert other.game is first.game
+        assert all(a is b for a, b in zip(other.parts, first.parts, strict=True))
+        assert all(a is b for a, b in zip(other.tensors, first.tensors, strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(other.values, first.values, strict=True))
+        assert other.settings == first.settings
+        assert other.training
 
 
 def test_the_networks_are_left_as_trainable_as_they_were(calls: dict[str, list[Pair]]) -> None:
@@ -153,3 +226,75 @@ def test_the_published_preset_is_dcgan_at_64_px() -> None:
     preset = PRESETS["dcgan-64"]
     assert (preset.config.network, preset.image_size, preset.config.batch_size) == ("dcgan", 64, 128)
     assert PRESETS["quickstart"].config == GanConfig()
+
+
+def test_peak_memory_is_what_is_held_at_once_and_not_what_is_allocated_in_all() -> None:
+    before = torch.empty(5 * 2**20, dtype=torch.uint8)
+
+    def hold() -> torch.Tensor:
+        first = torch.empty(2 * 2**20, dtype=torch.uint8)
+        second = torch.empty(4 * 2**20, dtype=torch.uint8)  # 6 MiB
+        del first
+        third = torch.empty(3 * 2**20, dtype=torch.uint8)  # 7 MiB, the peak
+        del second, third
+        return torch.empty(6 * 2**20, dtype=torch.uint8)  # 6 MiB, of 15 in all
+
+    assert peak_memory(hold, CPU) == pytest.approx(7, abs=1e-3)
+    assert before.numel() == 5 * 2**20
+
+
+def test_peak_memory_counts_what_a_backward_pass_needs() -> None:
+    x = torch.ones(2**18, requires_grad=True)  # 1 MiB
+    peak = peak_memory(lambda: torch.autograd.backward(x.exp().exp().sum()), CPU)
+    assert peak == pytest.approx(3, abs=0.01)  # both results and a gradient, then the next one in place of a result
+
+
+def test_peak_memory_is_none_on_a_device_that_does_not_tell() -> None:
+    assert peak_memory(lambda: None, torch.device("mps")) is None
+
+
+def test_memory_is_measured_of_each_step_from_the_same_state() -> None:
+    peaks = [measure("tiny", device=CPU, repeats=1).peak_memory_mib for _ in range(2)]
+    assert peaks[0] == peaks[1]
+
+
+def test_nothing_is_said_on_the_way() -> None:
+    code = (  # in a process of its own: the profiler complains once, and past Python
+        "import torch\nfrom augment.efficiency import PRESETS, measure\nfrom tests.test_efficiency import CPU, TINY\n"
+        "PRESETS['tiny'] = TINY\nmeasure('tiny', device=CPU, repeats=1)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "KINETO_LOG_LEVEL"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_the_published_step_holds_less_since_it_draws_its_fakes_twice(bench: Bench) -> None:
+    peaks = bench.peak_memory_mib
+    assert peaks["two_stage_published"] < peaks["one_stage"]
+
+
+def test_the_table_tells_medians_spread_memory_and_splits(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    peaks = {"one_stage": 1234.5, "two_stage_fair": 2345.6, "two_stage_published": None}
+    print_bench(replace(bench, peak_memory_mib=peaks))
+    said = capsys.readouterr().out
+    low, high = bench.spread.milliseconds["two_stage_fair"]
+    ratios = bench.spread.speedup["published"]
+    for figure in (
+        f"{bench.milliseconds['one_stage']:.1f} ",
+        f"{low:.1f} to {high:.1f}",
+        f"{ratios[0]:.3f} to {ratios[1]:.3f}",
+        "1234.5",
+        "2345.6",
+        "?",
+        f"{bench.splits['two_stage_fair']['activation_gradients']:.1f} ",
+        f"EMA {bench.splits['parts']['ema']:.1f} ms",
+    ):
+        assert figure in said
+    assert max(map(len, said.splitlines()[:-1])) <= 80
