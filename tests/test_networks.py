@@ -9,7 +9,7 @@ from torch.nn.functional import conv2d
 
 from augment.errors import ConfigError
 from augment.images import LabelledImages, to_signed
-from augment.networks import NETWORKS, Shape, build, conv_of_doubled
+from augment.networks import NETWORKS, DoublingConv, Shape, build
 
 SHOES = Shape(num_classes=3, channels=1, image_size=12, width=8, latent_dim=5)
 
@@ -29,11 +29,12 @@ def differ(a: Tensor, b: Tensor) -> Tensor:
 def test_the_convolution_of_doubled_images_is_what_it_stands_for() -> None:
     random = torch.Generator().manual_seed(6)
     x = torch.randn(2, 3, 5, 4, generator=random, dtype=torch.float64, requires_grad=True)
-    weight = torch.randn(7, 3, 3, 3, generator=random, dtype=torch.float64, requires_grad=True)
-    plain = conv2d(x.repeat_interleave(2, 2).repeat_interleave(2, 3), weight, padding=1)
-    quick = conv_of_doubled(x, weight)
+    conv = DoublingConv(3, 7).double()
+    plain = conv2d(x.repeat_interleave(2, 2).repeat_interleave(2, 3), conv.weight, padding=1)
+    quick = conv(x)
     torch.testing.assert_close(quick, plain)
-    for ours, theirs in zip(*(torch.autograd.grad((y**3).sum(), (x, weight)) for y in (quick, plain)), strict=True):
+    gradients = [torch.autograd.grad((y**3).sum(), (x, conv.weight)) for y in (quick, plain)]
+    for ours, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(ours, theirs)
 
 
