@@ -2,7 +2,8 @@
 
 The textbook step is the paper's (arXiv 2103.00430, algorithm 1, with a floor against division by zero) as one would
 write it down: tensors in torch's default memory format, every call of D normalises its weights anew, the default Adam,
-and both losses are read in every step. Networks, batch, loss, augmentation and seeds are ours in both arms.
+and both losses are read in every step. Networks, batch, loss, augmentation and seeds are ours in both arms, but that
+the textbook doubles images before it convolves them: the same function (`--our-layers` gives it our layer for that).
 
 Each arm runs in a process of its own, ours set up as the `augment` command sets itself up and the other as plain
 Python is. The two take turns, step by step, so that a drift of the machine cancels in the ratio of a pair of steps.
@@ -44,6 +45,15 @@ def textbook_gradients(game: Any, real: Any, y: Any) -> tuple[Any, Any]:
     torch.autograd.backward((l_r, l_f), (c_r, c_d))
     fake.backward((c_g / c_d).view(-1, 1, 1, 1) * leaf.grad)
     return loss_d, loss_g
+
+
+def double_plainly() -> None:
+    """In this process, double and then convolve, in two operations."""
+    from torch.nn.functional import conv2d, interpolate
+
+    from augment.networks import DoublingConv
+
+    DoublingConv.forward = lambda self, x: conv2d(interpolate(x, scale_factor=2.0), self.weight, padding=1)  # type: ignore
 
 
 def make_textbook(state: Any, game: Any, real: Any, y: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:
@@ -103,6 +113,8 @@ def play(options: argparse.Namespace) -> None:
     if options.arm == "ours":
         tune_threads()  # OpenMP reads it when torch is imported, so every import of it is inside a function
         tune_allocator()
+    elif not options.our_layers:
+        double_plainly()
     import torch
 
     from augment.devices import find_device
@@ -126,7 +138,7 @@ class Arm:
 
     def __init__(self, name: str, options: argparse.Namespace) -> None:
         told = (f"--{key}={getattr(options, key)}" for key in ("preset", "threads", "device"))
-        command = [sys.executable, __file__, f"--arm={name}", *told]
+        command = [sys.executable, __file__, f"--arm={name}", *told, *["--our-layers"] * options.our_layers]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, line: str = "step") -> str:
@@ -165,6 +177,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=1, help="of each arm")
     parser.add_argument("--steps", type=int, default=50, help="of each arm, after the warm-up")
+    parser.add_argument("--our-layers", action="store_true", help="the textbook arm doubles images as ours does")
     parser.add_argument("--arm", choices=ARMS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.arm:
