@@ -49,6 +49,11 @@ def plot(told: Mapping[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
+def digits(milliseconds: float) -> str:
+    """Three or four digits that say something."""
+    return f"{milliseconds:.0f}" if milliseconds >= 1000 else f"{milliseconds:.1f}"
+
+
 def _whole_steps(axes: Axes, told: Mapping[str, Any]) -> None:
     """Medians with whiskers from quartile to quartile."""
     medians, spread = told["milliseconds"], told["spread"]["milliseconds"]
@@ -56,10 +61,10 @@ def _whole_steps(axes: Axes, told: Mapping[str, Any]) -> None:
         median, (low, high) = medians[arm], spread[arm]
         axes.barh(row, median, 0.6, color=BLUE if arm == "one_stage" else GREY)
         axes.plot([low, high], [row, row], "|-", color="black", markersize=8, linewidth=1.2)
-        said = f"{median:.3g} ms" + (_speedup(told, BASELINES[arm]) if arm in BASELINES else "")
+        said = f"{digits(median)} ms" + (_speedup(told, BASELINES[arm]) if arm in BASELINES else "")
         axes.annotate(said, (max(high, median), row), (8, 0), textcoords="offset points", va="center", fontsize=9)
     axes.set_yticks(range(len(LABELS)), LABELS.values())
-    axes.set(xlim=(0, 2.5 * max(high for _, high in spread.values())), xlabel="ms a step")
+    axes.set(xlim=(0, 2.7 * max(high for _, high in spread.values())), xlabel="ms a step")
     axes.set_title("the whole step, with quartiles", loc="left", fontsize=10)
     axes.invert_yaxis()
 
@@ -84,8 +89,8 @@ def _split(axes: Axes, title: str, parts: Mapping[str, str], splits: Mapping[str
     low, high = parts.values()
     ticks = list(LABELS.values())
     bars = axes.bar(ticks, lower, 0.6, label=low, color=BLUE)
-    axes.bar_label(bars, fmt="{:.3g}", label_type="center", color="white", fontsize=9)
+    axes.bar_label(bars, fmt=digits, label_type="center", color="white", fontsize=9)
     bars = axes.bar(ticks, upper, 0.6, bottom=lower, label=high, color=AMBER)
-    axes.bar_label(bars, fmt="{:.3g}", label_type="center", fontsize=9)
+    axes.bar_label(bars, fmt=digits, label_type="center", fontsize=9)
     axes.set_title(title, loc="left", fontsize=10, pad=24)
     axes.legend(loc="lower left", bbox_to_anchor=(-0.03, 0.98), ncols=2, frameon=False, fontsize=9)

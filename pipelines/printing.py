@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from augment.efficiency import Bench
+from augment.efficiency_plot import digits
 from augment.inspection import Inspection
 from augment.training import Progress as TrainingProgress
 from pipelines.results import METRICS
@@ -120,23 +121,23 @@ def print_bench(bench: Bench) -> None:
     }
     kinds = {"two_stage_fair": "fair", "two_stage_published": "published"}
     table = Table("step", "ms", "peak MiB", "speed-up of\none-stage", "counting\npasses", "reached")
-    splits = Table("ms of passes", *(part.replace("_", "\n") for part in bench.splits["one_stage"]))
+    splits = Table("ms of\npasses", *(part.replace("_", "\n") for part in bench.splits["one_stage"]))
     for arm, name in words.items():
         low, high = bench.spread.milliseconds[arm]
         peak = bench.peak_memory_mib[arm]
-        cells = [f"{bench.milliseconds[arm]:.1f}\n{low:.1f} to {high:.1f}", "?" if peak is None else f"{peak:.1f}"]
+        cells = [f"{digits(bench.milliseconds[arm])}\n{digits(low)} to {digits(high)}", "?" if peak is None else f"{peak:.0f}"]
         if arm in kinds:
             speedup, bound = bench.speedup[kinds[arm]], bench.bound[kinds[arm]]
             low, high = bench.spread.speedup[kinds[arm]]
             cells += [f"{speedup:.3f}\n{low:.3f} to {high:.3f}", f"{bound:.3f}", f"{speedup / bound:.1%}"]
         table.add_row(name, *cells)
-        splits.add_row(name, *(f"{milliseconds:.1f}" for milliseconds in bench.splits[arm].values()))
+        splits.add_row(name, *map(digits, bench.splits[arm].values()))
     OUT.print(table)
     OUT.print(splits)
     parts = bench.splits["parts"]
     OUT.print(
-        f"beside the passes: optimisers {parts['optimisers']:.1f} ms, EMA {parts['ema']:.1f} ms, augmentation of both "
-        f"batches {parts['augmentation']:.1f} ms; medians and quartiles of {bench.repeats} rounds"
+        f"beside the passes: optimisers {digits(parts['optimisers'])} ms, EMA {digits(parts['ema'])} ms, "
+        f"augmentation of both batches {digits(parts['augmentation'])} ms; medians and quartiles of {bench.repeats} rounds"
     )
 
 
