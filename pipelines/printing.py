@@ -125,7 +125,8 @@ def print_bench(bench: Bench) -> None:
     for arm, name in words.items():
         low, high = bench.spread.milliseconds[arm]
         peak = bench.peak_memory_mib[arm]
-        cells = [f"{digits(bench.milliseconds[arm])}\n{digits(low)} to {digits(high)}", "?" if peak is None else f"{peak:.0f}"]
+        cells = [f"{digits(bench.milliseconds[arm])}\n{digits(low)} to {digits(high)}"]
+        cells += ["?" if peak is None else f"{peak:.0f}"]
         if arm in kinds:
             speedup, bound = bench.speedup[kinds[arm]], bench.bound[kinds[arm]]
             low, high = bench.spread.speedup[kinds[arm]]
@@ -137,7 +138,8 @@ def print_bench(bench: Bench) -> None:
     parts = bench.splits["parts"]
     OUT.print(
         f"beside the passes: optimisers {digits(parts['optimisers'])} ms, EMA {digits(parts['ema'])} ms, "
-        f"augmentation of both batches {digits(parts['augmentation'])} ms; medians and quartiles of {bench.repeats} rounds"
+        f"augmentation of both batches {digits(parts['augmentation'])} ms; medians and quartiles of "
+        f"{bench.repeats} rounds"
     )
 
 
