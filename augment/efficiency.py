@@ -30,8 +30,9 @@ from augment.errors import ConfigError
 from augment.networks import Shape
 from augment.outputs import write_text
 from augment.runs import versions
+from augment.state import State, start
 from augment.steps import STEPS, Game
-from augment.training import State, make_game, start, update_ema
+from augment.training import make_game, update_ema
 
 ARMS = {"one_stage": "one-stage", "two_stage_fair": "two-stage", "two_stage_published": "two-stage-published"}
 BASELINES = {"fair": "two_stage_fair", "published": "two_stage_published"}

@@ -14,8 +14,9 @@ from augment.diffaugment import POLICIES
 from augment.errors import ConfigError
 from augment.images import LabelledImages
 from augment.networks import Shape
+from augment.state import start
 from augment.steps import STEPS, one_stage_gradients
-from augment.training import batches, fit, make_game, start, turns, update_ema
+from augment.training import batches, fit, make_game, turns, update_ema
 
 CPU = torch.device("cpu")
 SMALL = GanConfig(width=4, latent_dim=8, batch_size=8, network="dcgan", steps=12, log_every=5)

@@ -19,8 +19,9 @@ from augment.errors import DivergedError, OutputError, SourceError
 from augment.images import LabelledImages
 from augment.networks import Shape
 from augment.penalties import PENALTIES, Batch, Critic
+from augment.state import start
 from augment.steps import STEPS
-from augment.training import Outcome, batches, fit, make_game, start, update_ema
+from augment.training import Outcome, batches, fit, make_game, update_ema
 
 SMALL = GanConfig(
     width=4, latent_dim=8, steps=12, batch_size=8, log_every=5, sample_every=6, checkpoint_every=4, augment=("flip",)

@@ -1,0 +1,106 @@
+"""The state of a training: everything that a step changes, begun from a config, saved and restored whole."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from augment.acceleration import check_fast
+from augment.checkpoints import (
+    load_network,
+    load_optimizer,
+    load_tensors,
+    optimizer_tensors,
+    prefixed,
+    save_tensors,
+    unprefixed,
+)
+from augment.config import GanConfig
+from augment.diffaugment import augmenter
+from augment.losses import LOSSES, Term, lecam
+from augment.networks import Shape, build
+from augment.steps import check_discriminator
+
+
+@dataclass
+class State:
+    """Everything that a step changes; saved and restored whole."""
+
+    step: int
+    generator: nn.Module
+    ema: nn.Module
+    discriminator: nn.Module
+    optimizer_g: torch.optim.Optimizer
+    optimizer_d: torch.optim.Optimizer
+    terms: list[tuple[Term, Tensor]]  # of L_D, with their states
+    random: torch.Generator
+    loss_sums: Tensor  # float32 (2,), of (D, G) since the last logged step
+    logged: int = 0  # the last logged step
+
+
+def start(config: GanConfig, shape: Shape, device: torch.device) -> State:
+    """Fresh networks and optimisers for `config`. Raises `ConfigError` if the device or D does not allow it."""
+    if config.fast:
+        check_fast(device)
+    generator, discriminator = build(config.network, shape, seed=config.seed)
+    _check(discriminator, config, shape)
+    generator.to(device)
+    discriminator.to(device)
+    adam = partial(torch.optim.Adam, betas=(config.beta1, config.beta2), fused=True, capturable=config.fast)
+    return State(
+        step=0,
+        generator=generator,
+        ema=copy.deepcopy(generator).requires_grad_(False),
+        discriminator=discriminator,
+        optimizer_g=adam(generator.parameters(), config.lr_generator),
+        optimizer_d=adam(discriminator.parameters(), config.lr_discriminator),
+        terms=[(term, torch.tensor(term.initial, device=device)) for term in _terms(config)],
+        random=torch.Generator(device).manual_seed(config.seed),
+        loss_sums=torch.zeros(2, device=device),
+    )
+
+
+def _terms(config: GanConfig) -> list[Term]:
+    constraint = LOSSES[config.loss].constraint
+    return ([constraint] if constraint else []) + ([lecam(config.lecam)] if config.lecam else [])
+
+
+def _check(discriminator: nn.Module, config: GanConfig, shape: Shape) -> None:
+    random = torch.Generator().manual_seed(0)
+    images = torch.rand(3, shape.channels, shape.image_size, shape.image_size, generator=random) * 2 - 1
+    check_discriminator(copy.deepcopy(discriminator), augmenter(config.augment, random), images)
+
+
+def save_state(state: State, path: Path) -> None:
+    """Write a checkpoint."""
+    tensors = {
+        **prefixed("generator", state.generator.state_dict()),
+        **prefixed("ema", state.ema.state_dict()),
+        **prefixed("discriminator", state.discriminator.state_dict()),
+        **prefixed("optimizer_g", optimizer_tensors(state.optimizer_g)),
+        **prefixed("optimizer_d", optimizer_tensors(state.optimizer_d)),
+        **{f"terms.{index}": value for index, (_, value) in enumerate(state.terms)},
+        "random": state.random.get_state(),
+        "loss_sums": state.loss_sums,
+    }
+    save_tensors(path, tensors, {"step": state.step, "logged": state.logged})
+
+
+def restore(state: State, path: Path) -> None:
+    """Put a checkpoint's contents into `state`. Raises `SourceError` if they do not fit."""
+    tensors, about = load_tensors(path)
+    load_network(state.generator, unprefixed("generator", tensors))
+    load_network(state.ema, unprefixed("ema", tensors))
+    load_network(state.discriminator, unprefixed("discriminator", tensors))
+    load_optimizer(state.optimizer_g, unprefixed("optimizer_g", tensors))
+    load_optimizer(state.optimizer_d, unprefixed("optimizer_d", tensors))
+    for index, (_, value) in enumerate(state.terms):
+        value.copy_(tensors[f"terms.{index}"])
+    state.random.set_state(tensors["random"])
+    state.loss_sums.copy_(tensors["loss_sums"])
+    state.step, state.logged = int(about["step"]), int(about["logged"])
