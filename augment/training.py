@@ -65,13 +65,14 @@ def fit(
     """Train a generator on all of `data` and leave it in `folder`.
 
     An interrupted run of the same settings and data is continued, a finished one left alone unless `config.steps` is
-    larger. `stopped` is asked before every step; a True saves a checkpoint and returns. Raises `OutputError` if
-    `folder` holds something else or a run of other settings, `DivergedError` if a loss stops being finite.
+    larger. `stopped` is asked before every step; a True saves a checkpoint and returns. Raises `ConfigError` for
+    settings that cannot be trained with here, `OutputError` if `folder` holds something else or a run of other
+    settings, `DivergedError` if a loss stops being finite.
     """
     device = torch.device(device)
     shape = Shape(data.num_classes, data.channels, data.size, config.width, config.latent_dim)
-    run = open_run(folder, config, data, name, overwrite=overwrite)
     state = start(config, shape, device)
+    run = open_run(folder, config, data, name, overwrite=overwrite)
     checkpoint = run.latest_checkpoint()
     if checkpoint is not None:
         restore(state, checkpoint)

@@ -62,6 +62,7 @@ def test_fast_players_get_the_gradients_of_plain_ones_within_bfloat16(
 def test_fast_is_refused_on_a_cpu(shoes: LabelledImages, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="fast is for CUDA devices, and this is cpu"):
         fit(shoes, SMALL.model_copy(update={"fast": True}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @needs_cuda
