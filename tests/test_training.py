@@ -45,7 +45,13 @@ def whole(shoes: LabelledImages, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return run
 
 
-EVERYTHING = {"loss": "fisher", "lecam": 0.1, "penalties": {"r1": 0.1, "gradient-penalty": 1.0}, "penalty_every": 3}
+EVERYTHING = {
+    "loss": "fisher",
+    "lecam": 0.1,
+    "penalties": {"r1": 0.1, "gradient-penalty": 1.0},
+    "penalty_every": 3,
+    "optimistic": True,
+}
 
 
 @pytest.mark.parametrize(
