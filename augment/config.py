@@ -47,7 +47,6 @@ class GanConfig(BaseModel):
     lr_discriminator: float = Field(4e-4, gt=0)
     beta1: float = Field(0.0, ge=0, lt=1)
     beta2: float = Field(0.99, ge=0, lt=1)
-    optimistic: bool = False  # Adam that extrapolates (arXiv 1711.00141), for G and D alike
     ema_decay: float = Field(0.998, ge=0, lt=1)  # of G's weights; warmed up from 0.2
     augment: tuple[Annotated[str, known(POLICIES)], ...] = ("translation", "cutout")  # flip only if classes allow it
     fast: bool = False  # on CUDA: bfloat16 and CUDA graphs; not the same to the bit

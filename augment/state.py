@@ -24,7 +24,6 @@ from augment.config import GanConfig
 from augment.diffaugment import augmenter
 from augment.losses import LOSSES, Term, lecam
 from augment.networks import Shape, build
-from augment.optimisers import OptimisticAdam
 from augment.steps import check_discriminator
 
 
@@ -52,8 +51,7 @@ def start(config: GanConfig, shape: Shape, device: torch.device) -> State:
     _check(discriminator, config, shape)
     generator.to(device)
     discriminator.to(device)
-    kind = OptimisticAdam if config.optimistic else torch.optim.Adam
-    adam = partial(kind, betas=(config.beta1, config.beta2), fused=True, capturable=config.fast)
+    adam = partial(torch.optim.Adam, betas=(config.beta1, config.beta2), fused=True, capturable=config.fast)
     return State(
         step=0,
         generator=generator,

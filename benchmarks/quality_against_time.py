@@ -4,9 +4,10 @@
 
 On the bundled set, with the quickstart's networks and batch; the ways differ in the step and in nothing else.
 
-1. search: each way trains once at each of the same learning rates. KID against one half of the test images chooses.
+1. search: each way trains once at each of the same six pairs of learning rates, and with a second seed at its best two.
+   KID against one half of the test images chooses.
 2. compare: five new seeds of each way at its rates, against the other half. The published two-stage step takes the
-   rates of the fair one, of which it is a slower version; one-stage training with optimistic Adam those of one-stage.
+   rates of the fair one, of which it is a slower version.
 3. time: the median step of each way, interleaved, on one thread. A curve's seconds are steps times that.
 
 Every training is a RUN folder under DIR and every evaluation a line of a file beside it: an interrupted benchmark
@@ -47,12 +48,11 @@ from pipelines.statistics import paired_t_interval
 
 WAYS: dict[str, dict[str, Any]] = {  # settings of GanConfig
     "one-stage": {"trainer": "one-stage"},
-    "one-stage-optimistic": {"trainer": "one-stage", "optimistic": True},
     "two-stage": {"trainer": "two-stage"},
     "two-stage-published": {"trainer": "two-stage-published"},
 }
 RATES = [(2e-4, 4e-4), (4e-4, 4e-4), (2e-4, 8e-4), (4e-4, 8e-4), (4e-4, 16e-4), (8e-4, 16e-4)]  # of G and of D
-SEARCH_SEED, SEEDS = 100, range(5)
+SEARCH_SEEDS, SEEDS = (100, 101), range(5)
 POLICY, JUDGE = "standard", FitConfig()
 GAN_TRAIN = FitConfig(steps=150)  # half the usual, for thrice as many evaluations
 
@@ -139,13 +139,14 @@ def run_all(trainings: Sequence[Training], at: Sequence[int], judge: Judge, trai
     return read_records(work / f"{t.name}.jsonl" for t in trainings)
 
 
-def best_rates(records: Sequence[dict[str, Any]], way: str) -> tuple[float, float]:
-    """The rates with the lowest KID, in the mean of the evaluations of the search."""
-
-    def mean_kid(rates: tuple[float, float]) -> float:
-        return float(np.mean([r["kid"] for r in records if (r["way"], r["lr_g"], r["lr_d"]) == (way, *rates)]))
-
-    return min(RATES, key=mean_kid)
+def by_kid(records: Sequence[dict[str, Any]], way: str) -> list[tuple[float, float]]:
+    """The rates tried, those with the lowest mean KID over seeds and evaluations first, best-known before others."""
+    kids: dict[tuple[float, float], list[float]] = {}
+    for r in records:
+        if r["way"] == way:
+            kids.setdefault((r["lr_g"], r["lr_d"]), []).append(r["kid"])
+    most = max(map(len, kids.values()))
+    return sorted(kids, key=lambda rates: (len(kids[rates]) < most, np.mean(kids[rates])))
 
 
 def curves(records: Sequence[dict[str, Any]], way: str, figure: str, at: Sequence[int]) -> NDArray[np.float64]:
@@ -205,13 +206,12 @@ def conclude(records: Sequence[dict[str, Any]], seconds: dict[str, float], at: S
         own = first_as_low(kids[way], target, at)
         assert own is not None  # at the latest, the last
         told["targets"][way] = {"kid": target, "own_step": own}
-        for ours in ("one-stage", "one-stage-optimistic"):
-            step = first_as_low(kids[ours], target, at)
-            told["targets"][way][ours] = {
-                "step": step,
-                "seconds_over_those_of_its_whole_run": step and step * seconds[ours] / (at[-1] * seconds[way]),
-                "seconds_over_its_own_to_that_kid": step and step * seconds[ours] / (own * seconds[way]),
-            }
+        step = first_as_low(kids["one-stage"], target, at)
+        told["targets"][way] |= {
+            "one_stage_step": step,
+            "seconds_over_those_of_its_whole_run": step and step * seconds["one-stage"] / (at[-1] * seconds[way]),
+            "seconds_over_its_own_to_that_kid": step and step * seconds["one-stage"] / (own * seconds[way]),
+        }
     return told
 
 
@@ -221,7 +221,6 @@ def plot(records: Sequence[dict[str, Any]], seconds: dict[str, float], at: Seque
 
     looks = {
         "one-stage": ("#b5442e", "-", "one-stage"),
-        "one-stage-optimistic": ("#d99a2b", "-.", "one-stage, optimistic"),
         "two-stage": ("#33658a", "--", "two-stage, fair"),
         "two-stage-published": ("#6b6b6b", ":", "two-stage, published"),
     }
@@ -264,10 +263,14 @@ def main() -> None:
 
     source = read_source("bundled:fashion")
     train, judge = source.train, make_judge(source.train, source.splits["test"])
-    searched = [Training("search", way, *rates, SEARCH_SEED) for rates in RATES for way in ("one-stage", "two-stage")]
-    found = run_all(searched, [options.steps * 3 // 4, options.steps], judge, train, work, options.jobs)
-    rates = {way: best_rates(found, way) for way in ("one-stage", "two-stage")}
-    rates["two-stage-published"], rates["one-stage-optimistic"] = rates["two-stage"], rates["one-stage"]
+    searched = ("one-stage", "two-stage")
+    late = [options.steps * 3 // 4, options.steps]
+    first = [Training("search", way, *rates, SEARCH_SEEDS[0]) for rates in RATES for way in searched]
+    found = run_all(first, late, judge, train, work, options.jobs)
+    second = [Training("search", way, *rates, SEARCH_SEEDS[1]) for way in searched for rates in by_kid(found, way)[:2]]
+    found += run_all(second, late, judge, train, work, options.jobs)
+    rates = {way: by_kid(found, way)[0] for way in searched}
+    rates["two-stage-published"] = rates["two-stage"]
     print("rates", rates, flush=True)
 
     compared = [Training("compare", way, *rates[way], seed) for seed in SEEDS for way in WAYS]

@@ -50,7 +50,6 @@ EVERYTHING = {
     "lecam": 0.1,
     "penalties": {"r1": 0.1, "gradient-penalty": 1.0},
     "penalty_every": 3,
-    "optimistic": True,
 }
 
 
