@@ -1,8 +1,8 @@
-"""What makes a step faster on a CUDA device: `fast: true` turns on all of it. Off, results can be repeated to the bit.
+"""What makes a step faster on a CUDA device: `fast: true` turns on all of it. Off, a CPU repeats results to the bit.
 
-bfloat16 autocast for the networks (logits, losses, weights and optimisers stay float32), and CUDA graphs, which submit
-a whole step at once: small networks wait for their launches. On a CPU there are no graphs, and bfloat16 was measured
-and loses (docs/benchmarks.md), so it is refused there.
+bfloat16 autocast for the networks (losses, weights and optimisers stay float32; images and logits have 8 bits), and
+CUDA graphs, which submit a whole step at once: small networks wait for their launches. On a CPU there are no graphs,
+and bfloat16 was measured and loses (docs/benchmarks.md), so it is refused there.
 """
 
 from __future__ import annotations
@@ -49,24 +49,31 @@ class Graphed:
 
     def __init__(self, function: Callable[[], None], random: torch.Generator) -> None:
         self._function, self._random = function, random
+        self._stream = torch.cuda.Stream(random.device)  # type: ignore[no-untyped-call]
         self._calls = 0
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self) -> None:
         """Run it once."""
-        if self._graph is None and self._calls < EAGER_CALLS:
-            self._calls += 1
-            usual = torch.cuda.current_stream(self._random.device)
-            aside = torch.cuda.Stream(self._random.device)  # type: ignore[no-untyped-call]
-            aside.wait_stream(usual)
-            with torch.cuda.stream(aside):  # as capturing asks for: no work of the usual stream may be in the pool
-                self._function()
-            usual.wait_stream(aside)
-            return
-        if self._graph is None:
-            graph = torch.cuda.CUDAGraph()
-            graph.register_generator_state(self._random)
-            with torch.cuda.graph(graph):
-                self._function()
-            self._graph = graph
-        self._graph.replay()
+        with torch.cuda.device(self._random.device):
+            if self._graph is None:
+                self._calls += 1
+                if self._calls <= EAGER_CALLS:
+                    self._run_aside()
+                    return
+                self._graph = self._capture()
+            self._graph.replay()
+
+    def _run_aside(self) -> None:
+        usual = torch.cuda.current_stream()
+        self._stream.wait_stream(usual)
+        with torch.cuda.stream(self._stream):  # as capturing asks for: what is captured may not meet the usual stream
+            self._function()
+        usual.wait_stream(self._stream)
+
+    def _capture(self) -> torch.cuda.CUDAGraph:
+        graph = torch.cuda.CUDAGraph()
+        graph.register_generator_state(self._random)
+        with torch.cuda.graph(graph, stream=self._stream):
+            self._function()
+        return graph

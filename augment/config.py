@@ -42,7 +42,7 @@ class GanConfig(BaseModel):
     n_critic: int = Field(1, ge=1)  # updates of D a step; the last one is made together with G's
     trainer: Annotated[str, known(STEPS)] = "one-stage"
     steps: int = Field(2500, ge=1)
-    batch_size: int = Field(64, ge=2)  # real images a step, and as many fakes
+    batch_size: int = Field(64, ge=2)  # real images an update of D, and as many fakes
     lr_generator: float = Field(2e-4, gt=0)
     lr_discriminator: float = Field(4e-4, gt=0)
     beta1: float = Field(0.0, ge=0, lt=1)

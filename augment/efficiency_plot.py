@@ -51,7 +51,9 @@ def plot(told: Mapping[str, Any], path: Path) -> None:
 
 def digits(milliseconds: float) -> str:
     """Three or four digits that say something."""
-    return f"{milliseconds:.0f}" if milliseconds >= 1000 else f"{milliseconds:.1f}"
+    if milliseconds >= 1000:
+        return f"{milliseconds:.0f}"
+    return f"{milliseconds:.1f}" if milliseconds >= 10 else f"{milliseconds:.2f}"
 
 
 def _whole_steps(axes: Axes, told: Mapping[str, Any]) -> None:

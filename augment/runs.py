@@ -135,6 +135,7 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     was = GanConfig().model_dump(mode="json") | old["gan"]  # a setting newer than the run has its default
     keys = [key for key in new["gan"] if key not in FREE_TO_CHANGE]
     changed = [f"{key}: {was[key]}, now {new['gan'][key]}" for key in keys if was[key] != new["gan"][key]]
+    changed += [f"{key}: {value}, unknown to this version" for key, value in was.items() if key not in new["gan"]]
     if old["data"]["fingerprint"] != new["data"]["fingerprint"]:
         changed.append(f"data: {old['data']['name']}, now {new['data']['name']} with other images")
     return changed

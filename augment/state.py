@@ -22,6 +22,7 @@ from augment.checkpoints import (
 )
 from augment.config import GanConfig
 from augment.diffaugment import augmenter
+from augment.errors import SourceError
 from augment.losses import LOSSES, Term, lecam
 from augment.networks import Shape, build
 from augment.steps import check_discriminator
@@ -99,8 +100,10 @@ def restore(state: State, path: Path) -> None:
     load_network(state.discriminator, unprefixed("discriminator", tensors))
     load_optimizer(state.optimizer_g, unprefixed("optimizer_g", tensors))
     load_optimizer(state.optimizer_d, unprefixed("optimizer_d", tensors))
-    for index, (_, value) in enumerate(state.terms):
-        value.copy_(tensors[f"terms.{index}"])
+    vectors = {f"terms.{index}": value for index, (_, value) in enumerate(state.terms)}
+    for name, value in {**vectors, "loss_sums": state.loss_sums, "random": state.random.get_state()}.items():
+        if name not in tensors or tensors[name].shape != value.shape:
+            raise SourceError(f"{path} has no fitting {name}: it was saved under other settings")
+        value.copy_(tensors[name])
     state.random.set_state(tensors["random"])
-    state.loss_sums.copy_(tensors["loss_sums"])
     state.step, state.logged = int(about["step"]), int(about["logged"])

@@ -93,12 +93,13 @@ def one_stage(game: Game, real: Tensor, real_labels: Tensor, fake_labels: Tensor
 def two_stage(game: Game, real: Tensor, real_labels: Tensor, fake_labels: Tensor) -> StepLosses:
     """Update D, then G against the new D; the fakes are reused and D is frozen in G's turn (3g + 8d).
 
-    The fair baseline: classic alternating training (Goodfellow et al., arXiv 1406.2661, algorithm 1) without waste.
+    The fair baseline: classic alternating training (Goodfellow et al., arXiv 1406.2661, algorithm 1) without waste. A
+    loss of G that compares with real images (relativistic) meets their logits from D's turn, as no step runs them anew.
     """
     _zero_grad(game)
     fake = game.generate(fake_labels)
     loss_d, l_r = _update_discriminator(game, Batch(real, real_labels, fake.detach(), fake_labels))
-    with _frozen(game.discriminator):
+    with _frozen(game.discriminator), _normalised_once(game.discriminator):
         loss_g = game.loss.generator(l_r, _full(game.discriminate(game.augment(fake), fake_labels)))
         torch.autograd.backward(loss_g)
     game.optimizer_g.step()
@@ -111,7 +112,7 @@ def two_stage_published(game: Game, real: Tensor, real_labels: Tensor, fake_labe
     with torch.no_grad():
         fake = game.generate(fake_labels)
     loss_d, l_r = _update_discriminator(game, Batch(real, real_labels, fake, fake_labels))
-    with _power_iterations_stopped(game.discriminator):
+    with _power_iterations_stopped(game.discriminator), _normalised_once(game.discriminator):
         seen = game.augment(game.generate(fake_labels))
         loss_g = game.loss.generator(l_r, _full(game.discriminate(seen, fake_labels)))
         torch.autograd.backward(loss_g)

@@ -1,4 +1,5 @@
-"""Trains the class-conditional GAN: `augment fit`. Stops and continues at any step with the same result, bit for bit.
+"""Trains the class-conditional GAN: `augment fit`. Stops and continues at any step with the same result: on a CPU, to
+the bit.
 
 A RUN folder holds config.yaml, log.jsonl, samples/, checkpoints/ (the last two) and, when finished, model.safetensors.
 Everything random comes from one `torch.Generator` that is part of the checkpoint. The data stay uint8 on the device
@@ -135,7 +136,7 @@ def turns(data: LabelledImages, state: State, config: GanConfig) -> Callable[[bo
     }
     if config.fast:
         with_and_without = {due: Graphed(each, state.random) for due, each in with_and_without.items()}
-    return lambda due: with_and_without[due]()
+    return lambda due: with_and_without[due and bool(config.penalties)]()
 
 
 def batches(data: LabelledImages, size: int, random: torch.Generator) -> Callable[[], tuple[Tensor, Tensor]]:
@@ -187,8 +188,9 @@ def _loop(
         update_ema(state.ema, state.generator, config.ema_decay, state.step)
         last = state.step == config.steps
         if last or state.step % config.log_every == 0:
+            _check_finite(state, run, state.loss_sums)  # here, and only here, the loop waits for the device
             now = time.perf_counter()
-            speed = (state.step - began_step) * config.batch_size / (now - began)
+            speed = (state.step - began_step) * config.n_critic * config.batch_size / (now - began)
             on_progress(_log(state, config.steps, run, speed))
             began_step, began = state.step, now
         if last or state.step % config.sample_every == 0:
@@ -201,8 +203,7 @@ def _loop(
 
 
 def _log(state: State, steps: int, run: Run, images_per_second: float) -> Progress:
-    """Write the mean losses since the last logged step; here, and only here, the loop waits for the device."""
-    _check_finite(state, run, state.loss_sums)
+    """Write the mean losses since the last logged step."""
     loss_d, loss_g = (state.loss_sums / (state.step - state.logged)).tolist()
     speed = round(images_per_second, 1)
     run.append_log({"step": state.step, "loss_d": loss_d, "loss_g": loss_g, "images_per_second": speed})

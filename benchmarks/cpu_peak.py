@@ -25,12 +25,11 @@ SIDES = (512, 1024, 2048, 3072)  # of the matrices
 KINDS = {  # an operator is of the first kind of which a part is in its name
     "convolution, backward": ("convolution_backward",),
     "convolution, forward": ("convolution",),
-    "matrix products": ("mm",),
+    "matrix products": ("mm", "aten::mv"),
     "normalisation": ("norm", "addcmul", "aten::mul"),  # products are mostly conditional batch norm's gradients
     "activations": ("relu", "tanh", "threshold", "clamp_min"),
-    "doubling of images": ("upsample",),
     "optimiser": ("adam",),
-    "copies, zeros": ("copy_", "fill_", "zero_", "cat"),
+    "copies, zeros": ("copy_", "fill_", "zero_", "aten::cat"),
 }
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -33,6 +34,7 @@ from numpy.typing import NDArray
 from augment.classical import bank_of_views
 from augment.config import GanConfig
 from augment.efficiency import PRESETS, set_up
+from augment.errors import DivergedError
 from augment.fidelity import kid
 from augment.images import LabelledImages, to_signed
 from augment.sampling import generate, load_model
@@ -112,7 +114,11 @@ def train_and_judge(training: Training, judge: Judge, train: LabelledImages, wor
             **WAYS[training.way], lr_generator=training.lr_g, lr_discriminator=training.lr_d, seed=training.seed,
             steps=step, log_every=250, sample_every=1000, checkpoint_every=1000,
         )  # fmt: skip
-        fit_gan(train, config, folder)
+        try:
+            fit_gan(train, config, folder)
+        except DivergedError:
+            append(path, {**vars(training), "step": step, "kid": math.inf, "gan_train": 0.0})
+            continue
         model = load_model(folder)
         made = generate(model, dict.fromkeys(model.class_names, 100), seed=0).data
         test = judge.test[training.phase]
@@ -123,8 +129,12 @@ def train_and_judge(training: Training, judge: Judge, train: LabelledImages, wor
             "kid": kid(judge.features[training.phase], embed(judge.network, made)),
             "gan_train": score(logits, test.labels, test.num_classes)["accuracy"],
         }
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        append(path, record)
+
+
+def append(path: Path, record: dict[str, Any]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
 
 
 def read_records(paths: Iterable[Path]) -> list[dict[str, Any]]:

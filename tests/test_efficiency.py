@@ -18,6 +18,7 @@ from torch import nn
 from augment import networks
 from augment.config import GanConfig
 from augment.efficiency import ARMS, PRESETS, Bench, Preset, measure, peak_memory, write_bench
+from augment.efficiency_plot import digits
 from augment.errors import ConfigError
 from augment.networks import Pair, Shape
 from augment.steps import STEPS, Game, Step, StepLosses
@@ -280,6 +281,11 @@ def test_the_published_step_holds_less_since_it_draws_its_fakes_twice(bench: Ben
     assert peaks["two_stage_published"] < peaks["one_stage"]
 
 
+@pytest.mark.parametrize(("value", "said"), [(0.044, "0.04"), (9.87, "9.87"), (54.32, "54.3"), (4547.8, "4548")])
+def test_milliseconds_are_told_in_as_many_digits_as_they_need(value: float, said: str) -> None:
+    assert digits(value) == said
+
+
 def test_the_table_tells_medians_spread_memory_and_splits(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     peaks = {"one_stage": 1234.4, "two_stage_fair": 2345.4, "two_stage_published": None}
     slow = {**bench.milliseconds, "two_stage_published": 98765.4}
@@ -288,15 +294,15 @@ def test_the_table_tells_medians_spread_memory_and_splits(bench: Bench, capsys: 
     low, high = bench.spread.milliseconds["two_stage_fair"]
     ratios = bench.spread.speedup["published"]
     for figure in (
-        f"{bench.milliseconds['one_stage']:.1f} ",
-        f"{low:.1f} to {high:.1f}",
+        f"{digits(bench.milliseconds['one_stage'])} ",
+        f"{digits(low)} to {digits(high)}",
         f"{ratios[0]:.3f} to {ratios[1]:.3f}",
         "1234 ",
         "2345 ",
         "?",
         "98765 ",
-        f"{bench.splits['two_stage_fair']['activation_gradients']:.1f} ",
-        f"EMA {bench.splits['parts']['ema']:.1f} ms",
+        f"{digits(bench.splits['two_stage_fair']['activation_gradients'])} ",
+        f"EMA {digits(bench.splits['parts']['ema'])} ms",
     ):
         assert figure in said
     assert max(map(len, said.splitlines()[:-1])) <= 80

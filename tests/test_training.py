@@ -120,6 +120,24 @@ def test_a_run_made_before_a_setting_existed_continues_with_its_default(shoes: L
     assert fit(shoes, SMALL, run) == Outcome.FINISHED
 
 
+def test_a_run_with_a_setting_of_another_version_is_refused(shoes: LabelledImages, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    fit(shoes, SMALL, run, stopped=stop_after(2))
+    about = yaml.safe_load((run / "config.yaml").read_text())
+    about["gan"]["optimism"] = 0.5
+    (run / "config.yaml").write_text(yaml.safe_dump(about))
+    with pytest.raises(OutputError, match=r"optimism: 0\.5, unknown to this version"):
+        fit(shoes, SMALL, run)
+
+
+def test_a_checkpoint_without_the_state_of_a_term_is_named(shoes: LabelledImages, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    fit(shoes, SMALL, run, stopped=stop_after(2))
+    (run / "config.yaml").write_text((run / "config.yaml").read_text().replace("loss: hinge", "loss: fisher"))
+    with pytest.raises(SourceError, match=r"step-00000002.safetensors has no fitting terms\.0"):
+        fit(shoes, SMALL.model_copy(update={"loss": "fisher"}), run)
+
+
 def test_a_killed_run_goes_back_to_its_checkpoint_and_its_log_is_cut(
     whole: Path, shoes: LabelledImages, tmp_path: Path
 ) -> None:
