@@ -99,9 +99,9 @@ def test_lazy_penalties_are_due_every_so_many_steps_and_as_many_times_heavier(
         return critic(batch.real, batch.real_labels).sum() * 0 + 1
 
     monkeypatch.setitem(PENALTIES, "r1", one)
-    config = SMALL.model_copy(update={"penalties": {"r1": 0.5}, "penalty_every": 5})
+    config = SMALL.model_copy(update={"penalties": {"r1": 0.5}, "penalty_every": 5, "steps": 11})
     fit(shoes, config, tmp_path / "run")
-    assert batches_seen == [8] * 3  # at the first, sixth and eleventh of 12 steps
+    assert batches_seen == [8] * 3  # at the first, sixth and eleventh step
     state = start(config, Shape(3, 1, 12, 4, 8), torch.device("cpu"))
     penalty = make_game(state, config).penalty
     assert penalty is not None
