@@ -8,7 +8,8 @@ On the bundled set, with the quickstart's networks and batch; the ways differ in
    KID against one half of the test images chooses.
 2. compare: five new seeds of each way at its rates, against the other half. The published two-stage step takes the
    rates of the fair one, of which it is a slower version.
-3. time: the median step of each way, interleaved, on one thread. A curve's seconds are steps times that.
+3. time: the median step of each way, interleaved, on one thread. A curve's seconds are steps times that. One-stage
+   training goes on for 7/5 of the steps, in which it has had about the seconds that the published two stages had.
 
 Every training is a RUN folder under DIR and every evaluation a line of a file beside it: an interrupted benchmark
 goes on where it stopped. It ends with DIR/result.json and DIR/quality.png.
@@ -159,10 +160,15 @@ def by_kid(records: Sequence[dict[str, Any]], way: str) -> list[tuple[float, flo
     return sorted(kids, key=lambda rates: (len(kids[rates]) < most, np.mean(kids[rates])))
 
 
-def curves(records: Sequence[dict[str, Any]], way: str, figure: str, at: Sequence[int]) -> NDArray[np.float64]:
+def evaluated(records: Sequence[dict[str, Any]], way: str) -> list[int]:
+    """The steps at which a way was evaluated."""
+    return sorted({r["step"] for r in records if r["way"] == way})
+
+
+def curves(records: Sequence[dict[str, Any]], way: str, figure: str) -> NDArray[np.float64]:
     """seeds x evaluations."""
     values = {(r["seed"], r["step"]): r[figure] for r in records if r["way"] == way}
-    return np.array([[values[seed, step] for step in at] for seed in SEEDS])
+    return np.array([[values[seed, step] for step in evaluated(records, way)] for seed in SEEDS])
 
 
 def first_as_low(kids: NDArray[np.float64], target: float, at: Sequence[int]) -> int | None:
@@ -193,11 +199,15 @@ def whole_step(config: GanConfig) -> Callable[[], None]:
     return play
 
 
-def conclude(records: Sequence[dict[str, Any]], seconds: dict[str, float], at: Sequence[int]) -> dict[str, Any]:
-    """Seconds of each way to the final mean KID of each two-stage way, and the paired differences at the end."""
-    kids = {way: curves(records, way, "kid", at) for way in WAYS}
-    accuracies = {way: curves(records, way, "gan_train", at) for way in WAYS}
-    told: dict[str, Any] = {"seconds_a_step": seconds, "at": list(at), "targets": {}, "final": {}}
+def conclude(records: Sequence[dict[str, Any]], seconds: dict[str, float]) -> dict[str, Any]:
+    """Seconds of each way to the final mean KID of each two-stage way, and the paired differences at equal steps."""
+    at = evaluated(records, "two-stage")
+    kids = {way: curves(records, way, "kid")[:, : len(at)] for way in WAYS}
+    accuracies = {way: curves(records, way, "gan_train")[:, : len(at)] for way in WAYS}
+    told: dict[str, Any] = {"seconds_a_step": seconds, "targets": {}, "final": {}, "mean_kid": {}}
+    for way in WAYS:
+        means = curves(records, way, "kid").mean(0).tolist()
+        told["mean_kid"][way] = dict(zip(evaluated(records, way), means, strict=True))
     for way in WAYS:
         told["final"][way] = {
             "kid": kids[way][:, -1].tolist(),
@@ -216,7 +226,7 @@ def conclude(records: Sequence[dict[str, Any]], seconds: dict[str, float], at: S
         own = first_as_low(kids[way], target, at)
         assert own is not None  # at the latest, the last
         told["targets"][way] = {"kid": target, "own_step": own}
-        step = first_as_low(kids["one-stage"], target, at)
+        step = first_as_low(curves(records, "one-stage", "kid"), target, evaluated(records, "one-stage"))
         told["targets"][way] |= {
             "one_stage_step": step,
             "seconds_over_those_of_its_whole_run": step and step * seconds["one-stage"] / (at[-1] * seconds[way]),
@@ -225,7 +235,7 @@ def conclude(records: Sequence[dict[str, Any]], seconds: dict[str, float], at: S
     return told
 
 
-def plot(records: Sequence[dict[str, Any]], seconds: dict[str, float], at: Sequence[int], path: Path) -> None:
+def plot(records: Sequence[dict[str, Any]], seconds: dict[str, float], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -241,9 +251,8 @@ def plot(records: Sequence[dict[str, Any]], seconds: dict[str, float], at: Seque
         for column, per_step in enumerate((seconds, dict.fromkeys(WAYS, 1.0))):
             axes = grid[row][column]
             for way, (colour, line, name) in looks.items():
-                values = curves(records, way, figure, at)
-                x = np.array(at) * per_step[way]
-                low, high = np.array([paired_t_interval(values[:, k]) for k in range(len(at))]).T
+                values, x = curves(records, way, figure), np.array(evaluated(records, way)) * per_step[way]
+                low, high = np.array([paired_t_interval(of_seeds) for of_seeds in values.T]).T
                 axes.plot(x, values.mean(0), line, color=colour, label=name, linewidth=1.8)
                 axes.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
             axes.spines[["top", "right"]].set_visible(False)
@@ -284,12 +293,16 @@ def main() -> None:
     print("rates", rates, flush=True)
 
     compared = [Training("compare", way, *rates[way], seed) for seed in SEEDS for way in WAYS]
-    records = run_all(compared, at, judge, train, work, options.jobs)
+    run_all(compared, at, judge, train, work, options.jobs)
+    longer = [at[0] * k for k in range(1, len(at) * 7 // 5 + 1)]
+    one_stage = [training for training in compared if training.way == "one-stage"]
+    run_all(one_stage, longer, judge, train, work, options.jobs)
+    records = read_records(work / f"{training.name}.jsonl" for training in compared)
     seconds = step_seconds(60)
-    told = {"rates": rates, "search": found, **conclude(records, seconds, at)}
+    told = {"rates": rates, "search": found, **conclude(records, seconds)}
     (work / "result.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
-    plot(records, seconds, at, work / "quality.png")
-    print(json.dumps({key: told[key] for key in ("seconds_a_step", "final", "targets")}, indent=1))
+    plot(records, seconds, work / "quality.png")
+    print(json.dumps({key: told[key] for key in ("seconds_a_step", "mean_kid", "final", "targets")}, indent=1))
 
 
 if __name__ == "__main__":
