@@ -298,7 +298,7 @@ def main() -> None:
     one_stage = [training for training in compared if training.way == "one-stage"]
     run_all(one_stage, longer, judge, train, work, options.jobs)
     records = read_records(work / f"{training.name}.jsonl" for training in compared)
-    seconds = step_seconds(60)
+    seconds = step_seconds(300)
     told = {"rates": rates, "search": found, **conclude(records, seconds)}
     (work / "result.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
     plot(records, seconds, work / "quality.png")
