@@ -44,7 +44,7 @@ class GanConfig(BaseModel):
     steps: int = Field(2500, ge=1)
     batch_size: int = Field(64, ge=2)  # real images an update of D, and as many fakes
     lr_generator: float = Field(2e-4, gt=0)
-    lr_discriminator: float = Field(4e-4, gt=0)
+    lr_discriminator: float = Field(8e-4, gt=0)  # four times G's: one-stage G follows a D that is one update older
     beta1: float = Field(0.0, ge=0, lt=1)
     beta2: float = Field(0.99, ge=0, lt=1)
     ema_decay: float = Field(0.998, ge=0, lt=1)  # of G's weights; warmed up from 0.2
