@@ -1,19 +1,23 @@
 """What is in a source, and what of it would spoil a training or an evaluation: `augment inspect SOURCE`.
 
-Duplicates and leaks are images whose pixels, as read, are equal. Whether horizontal flips keep the class is measured
-rather than guessed: a mirrored image should find its class among the others as often as the image itself does.
+Duplicates and leaks are images whose pixels, as read, are equal; near ones are those that `augment.duplicates` takes
+for copies all the same. Whether horizontal flips keep the class is measured rather than guessed: a mirrored image
+should find its class among the others as often as the image itself does.
 """
 
 from __future__ import annotations
 
-import hashlib
+import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from augment.duplicates import Pairs, find_copies, find_leaks, near_duplicates, near_matches
 from augment.images import LabelledImages, resize_images, subset_per_class
 from augment.sources import Source
 
@@ -47,10 +51,13 @@ class Inspection:
     counts: Mapping[str, Mapping[str, int]]  # split -> class -> images
     size: int  # px, after resizing
     channels: int  # 1 grey, 3 RGB
+    colourless: bool  # RGB, but with equal channels in all training images
     original_sizes: Mapping[tuple[int, int], int]  # (width, height) in px -> images
     duplicates: tuple[tuple[int, ...], ...]  # groups of equal training images
     conflicts: tuple[tuple[int, ...], ...]  # those of the groups that have more than one class
-    leaks: Mapping[str, tuple[tuple[int, int], ...]]  # val or test -> what `find_leaks` found
+    near_duplicates: Pairs  # of training images
+    leaks: Mapping[str, Pairs]  # val or test -> what `find_leaks` found
+    near_leaks: Mapping[str, Pairs]  # val or test -> what `near_matches` found
     flips: Flips
     skipped: tuple[str, ...]
     advice: tuple[str, ...]
@@ -59,49 +66,38 @@ class Inspection:
 def inspect(source: Source) -> Inspection:
     """Counts, sizes, duplicates, leaks between the splits, a test of horizontal flips, and advice in plain words."""
     splits, train = source.splits, source.train
+    others = {split: data for split, data in splits.items() if split != "train"}
     counts = {split: dict(zip(data.class_names, data.counts().tolist(), strict=True)) for split, data in splits.items()}
-    duplicates = tuple(tuple(group) for group in _positions(train).values() if len(group) > 1)
+    duplicates = tuple(tuple(group) for group in find_copies(train).values() if len(group) > 1)
     conflicts = tuple(group for group in duplicates if len(set(train.labels[list(group)].tolist())) > 1)
-    leaks = {split: find_leaks(train, data) for split, data in splits.items() if split != "train"}
+    near = near_duplicates(train)
+    leaks = {split: find_leaks(train, data) for split, data in others.items()}
+    near_leaks = {split: near_matches(train, data) for split, data in others.items()}
+    colourless = train.channels == 3 and all((image == image[:1]).all() for image in train.images)
     flips = measure_flips(train)
     advice = (
         *_advise_on_classes(counts),
         *_advise_on_repeats(source, duplicates, conflicts, leaks),
-        *_advise_on_pictures(source),
+        *_advise_on_near_repeats(source, near, near_leaks),
+        *_advise_on_pictures(source, colourless),
         _advise_on_flips(flips),
     )
     return Inspection(
-        source.name,
-        counts,
-        train.size,
-        train.channels,
-        source.original_sizes,
-        duplicates,
-        conflicts,
-        leaks,
-        flips,
-        source.skipped,
-        advice,
+        name=source.name,
+        counts=counts,
+        size=train.size,
+        channels=train.channels,
+        colourless=colourless,
+        original_sizes=source.original_sizes,
+        duplicates=duplicates,
+        conflicts=conflicts,
+        near_duplicates=near,
+        leaks=leaks,
+        near_leaks=near_leaks,
+        flips=flips,
+        skipped=source.skipped,
+        advice=advice,
     )
-
-
-def find_leaks(train: LabelledImages, other: LabelledImages) -> tuple[tuple[int, int], ...]:
-    """(i, j) for each training image i that is in `other` too, pixel for pixel; j is the first place there."""
-    places = _positions(other)
-    return tuple((i, places[digest][0]) for i, digest in enumerate(_digests(train)) if digest in places)
-
-
-def _positions(data: LabelledImages) -> dict[bytes, list[int]]:
-    """Where each distinct image is."""
-    positions: dict[bytes, list[int]] = {}
-    for i, digest in enumerate(_digests(data)):
-        positions.setdefault(digest, []).append(i)
-    return positions
-
-
-def _digests(data: LabelledImages) -> list[bytes]:
-    shape = repr(data.images.shape[1:]).encode()
-    return [hashlib.blake2b(shape + image.tobytes(), digest_size=16).digest() for image in data.images]
 
 
 def measure_flips(data: LabelledImages) -> Flips:
@@ -155,11 +151,9 @@ def _advise_on_repeats(
     source: Source,
     duplicates: tuple[tuple[int, ...], ...],
     conflicts: tuple[tuple[int, ...], ...],
-    leaks: Mapping[str, tuple[tuple[int, int], ...]],
+    leaks: Mapping[str, Pairs],
 ) -> list[str]:
-    def where(split: str, i: int) -> str:
-        return source.files[split][i] if split in source.files else f"{split} image {i}"
-
+    where = partial(_where, source)
     advice = []
     if duplicates:
         spare = sum(len(group) - 1 for group in duplicates)
@@ -180,7 +174,33 @@ def _advise_on_repeats(
     return advice
 
 
-def _advise_on_pictures(source: Source) -> list[str]:
+def _advise_on_near_repeats(source: Source, near: Pairs, near_leaks: Mapping[str, Pairs]) -> list[str]:
+    advice = []
+    if near:
+        advice.append(
+            f"{len(near)} pair(s) of training images look nearly the same, or nearly mirrored "
+            f"({_named_pairs(source, near, 'train')}): look at them, and keep one of each pair of copies."
+        )
+    for split, pairs in near_leaks.items():
+        if pairs:
+            advice.append(
+                f"{len(pairs)} training image(s) look nearly the same as a {split} image, or as its mirror image "
+                f"({_named_pairs(source, pairs, split)}): look at them, and remove copies from one of the two, else "
+                "the accuracy is flattered."
+            )
+    return advice
+
+
+def _named_pairs(source: Source, pairs: Pairs, split: str) -> str:
+    told = [f"{_where(source, 'train', i)} ~ {_where(source, split, j)}" for i, j in pairs[:NAMED]]
+    return ", ".join(told) + (f" and {len(pairs) - NAMED} more" if len(pairs) > NAMED else "")
+
+
+def _where(source: Source, split: str, i: int) -> str:
+    return source.files[split][i] if split in source.files else f"{split} image {i}"
+
+
+def _advise_on_pictures(source: Source, colourless: bool) -> list[str]:
     advice = []
     if source.skipped:
         advice.append(f"{len(source.skipped)} broken file(s) were skipped: {_some(source.skipped)}.")
@@ -191,10 +211,22 @@ def _advise_on_pictures(source: Source) -> list[str]:
             f"images of {len(source.original_sizes)} size(s), the largest {largest} px, were resized to {size} x "
             f"{size} px; --image-size and --resize change that."
         )
-    images = source.train.images
-    if source.train.channels == 3 and all(np.array_equal(image[0], image[k]) for image in images for k in (1, 2)):
+    if transparent := _count_transparent(source):
+        advice.append(f"{transparent} file(s) have an alpha channel: what is transparent was read as white.")
+    if colourless:
         advice.append("all training images are grey but stored as RGB: saved as grey they train faster.")
     return advice
+
+
+def _count_transparent(source: Source) -> int:
+    """Picture files with an alpha channel or a transparent colour; arrays do not tell, nor files that are gone."""
+    count = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of odd metadata
+        for path in (path for paths in source.files.values() for path in paths):
+            with suppress(OSError), Image.open(path) as picture:  # reads the header only
+                count += picture.has_transparency_data
+    return count
 
 
 def _advise_on_flips(flips: Flips) -> str:

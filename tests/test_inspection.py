@@ -1,12 +1,15 @@
+import io
 from collections import Counter
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from augment.duplicates import find_leaks
 from augment.images import LabelledImages, concatenate, subset_per_class
-from augment.inspection import contact_sheet, find_leaks, inspect, measure_flips
+from augment.inspection import contact_sheet, inspect, measure_flips
 from augment.sources import Source, read_source
+from pipelines.printing import print_inspection
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +35,9 @@ def test_the_bundled_set_is_balanced_and_clean(fashion):
     assert set(found.counts["test"].values()) == {200}
     assert (found.size, found.channels, found.original_sizes) == (28, 1, {(28, 28): 3000})
     assert (found.duplicates, found.conflicts, found.leaks) == ((), (), {"test": ()})
-    assert len(found.advice) == 1  # that on flips
+    assert found.near_duplicates == ()
+    assert len(found.near_leaks["test"]) <= 3  # clothes too alike to tell
+    assert len(found.advice) == 2  # on these, and on flips
 
 
 def test_small_and_unequal_classes_are_named(fashion):
@@ -65,11 +70,91 @@ def test_training_images_in_the_test_split_are_leaks(fashion):
     found = inspect(source_of(train, test, files={"train": tuple(f"{i}.png" for i in range(41))}))
     assert found.leaks == {"test": ((5, 8), (40, 7))}
     assert any("2 training image(s) are also in test (5.png = test image 8)" in line for line in found.advice)
+    assert found.near_leaks == {"test": ()}
 
 
 def test_leaks_are_counted_for_training_images(fashion):
     train = fashion.train.take(np.array([4, 9, 4]))
     assert find_leaks(train, fashion.train.take(np.array([8, 4, 4, 7]))) == ((0, 1), (2, 1))
+
+
+@pytest.fixture
+def folder(fashion, tmp_path):
+    """Class folders of PNG files below train/, val/ and test/: 12, 6 and 6 of each of three classes."""
+    splits = (("train", fashion.train, 0, 12), ("val", fashion.test, 12, 6), ("test", fashion.test, 0, 6))
+    for split, data, start, count in splits:
+        for k in (1, 5, 8):
+            place = tmp_path / split / data.class_names[k]
+            place.mkdir(parents=True)
+            for i, image in enumerate(data.images[data.labels == k][start : start + count]):
+                Image.fromarray(image[0]).save(place / f"{i:02}.png")
+    return tmp_path
+
+
+def test_near_copies_are_named_by_their_files_within_and_between_the_splits(folder):
+    assert "nearly" not in " ".join(inspect(read_source(folder)).advice)
+    bags, val, test = (folder / split / "bag" for split in ("train", "val", "test"))
+    Image.open(bags / "03.png").save(bags / "z.jpg", quality=75)
+    Image.open(bags / "05.png").point(lambda v: v * 0.9).save(test / "z.png")
+    Image.open(bags / "06.png").save(val / "y.jpg", quality=75)
+    Image.open(bags / "07.png").transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(val / "z.png")
+    found = inspect(read_source(folder))
+    assert found.near_duplicates == ((3, 12),)
+    assert found.near_leaks == {"val": ((6, 6), (7, 7)), "test": ((5, 6),)}
+    assert [line.partition(": ")[0] for line in found.advice if "nearly" in line] == [
+        f"1 pair(s) of training images look nearly the same, or nearly mirrored ({bags}/03.png ~ {bags}/z.jpg)",
+        "2 training image(s) look nearly the same as a val image, or as its mirror image "
+        f"({bags}/06.png ~ {val}/y.jpg, {bags}/07.png ~ {val}/z.png)",
+        "1 training image(s) look nearly the same as a test image, or as its mirror image "
+        f"({bags}/05.png ~ {test}/z.png)",
+    ]
+
+
+def test_five_pairs_of_near_copies_are_named_and_the_others_counted(fashion):
+    train = of_classes(fashion.train, trouser=20, bag=20)
+    copies = [Image.fromarray(image[0]) for image in train.images[20:27]]
+    saved = np.stack([saved_as_jpeg(picture) for picture in copies])[:, None]
+    advice = inspect(source_of(train, LabelledImages(saved, train.labels[20:27], train.class_names))).advice
+    (line,) = (line for line in advice if "look nearly the same" in line)
+    assert line.startswith("7 training image(s)")
+    assert "(train image 20 ~ test image 0, " in line
+    assert "train image 24 ~ test image 4 and 2 more)" in line
+
+
+def saved_as_jpeg(picture):
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=75)
+    return np.asarray(Image.open(buffer))
+
+
+def test_files_with_an_alpha_channel_are_counted(folder):
+    assert "alpha" not in " ".join(inspect(read_source(folder)).advice)
+    for file in (folder / "train" / "bag" / "02.png", folder / "train" / "bag" / "04.png"):
+        picture = Image.open(file)
+        picture.putalpha(picture.point(lambda v: 255 if v else 0))
+        picture.save(file)
+    file = folder / "val" / "bag" / "01.png"
+    Image.open(file).save(file, transparency=0)
+    source = read_source(folder)
+    assert any(line.startswith("3 file(s) have an alpha channel") for line in inspect(source).advice)
+    file.unlink()
+    assert any(line.startswith("2 file(s) have an alpha channel") for line in inspect(source).advice)
+
+
+def test_what_is_printed_tells_channels_and_balance(fashion, capsys):
+    grey = of_classes(fashion.train, trouser=20, bag=16)
+    rgb = LabelledImages(np.repeat(grey.images, 3, axis=1), grey.labels, grey.class_names)
+    coloured = LabelledImages(rgb.images.copy(), grey.labels, grey.class_names)
+    coloured.images[35, 2, 27, 27] += 1
+    said = []
+    for data in (of_classes(fashion.train, trouser=20, bag=20), rgb, coloured):
+        print_inspection(inspect(source_of(data)))
+        said.append(capsys.readouterr().out.splitlines())
+    assert "channels: grey" in said[0]
+    assert not any(line.startswith("balance") for line in said[0])
+    assert "channels: RGB, though all training images are grey" in said[1]
+    assert "balance: 16 to 20 training images a class, 1 to 1.25" in said[1]
+    assert "channels: RGB" in said[2]
 
 
 def test_resized_skipped_and_needlessly_coloured_pictures_are_told(fashion):
