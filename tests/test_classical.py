@@ -7,8 +7,9 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
-from augment.classical import POLICIES, bank_of_views, refuse_unless_mit
+from augment.classical import POLICIES, bank_of_views, refuse_unless_mit, trivial_augment
 from augment.errors import ConfigError
 from augment.images import LabelledImages
 
@@ -17,6 +18,10 @@ def in_channels(data: LabelledImages, channels: int) -> LabelledImages:
     """The grey images in channels that differ: each is darker than the one before."""
     planes = [data.images // (c + 1) for c in range(channels)]
     return LabelledImages(np.concatenate(planes, 1), data.labels, data.class_names)
+
+
+OURS = ("light", "standard", "strong")
+PUBLISHED = ("trivial-augment", "rand-augment")
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
@@ -49,7 +54,7 @@ def test_every_view_stays_nearest_to_its_own_image(fashion: LabelledImages) -> N
     np.testing.assert_array_equal(distances.argmin(2), np.tile(np.arange(10), (4, 1)))
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", OURS)
 def test_images_are_mirrored_only_when_asked(policy: str) -> None:
     left_half_white = np.zeros((1, 1, 28, 28), np.uint8)
     left_half_white[..., :14] = 200
@@ -61,6 +66,70 @@ def test_images_are_mirrored_only_when_asked(policy: str) -> None:
 
     assert mirrored(horizontal_flip=False) == 0
     assert 10 <= mirrored(horizontal_flip=True) <= 30
+
+
+@pytest.mark.parametrize("policy", PUBLISHED)
+def test_published_policies_are_mirrored_on_top_and_leave_the_global_random_state(
+    policy: str, shoes: LabelledImages
+) -> None:
+    before = torch.random.get_rng_state()
+    plain, flipped = (bank_of_views(shoes, policy, views=6, horizontal_flip=flip, seed=3) for flip in (False, True))
+    assert torch.equal(before, torch.random.get_rng_state())
+    same = (plain == flipped).all((2, 3, 4))
+    turned = (plain[..., ::-1] == flipped).all((2, 3, 4))
+    assert (same | turned).all()
+    assert 35 < (turned & ~same).sum() < 80  # of 114
+    again = bank_of_views(shoes, policy, views=6, horizontal_flip=False, seed=3)
+    other = bank_of_views(shoes, policy, views=6, horizontal_flip=False, seed=4)
+    np.testing.assert_array_equal(plain, again)
+    assert (plain != other).any()
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+@pytest.mark.parametrize("policy", PUBLISHED)
+def test_published_policies_change_two_or_four_channels_alike(
+    shoes: LabelledImages, policy: str, channels: int
+) -> None:
+    grey = bank_of_views(shoes, policy, views=4, horizontal_flip=True, seed=1)
+    equal = LabelledImages(shoes.images.repeat(channels, 1), shoes.labels, shoes.class_names)
+    bank = bank_of_views(equal, policy, views=4, horizontal_flip=True, seed=1)
+    np.testing.assert_array_equal(bank, grey.repeat(channels, 2))
+
+
+@pytest.mark.parametrize("size", [8, 20, 28, 64, 128])
+def test_trivial_augment_leaves_part_of_every_image_in_sight(size: int) -> None:
+    """A move by 32 px would empty the small ones."""
+    images = np.full((1, 1, size, size), 200, np.uint8)
+    data = LabelledImages(images, np.zeros(1, np.int64), ("bright",))
+    bank = bank_of_views(data, "trivial-augment", views=400, horizontal_flip=False, seed=0)
+    lit = (bank > 0).mean((1, 2, 3, 4))
+    assert lit.min() > 0.4
+    assert lit.mean() > 0.8
+
+
+def test_trivial_augment_works_on_an_enlarged_image_and_averages_it_back(
+    shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In torchvision's place a move by one of the six times as many pixels: a sixth of each neighbour comes in."""
+    monkeypatch.setattr("torchvision.transforms.v2.TrivialAugmentWide", lambda **_: lambda large: large.roll(1, -1))
+    image = torch.from_numpy(shoes.images[2])  # 12 px, so 72
+    expected = (5 * image.double() + image.roll(1, -1).double()) / 6
+    torch.testing.assert_close(trivial_augment(12)(image).double(), expected, atol=0.51, rtol=0)
+
+
+@pytest.mark.parametrize("policy", PUBLISHED)
+def test_published_policies_leave_some_views_as_they_were(shoes: LabelledImages, policy: str) -> None:
+    """Where the operation drawn is none, or colour on grey images: enlarging and averaging back lose nothing."""
+    bank = bank_of_views(shoes, policy, views=30, horizontal_flip=False, seed=2)
+    unchanged = (bank == shoes.images).all((2, 3, 4)).mean()
+    expected = {"trivial-augment": 2 / 14, "rand-augment": (2 / 14) ** 2}[policy]  # and a little by weak operations
+    assert expected - 0.03 < unchanged < expected + 0.15
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_equal_images_get_views_of_their_own(shoes: LabelledImages, policy: str) -> None:
+    bank = bank_of_views(shoes.take(np.array([4, 4])), policy, views=8, horizontal_flip=False, seed=0)
+    assert (bank[:, 0] != bank[:, 1]).any((1, 2, 3)).sum() >= 4
 
 
 def test_an_unknown_policy_is_refused_with_the_known_ones(shoes: LabelledImages) -> None:
@@ -76,6 +145,7 @@ def test_all_but_the_last_mit_release_is_refused(albumentations: str | None, alb
         refuse_unless_mit(albumentations, albumentationsx)
 
 
-def test_the_module_loads_without_albumentations() -> None:
-    code = "import sys, augment.classical; sys.exit('albumentations' in sys.modules)"
+def test_the_module_loads_without_the_libraries() -> None:
+    heavy = {"albumentations", "torchvision", "torch"}
+    code = f"import sys, augment.classical; sys.exit(len({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,15 +1,17 @@
-"""Training of the classifier: what a batch holds, what the seed decides, and that it learns."""
+"""Training of the classifier: what the seed decides, what targets, weights and spans do, and that it learns."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from augment.errors import ConfigError
 from augment.images import LabelledImages, split_per_class
-from classifiers.training import FitConfig, Pool, batch_counts, draw_evenly, fit, mixup, one_cycle, predict
+from classifiers.batches import Pool
+from classifiers.training import FitConfig, fit, one_cycle, predict
 
 CPU = torch.device("cpu")
 QUICK = FitConfig(width=4, steps=6, batch_size=10)
@@ -49,39 +51,16 @@ def test_the_global_random_state_neither_matters_nor_changes(shoes: LabelledImag
 
 def test_a_bank_of_equal_views_is_the_plain_arm(shoes: LabelledImages) -> None:
     plain = pool(shoes)
-    equal_views = Pool(plain.views.repeat(5, 1, 1, 1, 1), plain.targets)
+    equal_views = Pool(plain.views.repeat(5, 1, 1, 1, 1), plain.labels)
     a, b = (weights(fit([p], 3, QUICK, seed=0, device=CPU)) for p in (plain, equal_views))
     assert torch.equal(a, b)
 
 
 def test_all_views_are_used(shoes: LabelledImages) -> None:
     plain = pool(shoes)
-    one_differs = Pool(torch.cat([plain.views, plain.views, 255 - plain.views]), plain.targets)
+    one_differs = Pool(torch.cat([plain.views, plain.views, 255 - plain.views]), plain.labels)
     a, b = (weights(fit([p], 3, QUICK, seed=0, device=CPU)) for p in (plain, one_differs))
     assert not torch.equal(a, b)
-
-
-def test_classes_are_even_in_every_batch_under_imbalance() -> None:
-    targets = torch.tensor([0] * 50 + [2] * 3 + [3] * 7)  # class 1 has no image
-    drawn = draw_evenly(targets, torch.full((20,), 8), torch.Generator().manual_seed(0))
-    for batch in targets[drawn].split(8):
-        assert sorted(batch.bincount(minlength=4).tolist()) == [0, 2, 3, 3]
-        assert batch.bincount(minlength=4)[1] == 0
-
-
-def test_within_a_class_every_image_is_drawn_before_any_is_drawn_again() -> None:
-    targets = torch.tensor([1, 0, 1, 1, 0, 1, 1])
-    drawn = draw_evenly(targets, torch.full((9,), 10), torch.Generator().manual_seed(0))
-    assert drawn.bincount()[targets == 1].tolist() == [9] * 5
-    assert sorted(drawn.bincount()[targets == 0].tolist()) == [22, 23]
-    assert sorted(drawn[targets[drawn] == 1][:5].tolist()) == [0, 2, 3, 5, 6]
-
-
-def test_shares_are_met_in_every_batch_and_small_ones_over_time() -> None:
-    counts = batch_counts([0.75, 0.24, 0.01], 20, 50)
-    assert counts.sum(1).tolist() == [20] * 50
-    assert counts.sum(0).tolist() == [750, 240, 10]
-    assert (counts - torch.tensor([15.0, 4.8, 0.2])).abs().max() < 1
 
 
 def test_a_pool_with_no_share_changes_nothing_but_one_with_a_share_does(shoes: LabelledImages) -> None:
@@ -98,20 +77,10 @@ def test_a_pool_with_no_share_changes_nothing_but_one_with_a_share_does(shoes: L
     assert not torch.equal(alone, mixed)
 
 
-def test_mixup_keeps_lam_of_image_and_label_and_takes_the_rest_from_the_partner() -> None:
-    x, target = torch.tensor([0.0, 10.0, 100.0]).view(3, 1, 1, 1), torch.eye(3)
-    mixed, mixed_target = mixup(x, target, 0.8, torch.tensor([1, 2, 0]))
-    torch.testing.assert_close(mixed.flatten(), torch.tensor([2.0, 28.0, 80.0]))
-    torch.testing.assert_close(mixed_target[1], torch.tensor([0.0, 0.8, 0.2]))
-
-
-def test_mixup_and_label_smoothing_change_the_training(shoes: LabelledImages) -> None:
-    plain, mixed, smooth = (
-        weights(fit([pool(shoes)], 3, QUICK.model_copy(update=change), seed=0, device=CPU))
-        for change in ({"mixup": 0.0}, {"mixup": 1.0}, {"mixup": 0.0, "label_smoothing": 0.1})
-    )
-    assert not torch.equal(plain, mixed)
-    assert not torch.equal(plain, smooth)
+def test_mixup_cutmix_and_label_smoothing_change_the_training(shoes: LabelledImages) -> None:
+    changes = [{"mixup": 0.0}, {"mixup": 1.0}, {"mixup": 0.0, "cutmix": 1.0}, {"mixup": 0.0, "label_smoothing": 0.1}]
+    trained = [weights(fit([pool(shoes)], 3, QUICK.model_copy(update=c), seed=0, device=CPU)) for c in changes]
+    assert not any(torch.equal(trained[i], trained[j]) for i in range(4) for j in range(i))
 
 
 def test_the_learning_rate_rises_for_a_fifth_and_falls_to_zero() -> None:
@@ -133,6 +102,7 @@ def test_predictions_do_not_depend_on_the_batch_size(shoes: LabelledImages) -> N
         ({"stepps": 5}, "stepps"),
         ({"steps": 0}, "steps"),
         ({"mixup": -1.0}, "mixup"),
+        ({"cutmix": -1.0}, "cutmix"),
     ],
 )
 def test_a_wrong_setting_is_refused(change: dict[str, object], message: str) -> None:
@@ -140,14 +110,40 @@ def test_a_wrong_setting_is_refused(change: dict[str, object], message: str) -> 
         FitConfig(**change)
 
 
-def test_pools_that_do_not_fit_are_refused(shoes: LabelledImages) -> None:
-    larger = Pool(torch.zeros(1, 2, 1, 16, 16, dtype=torch.uint8), torch.tensor([0, 1]), 0.5)
-    unlabelled = Pool(torch.from_numpy(shoes.images)[None], torch.zeros(3, dtype=torch.long))
-    for pools, classes, message in [
-        ([pool(shoes, 0.7)], 3, "must add to 1"),
-        ([pool(shoes, 0.5), larger], 3, "alike in C x H x W"),
-        ([unlabelled], 3, "one label for each of 19"),
-        ([pool(shoes)], 2, "labels 0 to 1, got 0 to 2"),
-    ]:
-        with pytest.raises(ConfigError, match=message):
-            fit(pools, classes, QUICK, seed=0, device=CPU)
+def test_soft_labels_that_are_the_classes_train_as_they_do(shoes: LabelledImages) -> None:
+    plain = pool(shoes)
+    soft = replace(plain, soft=torch.eye(3)[plain.labels])
+    other = replace(plain, soft=torch.full((19, 3), 1 / 3))
+    a, b, c = (weights(fit([p], 3, QUICK, seed=0, device=CPU)) for p in (plain, soft, other))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+
+
+def test_images_without_weight_teach_nothing(shoes: LabelledImages) -> None:
+    """Two poisoned pools: whatever the labels of images of weight 0, the network is the same."""
+    trained = []
+    for shift in (1, 2):
+        wrong = replace(pool(shoes, 0.5), soft=torch.eye(3)[(torch.from_numpy(shoes.labels) + shift) % 3])
+        trained.append([
+            weights(fit([pool(shoes, 0.5), replace(wrong, weights=torch.full((19,), w))], 3, QUICK, seed=0, device=CPU))
+            for w in (0.0, 0.5, 1.0)
+        ])  # fmt: skip
+    (none, half, whole), (none_too, half_too, _) = trained
+    assert torch.equal(none, none_too)
+    assert not torch.equal(half, half_too)
+    assert not torch.equal(half, whole)
+
+
+def test_synthetic_first_then_real_ends_on_real_images(shoes: LabelledImages) -> None:
+    """The real images decide the end: a first half on wrong labels is unlearnt."""
+    wrong = LabelledImages(shoes.images, (shoes.labels + 1) % 3, shoes.class_names)
+    config = FitConfig(width=4, steps=120, batch_size=12, mixup=0.0)
+    images = torch.from_numpy(shoes.images)
+
+    def accuracy(first: Pool, second: Pool) -> float:
+        model = fit([first, second], 3, config, seed=0, device=CPU)
+        return float((predict(model, images).argmax(1).numpy() == shoes.labels).mean())
+
+    early, late = (0.0, 0.4), (0.4, 1.0)
+    assert accuracy(replace(pool(wrong, 0.5), span=early), replace(pool(shoes, 0.5), span=late)) > 0.7
+    assert accuracy(replace(pool(shoes, 0.5), span=early), replace(pool(wrong, 0.5), span=late)) < 0.3
