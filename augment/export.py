@@ -105,3 +105,17 @@ def write_npz(data: LabelledImages, path: Path, *, seeds: Sequence[int], scores:
         train_scores=np.asarray(scores, np.float64),
     )
     write_bytes(path, content.getvalue())
+
+
+def read_scores(folder: Path) -> NDArray[np.float64] | None:
+    """The scores beside the images that `write_folder` or `write_npz` left in `folder`, in their order, or None."""
+    archives = list(folder.glob("*.npz"))
+    if (folder / MANIFEST).is_file():
+        with (folder / MANIFEST).open(newline="", encoding="utf-8-sig") as lines:
+            scores = [row.get("scores") for row in csv.DictReader(lines)]
+    elif len(archives) == 1:
+        with np.load(archives[0]) as content:
+            scores = list(content["train_scores"]) if "train_scores" in content else []
+    else:
+        return None
+    return np.array(scores, np.float64) if scores and all(score not in (None, "") for score in scores) else None

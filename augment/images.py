@@ -81,11 +81,16 @@ class LabelledImages:
         return LabelledImages(self.images[indices], self.labels[indices], self.class_names)
 
 
+def draw_per_class(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
+    """Places of at most `count` images of each class, drawn without replacement, in ascending order."""
+    rng = np.random.default_rng(seed)
+    drawn = [rng.permutation(np.flatnonzero(labels == k))[:count] for k in range(labels.max(initial=-1) + 1)]
+    return np.sort(np.concatenate([np.empty(0, np.int64), *drawn]))
+
+
 def subset_per_class(data: LabelledImages, count: int, seed: int) -> LabelledImages:
     """At most `count` images of each class, drawn without replacement; a class with fewer keeps all that it has."""
-    rng = np.random.default_rng(seed)
-    chosen = [rng.permutation(np.flatnonzero(data.labels == k))[:count] for k in range(data.num_classes)]
-    return data.take(np.sort(np.concatenate(chosen)))
+    return data.take(draw_per_class(data.labels, count, seed))
 
 
 def split_per_class(data: LabelledImages, share: float, seed: int) -> tuple[LabelledImages, LabelledImages]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from augment.errors import ConfigError
-from augment.images import LabelledImages, resize_images, subset_per_class
+from augment.images import LabelledImages, draw_per_class, resize_images
 
 
-def take_by_ratio(synthetic: LabelledImages, real: LabelledImages, ratio: float, *, seed: int) -> LabelledImages:
-    """`ratio` synthetic images per image of `real`, equally many of each class, drawn by `seed`.
+def draw_by_ratio(
+    synthetic: LabelledImages, real: LabelledImages, ratio: float, *, seed: int
+) -> NDArray[np.int64]:
+    """Places of `ratio` synthetic images per image of `real`, equally many of each class, drawn by `seed`.
 
     Raises `ConfigError` if a class has too few, and says how many are needed.
     """
@@ -19,9 +22,9 @@ def take_by_ratio(synthetic: LabelledImages, real: LabelledImages, ratio: float,
     if counts[scarce] < per_class:
         raise ConfigError(
             f"a ratio of {ratio:g} to {len(real)} real images needs {per_class} synthetic images of each class, "
-            f"class {synthetic.class_names[scarce]!r} has {counts[scarce]}; generate more or lower the ratio"
+            f"class {synthetic.class_names[scarce]!r} has {counts[scarce]}; generate more, keep more or lower the ratio"
         )
-    return subset_per_class(synthetic, per_class, seed)
+    return draw_per_class(synthetic.labels, per_class, seed)
 
 
 def needed_per_class(real: LabelledImages, ratio: float) -> int:

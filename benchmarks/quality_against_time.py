@@ -43,9 +43,10 @@ from augment.sources import read_source
 from augment.steps import STEPS
 from augment.training import fit as fit_gan
 from augment.training import update_ema
+from classifiers.batches import Pool
 from classifiers.metrics import score
 from classifiers.networks import features
-from classifiers.training import FitConfig, Pool, fit, predict
+from classifiers.training import FitConfig, fit, predict
 from pipelines.process import tune_allocator
 from pipelines.statistics import paired_t_interval
 
@@ -122,12 +123,12 @@ def train_and_judge(training: Training, judge: Judge, train: LabelledImages, wor
             continue
         model = load_model(folder)
         made = generate(model, dict.fromkeys(model.class_names, 100), seed=0).data
-        test = judge.test[training.phase]
+        test, test_features = judge.test[training.phase], judge.features[training.phase]
         logits = predict(classifier(made, GAN_TRAIN), torch.from_numpy(np.ascontiguousarray(test.images)))
         record = {
             **vars(training),
             "step": step,
-            "kid": kid(judge.features[training.phase], embed(judge.network, made)),
+            "kid": kid(test_features, embed(judge.network, made), subset_size=len(made), subsets=1).mean,
             "gan_train": score(logits, test.labels, test.num_classes)["accuracy"],
         }
         append(path, record)

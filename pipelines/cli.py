@@ -193,6 +193,9 @@ def evaluate(
     test: Annotated[
         str | None, typer.Option("--test", metavar="SOURCE", help="Test images, if SOURCE has no test split.")
     ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE.yaml", help="Fields of EvaluateConfig, as tune finds them.")
+    ] = None,
     arms: Annotated[
         str | None, typer.Option("--arms", help="Comma-separated: none, classical, synthetic, none+synthetic, ...")
     ] = None,
@@ -212,12 +215,14 @@ def evaluate(
 ) -> None:
     """Measure what synthetic images bring a classifier: paired repeats, an interval, a report."""
     from augment.devices import find_device
-    from pipelines.evaluation import Context
+    from pipelines.arms import Materials
+    from pipelines.evaluation import Context, Watch
     from pipelines.evaluation import evaluate as evaluate_arms
-    from pipelines.experiment import Materials, plan
-    from pipelines.loading import load, load_synthetic, require_test
+    from pipelines.experiment import plan
+    from pipelines.loading import leak_warnings, load, load_synthetic, require_test
     from pipelines.printing import evaluation_progress, print_results
-    from pipelines.schema import DataConfig, evaluate_config, parse
+    from pipelines.results import HOLDOUT_ONLY, Design
+    from pipelines.schema import DataConfig, load_evaluate_config, parse
 
     options = {
         "source": source,
@@ -228,12 +233,13 @@ def evaluate(
         "skip_broken": skip_broken,
         "seed": seed,
     }
-    config = evaluate_config(
+    settings = load_evaluate_config(
+        config,
         arms=arms.split(",") if arms else None,
         has_synthetic=synthetic is not None,
         repeats=repeats,
         ratio=ratio,
-        horizontal_flip=horizontal_flip,
+        horizontal_flip=horizontal_flip or None,
         seed=seed,
         steps=steps,
     )
@@ -241,26 +247,90 @@ def evaluate(
     refuse_into_source(out, source, test, str(synthetic) if synthetic else None)
     loaded = load(parse(DataConfig, options, "the options"))
     test_images = require_test(loaded)
-    made = load_synthetic(synthetic, loaded.train) if synthetic else None
-    materials = Materials(loaded.train, test_images, made)
-    _warn(loaded.warnings)
-    tasks = len(plan(config, materials))
+    made, scores = load_synthetic(synthetic, loaded.train) if synthetic else (None, None)
+    folds = [Materials(loaded.train, test_images, made, scores)]
+    warnings = (*loaded.warnings, *leak_warnings(loaded.train, test_images))
+    _warn(warnings)
+    tasks = len(plan(settings, folds))
     with _stop_on_signal() as stopped, evaluation_progress(tasks, quiet) as on_record:
         results = evaluate_arms(
-            materials,
-            config,
+            folds,
+            settings,
             out,
-            Context(loaded.name, loaded.warnings),
+            Context(loaded.name, Design(why=HOLDOUT_ONLY, test_labels=test_images.labels), warnings),
             device=where,
             jobs=resolve_jobs(jobs, where.type),
             overwrite=overwrite,
-            on_record=on_record,
-            stopped=stopped,
+            watch=Watch(on_record, stopped),
         )
     if results is None:
         raise KeyboardInterrupt
     print_results(results)
     _next_in_browser(out / "report.html")
+
+
+@app.command(epilog="Example: augment tune bundled:fashion --samples-per-class 20 --horizontal-flip --out runs/tuned")
+def tune(
+    source: SourceArgument,
+    out: Out,
+    trials: Annotated[int, typer.Option("--trials", min=1, help="Settings to try.")] = 30,
+    minutes: Annotated[float | None, typer.Option("--minutes", help="Stop trying after so many.")] = None,
+    splits: Annotated[int, typer.Option("--splits", min=1, help="Validation splits of the training images.")] = 3,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE.yaml", help="Fields of EvaluateConfig to begin from.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps of each classifier.")] = None,
+    horizontal_flip: Flip = False,
+    samples_per_class: PerClassUsed = None,
+    image_size: ImageSize = None,
+    resize: Resizing = ResizeMode.pad,
+    skip_broken: SkipBroken = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    jobs: Jobs = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Tune the classifier's policy, learning rate and weight decay on validation images: a baseline worth beating."""
+    from augment.devices import find_device
+    from pipelines.loading import load
+    from pipelines.printing import print_tuned, tuning_progress
+    from pipelines.schema import DataConfig, load_evaluate_config, parse
+    from pipelines.tuning import tune as tune_classifier
+
+    options = {
+        "source": source,
+        "samples_per_class": samples_per_class,
+        "image_size": image_size,
+        "resize": resize.value,
+        "skip_broken": skip_broken,
+        "seed": seed,
+    }
+    begin = load_evaluate_config(
+        config, arms=None, has_synthetic=True, steps=steps, horizontal_flip=horizontal_flip or None, seed=seed
+    )
+    where = find_device(device)
+    refuse_into_source(out, source)
+    loaded = load(parse(DataConfig, options, "the options"))
+    _warn(loaded.warnings)
+    with _stop_on_signal() as stopped, tuning_progress(trials, quiet) as on_trial:
+        tuned = tune_classifier(
+            loaded.train,
+            begin,
+            out,
+            trials=trials,
+            splits=splits,
+            minutes=minutes,
+            device=where,
+            jobs=resolve_jobs(jobs, where.type),
+            overwrite=overwrite,
+            on_trial=on_trial,
+            stopped=stopped,
+        )
+    if tuned is None:
+        raise KeyboardInterrupt
+    print_tuned(tuned)
+    _next("augment", "evaluate", source, "--config", out / "best.yaml", "--out", f"{out}-evaluation")
 
 
 @app.command(epilog="Example: augment run quickstart --set data.source=DIR --out runs/mine")
@@ -297,11 +367,11 @@ def run(
     refuse_into_source(folder, definition.data.source, definition.data.test)
     where = find_device(device)
     if dry_run:
-        for stage in plan(definition, load(definition.data, hold_out=True), folder):
+        for stage in plan(definition, load(definition.data), folder, lambda note: _warn((note,))):
             typer.echo(_describe(stage))
         _next("augment", "run", pipeline, *(p for s in settings for p in ("--set", s)), "--out", folder)
         return
-    with _stop_on_signal() as stopped, RunProgress(definition, quiet) as progress:
+    with _stop_on_signal() as stopped, RunProgress(quiet) as progress:
         results = run_pipeline(
             definition,
             folder,

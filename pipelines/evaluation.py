@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,14 @@ from augment.errors import OutputError
 from augment.images import fingerprint
 from augment.outputs import claim, holds_output_of, write_text
 from augment.runs import versions
-from pipelines.experiment import Materials, plan, run_experiment
+from pipelines.arms import Materials
+from pipelines.experiment import plan, repeat_seed, run_experiment
+from pipelines.judges import judge
+from pipelines.parallel import end_processes, run_in_processes
+from pipelines.quality import Fidelity, measure_all
 from pipelines.report import Pictures, write_report
-from pipelines.results import build_results
+from pipelines.results import Design, build_results
 from pipelines.schema import EvaluateConfig
-from pipelines.teachers import Fidelity, measure_fidelity
 
 FILES = ("settings.yaml", "records.jsonl", "results.json", "report.html")
 PAIRS_SHOWN = 8
@@ -31,13 +34,24 @@ class Context:
     """What the report tells beside the figures: the source's name, warnings, the settings and G's losses."""
 
     name: str
+    design: Design
     warnings: Sequence[str] = ()
     settings: dict[str, Any] | None = None
     curves: dict[str, tuple[list[int], list[float]]] | None = None
+    choice: Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True)
+class Watch:
+    """What a person sees of it, and how it is stopped: `stopped` is asked after every classifier."""
+
+    on_record: Callable[[dict[str, Any]], None] = lambda _: None
+    stopped: Callable[[], bool] = lambda: False
+
+
+@end_processes()
 def evaluate(
-    materials: Materials,
+    folds: Sequence[Materials],
     config: EvaluateConfig,
     folder: Path,
     context: Context,
@@ -45,44 +59,72 @@ def evaluate(
     device: torch.device,
     jobs: int,
     overwrite: bool = False,
-    on_record: Callable[[dict[str, Any]], None] = lambda _: None,
-    stopped: Callable[[], bool] = lambda: False,
+    watch: Watch | None = None,
 ) -> dict[str, Any] | None:
     """Compare the arms, measure the synthetic images, and write everything into `folder`.
 
-    Returns results.json, or None if it was stopped; `stopped` is asked after every classifier. An interrupted
-    evaluation of the same settings and images goes on where it stopped. Raises `OutputError` if `folder` holds one of
-    others, `ConfigError` if an arm needs images that are not there.
+    Returns results.json, or None if it was stopped. An interrupted evaluation of the same settings and images goes on
+    where it stopped. Raises `OutputError` if `folder` holds one of others, `ConfigError` if an arm needs images that
+    are not there.
     """
-    tasks = plan(config, materials)
-    _open(folder, _settings(materials, config), overwrite)
-    path = folder / "records.jsonl"
+    watch = watch or Watch()
+    tasks = plan(config, folds)
+    open_evaluation(folder, "evaluate", settings_of(folds, config), FILES, overwrite=overwrite)
+    folds = judged(folds, config, device=device, jobs=jobs)
     records = run_experiment(
-        tasks, materials, config, path, device=device, jobs=jobs, on_record=on_record, stopped=stopped
+        tasks,
+        folds,
+        config,
+        folder / "records.jsonl",
+        device=device,
+        jobs=jobs,
+        on_record=watch.on_record,
+        stopped=watch.stopped,
     )
     if records is None:
         return None
-    fidelity = measure_fidelity(materials, config, records, device=device) if materials.synthetic else None
+    fidelity = measure_all(folds, config, records, device=device, jobs=jobs)
     results = build_results(
         records,
-        config.resolved_arms(),
-        dataset=_dataset(materials, context.name),
-        protocol={"kind": "holdout", "ratio": config.ratio, "ratio_chosen": "fixed in advance"},
-        ratio=config.ratio,
+        folds[0].arms(config),
+        _dataset(folds[0], context.name),
+        context.design,
+        config.ratio,
         fidelity=fidelity.figures if fidelity else None,
         metric=config.metric,
+        choice=context.choice,
     )
     results["warnings"] = list(context.warnings)
     results["versions"] = versions()
     write_text(folder / "results.json", json.dumps(results, indent=1))
     settings = context.settings or {"evaluate": config.model_dump(mode="json")}
-    write_report(results, _pictures(materials, fidelity, context), settings, folder / "report.html")
+    write_report(results, _pictures(folds[0], fidelity, context), settings, folder / "report.html")
     return results
 
 
-def _open(folder: Path, settings: dict[str, Any], overwrite: bool) -> None:
+def judged(
+    folds: Sequence[Materials], config: EvaluateConfig, *, device: torch.device, jobs: int
+) -> list[Materials]:
+    """The folds, with their images judged where an arm asks for that."""
+    asking = [materials for materials in folds if any(arm.judged for arm in materials.arms(config))]
+    calls = [(_judge, (materials, config, device)) for materials in asking]
+    done = {materials.fold: materials for materials in run_in_processes(calls, jobs)}
+    return [done.get(materials.fold, materials) for materials in folds]
+
+
+def _judge(materials: Materials, config: EvaluateConfig, device: torch.device) -> Materials:
+    return replace(materials, judged=judge(materials, config, seed=repeat_seed(config.seed, 0), device=device))
+
+
+def open_evaluation(
+    folder: Path, command: str, settings: dict[str, Any], files: Sequence[str], *, overwrite: bool
+) -> None:
+    """Claim `folder` for records of these settings, new or to be continued.
+
+    Raises `OutputError` if it holds records of other settings or images, or something else.
+    """
     path = folder / "settings.yaml"
-    if not overwrite and holds_output_of(folder, "evaluate") and path.exists():
+    if not overwrite and holds_output_of(folder, command) and path.exists():
         old = yaml.safe_load(path.read_text(encoding="utf-8"))
         changed = [key for key in settings if old.get(key) != settings[key]]
         if changed:
@@ -90,16 +132,19 @@ def _open(folder: Path, settings: dict[str, Any], overwrite: bool) -> None:
                 f"{folder} holds an evaluation with other {' and '.join(changed)}; choose another --out, "
                 "or give --overwrite to begin anew"
             )
-    claim(folder, "evaluate", FILES, overwrite=overwrite, resume=not overwrite)
+    claim(folder, command, files, overwrite=overwrite, resume=not overwrite)
     write_text(path, yaml.safe_dump(settings, sort_keys=False))
 
 
-def _settings(materials: Materials, config: EvaluateConfig) -> dict[str, Any]:
-    parts = {"train": materials.train, "test": materials.test, "synthetic": materials.synthetic}
-    return {
-        "settings": config.model_dump(mode="json"),
-        "images": {name: fingerprint(data) for name, data in parts.items() if data is not None},
-    }
+def settings_of(folds: Sequence[Materials], config: EvaluateConfig) -> dict[str, Any]:
+    """What records may not be mixed with others of."""
+    images: dict[str, str] = {}
+    for materials in folds:
+        parts = {"train": materials.train, "test": materials.test, "synthetic": materials.synthetic}
+        prefix = f"{materials.fold} " if materials.fold else ""
+        images |= {prefix + name: fingerprint(data) for name, data in parts.items() if data is not None}
+    mixes = {materials.fold: {a: dict(m) for a, m in materials.mix.items()} for materials in folds if materials.mix}
+    return {"settings": config.model_dump(mode="json"), "images": images, **({"mixes": mixes} if mixes else {})}
 
 
 def _dataset(materials: Materials, name: str) -> dict[str, Any]:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from augment.duplicates import find_leaks, near_matches
 from augment.errors import SourceError
-from augment.images import LabelledImages, split_per_class, subset_per_class
-from augment.inspection import find_leaks
+from augment.export import read_scores
+from augment.images import LabelledImages, subset_per_class
 from augment.mixing import match
 from augment.sources import Source, read_source
 from pipelines.schema import DataConfig
@@ -15,44 +19,54 @@ from pipelines.schema import DataConfig
 
 @dataclass(frozen=True)
 class Loaded:
-    """Training and test images of equal classes and size, and what a person should know about them."""
+    """What a source holds, of equal classes and size, and what a person should know about it.
+
+    pool: all training images. train: those of them that are used, at most `samples_per_class` of each class.
+    """
 
     name: str
+    pool: LabelledImages
     train: LabelledImages
     test: LabelledImages | None
     warnings: tuple[str, ...]
 
 
-def load(config: DataConfig, *, hold_out: bool = False) -> Loaded:
-    """Read the source, find its test images, and take at most `samples_per_class` training images of each class.
+def load(config: DataConfig) -> Loaded:
+    """Read the source and find its test images: those of `config.test`, or the source's own test split, or none.
 
-    The test images are those of `config.test`, or the source's own test split, or, with `hold_out`, a share of each
-    class that is then not trained on; otherwise there are none. Raises `SourceError`, `ConfigError`.
+    Raises `SourceError`, `ConfigError`.
     """
     source = read_source(
         config.source, image_size=config.image_size, resize=config.resize, skip_broken=config.skip_broken
     )
-    train, warnings = source.train, _skipped(source)
-    test = _read_test(config, train) if config.test else source.test
-    if test is None and hold_out:
-        train, test = split_per_class(train, config.holdout, config.seed)
-        warnings.append(
-            f"the source has no test split, so {config.holdout:.0%} of each class, {len(test)} images, "
-            "were held out as the test set and never trained on"
-        )
+    pool = train = source.train
+    test = _read_test(config, pool) if config.test else source.test
     if config.samples_per_class is not None:
-        train = subset_per_class(train, config.samples_per_class, config.seed)
-    if test is not None and (leaks := find_leaks(train, test)):
+        train = subset_per_class(pool, config.samples_per_class, config.seed)
+    return Loaded(source.name, pool, train, test, tuple(_skipped(source)))
+
+
+def leak_warnings(train: LabelledImages, test: LabelledImages) -> tuple[str, ...]:
+    """Sentences on training images that are in the test set too, exactly or nearly: what would flatter every arm."""
+    warnings = []
+    if leaks := find_leaks(train, test):
         warnings.append(
             f"{len(leaks)} training images are also in the test set, pixel for pixel: "
             "the accuracies below are too high for all arms"
         )
-    return Loaded(source.name, train, test, tuple(warnings))
+    if near := near_matches(train, test):
+        warnings.append(
+            f"{len(near)} training images look nearly the same as a test image or its mirror image "
+            "(`augment inspect` names some): if they are copies, the accuracies below are too high for all arms"
+        )
+    return tuple(warnings)
 
 
-def load_synthetic(folder: Path, real: LabelledImages) -> LabelledImages:
-    """Generated images with the classes and the size of `real`."""
-    return match(read_source(folder, image_size=real.size, complete=False).train, real, "synthetic images")
+def load_synthetic(folder: Path, real: LabelledImages) -> tuple[LabelledImages, NDArray[np.float64] | None]:
+    """Generated images with the classes and the size of `real`, and the discriminator's scores if they are there."""
+    made = match(read_source(folder, image_size=real.size, complete=False).train, real, "synthetic images")
+    scores = read_scores(folder)
+    return made, scores if scores is not None and len(scores) == len(made) else None
 
 
 def require_test(loaded: Loaded) -> LabelledImages:

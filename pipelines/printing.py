@@ -16,9 +16,9 @@ from augment.efficiency import Bench
 from augment.efficiency_plot import digits
 from augment.inspection import Inspection
 from augment.training import Progress as TrainingProgress
-from pipelines.results import METRICS
+from pipelines.measures import METRICS
 from pipelines.runner import Events, Stage
-from pipelines.schema import Pipeline
+from pipelines.tuning import Tuned
 
 OUT = Console(highlight=False, soft_wrap=True, markup=False)  # a class may be called [b]
 ERR = Console(stderr=True, highlight=False, markup=False)
@@ -35,20 +35,38 @@ def training_progress(steps: int, quiet: bool) -> Iterator[Callable[[TrainingPro
 
 
 @contextmanager
-def evaluation_progress(tasks: int, quiet: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
+def evaluation_progress(
+    tasks: int, quiet: bool, name: str = "evaluate"
+) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Classifiers trained, and the last one's accuracy."""
     done = count(1)
-    with _progress("evaluate", tasks, quiet) as show:
+    with _progress(name, tasks, quiet) as show:
         yield lambda record: show(
             next(done), f"{record['arm']}, repeat {record['repeat'] + 1}: accuracy {record['accuracy']:.3f}"
         )
 
 
+@contextmanager
+def tuning_progress(trials: int, quiet: bool) -> Iterator[Callable[[int, float], None]]:
+    """Settings tried, and the best score so far."""
+    with _progress("tune", trials, quiet) as show:
+        yield lambda done, best: show(done, f"best on validation {best:.3f}")
+
+
+def print_tuned(tuned: Tuned) -> None:
+    """What was found, and what it brings on validation images."""
+    classifier = tuned.config.classifier
+    OUT.print(
+        f"best of {tuned.trials}: policy {tuned.config.policy}, lr {classifier.lr:.2g}, weight decay "
+        f"{classifier.weight_decay:.2g}; {tuned.score:.3f} on validation images, {tuned.before:.3f} before"
+    )
+
+
 class RunProgress:
     """The progress of a whole pipeline, a line a stage and a bar for those that take long."""
 
-    def __init__(self, pipeline: Pipeline, quiet: bool) -> None:
-        self.pipeline, self.quiet = pipeline, quiet
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
         self.stack = ExitStack()
         self.on_progress: Callable[[TrainingProgress], None] = lambda _: None
         self.on_record: Callable[[dict[str, Any]], None] = lambda _: None
@@ -67,17 +85,16 @@ class RunProgress:
             if not self.quiet:
                 ERR.print(describe(stage))
             if stage.name == "fit" and stage.runs:
-                self.on_progress = self.stack.enter_context(training_progress(self.pipeline.gan.steps, self.quiet))
-            if stage.name == "evaluate" and stage.runs:
-                self.on_record = self.stack.enter_context(evaluation_progress(self._tasks(), self.quiet))
+                self.on_progress = self.stack.enter_context(training_progress(stage.total, self.quiet))
+            if stage.name in ("choose", "evaluate") and stage.runs:
+                progress = evaluation_progress(stage.total, self.quiet, stage.name)
+                self.on_record = self.stack.enter_context(progress)
 
-        return Events(on_stage, lambda p: self.on_progress(p), lambda record: self.on_record(record))
+        def on_note(note: str) -> None:
+            if not self.quiet:
+                ERR.print(f"note: {note}", soft_wrap=True)
 
-    def _tasks(self) -> int:
-        from pipelines.experiment import GAN_TRAIN_REPEATS
-
-        config = self.pipeline.evaluate
-        return config.repeats * len(config.arms) + min(GAN_TRAIN_REPEATS, config.repeats)
+        return Events(on_note, on_stage, lambda p: self.on_progress(p), lambda record: self.on_record(record))
 
 
 def print_results(results: dict[str, Any]) -> None:
@@ -99,15 +116,20 @@ def print_results(results: dict[str, Any]) -> None:
 
 
 def print_inspection(inspection: Inspection) -> None:
-    """Counts, sizes and advice."""
+    """Counts and their balance, sizes, channels and advice."""
     table = Table("class", *inspection.counts)
     first = next(iter(inspection.counts.values()))
     for name in first:
         table.add_row(name, *(str(counts.get(name, 0)) for counts in inspection.counts.values()))
     OUT.print(table)
+    largest, smallest = max(first.values()), min(first.values())
+    if largest != smallest:
+        OUT.print(f"balance: {smallest} to {largest} training images a class, 1 to {largest / max(smallest, 1):.2f}")
     sizes = ", ".join(f"{w} x {h} ({n})" for (w, h), n in list(inspection.original_sizes.items())[:5])
     more = len(inspection.original_sizes) - 5
     OUT.print(f"sizes in px: {sizes}" + (f" and {more} more" if more > 0 else ""))
+    colour = "RGB, though all training images are grey" if inspection.colourless else "RGB"
+    OUT.print("channels: " + (colour if inspection.channels == 3 else "grey"))
     for sentence in inspection.advice:
         OUT.print(f"- {sentence}")
 

@@ -19,17 +19,22 @@ from numpy.typing import NDArray
 
 from augment.errors import StorageError
 from augment.images import LabelledImages
-from pipelines.plots import scale_over, strip, thinned
-from pipelines.results import FEWEST_REPEATS, METRICS, Metric, gains
+from pipelines.figures import class_gains, gain_plot, learning_curve, matrices, training_curves
+from pipelines.measures import FEWEST_REPEATS, METRICS, Metric
+from pipelines.plots import strip
 
 PER_CLASS = 8  # pictures of each kind in a row of the sample grid
 PAIRS = 12
 PICTURE_BYTES = 1_000_000  # raw pixels of the sample grid, so that the page stays below 3 MB
-MATRIX_CLASSES = 20  # up to which the cells of a confusion matrix have room for figures
 
-FIDELITY = {
+FIDELITY = {  # of a score its name and meaning, for the whole set and for classes
+    "features": ("Features", ""),
+    "folds": ("Folds", "that the figures are means of"),
+    "test_images": ("Real images", "of the test set, that the synthetic ones are compared with"),
+    "synthetic_images": ("Synthetic images", "that are compared with them"),
     "kid": ("KID", "distance between the features of synthetic and real images; 0 is the best"),
-    "kid_subset_size": ("KID images", "of each kind, all in one subset"),
+    "kid_std": ("KID spread", "standard deviation over the random subsets whose mean KID is"),
+    "kid_subset_size": ("KID subset", "images of each kind in a subset"),
     "fid": ("FID", "Fréchet distance between the features of synthetic and real images; 0 is the best"),
     "precision": ("Precision", "share of synthetic images that lie among the real ones"),
     "recall": ("Recall", "share of real images that lie among the synthetic ones"),
@@ -37,7 +42,18 @@ FIDELITY = {
     "coverage": ("Coverage", "share of real images with a synthetic one nearby"),
     "gan_train_accuracy": ("GAN-train", "accuracy on real images of a classifier that saw synthetic ones only"),
     "gan_test_accuracy": ("GAN-test", "accuracy on synthetic images of a classifier that saw real ones only"),
-    "memorised_fraction": ("Memorised", "share of synthetic images closer to a training image than is usual"),
+    "memorised_fraction": (
+        "Memorised",
+        "share of synthetic images closer to a training image than 99 % of unseen real images are",
+    ),
+    "memorised_by_chance": ("Not memorised", "the same share of further unseen real images, where nothing is copied"),
+    "gan_train": ("GAN-train", ""),
+    "gan_test": ("GAN-test", ""),
+}
+FEATURES = {
+    "own classifier": "of a classifier that saw the training images only; "
+    "such figures compare generators of the same training images, and none with published figures",
+    "inception": "of Inception v3 with the weights given; they are not trained on these images",
 }
 
 
@@ -81,44 +97,24 @@ def render(results: Mapping[str, Any], pictures: Pictures, settings: Mapping[str
         dataset=dataset,
         train_size=sum(dataset["train_per_class"].values()),
         protocol=results["protocol"],
-        gain=_gain_plot(results),
+        gain=gain_plot(results),
+        curve=learning_curve(results),
+        choice=_choice(results.get("choice")),
         fewest_repeats=FEWEST_REPEATS,
         metrics=METRICS,
         arms=_arm_rows(results),
-        classes=_class_gains(results),
-        matrices=_matrices(results),
+        classes=class_gains(results),
+        matrices=matrices(results),
         samples=_samples(pictures, dataset["classes"]),
         per_class=PER_CLASS,
         pairs=_pairs(pictures),
         fidelity=_fidelity(results.get("fidelity") or {}, dataset["classes"]),
-        curves=_curves(pictures),
+        curves=training_curves(pictures.curves or {}),
         settings=_as_yaml(settings),
         versions=results.get("versions") or {},
         seeds=results.get("seeds") or [],
         warnings=results.get("warnings") or [],
     )
-
-
-def _gain_plot(results: Mapping[str, Any]) -> dict[str, Any] | None:
-    if not results["comparisons"]:
-        return None
-    metric = METRICS[results["comparisons"][0]["metric"]]
-    rows = [_gain_row(results["arms"], comparison, metric) for comparison in results["comparisons"]]
-    shown = [v for row in rows for v in (*row["points"], row["low"], row["high"])]
-    return {"metric": metric, "rows": rows, "scale": scale_over([0.0, *shown])}
-
-
-def _gain_row(arms: Mapping[str, Any], comparison: Mapping[str, Any], metric: Metric) -> dict[str, Any]:
-    name = comparison["metric"]
-    ours, theirs = (arms[comparison[side]][name]["values"] for side in ("arm", "baseline"))
-    low, high = comparison["ci95"]
-    return {
-        **comparison,
-        "points": [float(g) for g in gains(ours, theirs, name) * metric.scale],
-        "mean": comparison["mean_gain"] * metric.scale,
-        "low": low * metric.scale,
-        "high": high * metric.scale,
-    }
 
 
 def _arm_rows(results: Mapping[str, Any]) -> list[tuple[str, list[str], int]]:
@@ -135,27 +131,13 @@ def _spread(summary: Mapping[str, Any], metric: Metric) -> str:
     return f"{mean} ± {summary['std'] * metric.scale:.{metric.decimals}f}"
 
 
-def _class_gains(results: Mapping[str, Any]) -> dict[str, Any] | None:
-    values = results["comparisons"][0]["per_class_gain"] if results["comparisons"] else []
-    known = [100 * v for v in values if v is not None]
-    if not known:
+def _choice(choice: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The candidates with their mean validation gains in points, the best first."""
+    if choice is None:
         return None
-    rows = [
-        (name, None if v is None else 100 * v) for name, v in zip(results["dataset"]["classes"], values, strict=True)
-    ]
-    return {"rows": rows, "scale": scale_over([0.0, *known]), **results["comparisons"][0]}
-
-
-def _matrices(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Of the headline's arm and baseline: K x K shares of each true class, None without test images."""
-    confusion, comparisons = results.get("confusion"), results["comparisons"]
-    if not confusion or not comparisons:
-        return []
-    matrices = []
-    for arm in (comparisons[0]["arm"], comparisons[0]["baseline"]):
-        rows = [[count / sum(row) if sum(row) else None for count in row] for row in confusion[arm]]
-        matrices.append({"arm": arm, "rows": rows, "figures": len(rows) <= MATRIX_CLASSES})
-    return matrices
+    ranked = sorted(choice["candidates"].items(), key=lambda item: -item[1])
+    points = {key: 100 * choice[key] for key in ("mean_gain", "lower_bound")}
+    return {**choice, **points, "candidates": [(name, 100 * gain) for name, gain in ranked]}
 
 
 def _samples(pictures: Pictures, classes: Sequence[str]) -> list[dict[str, Any]]:
@@ -185,32 +167,27 @@ def _pairs(pictures: Pictures) -> list[dict[str, Any]]:
 
 
 def _fidelity(scores: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
-    """Scores of the whole set with what they mean, and those given for each class; None and NaN are left out."""
-    whole, columns = [], []
+    """Scores of the whole set with what they mean, those of each class, and sentences; None and NaN are left out."""
+    whole, notes = [], []
     for key, score in scores.items():
         label, meaning = FIDELITY.get(key, (key.replace("_", " "), ""))
-        if isinstance(score, Mapping) and any(name in score for name in classes):
-            columns.append((label, [_score(score.get(name)) for name in classes]))
+        if key.endswith("_note"):
+            notes.append(score)
         elif isinstance(score, str | int | float) and _score(score):
-            whole.append((label, _score(score), meaning))
-    return {"whole": whole, "columns": columns}
+            whole.append((label, _score(score), FEATURES.get(str(score), meaning)))
+    columns = []
+    for key, of_class in scores.get("per_class", {}).items():
+        cells = [_score(of_class.get(name)) for name in classes]
+        if any(cells):
+            columns.append((FIDELITY.get(key, (key,))[0], [cell or "\N{EN DASH}" for cell in cells]))
+    return {"whole": whole, "columns": columns, "notes": notes}
 
 
 def _score(score: float | str | None) -> str:
     if isinstance(score, float):
-        return "" if np.isnan(score) else f"{score:#.3g}".rstrip(".")
+        text = f"{score:,.0f}" if abs(score) >= 1000 else f"{score:#.3g}".rstrip(".")
+        return "" if np.isnan(score) else text.replace("-", "\N{MINUS SIGN}")
     return "" if score is None else str(score)
-
-
-def _curves(pictures: Pictures) -> list[dict[str, Any]]:
-    curves = []
-    for name, (steps, values) in (pictures.curves or {}).items():
-        x, y = thinned(steps, values)
-        if len(x):
-            across, up = scale_over(x), scale_over(y, intervals=3)
-            points = " ".join(f"{across.at(a)},{round(100 - up.at(b), 2)}" for a, b in zip(x, y, strict=True))
-            curves.append({"name": name, "across": across, "up": up, "points": points, "last": y[-1]})
-    return curves
 
 
 def _as_yaml(settings: Mapping[str, Any]) -> str:

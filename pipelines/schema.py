@@ -7,18 +7,29 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Self, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FilePath,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from augment.classical import POLICIES, VIEWS
 from augment.config import GanConfig, known, one_of
 from augment.errors import ConfigError
+from augment.filtering import SCORERS
 from augment.images import Resize
 from augment.sources import PREFIXES
+from classifiers.inception import check_inception
 from classifiers.training import FitConfig
-from pipelines.results import METRICS
+from pipelines.measures import METRICS
 
 M = TypeVar("M", bound=BaseModel)
 GAN_TRAIN = "gan-train"  # the classifiers behind the fidelity figure of that name stand among the records
@@ -38,6 +49,13 @@ class Arm(Section):
     synthetic: bool = False
     # on real and synthetic images alike; `classical` is the evaluation's own
     policy: Annotated[str, known({"classical": None, **POLICIES})] | None = None
+    ratio: float | None = Field(None, gt=0, allow_inf_nan=False)  # None: the evaluation's
+    filter: Annotated[str, known(SCORERS)] = "confidence"
+    keep: float = Field(1.0, gt=0, le=1)  # share of each class's synthetic images, the best by `filter`
+    share: float | None = Field(None, gt=0, lt=1)  # of each batch that is synthetic; None: as the ratio has it
+    weight: Annotated[float, Field(gt=0, le=1)] | Literal["confidence"] = 1.0  # of each synthetic image in the loss
+    synthetic_first: float = Field(0.0, ge=0, lt=1)  # share of the steps, with synthetic images only; then real only
+    soft_labels: bool = False  # a cross-fitted teacher's, halfway to the class for real images
 
     @model_validator(mode="before")
     @classmethod
@@ -48,7 +66,15 @@ class Arm(Section):
     def _has_images(self) -> Self:
         if not (self.real or self.synthetic):
             raise ValueError("expected real: true or synthetic: true, got neither")
+        if self.synthetic_first and not (self.real and self.synthetic):
+            raise ValueError("synthetic_first needs real: true and synthetic: true, to change from one to the other")
         return self
+
+    @property
+    def judged(self) -> bool:
+        """Whether a cross-fitted classifier has to judge the images first."""
+        picky = self.synthetic and (self.keep < 1 or self.weight == "confidence")
+        return self.soft_labels or picky
 
 
 ARMS: dict[str, dict[str, Any]] = {
@@ -65,12 +91,41 @@ class DataConfig(Section):
 
     source: str
     test: str | None = None  # a source whose images are the test set; otherwise the source's own test split
-    holdout: float = Field(0.3, gt=0, lt=1)  # share of each class held out where there is no test split
+    holdout: float = Field(0.3, gt=0, lt=1)  # share of each class held out where a test split is needed and lacks
     samples_per_class: int | None = Field(None, ge=2)  # at most
     image_size: int | None = None  # px
     resize: Resize = "pad"
     skip_broken: bool = False
     seed: int = Field(0, ge=0)  # of the subset and of what is held out
+
+
+class ProtocolConfig(Section):
+    """How the repeats differ; `pipelines.protocols` tells what is inferred where nothing is said."""
+
+    kind: Literal["holdout", "subsample", "kfold"] | None = None
+    redraw_generator: bool = True  # holdout: a generator a repeat; otherwise one for all, and the report says so
+    sizes: tuple[Annotated[int, Field(ge=2)], ...] = ()  # subsample: images of each class, ascending
+    folds: int | None = Field(None, ge=2)  # kfold; None: 5, or the nearest number of folds that divides the repeats
+
+    @field_validator("sizes")
+    @classmethod
+    def _ascending(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        if sorted(set(sizes)) != list(sizes):
+            raise ValueError(f"expected different sizes in ascending order, got {list(sizes)}")
+        return sizes
+
+
+class ChooseConfig(Section):
+    """Which mixes of one arm are tried on an inner validation split; "no synthetic images" is always among them."""
+
+    arm: str = "classical+synthetic"
+    ratios: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] = Field((0.5, 1.0, 2.0), min_length=1)
+    keep: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((1.0,), min_length=1)
+    filter: Annotated[str, known(SCORERS)] = "confidence"
+    weights: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((1.0,), min_length=1)
+    validation: float = Field(0.3, gt=0, lt=1)  # share of each class
+    splits: int = Field(2, ge=1)  # each with a generator of its own, which has not seen the validation images
+    repeats: int = Field(3, ge=2)  # classifiers of each candidate on each split
 
 
 class GenerateConfig(Section):
@@ -91,6 +146,8 @@ class EvaluateConfig(Section):
     horizontal_flip: bool = False  # only for classes that look the same mirrored
     metric: Annotated[str, known(METRICS)] | None = None  # None: accuracy, balanced under imbalance
     classifier: FitConfig = FitConfig()
+    # its features are compared by the fidelity figures; None: those of a classifier trained on the training images
+    inception: Annotated[FilePath, AfterValidator(check_inception)] | None = None
     seed: int = Field(0, ge=0)
 
     @field_validator("arms")
@@ -115,7 +172,19 @@ class Pipeline(Section):
     data: DataConfig
     gan: GanConfig = GanConfig()
     generate: GenerateConfig = GenerateConfig()
+    protocol: ProtocolConfig = ProtocolConfig()
+    choose: ChooseConfig | None = None  # None: the mixes are those of the arms, fixed in advance
     evaluate: EvaluateConfig = EvaluateConfig()
+
+    @model_validator(mode="after")
+    def _chosen_for_an_arm(self) -> Self:
+        mixed = [arm.name for arm in self.evaluate.arms if arm.real and arm.synthetic]
+        if self.choose is not None and self.choose.arm not in mixed:
+            raise ValueError(
+                f"choose.arm is {self.choose.arm!r}: expected one of the arms with real and synthetic images, "
+                + (", ".join(mixed) or "and there is none")
+            )
+        return self
 
 
 def shipped_pipelines() -> list[str]:
@@ -229,15 +298,19 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override!r}: {value!r} is not valid YAML") from error
 
 
-def evaluate_config(
-    *, arms: Sequence[str] | None, has_synthetic: bool, steps: int | None, **given: Any
+def load_evaluate_config(
+    path: Path | None, *, arms: Sequence[str] | None, has_synthetic: bool, steps: int | None, **given: Any
 ) -> EvaluateConfig:
-    """`EvaluateConfig` from options; what is None keeps its default, and without synthetic images so do their arms."""
-    tree = {key: value for key, value in given.items() if value is not None}
+    """`EvaluateConfig` from a YAML file of its fields, if given, with the options that are not None on top.
+
+    Without synthetic images and without a word on arms, those that need them are left out.
+    """
+    tree = _mapping(_read(path), str(path)) if path else {}
+    tree |= {key: value for key, value in given.items() if value is not None}
     if arms is not None:
         tree["arms"] = [arm.strip() for arm in arms]
-    elif not has_synthetic:
+    elif "arms" not in tree and not has_synthetic:
         tree["arms"] = [name for name, settings in ARMS.items() if not settings.get("synthetic")]
     if steps is not None:
-        tree["classifier"] = {"steps": steps}
-    return parse(EvaluateConfig, tree, "the options")
+        tree["classifier"] = {**(tree.get("classifier") or {}), "steps": steps}
+    return parse(EvaluateConfig, tree, str(path or "the options"))

@@ -12,8 +12,9 @@ import torch
 from augment.errors import ConfigError, OutputError
 from augment.images import LabelledImages, split_per_class
 from classifiers.training import FitConfig
-from pipelines.evaluation import Context, evaluate
-from pipelines.experiment import Materials
+from pipelines.arms import Materials
+from pipelines.evaluation import Context, Watch, evaluate
+from pipelines.results import Design
 from pipelines.schema import EvaluateConfig, parse
 
 TINY = {
@@ -32,8 +33,10 @@ def materials(shoes: LabelledImages) -> Materials:
 
 
 def run(materials: Materials, folder: Path, config: EvaluateConfig = CONFIG, **options: Any) -> dict[str, Any] | None:
-    context = Context("my shoes", warnings=("2 training images are also in the test set",))
-    return evaluate(materials, config, folder, context, device=torch.device("cpu"), jobs=1, **options)
+    design = Design(test_labels=materials.test.labels)
+    context = Context("my shoes", design, warnings=("2 training images are also in the test set",))
+    watch = Watch(stopped=options.pop("stopped", lambda: False))
+    return evaluate([materials], config, folder, context, device=torch.device("cpu"), jobs=1, watch=watch, **options)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ import torch
 from augment.errors import ConfigError
 from augment.images import LabelledImages, split_per_class
 from classifiers.training import FitConfig
-from pipelines.experiment import Materials, plan, read_records, repeat_seed, run_experiment, train_arm
+from pipelines.arms import Materials, train_arm
+from pipelines.experiment import plan, read_records, repeat_seed, run_experiment
 from pipelines.schema import Arm, EvaluateConfig
 
 CPU = torch.device("cpu")
@@ -31,7 +32,8 @@ def materials(shoes: LabelledImages) -> Materials:
 def run(
     materials: Materials, path: Path, config: EvaluateConfig = CONFIG, **options: Any
 ) -> list[dict[str, Any]] | None:
-    return run_experiment(plan(config, materials), materials, config, path, **{"device": CPU, "jobs": 1, **options})
+    tasks = plan(config, [materials])
+    return run_experiment(tasks, [materials], config, path, **{"device": CPU, "jobs": 1, **options})
 
 
 def comparable(records: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
@@ -139,11 +141,14 @@ def test_a_finished_evaluation_trains_nothing(
     assert run(only_real, tmp_path / "records.jsonl", config) == first
 
 
+LINE = '{"arm": "none", "repeat": 0, "fold": ""}'
+
+
 def test_records_survive_a_disk_that_is_full_when_they_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "records.jsonl"
-    path.write_text('{"arm": "none", "repeat": 0}\n{"arm": "cl')
+    path.write_text(f"{LINE}\n" + '{"arm": "cl')
 
     def refuse(_: int) -> None:
         raise OSError(28, "No space left on device")
@@ -151,29 +156,29 @@ def test_records_survive_a_disk_that_is_full_when_they_are_read(
     monkeypatch.setattr("os.fsync", refuse)
     with pytest.raises(OSError, match="No space"):
         read_records(path)
-    assert path.read_text().startswith('{"arm": "none", "repeat": 0}\n')
+    assert path.read_text().startswith(f"{LINE}\n")
     monkeypatch.undo()
-    assert read_records(path) == [{"arm": "none", "repeat": 0}]
-    assert [json.loads(line) for line in path.read_text().splitlines()] == [{"arm": "none", "repeat": 0}]
+    assert read_records(path) == [json.loads(LINE)]
+    assert path.read_text() == f"{LINE}\n"
 
 
 def test_a_ratio_that_is_too_large_says_how_many_images_are_needed(materials: Materials) -> None:
     few = CONFIG.model_copy(update={"ratio": 3.0})
     message = r"a ratio of 3 to 11 real images needs 11 synthetic images of each class, class 'ankle-boot' has 4"
     with pytest.raises(ConfigError, match=message):
-        plan(few, materials)
+        plan(few, [materials])
     alone = few.model_copy(update={"arms": (Arm.model_validate("none"), Arm.model_validate("synthetic"))})
-    assert len(plan(alone, materials)) == 6  # the ratio has no meaning for them
+    assert len(plan(alone, [materials])) == 6  # the ratio has no meaning for them
 
 
 def test_arms_that_need_synthetic_images_are_refused_without_any(materials: Materials) -> None:
     with pytest.raises(ConfigError, match="give --synthetic, or only real arms"):
-        plan(CONFIG, Materials(materials.train, materials.test, None))
+        plan(CONFIG, [Materials(materials.train, materials.test, None)])
 
 
 def test_an_arm_learns_from_its_own_images_only(materials: Materials, monkeypatch: pytest.MonkeyPatch) -> None:
     """The pools that reach the classifier, with their shares of each batch at a ratio of 1/3."""
-    monkeypatch.setattr("pipelines.experiment.fit", lambda pools, *_, **__: pools)
+    monkeypatch.setattr("pipelines.arms.fit", lambda pools, *_, **__: pools)
     config = CONFIG.model_copy(update={"ratio": 1 / 3})
     real, synthetic = materials.train.images, materials.synthetic
     assert synthetic is not None
@@ -189,9 +194,9 @@ def test_an_arm_learns_from_its_own_images_only(materials: Materials, monkeypatc
     }
     assert torch.equal(pools["none"][0].views[0], torch.from_numpy(real))
     assert torch.equal(pools["synthetic"][0].views[0], torch.from_numpy(synthetic.images))
-    assert pools["none+synthetic"][1].targets.bincount().tolist() == [1, 1, 1]  # 11 / 3 images, evenly
-    views, targets = pools["classical"][0].views, pools["classical"][0].targets
-    assert (len(views), targets.tolist()) == (2, materials.train.labels.tolist())
+    assert pools["none+synthetic"][1].labels.bincount().tolist() == [1, 1, 1]  # 11 / 3 images, evenly
+    views, labels = pools["classical"][0].views, pools["classical"][0].labels
+    assert (len(views), labels.tolist()) == (2, materials.train.labels.tolist())
     assert not torch.equal(views[0], views[1])
 
 

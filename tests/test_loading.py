@@ -13,7 +13,7 @@ from PIL import Image
 from augment.errors import ConfigError, SourceError
 from augment.images import LabelledImages
 from augment.sources import read_source
-from pipelines.loading import load, load_synthetic, require_test
+from pipelines.loading import leak_warnings, load, load_synthetic, require_test
 from pipelines.schema import DataConfig
 
 
@@ -38,7 +38,7 @@ def repaint(folder: Path, mode: str) -> None:
 
 
 def test_the_test_split_of_the_source_is_the_test_set(image_folder: Path) -> None:
-    loaded = load(config(image_folder), hold_out=True)
+    loaded = load(config(image_folder))
     assert (len(loaded.train), len(require_test(loaded)), loaded.warnings) == (36, 18, ())
     assert np.array_equal(require_test(loaded).images, read_source(image_folder / "test", image_size=12).train.images)
 
@@ -51,31 +51,14 @@ def test_another_source_takes_the_place_of_the_test_split(image_folder: Path) ->
     assert loaded.warnings == ()
 
 
-def test_without_test_images_a_share_is_held_out_and_never_trained_on(image_folder: Path) -> None:
-    loaded = load(config(image_folder / "train", holdout=0.25), hold_out=True)
-    assert (loaded.train.counts().tolist(), require_test(loaded).counts().tolist()) == ([9] * 3, [3] * 3)
-    assert not images(loaded.train) & images(loaded.test)
-    assert loaded.warnings == (
-        "the source has no test split, so 25% of each class, 9 images, were held out as the test set "
-        "and never trained on",
-    )
-
-
-def test_what_is_held_out_is_never_drawn_as_part_of_the_subset(image_folder: Path) -> None:
-    for seed in range(4):
-        loaded = load(config(image_folder / "train", samples_per_class=5, seed=seed), hold_out=True)
-        assert loaded.train.counts().tolist() == [5] * 3
-        assert not images(loaded.train) & images(loaded.test)
-
-
-def test_the_seed_decides_the_subset_and_what_is_held_out(image_folder: Path) -> None:
+def test_the_seed_decides_the_subset_and_the_pool_stays_whole(image_folder: Path) -> None:
     first, again, other = (
-        load(config(image_folder / "train", samples_per_class=4, seed=seed), hold_out=True) for seed in (1, 1, 2)
+        load(config(image_folder / "train", samples_per_class=4, seed=seed)) for seed in (1, 1, 2)
     )
     assert np.array_equal(first.train.images, again.train.images)
-    assert images(first.test) == images(again.test)
     assert images(first.train) != images(other.train)
-    assert images(first.test) != images(other.test)
+    assert (len(first.train), len(first.pool)) == (12, 36)
+    assert images(first.train) < images(first.pool)
 
 
 def test_a_subset_takes_at_most_so_many_of_each_class(folder: Path) -> None:
@@ -85,7 +68,7 @@ def test_a_subset_takes_at_most_so_many_of_each_class(folder: Path) -> None:
     assert load(config(folder, samples_per_class=5)).train.counts().tolist() == [3, 5, 5]
 
 
-def test_nothing_is_held_out_unless_it_is_asked_for(image_folder: Path) -> None:
+def test_a_source_without_test_images_has_none(image_folder: Path) -> None:
     loaded = load(config(image_folder / "train"))
     assert (len(loaded.train), loaded.test, loaded.warnings) == (36, None, ())
     with pytest.raises(SourceError, match=r"train has no test split.*--test.*`augment run quickstart"):
@@ -96,10 +79,24 @@ def test_training_images_in_the_test_set_are_told(folder: Path) -> None:
     inner = sorted((folder / "test").iterdir())[1]
     for file in sorted(inner.iterdir())[:2]:
         shutil.copy(file, folder / "train" / inner.name / f"again-{file.name}")
-    (warning,) = load(config(folder)).warnings
+    loaded = load(config(folder))
+    warning, *_ = leak_warnings(loaded.train, require_test(loaded))
     assert warning.startswith("2 training images are also in the test set, pixel for pixel")
-    (warning,) = load(config(folder / "train", test=str(folder / "train"))).warnings
-    assert warning.startswith("38 training images")
+    assert leak_warnings(loaded.train, loaded.train)[0].startswith("38 training images")
+
+
+def test_near_copies_between_training_and_test_images_are_told_apart_from_exact_ones(folder: Path) -> None:
+    first, second, third = (sorted(inner.iterdir()) for inner in sorted((folder / "train").iterdir()))
+    before = load(config(folder, image_size=28))
+    assert leak_warnings(before.train, require_test(before)) == ()
+    tests = sorted((folder / "test").iterdir())
+    shutil.copy(first[0], tests[0] / "exact.png")
+    Image.open(second[1]).save(tests[1] / "saved.jpg", quality=75)
+    Image.open(third[2]).point(lambda v: v * 1.1).save(tests[2] / "bright.png")
+    loaded = load(config(folder, image_size=28))
+    exact, near = leak_warnings(loaded.train, require_test(loaded))
+    assert exact.startswith("1 training images are also in the test set, pixel for pixel")
+    assert near.startswith("2 training images look nearly the same as a test image or its mirror image")
 
 
 def test_broken_files_are_told_when_they_are_skipped(folder: Path) -> None:
@@ -141,7 +138,8 @@ def test_grey_test_images_become_colour_and_colour_ones_are_refused_beside_grey(
 
 def test_synthetic_images_are_matched_to_the_real_ones(folder: Path, shoes: LabelledImages) -> None:
     real = load(config(folder)).train
-    synthetic = load_synthetic(folder / "test", real)
+    synthetic, scores = load_synthetic(folder / "test", real)
+    assert scores is None
     assert (synthetic.size, synthetic.class_names, len(synthetic)) == (12, real.class_names, 18)
     with pytest.raises(ConfigError, match="the synthetic images have a class"):
         load_synthetic(folder / "test", shoes)

@@ -7,7 +7,7 @@ import pytest
 
 from augment.errors import ConfigError
 from augment.images import LabelledImages
-from augment.mixing import match, synthetic_share, take_by_ratio
+from augment.mixing import draw_by_ratio, match, synthetic_share
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def pool(fashion: LabelledImages) -> LabelledImages:
 def test_a_ratio_counts_synthetic_images_per_real_image_balanced_over_the_classes(
     ratio: float, per_class: int, pool: LabelledImages, shoes: LabelledImages
 ) -> None:
-    taken = take_by_ratio(pool, shoes, ratio, seed=3)  # 19 real images: 9, 6 and 4
+    taken = pool.take(draw_by_ratio(pool, shoes, ratio, seed=3))  # 19 real images: 9, 6 and 4
     assert taken.counts().tolist() == [per_class] * 3
     assert taken.class_names == pool.class_names
     for image, label in zip(taken.images, taken.labels, strict=True):
@@ -30,7 +30,7 @@ def test_a_ratio_counts_synthetic_images_per_real_image_balanced_over_the_classe
 
 
 def test_the_draw_repeats_with_its_seed(pool: LabelledImages, shoes: LabelledImages) -> None:
-    first, again, other = (take_by_ratio(pool, shoes, 1.0, seed=seed).images for seed in (3, 3, 4))
+    first, again, other = (draw_by_ratio(pool, shoes, 1.0, seed=seed) for seed in (3, 3, 4))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
@@ -39,9 +39,9 @@ def test_too_few_images_of_a_class_say_how_many_are_needed(pool: LabelledImages,
     scarce = pool.take(np.r_[0:30, 30:35, 60:90])
     message = "a ratio of 1 to 19 real images needs 6 synthetic images of each class, class 'sneaker' has 5"
     with pytest.raises(ConfigError, match=message):
-        take_by_ratio(scarce, shoes, 1.0, seed=0)
+        draw_by_ratio(scarce, shoes, 1.0, seed=0)
     with pytest.raises(ConfigError, match="class 'sandal' has 0"):
-        take_by_ratio(pool.take(np.arange(30, 90)), shoes, 0.1, seed=0)
+        draw_by_ratio(pool.take(np.arange(30, 90)), shoes, 0.1, seed=0)
 
 
 @pytest.mark.parametrize(("ratio", "share"), [(0.0, 0.0), (0.5, 1 / 3), (1.0, 0.5), (4.0, 0.8)])

@@ -3,31 +3,23 @@ import io
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from toy import Arm
 
 from augment.errors import StorageError
 from augment.images import LabelledImages
 from pipelines.plots import scale_over, strip, thinned
 from pipelines.report import Pictures, render, write_report
-from pipelines.results import build_results
+from pipelines.results import Design, build_results
 
 CLASSES = ("boot", "<script>alert(1)</script>", 'a "quoted" & hostile name', "empty")
 SETTINGS = {"data": {"source": Path("sets/toy.npz")}, "classifier": {"steps": 300, "sizes": (8, 12)}}
 GAIN = (0.02, 0.04, 0.01, 0.03, 0.05, 0.03)
-
-
-@dataclass(frozen=True)
-class Arm:
-    name: str
-    policy: str | None
-    real: bool
-    synthetic: bool
 
 
 ARMS = [Arm("plain<b>", None, True, False), Arm("more", None, True, True), Arm("alone", None, False, True)]
@@ -71,9 +63,10 @@ def results_of(arms=ARMS, gain=GAIN):
                 {"repeat": r, "arm": arm.name, "per_class_recall": [accuracy, 0.5, 0.7, None], "confusion": counts}
                 | dict.fromkeys(("accuracy", "balanced_accuracy", "macro_f1"), accuracy)
                 | {"log_loss": 0.5, "expected_calibration_error": 0.1, "seed": 70 + r, "steps": 300, "batch_size": 32}
+                | {"fold": "", "size": None}
             )
     dataset = {"name": "toy", "classes": list(CLASSES), "train_per_class": dict.fromkeys(CLASSES, 9), "test_size": 30}
-    return build_results(records, arms, dataset, {"kind": "holdout"}, 1.0)
+    return build_results(records, arms, dataset, Design(), 1.0)
 
 
 def images_of(labels, channels=1, size=8):
@@ -93,11 +86,18 @@ def pictures():
 
 def full_results():
     fidelity = {
-        "kid": 0.0123,
+        "features": "own classifier",
+        "kid": -0.0123,
         "fid": None,
+        "fid_note": "FID needs <b>256</b> images",
         "recall": float("nan"),
         "own_score": 3,
-        "coverage_per_class": {"boot": 0.25},
+        "per_class": {
+            "coverage": {"boot": 0.25, "empty": None},
+            "kid": dict.fromkeys(CLASSES, 1234.5),
+            "density": dict.fromkeys(CLASSES),
+            "precision": {"boot": 1.0, CLASSES[2]: float("nan")},
+        },
     }
     extra = {"versions": {"torch": "2.9.1"}, "warnings": ["2 near duplicates <here>."]}
     return results_of() | {"fidelity": fidelity} | extra
@@ -212,13 +212,38 @@ def test_pairs_begin_with_the_closest(full_page):
 
 def test_fidelity_shows_what_is_there_with_its_meaning(full_page):
     page = Page(full_page)
-    values = dict(zip([e["text"] for e in page.all("dt")], [e["text"] for e in page.all("dd")][::2], strict=False))
-    assert "FID" not in values
-    assert "Recall" not in values
-    assert "KID" in values
-    assert "distance between the features" in full_page
-    assert "own score" in values
-    assert "boot0.250" in [e["text"] for e in page.all("tr")]
+    cells = [e["text"] for e in page.all("dd")]
+    told = {e["text"]: cells[2 * i : 2 * i + 2] for i, e in enumerate(page.all("dt")[: len(cells) // 2])}
+    assert list(told)[:3] == ["Features", "KID", "own score"]  # neither FID nor recall, which are not there
+    assert told["Features"][0] == "own classifier"
+    assert "saw the training images only" in told["Features"][1]
+    assert told["KID"][0] == "\N{MINUS SIGN}0.0123"
+    assert told["KID"][1].startswith("distance between the features")
+    assert told["own score"] == ["3", ""]
+    assert "FID needs <b>256</b> images" in [e["text"] for e in page.all("p")]
+
+
+def test_fidelity_has_a_row_for_each_class(full_page):
+    page = Page(full_page)
+    table = next(e for e in page.all("table") if "Coverage" in e["text"])
+    rows = [line.strip() for line in table["text"].splitlines() if line.strip()]
+    dash = "\N{EN DASH}"
+    assert rows == [
+        "ClassCoverageKIDPrecision",  # and no density, of which nothing is known
+        "boot0.2501,2341.00",
+        f"{CLASSES[1]}{dash}1,234{dash}",
+        f"{CLASSES[2]}{dash}1,234{dash}",
+        f"empty{dash}1,234{dash}",
+    ]
+    assert not re.search(r"\bnan\b|\bNone\b", table["text"])
+
+
+@pytest.mark.parametrize("features", ["own classifier", "inception"])
+def test_fidelity_tells_whose_features_were_compared(features):
+    page = Page(render(results_of() | {"fidelity": {"features": features, "kid": 0.1}}, Pictures(), {}))
+    first = [e["text"] for e in page.all("dd")][:2]
+    assert first[0] == features
+    assert ("Inception v3" in first[1]) == (features == "inception")
 
 
 def test_settings_versions_and_seeds_are_written_out(full_page):

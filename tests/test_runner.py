@@ -21,6 +21,7 @@ TINY: dict[str, Any] = {
     "data": {"image_size": 12, "samples_per_class": 6},
     "gan": {"width": 4, "latent_dim": 8, "steps": 6, "batch_size": 8, "log_every": 2, "checkpoint_every": 2},
     "generate": {"per_class": 8},
+    "protocol": {"kind": "holdout", "redraw_generator": False},
     "evaluate": {
         "arms": ["none", "none+synthetic"],
         "repeats": 2,
@@ -211,13 +212,13 @@ def test_what_was_deleted_is_made_again(
 
 def test_a_plan_writes_nothing_and_says_why(out: Path, tmp_path: Path, pipeline: Callable[..., Pipeline]) -> None:
     changed = pipeline(gan={"loss": "wasserstein"})
-    fresh = plan(changed, load(changed.data, hold_out=True), tmp_path / "new")
+    fresh = plan(changed, load(changed.data), tmp_path / "new")
     assert [(stage.name, stage.runs, stage.why) for stage in fresh] == [
         (name, True, "it has not been run here") for name in ALL
     ]
     assert not (tmp_path / "new").exists()
     before = contents(out)
-    again = plan(changed, load(changed.data, hold_out=True), out)
+    again = plan(changed, load(changed.data), out)
     assert [stage.runs for stage in again] == [True] * 3
     assert again[0].why == "gan.loss changed from hinge to wasserstein"
     assert contents(out) == before
@@ -225,7 +226,7 @@ def test_a_plan_writes_nothing_and_says_why(out: Path, tmp_path: Path, pipeline:
 
 def test_a_plan_is_not_misled_by_the_files_of_somebody_else(tmp_path: Path, pipeline: Callable[..., Pipeline]) -> None:
     (tmp_path / "stages.json").write_text("[mine")
-    stages = plan(pipeline(), load(pipeline().data, hold_out=True), tmp_path)
+    stages = plan(pipeline(), load(pipeline().data), tmp_path)
     assert ran(stages) == ALL
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from pipelines.schema import (
     ARMS,
     EvaluateConfig,
     Pipeline,
-    evaluate_config,
+    load_evaluate_config,
     load_gan_config,
     load_pipeline,
     parse,
@@ -119,7 +120,7 @@ def test_named_sources_are_no_paths(source: str, tmp_path: Path) -> None:
 
 
 def test_every_shipped_pipeline_loads() -> None:
-    assert shipped_pipelines() == ["fashion-50", "quickstart"]
+    assert shipped_pipelines() == ["fashion-50", "learning-curve", "quickstart"]
     for name in shipped_pipelines():
         pipeline = load_pipeline(name, ["data.source=photos"])
         assert pipeline.data.source == "photos"
@@ -128,7 +129,7 @@ def test_every_shipped_pipeline_loads() -> None:
 
 @pytest.mark.parametrize("name", ["quickstrat", "nowhere/mine.yaml", "."])
 def test_a_pipeline_that_is_not_there_names_those_that_ship(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"no pipeline '.*': expected a YAML file or one of fashion-50, quickstart"):
+    with pytest.raises(ConfigError, match=r"no pipeline '.*': expected a YAML file or one of fashion-50, "):
         load_pipeline(name)
 
 
@@ -163,12 +164,36 @@ def test_classical_means_the_policy_of_the_evaluation_and_other_policies_themsel
 
 
 def test_options_without_synthetic_images_leave_their_arms_out() -> None:
-    config = evaluate_config(arms=None, has_synthetic=False, steps=7, repeats=None, ratio=0.5)
+    config = load_evaluate_config(None, arms=None, has_synthetic=False, steps=7, repeats=None, ratio=0.5)
     assert [arm.name for arm in config.arms] == ["none", "classical"]
     assert (config.classifier.steps, config.repeats, config.ratio) == (7, 10, 0.5)
-    assert len(evaluate_config(arms=None, has_synthetic=True, steps=None).arms) == len(ARMS)
+    assert len(load_evaluate_config(None, arms=None, has_synthetic=True, steps=None).arms) == len(ARMS)
     with pytest.raises(ConfigError, match=r"the options: arms\.1: expected one of none, "):
-        evaluate_config(arms=["none", " best"], has_synthetic=False, steps=None)
+        load_evaluate_config(None, arms=["none", " best"], has_synthetic=False, steps=None)
+
+
+def test_an_evaluation_takes_a_file_with_options_on_top(tmp_path: Path) -> None:
+    path = Path(write(tmp_path, "policy: strong\nhorizontal_flip: true\nclassifier: {lr: 0.01, steps: 9}\n"))
+    config = load_evaluate_config(path, arms=None, has_synthetic=False, steps=4, horizontal_flip=None, seed=3)
+    assert (config.policy, config.horizontal_flip, config.seed) == ("strong", True, 3)
+    assert (config.classifier.lr, config.classifier.steps) == (0.01, 4)
+    assert [arm.name for arm in config.arms] == ["none", "classical"]
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ({"protocol": {"kind": "bootstrap"}}, r"protocol\.kind: input should be 'holdout', 'subsample' or 'kfold'"),
+        ({"protocol": {"sizes": [20, 10]}}, r"protocol\.sizes: expected different sizes in ascending order"),
+        ({"choose": {"arm": "none"}}, "expected one of the arms with real and synthetic images, none\\+synthetic"),
+        ({"evaluate": {"arms": [{"name": "a", "synthetic_first": 0.5}]}}, "synthetic_first needs real: true and"),
+        ({"evaluate": {"arms": [{"name": "a", "synthetic": True, "weight": 2}]}}, r"evaluate\.arms\.0\.weight"),
+        ({"evaluate": {"arms": [{"name": "a", "filter": "luck"}]}}, "expected one of confidence, discriminator, dist"),
+    ],
+)
+def test_what_makes_no_sense_together_is_refused(tree: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse(Pipeline, {"data": {"source": "x"}, **tree}, "here")
 
 
 def test_a_gan_config_takes_a_file_with_options_on_top(tmp_path: Path) -> None:

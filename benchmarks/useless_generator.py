@@ -1,0 +1,108 @@
+"""Does the choice of the mix say "do not augment" where the generator is useless, and what does following it cost?
+
+    python benchmarks/useless_generator.py --runs 20
+
+Three generators made useless on purpose: `noise`, pixels of no meaning; `shuffled`, real training images under the
+labels of others; `copies`, the training images themselves, which tell a classifier nothing new. Each run draws its own
+20 images a class of the bundled set and chooses among three ratios on two validation splits.
+What follows a wrong recommendation is measured on the test images: the accuracy lost against the recipe without
+synthetic images, 0 where it says "do not augment".
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from augment.images import LabelledImages, subset_per_class
+from augment.sources import read_source
+from classifiers.training import FitConfig
+from pipelines.arms import Materials
+from pipelines.choosing import choose_mix
+from pipelines.evaluation import Watch
+from pipelines.experiment import plan, run_experiment
+from pipelines.protocols import Fold, inner_folds
+from pipelines.schema import ChooseConfig, EvaluateConfig
+
+CPU = torch.device("cpu")
+PER_CLASS = 90  # synthetic images
+
+
+def noise(train: LabelledImages, rng: np.random.Generator) -> LabelledImages:
+    labels = np.repeat(np.arange(train.num_classes), PER_CLASS)
+    pixels = rng.integers(0, 256, (len(labels), *train.images.shape[1:])).astype(np.uint8)
+    return LabelledImages(pixels, labels, train.class_names)
+
+
+def copies(train: LabelledImages, rng: np.random.Generator) -> LabelledImages:
+    places = [rng.choice(np.flatnonzero(train.labels == k), PER_CLASS) for k in range(train.num_classes)]
+    return train.take(np.concatenate(places))
+
+
+def shuffled(train: LabelledImages, rng: np.random.Generator) -> LabelledImages:
+    made = copies(train, rng)
+    return LabelledImages(made.images, rng.permutation(made.labels), made.class_names)
+
+
+GENERATORS: dict[str, Callable[[LabelledImages, np.random.Generator], LabelledImages]] = {
+    "noise": noise,
+    "shuffled": shuffled,
+    "copies": copies,
+}
+
+
+def one_run(kind: str, seed: int, choose: ChooseConfig, evaluate: EvaluateConfig, jobs: int) -> tuple[bool, float]:
+    """(whether it recommends to augment, points of test accuracy lost by following it)."""
+    source = read_source("bundled:fashion")
+    train, test = subset_per_class(source.train, 20, seed), source.splits["test"]
+    outer = Fold(train, test, (0, 1, 2), number=seed)
+    inner = inner_folds([outer], choose)
+    useless, rng = GENERATORS[kind], np.random.default_rng(seed)
+    materials = [
+        Materials(f.train, f.test, useless(f.train, rng), fold=f.name, repeats=f.repeats) for f in inner[""]
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        choice = choose_mix(
+            inner, materials, choose, evaluate, Path(folder, "choice"), "accuracy",
+            device=CPU, jobs=jobs, overwrite=False, watch=Watch(),
+        )  # fmt: skip
+        assert choice is not None
+        if not choice["gain_shown"]:
+            return False, 0.0
+        mixed = Materials(
+            train, test, useless(train, rng), repeats=outer.repeats, mix={choose.arm: choice["by_fold"][""]}
+        )
+        tasks = [task for task in plan(evaluate, [mixed]) if task.arm.name != "gan-train"]
+        records = run_experiment(tasks, [mixed], evaluate, Path(folder, "records.jsonl"), device=CPU, jobs=jobs)
+    assert records is not None
+    mean = {arm.name: np.mean([r["accuracy"] for r in records if r["arm"] == arm.name]) for arm in evaluate.arms}
+    return True, 100 * float(mean["classical"] - mean[choose.arm])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=100, help="of each classifier, of half the usual width")
+    parser.add_argument("--jobs", type=int, default=2)
+    options = parser.parse_args()
+    evaluate = EvaluateConfig(
+        arms=("classical", "classical+synthetic"), repeats=3, views=8, horizontal_flip=True,
+        classifier=FitConfig(width=16, steps=options.steps),
+    )  # fmt: skip
+    choose = ChooseConfig(ratios=(0.5, 1.0, 2.0), keep=(1.0,))
+    for kind in GENERATORS:
+        done = [one_run(kind, seed, choose, evaluate, options.jobs) for seed in range(options.runs)]
+        wrong = sum(augment for augment, _ in done)
+        cost = statistics.mean(lost for _, lost in done)
+        right = f"{options.runs - wrong} of {options.runs}"
+        print(f"{kind}: do not augment in {right}; cost {cost:+.2f} points", flush=True)
+
+
+if __name__ == "__main__":
+    main()

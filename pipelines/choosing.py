@@ -1,0 +1,157 @@
+"""Choosing the mix on validation images, with "no synthetic images" among the candidates.
+
+Each fold's training images are split again; a generator that has not seen the validation part makes the images, and
+the arm is trained with every mix and without any. Each fold takes the mix with the best mean gain on its own validation
+images; whether mixing is worth it at all is decided by the gains of all folds together. The outer test is untouched.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from augment.outputs import write_text
+from pipelines.arms import Materials
+from pipelines.comparisons import Record, correctness, of_arm
+from pipelines.evaluation import Watch, judged, open_evaluation, settings_of
+from pipelines.experiment import GAN_TRAIN, plan, run_experiment
+from pipelines.measures import image_weights
+from pipelines.protocols import Fold
+from pipelines.recommendation import words_of
+from pipelines.schema import Arm, ChooseConfig, EvaluateConfig
+from pipelines.statistics import two_way_interval
+
+FILES = ("settings.yaml", "records.jsonl", "choice.json")
+BASELINE = "without"
+Mix = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Split:
+    """The records of one validation split, and the labels of its images."""
+
+    records: Sequence[Record]
+    labels: NDArray[np.int64]
+
+
+def mixes(config: ChooseConfig) -> dict[str, Mix]:
+    """The candidates by name, "no synthetic images" not among them."""
+    found: dict[str, Mix] = {}
+    for ratio, keep, weight in product(config.ratios, config.keep, config.weights):
+        mix: Mix = {"ratio": ratio, "keep": keep, "filter": config.filter, "weight": weight}
+        found[words_of(mix)] = mix
+    return found
+
+
+def candidate_arms(config: ChooseConfig, evaluate: EvaluateConfig) -> tuple[Arm, ...]:
+    """The arm to choose for without synthetic images and with every mix."""
+    base = next(arm for arm in evaluate.resolved_arms() if arm.name == config.arm)
+    without = base.model_copy(update={"name": BASELINE, "synthetic": False, "synthetic_first": 0.0})
+    mixed = [base.model_copy(update={"name": name, **mix}) for name, mix in mixes(config).items()]
+    return (without, *mixed)
+
+
+def choose_mix(
+    inner: Mapping[str, Sequence[Fold]],
+    materials: Sequence[Materials],
+    config: ChooseConfig,
+    evaluate: EvaluateConfig,
+    folder: Path,
+    metric: str,
+    *,
+    device: torch.device,
+    jobs: int,
+    overwrite: bool,
+    watch: Watch,
+) -> dict[str, Any] | None:
+    """Train every candidate on every validation split, and write choice.json; None if it was stopped.
+
+    inner: the splits by the name of their outer fold. materials: the same splits made ready.
+    """
+    trial = evaluate.model_copy(update={"arms": candidate_arms(config, evaluate), "repeats": config.repeats})
+    tasks = [task for task in plan(trial, materials) if task.arm.name != GAN_TRAIN.name]
+    settings = {"choose": config.model_dump(mode="json"), **settings_of(materials, trial)}
+    open_evaluation(folder, "choose", settings, FILES, overwrite=overwrite)
+    ready = judged(materials, trial, device=device, jobs=jobs)
+    records = run_experiment(
+        tasks,
+        ready,
+        trial,
+        folder / "records.jsonl",
+        device=device,
+        jobs=jobs,
+        on_record=watch.on_record,
+        stopped=watch.stopped,
+    )
+    if records is None:
+        return None
+    splits = {
+        outer: [Split([r for r in records if r["fold"] == fold.name], fold.test.labels) for fold in folds]
+        for outer, folds in inner.items()
+    }
+    choice = choose(splits, config, metric)
+    write_text(folder / "choice.json", json.dumps(choice, indent=1))
+    return choice
+
+
+def read_choice(folder: Path) -> dict[str, Any]:
+    """What `choose_mix` wrote."""
+    return dict(json.loads((folder / "choice.json").read_text(encoding="utf-8")))
+
+
+def choose(splits: Mapping[str, Sequence[Split]], config: ChooseConfig, metric: str) -> dict[str, Any]:
+    """The best mix of each fold, and whether mixing is worth it: the content of results.json under `choice`.
+
+    splits: by fold, its validation splits. The gain is in accuracy, or in balanced accuracy if `metric` is anything
+    else. It is shown if the lower end of the two-way interval over repeats and validation images, at the level
+    1 - 0.05 / candidates (Bonferroni), is above 0 for the candidate with the best mean over all folds.
+    """
+    candidates = mixes(config)
+    gained = {name: _gain_of_images([s for of_fold in splits.values() for s in of_fold], name) for name in candidates}
+    weights = _weights([s for of_fold in splits.values() for s in of_fold], metric)
+    means = {name: float((gain @ weights).mean()) for name, gain in gained.items()}
+    best = max(means, key=lambda name: means[name])
+    confidence = 1 - 0.05 / len(candidates)
+    low, _ = two_way_interval(gained[best], seed=0, confidence=confidence, weights=weights)
+    return {
+        "arm": config.arm,
+        "mix": candidates[best],
+        "words": best,
+        "mean_gain": means[best],
+        "lower_bound": low,
+        "confidence": confidence,
+        "gain_shown": low > 0,
+        "candidates_tried": len(candidates),
+        "candidates": means,
+        "by_fold": {fold: _best_of(of_fold, candidates, metric) for fold, of_fold in splits.items()},
+    }
+
+
+def _best_of(splits: Sequence[Split], candidates: Mapping[str, Mix], metric: str) -> Mix:
+    weights = _weights(splits, metric)
+    means = {name: float((_gain_of_images(splits, name) @ weights).mean()) for name in candidates}
+    return candidates[max(means, key=lambda name: means[name])]
+
+
+def _gain_of_images(splits: Sequence[Split], candidate: str) -> NDArray[np.float32]:
+    """-1, 0 or 1: repeats x validation images of all splits, side by side."""
+    return np.hstack(
+        [
+            correctness(of_arm(split.records, candidate), split.labels).astype(np.float32)
+            - correctness(of_arm(split.records, BASELINE), split.labels)
+            for split in splits
+        ]
+    )
+
+
+def _weights(splits: Sequence[Split], metric: str) -> NDArray[np.float64]:
+    """Every split counts the same: of all validation images, adding to 1."""
+    return np.concatenate([image_weights(split.labels, metric) for split in splits]) / len(splits)

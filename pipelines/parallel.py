@@ -1,0 +1,58 @@
+"""Work spread over processes of one torch thread each: two of them do more than one with two."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import joblib
+import torch
+from joblib.externals.loky import get_reusable_executor
+
+from pipelines.process import return_freed_memory
+
+T = TypeVar("T")
+Call = tuple[Callable[..., T], tuple[Any, ...]]  # a function and its arguments
+
+
+def run_in_processes(calls: Sequence[Call[T]], jobs: int) -> Iterator[T]:
+    """What the calls return, in the order in which they end; with one job in this process, one after the other.
+
+    The processes stay for the next calls, since importing torch takes them seconds: `end_processes` ends them.
+    """
+    if jobs == 1 or len(calls) <= 1:
+        yield from (_run_alone(function, arguments) for function, arguments in calls)
+        return
+    return_freed_memory()  # what training a GAN here has freed
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*have been cancelled")  # as they should be where it is stopped
+        parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
+        yield from parallel(joblib.delayed(_run_alone)(*call) for call in calls)
+
+
+@contextmanager
+def end_processes() -> Iterator[None]:
+    """Around all that a command does: idle processes would keep 0.5 GB each for five minutes."""
+    try:
+        yield
+    finally:
+        get_reusable_executor().shutdown(wait=True)
+
+
+def _run_alone(function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+    with one_thread(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # joblib's shared memory
+        return function(*arguments)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One torch thread: processes would fight for the cores, and rounding depends on how many threads there are."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,159 @@
+"""`augment tune`: policy, learning rate and weight decay of the classifier on validation images, so that nobody beats a
+straw man.
+
+Real training images alone, split again and again: the test images take no part. The search is Optuna's TPE (optional
+extra: `pip install 'augment-osgan[tune]'`), begins with the present settings and so ends no worse than they are on
+these splits, and goes on where it was interrupted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import yaml
+
+from augment.classical import POLICIES
+from augment.errors import ConfigError, OutputError
+from augment.images import LabelledImages, fingerprint, split_per_class
+from augment.outputs import claim, holds_output_of, write_text
+from classifiers.metrics import score
+from classifiers.training import predict
+from pipelines.arms import Materials, train_arm
+from pipelines.measures import METRICS, default_metric
+from pipelines.parallel import end_processes, run_in_processes
+from pipelines.schema import Arm, EvaluateConfig
+
+FILES = ("settings.yaml", "study.log", "best.yaml")
+VALIDATION = 0.3  # of each class
+LR, WEIGHT_DECAY = (1e-3, 3e-2), (1e-3, 0.5)  # sampled on logarithmic scales
+
+
+class Tuned(NamedTuple):
+    """What was found: the settings with the best mean validation score, that score, and that of the first settings."""
+
+    config: EvaluateConfig
+    score: float
+    before: float
+    trials: int
+
+
+@end_processes()
+def tune(
+    train: LabelledImages,
+    config: EvaluateConfig,
+    folder: Path,
+    *,
+    trials: int,
+    splits: int,
+    device: torch.device,
+    jobs: int,
+    minutes: float | None = None,
+    overwrite: bool = False,
+    on_trial: Callable[[int, float], None] = lambda number, best: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Tuned | None:
+    """Try `trials` settings, each on `splits` validation splits of `train`, and write best.yaml; None if stopped.
+
+    `minutes` ends the search earlier. Raises `ConfigError` without Optuna, `OutputError` if `folder` holds a search
+    over other images or settings.
+    """
+    metric = config.metric or default_metric(dict(zip(train.class_names, train.counts().tolist(), strict=True)))
+    optuna = _library()
+    settings = {"settings": config.model_dump(mode="json"), "images": fingerprint(train), "splits": splits}
+    _open(folder, settings, overwrite)
+    study = _study(optuna, folder / "study.log", config)
+    began = time.monotonic()
+    while len(values := _values(study)) < trials:
+        if stopped():
+            return None
+        if values and minutes is not None and time.monotonic() - began > 60 * minutes:
+            break
+        asked = [(trial, _suggest(trial)) for trial in (study.ask() for _ in range(min(jobs, trials - len(values))))]
+        calls = [
+            (_score, (i, with_settings(config, chosen), train, s, metric, device))
+            for i, (_, chosen) in enumerate(asked)
+            for s in range(splits)
+        ]
+        scores: dict[int, list[float]] = {}
+        for i, value in run_in_processes(calls, jobs):
+            scores.setdefault(i, []).append(value)
+        for i, (trial, _) in enumerate(asked):
+            study.tell(trial, float(np.mean(scores[i])))
+        on_trial(len(_values(study)), study.best_value)
+    best = with_settings(config, study.best_params)
+    write_text(folder / "best.yaml", yaml.safe_dump(_changed(best), sort_keys=False))
+    return Tuned(best, study.best_value, values[0], len(values))
+
+
+def with_settings(config: EvaluateConfig, chosen: dict[str, Any]) -> EvaluateConfig:
+    """`config` with a policy, and a learning rate and weight decay of its classifier."""
+    classifier = config.classifier.model_copy(update={key: chosen[key] for key in ("lr", "weight_decay")})
+    return config.model_copy(update={"policy": chosen["policy"], "classifier": classifier})
+
+
+def _suggest(trial: Any) -> dict[str, Any]:
+    return {
+        "policy": trial.suggest_categorical("policy", list(POLICIES)),
+        "lr": trial.suggest_float("lr", *LR, log=True),
+        "weight_decay": trial.suggest_float("weight_decay", *WEIGHT_DECAY, log=True),
+    }
+
+
+def _score(
+    number: int, config: EvaluateConfig, train: LabelledImages, split: int, metric: str, device: torch.device
+) -> tuple[int, float]:
+    """The validation score of one classifier: higher is better. `number` tells whose."""
+    learnt, validation = split_per_class(train, VALIDATION, seed=split)
+    arm = Arm(name="tuned", policy=config.policy)
+    model = train_arm(arm, Materials(learnt, validation, None), config, seed=config.seed + split, device=device)
+    logits = predict(model, torch.from_numpy(np.ascontiguousarray(validation.images)))
+    value = score(logits, validation.labels, validation.num_classes)[metric]
+    return number, value if METRICS[metric].higher_is_better else -value
+
+
+def _library() -> Any:
+    try:
+        import optuna
+    except ImportError as error:
+        raise ConfigError("tuning needs Optuna; run: pip install 'augment-osgan[tune]'") from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def _study(optuna: Any, path: Path, config: EvaluateConfig) -> Any:
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
+    sampler = optuna.samplers.TPESampler(seed=config.seed)
+    study = optuna.create_study(
+        study_name="tune", direction="maximize", storage=storage, sampler=sampler, load_if_exists=True
+    )
+    if not study.trials:
+        settings = config.classifier
+        study.enqueue_trial({"policy": config.policy, "lr": settings.lr, "weight_decay": settings.weight_decay})
+    return study
+
+
+def _values(study: Any) -> list[float]:
+    """The scores of the settings that were tried to the end, the first ones first."""
+    return [trial.value for trial in study.trials if trial.value is not None]
+
+
+def _open(folder: Path, settings: dict[str, Any], overwrite: bool) -> None:
+    path = folder / "settings.yaml"
+    ours = not overwrite and holds_output_of(folder, "tune") and path.exists()
+    if ours and yaml.safe_load(path.read_text(encoding="utf-8")) != settings:
+        raise OutputError(
+            f"{folder} holds a search over other images or settings; choose another --out, or give --overwrite to "
+            "begin anew"
+        )
+    claim(folder, "tune", FILES, overwrite=overwrite, resume=not overwrite)
+    write_text(path, yaml.safe_dump(settings, sort_keys=False))
+
+
+def _changed(config: EvaluateConfig) -> dict[str, Any]:
+    """What differs from the defaults, as `evaluate --config` reads it."""
+    return config.model_dump(mode="json", exclude_defaults=True, exclude={"arms", "repeats"})

@@ -1,0 +1,87 @@
+"""The mix is chosen on validation images, with no synthetic images among the candidates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from toy import record
+
+from pipelines.choosing import BASELINE, Split, candidate_arms, choose, mixes
+from pipelines.comparisons import encode
+from pipelines.schema import ChooseConfig, EvaluateConfig
+
+CONFIG = ChooseConfig(ratios=(0.5, 2.0), keep=(1.0, 0.25), weights=(1.0,), repeats=4)
+LABELS = np.arange(200) % 2
+CANDIDATES = tuple(mixes(CONFIG))
+
+
+def split(rng: np.random.Generator, right: dict[str, float], labels: np.ndarray = LABELS) -> Split:
+    """Records of classifiers that are right about this share of the images; the same images are hard for all."""
+    hard = rng.random(len(labels))
+    records = []
+    for name in (BASELINE, *CANDIDATES):
+        for repeat in range(4):
+            wrong = hard + rng.normal(0, 0.02, len(labels)) > right.get(name, 0.7)
+            records.append(record(repeat, name, 0.0, predicted=encode(np.where(wrong, 1 - labels, labels))))
+    return Split(records, labels)
+
+
+def test_every_combination_is_a_candidate_and_the_baseline_has_no_synthetic_images() -> None:
+    assert list(mixes(CONFIG).values()) == [
+        {"ratio": ratio, "keep": keep, "filter": "confidence", "weight": 1.0}
+        for ratio in (0.5, 2.0)
+        for keep in (1, 0.25)
+    ]
+    arms = candidate_arms(CONFIG, EvaluateConfig(policy="strong"))
+    assert [arm.name for arm in arms] == [BASELINE, *CANDIDATES]
+    assert {(arm.real, arm.policy) for arm in arms} == {(True, "strong")}
+    assert [arm.synthetic for arm in arms] == [False, True, True, True, True]
+    assert [(arm.ratio, arm.keep) for arm in arms[1:]] == [(0.5, 1.0), (0.5, 0.25), (2.0, 1.0), (2.0, 0.25)]
+
+
+def test_the_best_mix_is_taken_and_its_gain_is_shown() -> None:
+    rng = np.random.default_rng(1)
+    found = choose({"": [split(rng, {CANDIDATES[2]: 0.85}), split(rng, {CANDIDATES[2]: 0.85})]}, CONFIG, "accuracy")
+    assert (found["words"], found["mix"]) == (CANDIDATES[2], mixes(CONFIG)[CANDIDATES[2]])
+    assert found["mean_gain"] == pytest.approx(0.15, abs=0.05)
+    assert 0 < found["lower_bound"] < found["mean_gain"]
+    assert found["gain_shown"]
+    assert found["confidence"] == pytest.approx(1 - 0.05 / 4)  # of four candidates
+    assert found["by_fold"] == {"": found["mix"]}
+    assert found["candidates"][CANDIDATES[0]] < found["mean_gain"]
+
+
+def test_each_fold_takes_its_own_best_and_all_together_decide() -> None:
+    rng = np.random.default_rng(2)
+    splits = {"a": [split(rng, {CANDIDATES[0]: 0.9})], "b": [split(rng, {CANDIDATES[3]: 0.75, CANDIDATES[0]: 0.73})]}
+    found = choose(splits, CONFIG, "accuracy")
+    assert found["by_fold"] == {"a": mixes(CONFIG)[CANDIDATES[0]], "b": mixes(CONFIG)[CANDIDATES[3]]}
+    assert found["words"] == CANDIDATES[0]
+
+
+def test_without_a_difference_a_gain_is_hardly_ever_shown() -> None:
+    shown = [
+        choose({"": [split(np.random.default_rng(seed), {})]}, CONFIG, "accuracy")["gain_shown"] for seed in range(40)
+    ]
+    assert sum(shown) <= 2
+
+
+def test_harm_is_never_shown_as_a_gain() -> None:
+    rng = np.random.default_rng(3)
+    found: dict[str, Any] = choose({"": [split(rng, dict.fromkeys(CANDIDATES, 0.6))]}, CONFIG, "accuracy")
+    assert not found["gain_shown"]
+    assert found["mean_gain"] < 0
+
+
+def test_under_imbalance_classes_count_the_same() -> None:
+    labels = np.repeat([0, 1], [180, 20])
+    rng = np.random.default_rng(4)
+    done = split(rng, {}, labels)
+    for r in done.records:
+        if r["arm"] == CANDIDATES[1]:
+            guess = (labels == 1) | (np.arange(200) % 3 == 0)  # right about all of the rare class, wrong about a third
+            r["predicted"] = encode(guess.astype(int))  # type: ignore[index]
+    plain, balanced = (choose({"": [done]}, CONFIG, metric) for metric in ("accuracy", "balanced_accuracy"))
+    assert balanced["candidates"][CANDIDATES[1]] > plain["candidates"][CANDIDATES[1]] + 0.05

@@ -1,0 +1,185 @@
+"""Arms are compared in pairs, by the statistics that fit how the repeats were drawn."""
+
+import numpy as np
+import pytest
+from toy import (
+    ALONE,
+    ARMS,
+    BASE,
+    CLASSICAL,
+    CLASSICAL_MORE,
+    GAIN,
+    NONE,
+    NONE_MORE,
+    Arm,
+    headline,
+    record,
+    records_of,
+    two_arms,
+)
+
+from augment.errors import ConfigError
+from pipelines.comparisons import adjust, compare, correctness, declared_comparisons, decode, encode
+from pipelines.statistics import corrected_t_interval, corrected_t_p, two_way_interval
+
+
+def test_a_comparison_subtracts_the_baseline_from_the_arm_in_pairs():
+    found = headline(GAIN)
+    assert (found["arm"], found["baseline"], found["metric"]) == ("none+synthetic", "none", "accuracy")
+    assert found["mean_gain"] == pytest.approx(0.03)
+    half = 2.5706 * (0.001 / 5 / 6) ** 0.5  # squares 100+100+400+0+400+0 in 1e-6; t with 5 degrees of freedom
+    assert found["ci95"] == pytest.approx([0.03 - half, 0.03 + half], abs=1e-5)
+    assert found["p_value"] == 0.03125
+    assert (found["wins"], found["repeats"]) == (6, 6)
+    assert found["per_class_gain"] == pytest.approx([0.03, 0.0])
+
+
+def test_less_log_loss_is_a_gain():
+    found = headline([0.02, 0.04, -0.01], "log_loss")
+    assert found["mean_gain"] == pytest.approx(0.05 / 3)
+    assert found["wins"] == 2
+    assert found["per_class_gain"][0] == pytest.approx(0.05 / 3)
+
+
+def test_a_tie_is_no_win():
+    assert headline([0.0, 0.1, 0.0, -0.1])["wins"] == 1
+
+
+def test_a_class_without_test_images_gains_none():
+    missing = [record(r, arm, 0.5, per_class_recall=[None, 0.5]) for r in range(2) for arm in "ab"]
+    assert compare(missing, [("a", "b")])[0]["per_class_gain"] == [None, 0.0]
+
+
+def test_only_the_comparisons_after_the_headline_are_adjusted():
+    done = records_of(
+        none=BASE,
+        up=[b + 0.01 * (i + 1) for i, b in enumerate(BASE)],
+        down=[b - 0.01 * (i + 1) for i, b in enumerate(BASE)],
+        mixed=[b + (-1) ** i * 0.01 for i, b in enumerate(BASE)],
+    )
+    compared = compare(done, [("up", "none"), ("mixed", "none"), ("down", "none")])
+    adjust(compared)
+    first, *others = compared
+    assert first["p_value"] == 0.03125
+    assert first["p_holm"] is None
+    assert [o["p_value"] for o in others] == [1.0, 0.03125]
+    assert [o["p_holm"] for o in others] == [1.0, 0.0625]
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ([record(6, "none", 0.7)], "same repeats"),
+        ([record(2, "none", 0.7), record(2, "none+synthetic", 0.7)], "each once"),
+        ([record(6, "none", 0.7, steps=900), record(6, "none+synthetic", 0.7)], "equal .*900"),
+    ],
+)
+def test_records_that_do_not_pair_up_are_refused(extra, message):
+    with pytest.raises(ConfigError, match=message):
+        compare(two_arms() + extra, [("none+synthetic", "none")])
+
+
+def test_an_arm_that_was_never_run_is_refused():
+    with pytest.raises(ConfigError, match="run the missing"):
+        compare(two_arms(), [("x", "y")])
+
+
+def test_an_unknown_metric_is_refused_with_the_known_ones():
+    with pytest.raises(ConfigError, match="choose one of accuracy, balanced_accuracy"):
+        compare(two_arms(), [("none+synthetic", "none")], "acuracy")
+
+
+def test_the_headline_is_the_classical_recipe_with_and_without_synthetic_images():
+    assert declared_comparisons(ARMS) == [
+        ("classical+synthetic", "classical"),
+        ("none+synthetic", "none"),
+        ("classical", "none"),
+        ("synthetic", "none"),
+    ]
+
+
+def test_arms_are_paired_by_policy_and_not_by_name():
+    strong = [Arm("A", "strong", True, True), Arm("B", "strong", True, False)]
+    assert declared_comparisons([CLASSICAL, NONE, *strong]) == [("A", "B"), ("classical", "none"), ("B", "none")]
+
+
+@pytest.mark.parametrize(
+    ("arms", "pairs"),
+    [
+        ([NONE, NONE_MORE, CLASSICAL_MORE], [("none+synthetic", "none")]),
+        ([ALONE, NONE], [("synthetic", "none")]),
+        ([NONE], []),
+        ([], []),
+    ],
+)
+def test_an_arm_without_its_baseline_is_not_compared(arms, pairs):
+    assert declared_comparisons(arms) == pairs
+
+
+def test_overlapping_training_sets_widen_the_interval_and_take_another_test():
+    plain, overlapping = headline(GAIN), headline(GAIN, correlation=0.25)
+    assert overlapping["ci95"] == pytest.approx(list(corrected_t_interval(GAIN, 0.25)))
+    assert overlapping["ci95"][0] < plain["ci95"][0] < plain["ci95"][1] < overlapping["ci95"][1]
+    assert overlapping["p_value"] == pytest.approx(corrected_t_p(GAIN, 0.25)) != plain["p_value"]
+    assert overlapping["per_class_ci95"][0] == pytest.approx(overlapping["ci95"])
+
+
+def test_each_class_has_an_interval_of_its_own():
+    found = headline(GAIN)
+    assert found["per_class_ci95"][0] == pytest.approx(found["ci95"])  # its recall is the accuracy
+    assert found["per_class_ci95"][1] == [0.0, 0.0]
+
+
+def test_bca_stands_beside_from_twenty_repeats_on():
+    rng = np.random.default_rng(0)
+    base, more = rng.normal(0.7, 0.01, 20).tolist(), rng.normal(0.72, 0.01, 20).tolist()
+    pairs = [("more", "base")]
+    assert compare(records_of(base=base[:19], more=more[:19]), pairs)[0]["ci95_bca"] is None
+    found = compare(records_of(base=base, more=more), pairs)[0]
+    assert found["ci95_bca"] == pytest.approx(found["ci95"], abs=0.003)
+    assert found["ci95_bca"] != found["ci95"]
+
+
+LABELS = np.array([0, 0, 0, 1, 1, 0, 0, 1])
+
+
+def predictions(arm, wrong):
+    """Records whose classifiers are wrong about these images."""
+    return [record(r, arm, 0.5, predicted=encode(np.where(np.isin(np.arange(8), w), 1 - LABELS, LABELS))) for r, w in
+            enumerate(wrong)]  # fmt: skip
+
+
+def test_with_one_test_set_an_interval_allows_for_its_images_too():
+    ours, theirs = [[0], [0, 3], [5]], [[0, 1, 3], [2, 3, 4], [5, 6, 1]]
+    done = predictions("a", ours) + predictions("b", theirs)
+    difference = np.zeros((3, 8))
+    for r in range(3):
+        difference[r, theirs[r]] += 1
+        difference[r, ours[r]] -= 1
+    plain = compare(done, [("a", "b")], "accuracy", test_labels=LABELS)[0]["ci95_two_way"]
+    assert plain == pytest.approx(list(two_way_interval(difference, seed=0)))
+    balanced = compare(done, [("a", "b")], "balanced_accuracy", test_labels=LABELS)[0]["ci95_two_way"]
+    weights = np.where(LABELS == 0, 1 / 10, 1 / 6)
+    assert balanced == pytest.approx(list(two_way_interval(difference, seed=0, weights=weights)))
+    assert balanced != pytest.approx(plain, abs=1e-3)
+    assert compare(done, [("a", "b")], "log_loss", test_labels=LABELS)[0]["ci95_two_way"] is None
+    assert compare(done, [("a", "b")], "accuracy")[0]["ci95_two_way"] is None
+
+
+def test_predictions_travel_in_a_line_of_text():
+    classes = np.array([0, 7, 65_535, 300])
+    assert decode(encode(classes)).tolist() == classes.tolist()
+    right = correctness(predictions("a", [[0], [3, 5]]), LABELS)
+    assert right.tolist() == [[i != 0 for i in range(8)], [i not in (3, 5) for i in range(8)]]
+
+
+def test_soft_labels_are_compared_with_soft_labels():
+    soft = Arm("soft", "light", True, False, soft_labels=True)
+    soft_more = Arm("soft+synthetic", "light", True, True, soft_labels=True)
+    assert declared_comparisons([NONE, CLASSICAL, CLASSICAL_MORE, soft, soft_more]) == [
+        ("classical+synthetic", "classical"),
+        ("soft+synthetic", "soft"),
+        ("classical", "none"),
+        ("soft", "none"),
+    ]
+    assert declared_comparisons([CLASSICAL, soft_more]) == []

@@ -1,0 +1,41 @@
+"""Calls spread over processes return what they would alone, whatever order they end in."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from pipelines.parallel import end_processes, run_in_processes
+
+
+def work(number: int, images: np.ndarray) -> tuple[int, int, int, float]:
+    return number, os.getpid(), torch.get_num_threads(), float(images[number].sum())
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_every_call_is_made_once_in_one_thread(jobs: int) -> None:
+    images = np.arange(2_000_000, dtype=np.float64).reshape(5, -1)  # large enough for joblib's shared memory
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with end_processes():
+            done = sorted(run_in_processes([(work, (i, images)) for i in range(5)], jobs))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert [number for number, *_ in done] == [0, 1, 2, 3, 4]
+    assert {threads for _, _, threads, _ in done} == {1}
+    assert [total for *_, total in done] == [images[i].sum() for i in range(5)]
+    assert (os.getpid() in {process for _, process, _, _ in done}) == (jobs == 1)
+
+
+def fail() -> None:
+    raise ValueError("so it is")
+
+
+def test_an_error_in_a_process_is_raised_here() -> None:
+    with end_processes(), pytest.raises(ValueError, match="so it is"):
+        list(run_in_processes([(fail, ()), (fail, ())], 2))

@@ -1,0 +1,173 @@
+"""Each protocol's folds: what they train on, test on, share, and why that protocol was taken."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from augment.errors import ConfigError
+from augment.images import LabelledImages, split_per_class
+from pipelines.loading import Loaded
+from pipelines.protocols import Protocol, infer, inner_folds, make_protocol
+from pipelines.results import PROTOCOL_NOTES
+from pipelines.schema import ChooseConfig, DataConfig, ProtocolConfig
+
+
+@pytest.fixture(scope="module")
+def split(fashion: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
+    """60 training and 40 test images of each of ten classes, all different."""
+    return split_per_class(fashion, 0.4, seed=2)
+
+
+def protocol_of(
+    train: LabelledImages, test: LabelledImages | None, repeats: int, data: dict[str, Any] | None = None, **config: Any
+) -> Protocol:
+    settings = DataConfig(source="-", **(data or {}))
+    return make_protocol(Loaded("-", train, train, test, ()), settings, ProtocolConfig(**config), repeats)
+
+
+def pictures(data: LabelledImages) -> set[bytes]:
+    return {image.tobytes() for image in data.images}
+
+
+def test_holdout_with_one_generator_is_one_fold_with_all_repeats(split: tuple[LabelledImages, LabelledImages]) -> None:
+    train, test = split
+    protocol = protocol_of(train, test, 4, {"samples_per_class": 7}, kind="holdout", redraw_generator=False)
+    (fold,) = protocol.folds
+    assert (fold.name, fold.repeats) == ("", (0, 1, 2, 3))
+    assert fold.train.counts().tolist() == [7] * 10
+    assert pictures(fold.test) == pictures(test)
+    assert protocol.design.kind == "holdout"
+    assert np.array_equal(protocol.design.test_labels, test.labels)
+
+
+def test_holdout_redraws_the_generator_with_every_repeat(split: tuple[LabelledImages, LabelledImages]) -> None:
+    protocol = protocol_of(*split, 3, kind="holdout")
+    assert [fold.repeats for fold in protocol.folds] == [(0,), (1,), (2,)]
+    assert len({fold.number for fold in protocol.folds}) == 3  # and so their generators' seeds
+    assert len({frozenset(pictures(fold.train)) for fold in protocol.folds}) == 1
+    assert protocol.design.kind == "holdout, generator redrawn"
+
+
+def test_a_source_without_test_images_has_some_set_aside(split: tuple[LabelledImages, LabelledImages]) -> None:
+    train, _ = split
+    protocol = protocol_of(train, None, 2, {"holdout": 0.25}, kind="holdout", redraw_generator=False)
+    (fold,) = protocol.folds
+    assert (fold.train.counts().tolist(), fold.test.counts().tolist()) == ([45] * 10, [15] * 10)
+    assert not pictures(fold.train) & pictures(fold.test)
+    assert "25% of each class, 150 images, were held out" in protocol.warnings[0]
+
+
+def test_subsample_draws_other_images_in_every_repeat_and_tests_on_the_same(
+    split: tuple[LabelledImages, LabelledImages],
+) -> None:
+    train, test = split
+    protocol = protocol_of(train, test, 3, kind="subsample", sizes=(6, 15))
+    assert [(fold.size, fold.repeats) for fold in protocol.folds] == [(n, (r,)) for n in (6, 15) for r in range(3)]
+    for fold in protocol.folds:
+        assert fold.train.counts().tolist() == [fold.size] * 10
+        assert pictures(fold.train) <= pictures(train)
+        assert pictures(fold.test) == pictures(test)
+    assert len({frozenset(pictures(fold.train)) for fold in protocol.folds}) == 6
+    assert protocol.design.correlation == {6: 0.1, 15: 0.25}  # of 60 a class
+    assert len({fold.name for fold in protocol.folds}) == 6
+
+
+@pytest.mark.parametrize(
+    ("sizes", "samples", "message"),
+    [
+        ((70,), None, "smallest class has 60 and 70 are asked for; set protocol.sizes of at most 30"),
+        ((), None, "no size is set"),
+        ((60,), None, "60 of each class are the whole pool"),
+    ],
+)
+def test_subsample_refuses_what_leaves_nothing_to_draw(
+    sizes: tuple[int, ...], samples: int | None, message: str, split: tuple[LabelledImages, LabelledImages]
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        protocol_of(*split, 3, {"samples_per_class": samples}, kind="subsample", sizes=sizes)
+
+
+def test_kfold_tests_every_image_once_a_round_and_never_trains_on_it(
+    split: tuple[LabelledImages, LabelledImages],
+) -> None:
+    train, test = split
+    protocol = protocol_of(train, None, 6, kind="kfold", folds=3)
+    assert [fold.repeats for fold in protocol.folds] == [(r,) for r in range(6)]
+    for fold in protocol.folds:
+        assert not pictures(fold.train) & pictures(fold.test)
+        assert pictures(fold.train) | pictures(fold.test) == pictures(train)
+        assert fold.test.counts().tolist() == [20] * 10  # stratified
+    for round_ in (protocol.folds[:3], protocol.folds[3:]):
+        assert set().union(*(pictures(fold.test) for fold in round_)) == pictures(train)
+    assert pictures(protocol.folds[0].test) != pictures(protocol.folds[3].test)  # cut anew
+    assert protocol.design.correlation == {None: pytest.approx(1 / 3)}
+    assert protocol.design.test_labels is None
+    assert protocol_of(train, test, 6, kind="kfold", folds=3).warnings[0].startswith("the source's test split is not")
+
+
+def test_kfold_says_how_many_folds_and_repeats_go_together(split: tuple[LabelledImages, LabelledImages]) -> None:
+    train, _ = split
+    with pytest.raises(ConfigError, match="multiple of 5, got 8; the nearest is 10"):
+        protocol_of(train, None, 8, kind="kfold", folds=5)
+    with pytest.raises(ConfigError, match=r"the smallest has 4; lower protocol\.folds to 4"):
+        protocol_of(train, None, 5, {"samples_per_class": 4}, kind="kfold", folds=5)
+
+
+@pytest.mark.parametrize(("repeats", "samples", "folds"), [(10, 9, 5), (6, 9, 6), (6, 5, 3), (8, 9, 4), (2, 9, 2)])
+def test_without_a_word_on_folds_their_number_divides_the_repeats(
+    repeats: int, samples: int, folds: int, split: tuple[LabelledImages, LabelledImages]
+) -> None:
+    protocol = protocol_of(split[0], None, repeats, {"samples_per_class": samples})
+    assert protocol.design.told == {"folds": folds, "rounds": repeats // folds}
+    assert protocol.design.correlation == {None: pytest.approx(1 / folds)}
+
+
+@pytest.mark.parametrize(
+    ("has_test", "samples", "kind"),
+    [
+        (False, None, "kfold"),
+        (False, 5, "kfold"),
+        (True, None, "holdout"),
+        (True, 30, "subsample"),
+        (True, 31, "holdout"),
+    ],
+)
+def test_the_protocol_follows_from_the_source_and_says_why(
+    has_test: bool, samples: int | None, kind: str, split: tuple[LabelledImages, LabelledImages]
+) -> None:
+    train, test = split
+    loaded = Loaded("-", train, train, test if has_test else None, ())
+    found, why = infer(loaded, DataConfig(source="-", samples_per_class=samples))
+    assert (found, len(why) > 30) == (kind, True)
+    made = make_protocol(loaded, DataConfig(source="-", samples_per_class=samples), ProtocolConfig(), 5)
+    assert made.design.why == f"{kind}: {why}"
+    assert made.design.kind in PROTOCOL_NOTES
+
+
+def test_images_in_training_and_test_are_told(split: tuple[LabelledImages, LabelledImages]) -> None:
+    train, test = split
+    leaking = LabelledImages(np.concatenate([test.images, train.images[:3]]), np.append(test.labels, train.labels[:3]),
+                             test.class_names)  # fmt: skip
+    warnings = protocol_of(train, leaking, 2, kind="holdout").warnings
+    assert any("3 training images are also in the test set" in warning for warning in warnings)
+
+
+def test_inner_splits_stay_within_their_folds_training_images(split: tuple[LabelledImages, LabelledImages]) -> None:
+    train, _ = split
+    outer = protocol_of(train, None, 3, kind="kfold", folds=3).folds
+    inner = inner_folds(outer, ChooseConfig(splits=2, repeats=4, validation=0.25))
+    assert list(inner) == [fold.name for fold in outer]
+    for fold in outer:
+        for split_ in inner[fold.name]:
+            assert not pictures(split_.train) & pictures(split_.test)
+            assert pictures(split_.train) | pictures(split_.test) == pictures(fold.train)
+            assert not pictures(split_.train) & pictures(fold.test)
+            assert split_.test.counts().tolist() == [10] * 10
+            assert split_.repeats == (0, 1, 2, 3)
+    every = [s for splits in inner.values() for s in splits]
+    assert len({s.name for s in every}) == len({s.number for s in every}) == 6
+    assert not {s.number for s in every} & {fold.number for fold in outer}
+    assert len({frozenset(pictures(s.test)) for s in every}) == 6

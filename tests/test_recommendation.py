@@ -1,0 +1,97 @@
+"""The answer in one sentence: augment only where a gain is shown."""
+
+import pytest
+from toy import GAIN, UNCLEAR, headline
+
+from pipelines.recommendation import recommend, words_of
+
+
+def test_a_shown_gain_recommends_the_arm_and_its_ratio():
+    said = recommend(headline(GAIN), 1.0)
+    assert (said["augment"], said["arm"], said["ratio"]) == (True, "none+synthetic", 1.0)
+    assert said["sentence"] == (
+        "Synthetic images raise accuracy by 3.0 points (95 % interval 1.5 to 4.5, 6 of 6 repeats better): "
+        "use 1 synthetic image per real image."
+    )
+    assert "use 2.5 synthetic images per real image" in recommend(headline(GAIN), 2.5)["sentence"]
+
+
+def test_an_interval_that_holds_zero_recommends_the_baseline():
+    said = recommend(headline(UNCLEAR), 1.0)
+    assert (said["augment"], said["arm"], said["ratio"]) == (False, "none", 0.0)
+    assert said["sentence"] == (
+        "Do not augment: with synthetic images accuracy changes by -0.3 points (95 % interval -3.0 to 2.4, "
+        "3 of 6 repeats better), so no gain is shown."
+    )
+
+
+def test_a_gain_with_an_interval_that_holds_zero_is_not_recommended():
+    said = recommend(headline([-g for g in UNCLEAR]), 1.0)
+    assert (said["augment"], said["ratio"]) == (False, 0.0)
+    assert "changes by +0.3 points (95 % interval -2.4 to 3.0, 3 of 6" in said["sentence"]
+
+
+def test_a_shown_loss_is_called_a_loss():
+    said = recommend(headline([-g for g in GAIN]), 1.0)
+    assert not said["augment"]
+    assert said["sentence"] == (
+        "Do not augment: synthetic images lower accuracy by 3.0 points (95 % interval 1.5 to 4.5, "
+        "0 of 6 repeats better)."
+    )
+
+
+def test_five_repeats_are_too_few_however_clear_they_look():
+    said = recommend(headline([0.05] * 5), 1.0)
+    assert (said["augment"], said["arm"], said["ratio"]) == (False, "none", 0.0)
+    assert said["sentence"].startswith("Too few repeats for a claim (5, and 6 are needed)")
+    assert "+5.0 points (95 % interval 5.0 to 5.0, 5 of 5" in said["sentence"]
+
+
+def test_less_log_loss_is_said_to_be_lower_and_more_of_it_to_be_raised():
+    assert "Synthetic images lower log loss by 0.030 nats" in recommend(headline(GAIN, "log_loss"), 1)["sentence"]
+    worse = recommend(headline([-g for g in GAIN], "log_loss"), 1)["sentence"]
+    assert "Do not augment: synthetic images raise log loss by 0.030 nats" in worse
+
+
+def test_a_change_of_log_loss_keeps_its_own_sign_where_nothing_is_shown():
+    said = recommend(headline(UNCLEAR, "log_loss"), 1)["sentence"]
+    assert "log loss changes by +0.003 nats (95 % interval -0.024 to 0.030" in said
+
+
+def test_an_interval_just_above_zero_does_not_read_as_zero():
+    comparison = headline(GAIN) | {"ci95": [0.0002, 0.0402], "mean_gain": 0.0202}
+    assert "by 2.02 points (95 % interval 0.02 to 4.02," in recommend(comparison, 1)["sentence"]
+
+
+def test_without_a_comparison_there_is_nothing_to_recommend():
+    said = recommend(None, 1.0)
+    assert (said["augment"], said["arm"], said["ratio"]) == (False, None, 0.0)
+
+
+def choice(shown, mean=0.02, low=0.004):
+    mix = {"ratio": 2.0, "keep": 0.5, "filter": "confidence", "weight": 1.0}
+    return {"mix": mix, "words": words_of(mix), "gain_shown": shown, "mean_gain": mean, "lower_bound": low,
+            "candidates_tried": 6}  # fmt: skip
+
+
+def test_a_mix_that_validation_chose_is_what_the_sentence_advises():
+    said = recommend(headline(GAIN), 1.0, choice(shown=True))
+    assert (said["augment"], said["ratio"], said["mix"]["keep"]) == (True, 2.0, 0.5)
+    assert said["sentence"].endswith("use 2 synthetic images per real image, the best 50% of each class by confidence.")
+
+
+def test_no_gain_on_validation_is_no_recommendation_whatever_the_test_shows():
+    said = recommend(headline(GAIN), 1.0, choice(shown=False, mean=0.003, low=-0.011))
+    assert (said["augment"], said["arm"], said["ratio"]) == (False, "none", 0.0)
+    assert said["sentence"] == (
+        "Do not augment: on validation no mix showed a gain (the best of 6, 2 synthetic images per real image, "
+        "the best 50% of each class by confidence, +0.3 points, lower bound -1.1); on the test images accuracy "
+        "changes by 3.0 points (95 % interval 1.5 to 4.5, 6 of 6 repeats better)."
+    )
+
+
+@pytest.mark.parametrize("gain", [UNCLEAR, [-g for g in GAIN]])
+def test_a_gain_on_validation_that_the_test_does_not_confirm_is_not_recommended(gain):
+    said = recommend(headline(gain), 1.0, choice(shown=True))
+    assert not said["augment"]
+    assert said["sentence"].startswith("Do not augment")

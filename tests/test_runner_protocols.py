@@ -1,0 +1,131 @@
+"""Whole pipelines with several folds, and with a mix that is chosen; small, with real generators and classifiers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from augment.checkpoints import load_tensors
+from augment.images import fingerprint
+from augment.runs import Run
+from pipelines.experiment import read_records
+from pipelines.loading import load
+from pipelines.protocols import inner_folds, make_protocol
+from pipelines.runner import Events, Stage, run
+from pipelines.schema import Pipeline, parse
+
+TREE: dict[str, Any] = {
+    "data": {"image_size": 12},
+    "gan": {"width": 4, "latent_dim": 8, "steps": 7, "batch_size": 8, "log_every": 2, "checkpoint_every": 3},
+    "generate": {"per_class": 24},
+    "protocol": {"kind": "kfold", "folds": 2},
+    "choose": {"arm": "none+synthetic", "ratios": [0.5, 1.0], "keep": [1.0, 0.5], "splits": 1, "repeats": 2},
+    "evaluate": {
+        "arms": ["none", "none+synthetic"],
+        "repeats": 2,
+        "classifier": {"width": 4, "steps": 3, "batch_size": 6},
+    },
+}
+CPU = torch.device("cpu")
+
+
+def pipeline_of(image_folder: Path, **changes: dict[str, Any]) -> Pipeline:
+    tree = {key: {**section, **changes.get(key, {})} for key, section in TREE.items()}
+    tree["data"]["source"] = str(image_folder / "train")
+    return parse(Pipeline, tree, "the test")
+
+
+@pytest.fixture(scope="module")
+def done(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """Run in two processes and stopped on its way: while it trains and while it chooses."""
+    folder = tmp_path_factory.mktemp("kfold") / "out"
+    pipeline = pipeline_of(image_folder)
+    for stop_at, calls in (("fit", 4), ("choose", 9)):
+        heard: list[str] = []
+        events = Events(
+            on_stage=lambda stage, heard=heard: heard.append(stage.name) if stage.runs else None,  # type: ignore[misc]
+            on_progress=lambda _, heard=heard: heard.append("fit"),  # type: ignore[misc]
+            on_record=lambda _, heard=heard: heard.append(heard[-1]),  # type: ignore[misc]
+        )
+        stopped = lambda heard=heard, at=stop_at, n=calls: heard.count(at) > n  # noqa: E731
+        assert run(pipeline, folder, device=CPU, jobs=2, events=events, stopped=stopped) is None
+        assert heard[-1] == stop_at
+    results = run(pipeline, folder, device=CPU, jobs=2)
+    assert results is not None
+    return folder, results
+
+
+def test_every_generator_saw_its_own_training_images_and_no_others(
+    done: tuple[Path, dict[str, Any]], image_folder: Path
+) -> None:
+    folder, _ = done
+    pipeline = pipeline_of(image_folder)
+    folds = make_protocol(load(pipeline.data), pipeline.data, pipeline.protocol, 2).folds
+    assert pipeline.choose is not None
+    inner = inner_folds(folds, pipeline.choose)
+    every = [*folds, *(fold for splits in inner.values() for fold in splits)]
+    assert len(every) == 2 + 2
+    seeds = set()
+    for fold in every:
+        about = Run(folder / "folds" / fold.name / "gan").about()
+        assert about["data"]["fingerprint"] == fingerprint(fold.train)
+        seeds.add(about["gan"]["seed"])
+        log = [line["step"] for line in Run(folder / "folds" / fold.name / "gan").read_log()]
+        assert log == [2, 4, 6, 7]  # however often it was stopped
+    assert len(seeds) == 4
+
+
+def test_processes_and_interruptions_change_nothing(
+    done: tuple[Path, dict[str, Any]], image_folder: Path, tmp_path: Path
+) -> None:
+    folder, results = done
+    again = run(pipeline_of(image_folder), tmp_path / "out", device=CPU, jobs=1)
+    assert again == results
+    for name in ("f0", "f1-inner0"):
+        path = Path("folds", name, "gan", "model.safetensors")
+        ours, theirs = (load_tensors(at / path)[0] for at in (folder, tmp_path / "out"))
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def test_each_fold_is_evaluated_with_the_mix_that_was_chosen_on_it(done: tuple[Path, dict[str, Any]]) -> None:
+    folder, results = done
+    choice = json.loads((folder / "choice" / "choice.json").read_text())
+    assert results["choice"] == choice
+    assert set(choice["by_fold"]) == {"f0", "f1"}
+    assert choice["candidates_tried"] == len(choice["candidates"]) == 4
+    tried = read_records(folder / "choice" / "records.jsonl")
+    assert len(tried) == 2 * 2 * (1 + 4)  # splits x repeats x (without and four mixes)
+    for record in read_records(folder / "evaluation" / "records.jsonl"):
+        expected = choice["by_fold"][record["fold"]] if record["arm"] == "none+synthetic" else {}
+        assert record["mix"] == expected
+    assert results["protocol"].items() >= {"kind": "kfold", "folds": 2, "correlation": 0.5, "repeats": 2}.items()
+
+
+def test_a_change_of_what_is_tried_trains_no_generator(done: tuple[Path, dict[str, Any]], image_folder: Path) -> None:
+    folder, _ = done
+    stages: list[Stage] = []
+    changed = pipeline_of(image_folder, choose={"keep": [1.0]})
+    run(changed, folder, device=CPU, jobs=1, events=Events(on_stage=stages.append))
+    assert [stage.name for stage in stages if stage.runs] == ["choose", "evaluate"]
+    assert stages[2].why == "choose.keep changed from [1.0, 0.5] to [1.0]"
+
+
+def test_a_learning_curve_tells_of_every_size(image_folder: Path, tmp_path: Path) -> None:
+    tree = {key: section for key, section in TREE.items() if key != "choose"}
+    tree["data"] = {"image_size": 12, "source": str(image_folder)}
+    tree["protocol"] = {"kind": "subsample", "sizes": [3, 6]}
+    notes: list[str] = []
+    results = run(
+        parse(Pipeline, tree, "the test"), tmp_path / "out", device=CPU, jobs=1, events=Events(on_note=notes.append)
+    )
+    assert results is not None
+    assert notes[0] == "subsample: chosen in the definition"
+    assert [point["per_class"] for point in results["learning_curve"]] == [3, 6]
+    assert results["protocol"]["correlation"] == 0.25  # 3 of 12
+    assert results["comparisons"] == results["learning_curve"][0]["comparisons"]
+    assert results["comparisons"][0]["ci95_two_way"] is not None
+    assert "Learning curve" in (tmp_path / "out/evaluation/report.html").read_text()

@@ -1,0 +1,67 @@
+"""Records of made-up classifiers, for tests of what is made of records: accuracies that can be checked by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipelines.comparisons import compare, encode
+
+
+@dataclass(frozen=True)
+class Arm:
+    name: str
+    policy: str | None
+    real: bool
+    synthetic: bool
+    soft_labels: bool = False
+
+
+NONE, CLASSICAL = Arm("none", None, True, False), Arm("classical", "light", True, False)
+ALONE = Arm("synthetic", None, False, True)
+NONE_MORE, CLASSICAL_MORE = Arm("none+synthetic", None, True, True), Arm("classical+synthetic", "light", True, True)
+ARMS = [NONE, CLASSICAL, ALONE, NONE_MORE, CLASSICAL_MORE]
+BASE = [0.71, 0.74, 0.69, 0.73, 0.72, 0.70]
+GAIN = [0.02, 0.04, 0.01, 0.03, 0.05, 0.03]
+UNCLEAR = [0.03, -0.04, 0.01, -0.02, 0.015, -0.013]  # mean -0.003, half width 2.5706 * (668e-6 / 6) ** 0.5 = 0.0271
+DATASET = {"name": "toy", "classes": ["a", "b"], "train_per_class": {"a": 9, "b": 8}, "test_size": 30}
+
+
+def record(repeat: int, arm: str, accuracy: float, **other: Any) -> dict[str, Any]:
+    return {
+        "repeat": repeat,
+        "arm": arm,
+        "fold": "",
+        "size": None,
+        "accuracy": accuracy,
+        "balanced_accuracy": accuracy - 0.1,
+        "macro_f1": accuracy - 0.2,
+        "log_loss": 2 - accuracy,
+        "expected_calibration_error": 0.1,
+        "per_class_recall": [accuracy, 0.5],
+        "confusion": [[7, 3], [8, 12 + repeat]],
+        "predicted": encode(np.arange(30) % 2),
+        "seed": 40 + repeat,
+        "steps": 300,
+        "batch_size": 32,
+        "seconds": 1.5,
+        **other,
+    }
+
+
+def records_of(**accuracies: Sequence[float]) -> list[dict[str, Any]]:
+    """Records of arms by name, in an order in which a grid run in parallel may end."""
+    done = [record(r, arm, values[r]) for arm, values in accuracies.items() for r in range(len(values))]
+    return done[::-1]
+
+
+def two_arms(gain: Sequence[float] = GAIN) -> list[dict[str, Any]]:
+    more = [b + g for b, g in zip(BASE, gain, strict=False)]
+    return records_of(none=BASE[: len(gain)], **{"none+synthetic": more})
+
+
+def headline(gain: Sequence[float], metric: str = "accuracy", **options: Any) -> dict[str, Any]:
+    return compare(two_arms(gain), [("none+synthetic", "none")], metric, **options)[0]
