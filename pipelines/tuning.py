@@ -73,7 +73,8 @@ def tune(
             return None
         if values and minutes is not None and time.monotonic() - began > 60 * minutes:
             break
-        asked = [(trial, _suggest(trial)) for trial in (study.ask() for _ in range(min(jobs, trials - len(values))))]
+        begun = [study.ask() for _ in range(min(jobs, trials - len(values)))]
+        asked = [(trial, _suggest(trial, config)) for trial in begun]
         calls = [
             (_score, (i, with_settings(config, chosen), train, s, metric, device))
             for i, (_, chosen) in enumerate(asked)
@@ -96,12 +97,19 @@ def with_settings(config: EvaluateConfig, chosen: dict[str, Any]) -> EvaluateCon
     return config.model_copy(update={"policy": chosen["policy"], "classifier": classifier})
 
 
-def _suggest(trial: Any) -> dict[str, Any]:
+def _suggest(trial: Any, config: EvaluateConfig) -> dict[str, Any]:
     return {
         "policy": trial.suggest_categorical("policy", list(POLICIES)),
-        "lr": trial.suggest_float("lr", *LR, log=True),
-        "weight_decay": trial.suggest_float("weight_decay", *WEIGHT_DECAY, log=True),
+        "lr": trial.suggest_float("lr", *_with(config.classifier.lr, LR), log=True),
+        "weight_decay": trial.suggest_float(
+            "weight_decay", *_with(config.classifier.weight_decay, WEIGHT_DECAY), log=True
+        ),
     }
+
+
+def _with(present: float, limits: tuple[float, float]) -> tuple[float, float]:
+    """The limits, wide enough for the present value too; 0, which a logarithmic scale has not, is left out."""
+    return min(present or limits[0], limits[0]), max(present, limits[1])
 
 
 def _score(
@@ -132,8 +140,8 @@ def _study(optuna: Any, path: Path, config: EvaluateConfig) -> Any:
         study_name="tune", direction="maximize", storage=storage, sampler=sampler, load_if_exists=True
     )
     if not study.trials:
-        settings = config.classifier
-        study.enqueue_trial({"policy": config.policy, "lr": settings.lr, "weight_decay": settings.weight_decay})
+        decay = config.classifier.weight_decay or WEIGHT_DECAY[0]
+        study.enqueue_trial({"policy": config.policy, "lr": config.classifier.lr, "weight_decay": decay})
     return study
 
 

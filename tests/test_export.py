@@ -1,11 +1,10 @@
 """What is written can be read back, whatever the classes are called."""
 
-import time
 
 import numpy as np
 import pytest
 
-from augment.export import escape_name, folder_files, folder_names, write_folder, write_npz
+from augment.export import escape_name, folder_files, folder_names, read_scores, write_folder, write_npz
 from augment.images import LabelledImages
 from augment.sources import read_source
 
@@ -91,10 +90,23 @@ def test_a_written_npz_reads_back_also_from_its_folder(tmp_path, awkward, channe
     assert np.load(tmp_path / "images.npz")["train_seeds"][3] == 10
 
 
-def test_a_thousand_pictures_are_written_within_a_second(tmp_path, fashion):
-    start = time.perf_counter()
-    write_folder(fashion, tmp_path, seeds=range(1000), scores=[0.0] * 1000)
-    assert time.perf_counter() - start < 1
+def test_scores_come_back_in_the_order_of_the_images(tmp_path, fashion):
+    some = fashion.take(np.arange(26))
+    scores = [(-1) ** i * i / 7 for i in range(26)]
+    assert read_scores(tmp_path) is None
+    write_folder(some, tmp_path / "png", seeds=range(26), scores=scores)
+    write_npz(some, tmp_path / "images.npz", seeds=range(26), scores=scores)
+    for folder in (tmp_path / "png", tmp_path):
+        assert read_scores(folder) == pytest.approx(scores)
+        back = read_source(folder, complete=False).train
+        assert np.array_equal(back.images, some.images)  # and so do they
+
+
+def test_images_made_elsewhere_have_no_scores(tmp_path, fashion):
+    write_folder(fashion.take(np.arange(26)), tmp_path, seeds=range(26), scores=[0.5] * 26)
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text(manifest.read_text().replace("scores", "remarks"))
+    assert read_scores(tmp_path) is None
 
 
 def test_a_refusing_disk_is_passed_through(tmp_path, awkward):

@@ -1,0 +1,107 @@
+"""The baseline is tuned on validation images, begins with what there is, and goes on where it stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from augment.classical import POLICIES
+from augment.errors import ConfigError, OutputError
+from augment.images import LabelledImages, subset_per_class
+from classifiers.training import FitConfig
+from pipelines.schema import EvaluateConfig, load_evaluate_config
+from pipelines.tuning import LR, WEIGHT_DECAY, Tuned, tune
+
+CONFIG = EvaluateConfig(views=2, horizontal_flip=True, classifier=FitConfig(width=4, steps=5, batch_size=10))
+
+
+@pytest.fixture(scope="module")
+def images(fashion: LabelledImages) -> LabelledImages:
+    return subset_per_class(fashion, 8, seed=0)
+
+
+def go(
+    images: LabelledImages, folder: Path, trials: int, config: EvaluateConfig = CONFIG, **options: Any
+) -> Tuned | None:
+    settings = {"splits": 2, "device": torch.device("cpu"), "jobs": 1, **options}
+    return tune(images, config, folder, trials=trials, **settings)
+
+
+@pytest.fixture(scope="module")
+def done(images: LabelledImages, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Tuned]:
+    folder = tmp_path_factory.mktemp("tuned") / "out"
+    tuned = go(images, folder, 6)
+    assert tuned is not None
+    return folder, tuned
+
+
+def test_what_is_found_is_no_worse_than_what_there_was(done: tuple[Path, Tuned]) -> None:
+    _, tuned = done
+    assert tuned.trials == 6
+    assert 0 <= tuned.before <= tuned.score <= 1
+    assert tuned.config.policy in POLICIES
+    assert LR[0] <= tuned.config.classifier.lr <= LR[1]
+    assert WEIGHT_DECAY[0] <= tuned.config.classifier.weight_decay <= WEIGHT_DECAY[1]
+
+
+def test_an_evaluation_takes_what_was_found(done: tuple[Path, Tuned]) -> None:
+    folder, tuned = done
+    config = load_evaluate_config(folder / "best.yaml", arms=None, has_synthetic=True, steps=None)
+    assert config == tuned.config
+    found = yaml.safe_load((folder / "best.yaml").read_text())
+    assert found["horizontal_flip"] is True
+    assert "repeats" not in found
+
+
+def test_a_stopped_search_goes_on(done: tuple[Path, Tuned], images: LabelledImages, tmp_path: Path) -> None:
+    asked = iter([False, False, True])
+    assert go(images, tmp_path / "out", 6, stopped=lambda: next(asked)) is None
+    assert not (tmp_path / "out" / "best.yaml").exists()
+    told: list[int] = []
+    tuned = go(images, tmp_path / "out", 6, on_trial=lambda number, _: told.append(number))
+    assert told == [3, 4, 5, 6]
+    assert tuned is not None
+    assert tuned.before == done[1].before  # the first trial is what there was
+    assert go(images, tmp_path / "out", 6, on_trial=lambda *_: told.append(0)) == tuned
+    assert 0 not in told
+
+
+def test_a_budget_of_minutes_ends_it_after_one_round(images: LabelledImages, tmp_path: Path) -> None:
+    tuned = go(images, tmp_path / "out", 50, minutes=1e-9)
+    assert tuned is not None
+    assert (tuned.trials, tuned.score) == (1, tuned.before)
+    assert tuned.config == CONFIG
+
+
+def test_a_search_over_other_images_is_left_alone(done: tuple[Path, Tuned], images: LabelledImages) -> None:
+    folder, _ = done
+    before = (folder / "best.yaml").read_bytes()
+    fewer = images.take(np.arange(len(images) - 1))
+    with pytest.raises(OutputError, match="search over other images or settings"):
+        go(fewer, folder, 6)
+    with pytest.raises(OutputError, match="search over other images or settings"):
+        go(images, folder, 6, CONFIG.model_copy(update={"seed": 3}))
+    assert (folder / "best.yaml").read_bytes() == before
+
+
+def test_settings_that_learn_nothing_are_not_chosen(images: LabelledImages, tmp_path: Path) -> None:
+    """A useless learning rate to begin with: anything else is better."""
+    lost = FitConfig(width=4, steps=25, batch_size=20, lr=1e-9, weight_decay=0.0)
+    tuned = go(images, tmp_path / "out", 5, CONFIG.model_copy(update={"classifier": lost}))
+    assert tuned is not None
+    assert tuned.config.classifier.lr > 1e-4
+    assert tuned.score > tuned.before
+
+
+def test_without_optuna_it_says_how_to_get_it(
+    images: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "optuna", None)
+    with pytest.raises(ConfigError, match=r"pip install 'augment-osgan\[tune\]'"):
+        go(images, tmp_path / "out", 2)
+    assert not (tmp_path / "out").exists()
