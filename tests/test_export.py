@@ -95,8 +95,9 @@ def test_scores_come_back_in_the_order_of_the_images(tmp_path, fashion):
     scores = [(-1) ** i * i / 7 for i in range(26)]
     assert read_scores(tmp_path) is None
     write_folder(some, tmp_path / "png", seeds=range(26), scores=scores)
-    write_npz(some, tmp_path / "images.npz", seeds=range(26), scores=scores)
-    for folder in (tmp_path / "png", tmp_path):
+    (tmp_path / "npz").mkdir()
+    write_npz(some, tmp_path / "npz/images.npz", seeds=range(26), scores=scores)
+    for folder in (tmp_path / "png", tmp_path / "npz"):
         assert read_scores(folder) == pytest.approx(scores)
         back = read_source(folder, complete=False).train
         assert np.array_equal(back.images, some.images)  # and so do they
