@@ -94,7 +94,7 @@ def compare(
                 "mean_gain": float(gained.mean()),
                 "ci95": list(corrected_t_interval(gained, correlation)),
                 "ci95_bca": list(bca_interval(gained, seed=0)) if len(gained) >= FEWEST_BCA else None,
-                "ci95_two_way": _two_way(ours, theirs, metric, test_labels),
+                "ci95_two_way": _two_way(ours, theirs, metric, test_labels, correlation),
                 "p_value": corrected_t_p(gained, correlation) if correlation else sign_flip_p(gained, seed=0),
                 "p_holm": None,
                 "wins": int((gained > 0).sum()),
@@ -112,13 +112,18 @@ def adjust(comparisons: Sequence[dict[str, Any]]) -> None:
 
 
 def _two_way(
-    ours: Sequence[Record], theirs: Sequence[Record], metric: str, labels: NDArray[np.int64] | None
+    ours: Sequence[Record],
+    theirs: Sequence[Record],
+    metric: str,
+    labels: NDArray[np.int64] | None,
+    correlation: float,
 ) -> list[float] | None:
     """The interval that allows for the test images too, in the metrics that are means over images."""
     if labels is None or metric not in ("accuracy", "balanced_accuracy"):
         return None
     difference = correctness(ours, labels).astype(np.float32) - correctness(theirs, labels)
-    return list(two_way_interval(difference, seed=0, weights=image_weights(labels, metric)))
+    weights = image_weights(labels, metric)
+    return list(two_way_interval(difference, seed=0, weights=weights, correlation=correlation))
 
 
 def correctness(records: Sequence[Record], labels: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -125,7 +125,7 @@ class ChooseConfig(Section):
     weights: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((1.0,), min_length=1)
     validation: float = Field(0.3, gt=0, lt=1)  # share of each class
     splits: int = Field(2, ge=1)  # each with a generator of its own, which has not seen the validation images
-    repeats: int = Field(3, ge=2)  # classifiers of each candidate on each split
+    repeats: int = Field(6, ge=2)  # classifiers of each candidate on each split
 
 
 class GenerateConfig(Section):

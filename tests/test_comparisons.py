@@ -162,6 +162,8 @@ def test_with_one_test_set_an_interval_allows_for_its_images_too():
     weights = np.where(LABELS == 0, 1 / 10, 1 / 6)
     assert balanced == pytest.approx(list(two_way_interval(difference, seed=0, weights=weights)))
     assert balanced != pytest.approx(plain, abs=1e-3)
+    overlapping = compare(done, [("a", "b")], "accuracy", test_labels=LABELS, correlation=0.3)[0]
+    assert overlapping["ci95_two_way"] == pytest.approx(list(two_way_interval(difference, seed=0, correlation=0.3)))
     assert compare(done, [("a", "b")], "log_loss", test_labels=LABELS)[0]["ci95_two_way"] is None
     assert compare(done, [("a", "b")], "accuracy")[0]["ci95_two_way"] is None
 

@@ -343,3 +343,10 @@ def test_both_ways_cover_a_balanced_mean_over_unequal_classes():
     gains, weights = np.array([-0.1, 0.2])[labels], 1 / (2 * np.bincount(labels)[labels])
     tables = [table(rng, 8, 110, gains, spread=0.4) for _ in range(500)]
     assert 0.93 <= covered([two_way_interval(d, seed=0, weights=weights) for d in tables], 0.05) <= 0.99
+
+
+def test_where_images_do_not_matter_the_two_way_interval_is_the_corrected_one():
+    gain = np.array([0.1, 0.3, -0.05, 0.2])
+    d = np.repeat(gain[:, None], 50, axis=1)  # a repeat gains the same on every image
+    assert two_way_interval(d, seed=0, correlation=0.25) == pytest.approx(corrected_t_interval(gain, 0.25))
+    assert two_way_interval(d, seed=0) == pytest.approx(paired_t_interval(gain))

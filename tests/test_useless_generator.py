@@ -1,0 +1,75 @@
+"""On a generator made useless the choice says "do not augment", and on a perfect one it does not.
+
+`benchmarks/useless_generator.py` is the whole measurement; this is a reduced case, with real images and classifiers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from augment.images import LabelledImages, split_per_class, subset_per_class
+from classifiers.training import FitConfig
+from pipelines.arms import Materials
+from pipelines.choosing import choose_mix
+from pipelines.evaluation import Watch
+from pipelines.protocols import Fold, inner_folds
+from pipelines.schema import ChooseConfig, EvaluateConfig
+
+EVALUATE = EvaluateConfig(
+    arms=("classical", "classical+synthetic"), views=4, classifier=FitConfig(width=8, steps=60, batch_size=40)
+)
+CHOOSE = ChooseConfig(ratios=(1.0, 4.0), splits=2, repeats=3, validation=0.75)
+Generator = Callable[[LabelledImages, LabelledImages, np.random.Generator], LabelledImages]
+
+
+def noise(train: LabelledImages, others: LabelledImages, rng: np.random.Generator) -> LabelledImages:
+    return LabelledImages(rng.integers(0, 256, others.images.shape).astype(np.uint8), others.labels, others.class_names)
+
+
+def shuffled(train: LabelledImages, others: LabelledImages, rng: np.random.Generator) -> LabelledImages:
+    labels = np.concatenate([rng.permutation(10) for _ in range(len(others) // 10)])
+    return LabelledImages(others.images, labels, others.class_names)
+
+
+def copies(train: LabelledImages, others: LabelledImages, rng: np.random.Generator) -> LabelledImages:
+    return train.take(np.concatenate([rng.choice(np.flatnonzero(train.labels == k), 60) for k in range(10)]))
+
+
+def perfect(train: LabelledImages, others: LabelledImages, rng: np.random.Generator) -> LabelledImages:
+    return others
+
+
+def choice_of(
+    generator: Generator, fashion: LabelledImages, seed: int, folder: Path, config: ChooseConfig = CHOOSE
+) -> dict[str, Any]:
+    """The choice on 16 images a class, with 60 images a class from a generator: unseen real ones in its place."""
+    pool, others = split_per_class(subset_per_class(fashion, 100, seed), 0.6, seed)
+    outer = Fold(subset_per_class(pool, 16, seed), pool, (0, 1), number=seed)
+    inner, rng = inner_folds([outer], config), np.random.default_rng(seed)
+    materials = [
+        Materials(fold.train, fold.test, generator(fold.train, others, rng), fold=fold.name, repeats=fold.repeats)
+        for fold in inner[""]
+    ]
+    choice = choose_mix(
+        inner, materials, config, EVALUATE, folder, "accuracy",
+        device=torch.device("cpu"), jobs=1, overwrite=False, watch=Watch(),
+    )  # fmt: skip
+    assert choice is not None
+    return choice
+
+
+@pytest.mark.parametrize("generator", [noise, shuffled, copies])
+def test_a_useless_generator_is_not_recommended(generator: Generator, fashion: LabelledImages, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        assert not choice_of(generator, fashion, seed, tmp_path / str(seed))["gain_shown"]
+
+
+def test_a_perfect_generator_is_recommended(fashion: LabelledImages, tmp_path: Path) -> None:
+    firmer = CHOOSE.model_copy(update={"repeats": 6})
+    assert choice_of(perfect, fashion, 1, tmp_path, firmer)["gain_shown"]
