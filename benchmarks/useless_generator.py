@@ -25,10 +25,10 @@ from augment.sources import read_source
 from classifiers.training import FitConfig
 from pipelines.arms import Materials
 from pipelines.choosing import choose_mix
+from pipelines.definition import ChooseConfig, EvaluateConfig
 from pipelines.evaluation import Watch
 from pipelines.experiment import plan, run_experiment
 from pipelines.protocols import Fold, inner_folds
-from pipelines.schema import ChooseConfig, EvaluateConfig
 
 CPU = torch.device("cpu")
 PER_CLASS = 90  # synthetic images

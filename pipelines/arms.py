@@ -19,7 +19,7 @@ from augment.images import LabelledImages
 from augment.mixing import draw_by_ratio, synthetic_share
 from classifiers.batches import Pool
 from classifiers.training import fit
-from pipelines.schema import Arm, EvaluateConfig
+from pipelines.definition import Arm, EvaluateConfig
 
 TRUST = 0.5  # of a real image's soft label that is the teacher's; the rest is its class
 

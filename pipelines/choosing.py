@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from augment.outputs import write_text
 from pipelines.arms import Materials
 from pipelines.comparisons import Record, correctness, of_arm
+from pipelines.definition import Arm, ChooseConfig, EvaluateConfig
 from pipelines.evaluation import Watch, judged, open_evaluation, settings_of
 from pipelines.experiment import GAN_TRAIN, plan, run_experiment
 from pipelines.measures import image_weights
 from pipelines.protocols import Fold
 from pipelines.recommendation import words_of
-from pipelines.schema import Arm, ChooseConfig, EvaluateConfig
 from pipelines.statistics import two_way_interval
 
 FILES = ("settings.yaml", "records.jsonl", "choice.json")

@@ -43,6 +43,7 @@ from pipelines.problems import explain
 from pipelines.process import tune_allocator, tune_threads
 
 if TYPE_CHECKING:
+    from pipelines.loading import Loaded
     from pipelines.runner import Stage
 
 app = typer.Typer(
@@ -109,9 +110,8 @@ def fit(
     from augment.devices import find_device
     from augment.training import Outcome
     from augment.training import fit as fit_gan
-    from pipelines.loading import load
     from pipelines.printing import training_progress
-    from pipelines.schema import DataConfig, load_gan_config, parse
+    from pipelines.schema import load_gan_config
 
     settings = load_gan_config(
         config,
@@ -125,16 +125,8 @@ def fit(
     )
     if horizontal_flip and "flip" not in settings.augment:
         settings = settings.model_copy(update={"augment": (*settings.augment, "flip")})
-    options = {
-        "source": source,
-        "samples_per_class": samples_per_class,
-        "image_size": image_size,
-        "resize": resize.value,
-        "skip_broken": skip_broken,
-        "seed": settings.seed,
-    }
     refuse_into_source(out, source)
-    loaded = load(parse(DataConfig, options, "the options"))
+    loaded = _load(source, None, samples_per_class, image_size, resize, skip_broken, settings.seed)
     _warn(loaded.warnings)
     with _stop_on_signal() as stopped, training_progress(settings.steps, quiet) as on_progress:
         outcome = fit_gan(
@@ -219,20 +211,11 @@ def evaluate(
     from pipelines.evaluation import Context, Watch
     from pipelines.evaluation import evaluate as evaluate_arms
     from pipelines.experiment import plan
-    from pipelines.loading import leak_warnings, load, load_synthetic, require_test
+    from pipelines.loading import leak_warnings, load_synthetic, require_test
     from pipelines.printing import evaluation_progress, print_results
     from pipelines.results import HOLDOUT_ONLY, Design
-    from pipelines.schema import DataConfig, load_evaluate_config, parse
+    from pipelines.schema import load_evaluate_config
 
-    options = {
-        "source": source,
-        "test": test,
-        "samples_per_class": samples_per_class,
-        "image_size": image_size,
-        "resize": resize.value,
-        "skip_broken": skip_broken,
-        "seed": seed,
-    }
     settings = load_evaluate_config(
         config,
         arms=arms.split(",") if arms else None,
@@ -245,7 +228,7 @@ def evaluate(
     )
     where = find_device(device)
     refuse_into_source(out, source, test, str(synthetic) if synthetic else None)
-    loaded = load(parse(DataConfig, options, "the options"))
+    loaded = _load(source, test, samples_per_class, image_size, resize, skip_broken, seed)
     test_images = require_test(loaded)
     made, scores = load_synthetic(synthetic, loaded.train) if synthetic else (None, None)
     folds = [Materials(loaded.train, test_images, made, scores)]
@@ -293,25 +276,16 @@ def tune(
 ) -> None:
     """Tune the classifier's policy, learning rate and weight decay on validation images: a baseline worth beating."""
     from augment.devices import find_device
-    from pipelines.loading import load
     from pipelines.printing import print_tuned, tuning_progress
-    from pipelines.schema import DataConfig, load_evaluate_config, parse
+    from pipelines.schema import load_evaluate_config
     from pipelines.tuning import tune as tune_classifier
 
-    options = {
-        "source": source,
-        "samples_per_class": samples_per_class,
-        "image_size": image_size,
-        "resize": resize.value,
-        "skip_broken": skip_broken,
-        "seed": seed,
-    }
     begin = load_evaluate_config(
         config, arms=None, has_synthetic=True, steps=steps, horizontal_flip=horizontal_flip or None, seed=seed
     )
     where = find_device(device)
     refuse_into_source(out, source)
-    loaded = load(parse(DataConfig, options, "the options"))
+    loaded = _load(source, None, samples_per_class, image_size, resize, skip_broken, seed)
     _warn(loaded.warnings)
     with _stop_on_signal() as stopped, tuning_progress(trials, quiet) as on_trial:
         tuned = tune_classifier(
@@ -427,6 +401,32 @@ def main() -> None:
     if status == 130:  # what typer makes of a KeyboardInterrupt
         _fail("stopped; the same command goes on where it stopped", 130)
     sys.exit(status)
+
+
+def _load(
+    source: str,
+    test: str | None,
+    samples_per_class: int | None,
+    image_size: int | None,
+    resize: ResizeMode,
+    skip_broken: bool,
+    seed: int,
+) -> Loaded:
+    """The images that the options speak of."""
+    from pipelines.definition import DataConfig
+    from pipelines.loading import load
+    from pipelines.schema import parse
+
+    options = {
+        "source": source,
+        "test": test,
+        "samples_per_class": samples_per_class,
+        "image_size": image_size,
+        "resize": resize.value,
+        "skip_broken": skip_broken,
+        "seed": seed,
+    }
+    return load(parse(DataConfig, options, "the options"))
 
 
 def _fail(sentence: str, status: int) -> None:

@@ -17,13 +17,13 @@ from augment.images import fingerprint
 from augment.outputs import claim, holds_output_of, write_text
 from augment.runs import versions
 from pipelines.arms import Materials
+from pipelines.definition import EvaluateConfig
 from pipelines.experiment import plan, repeat_seed, run_experiment
 from pipelines.judges import judge
 from pipelines.parallel import end_processes, run_in_processes
 from pipelines.quality import Fidelity, measure_all
 from pipelines.report import Pictures, write_report
 from pipelines.results import Design, build_results
-from pipelines.schema import EvaluateConfig
 
 FILES = ("settings.yaml", "records.jsonl", "results.json", "report.html")
 PAIRS_SHOWN = 8

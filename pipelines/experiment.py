@@ -20,13 +20,13 @@ import torch
 from augment.outputs import write_text
 from classifiers.metrics import confusion, per_class_recall, score
 from classifiers.training import predict
-from pipelines import schema
+from pipelines import definition
 from pipelines.arms import Materials, train_arm
 from pipelines.comparisons import encode
+from pipelines.definition import Arm, EvaluateConfig
 from pipelines.parallel import run_in_processes
-from pipelines.schema import Arm, EvaluateConfig
 
-GAN_TRAIN = Arm(name=schema.GAN_TRAIN, real=False, synthetic=True, policy="classical")  # no part of the comparison
+GAN_TRAIN = Arm(name=definition.GAN_TRAIN, real=False, synthetic=True, policy="classical")  # no part of the comparison
 GAN_TRAIN_REPEATS = 2
 
 

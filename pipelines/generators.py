@@ -18,10 +18,10 @@ from augment.runs import Run, open_run
 from augment.sampling import generate, load_model
 from augment.synthesis import write_images
 from augment.training import Outcome, Progress, fit
+from pipelines.definition import GenerateConfig
 from pipelines.parallel import run_in_processes
 from pipelines.process import tune_allocator
 from pipelines.protocols import Fold
-from pipelines.schema import GenerateConfig
 
 TOLD = ("loss_d", "loss_g", "images_per_second")
 

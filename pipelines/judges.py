@@ -22,7 +22,7 @@ from classifiers.metrics import softmax
 from classifiers.networks import features
 from classifiers.training import predict
 from pipelines.arms import Materials, train_arm
-from pipelines.schema import Arm, EvaluateConfig
+from pipelines.definition import Arm, EvaluateConfig
 
 FOLDS = 4
 BATCH = 128

@@ -14,7 +14,7 @@ from augment.export import read_scores
 from augment.images import LabelledImages, subset_per_class
 from augment.mixing import match
 from augment.sources import Source, read_source
-from pipelines.schema import DataConfig
+from pipelines.definition import DataConfig
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import numpy as np
 
 from augment.errors import ConfigError
 from augment.images import LabelledImages, split_per_class, subset_per_class
+from pipelines.definition import ChooseConfig, DataConfig, ProtocolConfig
 from pipelines.loading import Loaded, leak_warnings
 from pipelines.results import Design
-from pipelines.schema import ChooseConfig, DataConfig, ProtocolConfig
 
 FOLDS = 5
 

@@ -22,10 +22,10 @@ from classifiers.inception import load_inception
 from classifiers.metrics import per_class_recall
 from classifiers.training import predict
 from pipelines.arms import Materials, train_arm
+from pipelines.definition import Arm, EvaluateConfig
 from pipelines.experiment import GAN_TRAIN, repeat_seed
 from pipelines.judges import embed
 from pipelines.parallel import run_in_processes
-from pipelines.schema import Arm, EvaluateConfig
 
 AT_MOST = 2000  # images of each kind: distances and kernels grow with the square
 FEWEST_OF_A_CLASS = 6  # of each kind: with one less there is no fifth neighbour

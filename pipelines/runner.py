@@ -28,6 +28,7 @@ from augment.runs import FREE_TO_CHANGE, Run
 from augment.training import Progress
 from pipelines.arms import Materials
 from pipelines.choosing import choose_mix, mixes, read_choice
+from pipelines.definition import Pipeline
 from pipelines.evaluation import Context, Watch, evaluate
 from pipelines.experiment import GAN_TRAIN_REPEATS
 from pipelines.generators import Workshop, fit_all, generate_all
@@ -35,7 +36,6 @@ from pipelines.loading import Loaded, load, load_synthetic
 from pipelines.measures import default_metric
 from pipelines.parallel import end_processes
 from pipelines.protocols import Fold, Protocol, inner_folds, make_protocol
-from pipelines.schema import Pipeline
 
 FILES = ("config.yaml", "stages.json")
 Inputs = dict[str, Any]

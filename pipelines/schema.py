@@ -1,4 +1,4 @@
-"""Pipeline definitions: YAML becomes typed once, here. Errors name the YAML path, the value and what was expected."""
+"""YAML to a typed definition, once, here. Errors name the YAML path, the value and what was expected."""
 
 from __future__ import annotations
 
@@ -7,184 +7,17 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Self, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    FilePath,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ValidationError
 
-from augment.classical import POLICIES, VIEWS
-from augment.config import GanConfig, known, one_of
+from augment.config import GanConfig
 from augment.errors import ConfigError
-from augment.filtering import SCORERS
-from augment.images import Resize
 from augment.sources import PREFIXES
-from classifiers.inception import check_inception
-from classifiers.training import FitConfig
-from pipelines.measures import METRICS
+from pipelines.definition import ARMS, EvaluateConfig, Pipeline
 
 M = TypeVar("M", bound=BaseModel)
-GAN_TRAIN = "gan-train"  # the classifiers behind the fidelity figure of that name stand among the records
-
-
-class Section(BaseModel):
-    """A frozen part of a definition in which unknown keys are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Arm(Section):
-    """What one classifier of a comparison learns from; one of `ARMS` may be given by its name alone."""
-
-    name: str
-    real: bool = True
-    synthetic: bool = False
-    # on real and synthetic images alike; `classical` is the evaluation's own
-    policy: Annotated[str, known({"classical": None, **POLICIES})] | None = None
-    ratio: float | None = Field(None, gt=0, allow_inf_nan=False)  # None: the evaluation's
-    filter: Annotated[str, known(SCORERS)] = "confidence"
-    keep: float = Field(1.0, gt=0, le=1)  # share of each class's synthetic images, the best by `filter`
-    share: float | None = Field(None, gt=0, lt=1)  # of each batch that is synthetic; None: as the ratio has it
-    weight: Annotated[float, Field(gt=0, le=1)] | Literal["confidence"] = 1.0  # of each synthetic image in the loss
-    synthetic_first: float = Field(0.0, ge=0, lt=1)  # share of the steps, with synthetic images only; then real only
-    soft_labels: bool = False  # a cross-fitted teacher's, halfway to the class for real images
-
-    @model_validator(mode="before")
-    @classmethod
-    def _by_name(cls, value: object) -> object:
-        return {"name": value, **ARMS[one_of(value, ARMS)]} if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _has_images(self) -> Self:
-        if not (self.real or self.synthetic):
-            raise ValueError("expected real: true or synthetic: true, got neither")
-        if self.synthetic_first and not (self.real and self.synthetic):
-            raise ValueError("synthetic_first needs real: true and synthetic: true, to change from one to the other")
-        return self
-
-    @property
-    def judged(self) -> bool:
-        """Whether a cross-fitted classifier has to judge the images first."""
-        picky = self.synthetic and (self.keep < 1 or self.weight == "confidence")
-        return self.soft_labels or picky
-
-
-ARMS: dict[str, dict[str, Any]] = {
-    "none": {},
-    "classical": {"policy": "classical"},
-    "synthetic": {"real": False, "synthetic": True},
-    "none+synthetic": {"synthetic": True},
-    "classical+synthetic": {"synthetic": True, "policy": "classical"},
-}
-
-
-class DataConfig(Section):
-    """Where the images come from and which of them are used."""
-
-    source: str
-    test: str | None = None  # a source whose images are the test set; otherwise the source's own test split
-    holdout: float = Field(0.3, gt=0, lt=1)  # share of each class held out where a test split is needed and lacks
-    samples_per_class: int | None = Field(None, ge=2)  # at most
-    image_size: int | None = None  # px
-    resize: Resize = "pad"
-    skip_broken: bool = False
-    seed: int = Field(0, ge=0)  # of the subset and of what is held out
-
-
-class ProtocolConfig(Section):
-    """How the repeats differ; `pipelines.protocols` tells what is inferred where nothing is said."""
-
-    kind: Literal["holdout", "subsample", "kfold"] | None = None
-    redraw_generator: bool = True  # holdout: a generator a repeat; otherwise one for all, and the report says so
-    sizes: tuple[Annotated[int, Field(ge=2)], ...] = ()  # subsample: images of each class, ascending
-    folds: int | None = Field(None, ge=2)  # kfold; None: 5, or the nearest number of folds that divides the repeats
-
-    @field_validator("sizes")
-    @classmethod
-    def _ascending(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
-        if sorted(set(sizes)) != list(sizes):
-            raise ValueError(f"expected different sizes in ascending order, got {list(sizes)}")
-        return sizes
-
-
-class ChooseConfig(Section):
-    """Which mixes of one arm are tried on an inner validation split; "no synthetic images" is always among them."""
-
-    arm: str = "classical+synthetic"
-    ratios: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] = Field((0.5, 1.0, 2.0), min_length=1)
-    keep: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((1.0,), min_length=1)
-    filter: Annotated[str, known(SCORERS)] = "confidence"
-    weights: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((1.0,), min_length=1)
-    validation: float = Field(0.3, gt=0, lt=1)  # share of each class
-    splits: int = Field(2, ge=1)  # each with a generator of its own, which has not seen the validation images
-    repeats: int = Field(6, ge=2)  # classifiers of each candidate on each split
-
-
-class GenerateConfig(Section):
-    """How many images are made."""
-
-    per_class: int = Field(200, ge=1)
-    seed: int = Field(0, ge=0)
-
-
-class EvaluateConfig(Section):
-    """Which classifiers are compared, and how often."""
-
-    arms: tuple[Arm, ...] = Field(tuple(ARMS), min_length=1, validate_default=True)
-    repeats: int = Field(10, ge=2)
-    ratio: float = Field(1.0, gt=0, allow_inf_nan=False)  # synthetic images per real image
-    policy: Annotated[str, known(POLICIES)] = "standard"  # what `classical` means
-    views: int = Field(VIEWS, ge=1)  # of each image, made ahead by the policy
-    horizontal_flip: bool = False  # only for classes that look the same mirrored
-    metric: Annotated[str, known(METRICS)] | None = None  # None: accuracy, balanced under imbalance
-    classifier: FitConfig = FitConfig()
-    # its features are compared by the fidelity figures; None: those of a classifier trained on the training images
-    inception: Annotated[FilePath, AfterValidator(check_inception)] | None = None
-    seed: int = Field(0, ge=0)
-
-    @field_validator("arms")
-    @classmethod
-    def _each_once(cls, value: tuple[Arm, ...]) -> tuple[Arm, ...]:
-        names = [arm.name for arm in value]
-        if len(set(names)) < len(names):
-            raise ValueError(f"expected each arm once, got {', '.join(names)}")
-        if GAN_TRAIN in names:
-            raise ValueError(f"{GAN_TRAIN} is the name of a figure; expected another one for the arm")
-        return value
-
-    def resolved_arms(self) -> tuple[Arm, ...]:
-        """The arms, with `classical` replaced by the policy that it means here."""
-        return tuple(a.model_copy(update={"policy": self.policy}) if a.policy == "classical" else a for a in self.arms)
-
-
-class Pipeline(Section):
-    """A whole pipeline definition."""
-
-    description: str = ""
-    data: DataConfig
-    gan: GanConfig = GanConfig()
-    generate: GenerateConfig = GenerateConfig()
-    protocol: ProtocolConfig = ProtocolConfig()
-    choose: ChooseConfig | None = None  # None: the mixes are those of the arms, fixed in advance
-    evaluate: EvaluateConfig = EvaluateConfig()
-
-    @model_validator(mode="after")
-    def _chosen_for_an_arm(self) -> Self:
-        mixed = [arm.name for arm in self.evaluate.arms if arm.real and arm.synthetic]
-        if self.choose is not None and self.choose.arm not in mixed:
-            raise ValueError(
-                f"choose.arm is {self.choose.arm!r}: expected one of the arms with real and synthetic images, "
-                + (", ".join(mixed) or "and there is none")
-            )
-        return self
 
 
 def shipped_pipelines() -> list[str]:
@@ -277,10 +110,11 @@ def _mapping(text: str, where: str) -> dict[str, Any]:
 
 
 def _resolve_paths(tree: dict[str, Any], base: Path) -> None:
-    data = tree.get("data")
-    for key in ("source", "test"):
-        if isinstance(data, dict) and isinstance(data.get(key), str) and not data[key].startswith(tuple(PREFIXES)):
-            data[key] = str(base / data[key])
+    for name, key in (("data", "source"), ("data", "test"), ("evaluate", "inception")):
+        section = tree.get(name)
+        if isinstance(section, dict) and isinstance(section.get(key), str):
+            named = section[key].startswith(tuple(PREFIXES))
+            section[key] = section[key] if named else str(base / section[key])
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:

@@ -24,9 +24,9 @@ from augment.outputs import claim, holds_output_of, write_text
 from classifiers.metrics import score
 from classifiers.training import predict
 from pipelines.arms import Materials, train_arm
+from pipelines.definition import Arm, EvaluateConfig
 from pipelines.measures import METRICS, default_metric
 from pipelines.parallel import end_processes, run_in_processes
-from pipelines.schema import Arm, EvaluateConfig
 
 FILES = ("settings.yaml", "study.log", "best.yaml")
 VALIDATION = 0.3  # of each class

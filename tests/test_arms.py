@@ -13,7 +13,7 @@ from augment.errors import ConfigError
 from augment.filtering import Judged
 from augment.images import LabelledImages
 from pipelines.arms import Materials, train_arm
-from pipelines.schema import Arm, EvaluateConfig
+from pipelines.definition import Arm, EvaluateConfig
 
 CONFIG = EvaluateConfig(ratio=0.5, views=2)
 

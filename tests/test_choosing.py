@@ -10,7 +10,7 @@ from toy import record
 
 from pipelines.choosing import BASELINE, Split, candidate_arms, choose, mixes
 from pipelines.comparisons import encode
-from pipelines.schema import ChooseConfig, EvaluateConfig
+from pipelines.definition import ChooseConfig, EvaluateConfig
 
 CONFIG = ChooseConfig(ratios=(0.5, 2.0), keep=(1.0, 0.25), weights=(1.0,), repeats=4)
 LABELS = np.arange(200) % 2

@@ -217,6 +217,37 @@ def test_evaluate_takes_test_images_from_elsewhere(image_folder: Path, tmp_path:
     assert (list(results["arms"]), results["dataset"]["test_size"]) == (["none", "classical"], 18)
 
 
+def test_tune_finds_settings_that_evaluate_takes(image_folder: Path, tmp_path: Path, augment: Augment) -> None:
+    budget = ("--trials", "2", "--splits", "1", "--steps", "2", "--image-size", "12", "--jobs", "1")
+    said = augment("tune", image_folder, "--out", tmp_path / "tuned", "--horizontal-flip", *budget)
+    assert said.status == 0
+    assert "best of 2: policy " in said.out
+    best = tmp_path / "tuned" / "best.yaml"
+    command, arguments = next_command(said)[1], next_command(said)[2:]
+    assert (command, arguments) == (
+        "evaluate",
+        [str(image_folder), "--config", str(best), "--out", f"{tmp_path}/tuned-evaluation"],
+    )
+    best.write_text(best.read_text() + "views: 3\n")
+    said = augment(command, *arguments, "--image-size", "12", "--repeats", "2", "--jobs", "1", "--quiet")
+    assert said.status == 0
+    settings = (tmp_path / "tuned-evaluation" / "settings.yaml").read_text()
+    assert "views: 3" in settings
+    assert "horizontal_flip: true" in settings
+    assert "steps: 2" in settings
+    said = augment("evaluate", image_folder, "--config", tmp_path / "none.yaml", "--out", tmp_path / "x")
+    check_refused(said, "none.yaml cannot be read")
+
+
+def test_run_tells_its_protocol_before_it_begins(photos: Path, tmp_path: Path, augment: Augment) -> None:
+    text = PIPELINE.format(source="photos").replace("protocol: {kind: holdout, redraw_generator: false}\n", "")
+    (tmp_path / "mine.yaml").write_text(text)
+    said = augment("run", tmp_path / "mine.yaml", "--out", tmp_path / "out", "--dry-run")
+    assert said.err == (
+        "note: kfold: the source has no test split, so every image is tested once in each round of folds\n"
+    )
+
+
 def test_run_plans_then_does_all_of_it_once(photos: Path, tmp_path: Path, augment: Augment) -> None:
     (tmp_path / "mine.yaml").write_text(PIPELINE.format(source="photos"))
     command = ("run", tmp_path / "mine.yaml", "--set", "data.seed=2", "--out", tmp_path / "out")

@@ -13,9 +13,10 @@ from augment.errors import ConfigError, OutputError
 from augment.images import LabelledImages, split_per_class
 from classifiers.training import FitConfig
 from pipelines.arms import Materials
+from pipelines.definition import EvaluateConfig
 from pipelines.evaluation import Context, Watch, evaluate
 from pipelines.results import Design
-from pipelines.schema import EvaluateConfig, parse
+from pipelines.schema import parse
 
 TINY = {
     "repeats": 2,

@@ -14,8 +14,8 @@ from augment.errors import ConfigError
 from augment.images import LabelledImages, split_per_class
 from classifiers.training import FitConfig
 from pipelines.arms import Materials, train_arm
+from pipelines.definition import Arm, EvaluateConfig
 from pipelines.experiment import plan, read_records, repeat_seed, run_experiment
-from pipelines.schema import Arm, EvaluateConfig
 
 CPU = torch.device("cpu")
 TINY = FitConfig(width=4, steps=5, batch_size=6, lr=0.02)

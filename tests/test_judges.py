@@ -10,8 +10,8 @@ from augment.errors import ConfigError
 from augment.images import LabelledImages, concatenate, split_per_class, subset_per_class
 from classifiers.training import FitConfig
 from pipelines.arms import Materials
+from pipelines.definition import EvaluateConfig
 from pipelines.judges import cut, judge
-from pipelines.schema import EvaluateConfig
 
 CONFIG = EvaluateConfig(views=4, classifier=FitConfig(width=8, steps=60, batch_size=40))
 CPU = torch.device("cpu")

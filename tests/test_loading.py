@@ -13,8 +13,8 @@ from PIL import Image
 from augment.errors import ConfigError, SourceError
 from augment.images import LabelledImages
 from augment.sources import read_source
+from pipelines.definition import DataConfig
 from pipelines.loading import leak_warnings, load, load_synthetic, require_test
-from pipelines.schema import DataConfig
 
 
 def config(source: Path | str, **changes: Any) -> DataConfig:

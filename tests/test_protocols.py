@@ -9,10 +9,10 @@ import pytest
 
 from augment.errors import ConfigError
 from augment.images import LabelledImages, split_per_class
+from pipelines.definition import ChooseConfig, DataConfig, ProtocolConfig
 from pipelines.loading import Loaded
 from pipelines.protocols import Protocol, infer, inner_folds, make_protocol
 from pipelines.results import PROTOCOL_NOTES
-from pipelines.schema import ChooseConfig, DataConfig, ProtocolConfig
 
 
 @pytest.fixture(scope="module")

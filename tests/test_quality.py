@@ -17,8 +17,9 @@ from augment.fidelity import Features, density_coverage, kid, precision_recall
 from augment.images import LabelledImages, subset_per_class
 from pipelines import quality
 from pipelines.arms import Materials
+from pipelines.definition import EvaluateConfig
 from pipelines.quality import Fidelity, measure_all, measure_fidelity
-from pipelines.schema import EvaluateConfig, parse
+from pipelines.schema import parse
 
 CPU = torch.device("cpu")
 SMALL = {"views": 4, "classifier": {"width": 8, "steps": 80, "batch_size": 32}}

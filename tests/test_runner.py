@@ -13,9 +13,10 @@ import torch
 
 from augment.checkpoints import load_tensors
 from augment.errors import ConfigError, OutputError
+from pipelines.definition import Pipeline
 from pipelines.loading import load
 from pipelines.runner import Events, Stage, plan, run
-from pipelines.schema import Pipeline, parse
+from pipelines.schema import parse
 
 TINY: dict[str, Any] = {
     "data": {"image_size": 12, "samples_per_class": 6},

@@ -12,11 +12,12 @@ import torch
 from augment.checkpoints import load_tensors
 from augment.images import fingerprint
 from augment.runs import Run
+from pipelines.definition import Pipeline
 from pipelines.experiment import read_records
 from pipelines.loading import load
 from pipelines.protocols import inner_folds, make_protocol
 from pipelines.runner import Events, Stage, run
-from pipelines.schema import Pipeline, parse
+from pipelines.schema import parse
 
 TREE: dict[str, Any] = {
     "data": {"image_size": 12},

@@ -9,16 +9,8 @@ import pytest
 
 from augment.config import GanConfig
 from augment.errors import ConfigError
-from pipelines.schema import (
-    ARMS,
-    EvaluateConfig,
-    Pipeline,
-    load_evaluate_config,
-    load_gan_config,
-    load_pipeline,
-    parse,
-    shipped_pipelines,
-)
+from pipelines.definition import ARMS, EvaluateConfig, Pipeline
+from pipelines.schema import load_evaluate_config, load_gan_config, load_pipeline, parse, shipped_pipelines
 
 
 def write(tmp_path: Path, text: str) -> str:

@@ -14,7 +14,8 @@ from augment.classical import POLICIES
 from augment.errors import ConfigError, OutputError
 from augment.images import LabelledImages, subset_per_class
 from classifiers.training import FitConfig
-from pipelines.schema import EvaluateConfig, load_evaluate_config
+from pipelines.definition import EvaluateConfig
+from pipelines.schema import load_evaluate_config
 from pipelines.tuning import LR, WEIGHT_DECAY, Tuned, tune
 
 CONFIG = EvaluateConfig(views=2, horizontal_flip=True, classifier=FitConfig(width=4, steps=5, batch_size=10))

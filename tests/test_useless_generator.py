@@ -17,9 +17,9 @@ from augment.images import LabelledImages, split_per_class, subset_per_class
 from classifiers.training import FitConfig
 from pipelines.arms import Materials
 from pipelines.choosing import choose_mix
+from pipelines.definition import ChooseConfig, EvaluateConfig
 from pipelines.evaluation import Watch
 from pipelines.protocols import Fold, inner_folds
-from pipelines.schema import ChooseConfig, EvaluateConfig
 
 EVALUATE = EvaluateConfig(
     arms=("classical", "classical+synthetic"), views=4, classifier=FitConfig(width=8, steps=60, batch_size=40)
