@@ -3,8 +3,8 @@
     python benchmarks/classical_baseline.py --data fashion.npz --per-class 20 --subsets 10
 
 Repeat r draws the training images from the training split with seed r and trains both arms with seed r; the test
-images are all those of the file. The interval is Student's t over the repeats: they share a pool and a test set, so
-it leaves out what another pool or test set would change.
+images are all those of the file. The intervals are Student's t over the repeats, corrected for the subsets' overlap;
+they leave out what another test set would change.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from augment.sources import read_source
 from classifiers.batches import Pool
 from classifiers.metrics import score
 from classifiers.training import FitConfig, fit, predict
-from pipelines.statistics import paired_t_interval
+from pipelines.statistics import corrected_t_interval
 
 
 def trial(
@@ -47,6 +47,7 @@ def main() -> None:
     for name in ("steps", "lr", "mixup", "cutmix"):
         default = getattr(FitConfig(), name)
         parser.add_argument(f"--{name}", type=type(default), default=default, help="of both arms, as in FitConfig")
+    parser.add_argument("--classical-only", action="store_true", help="leave the arm `none` out")
     options = parser.parse_args()
     config = FitConfig(steps=options.steps, lr=options.lr, mixup=options.mixup, cutmix=options.cutmix)
     torch.set_num_threads(1)
@@ -59,16 +60,26 @@ def main() -> None:
         start = time.perf_counter()
         bank = bank_of_views(train, options.policy, views=options.views, horizontal_flip=not options.no_flip, seed=r)
         making.append(time.perf_counter() - start)
-        arms = [trial(train, views, test, config, seed=r) for views in (train.images[None], bank)]
+        images = {"none": train.images[None], "classical": bank}
+        if options.classical_only:
+            del images["none"]
+        arms = [trial(train, views, test, config, seed=r) for views in images.values()]
         accuracies.append([accuracy for accuracy, _ in arms])
         training.append([seconds for _, seconds in arms])
-        print(f"subset {r}: none {accuracies[-1][0]:.4f}, classical {accuracies[-1][1]:.4f}", flush=True)
+        print(f"subset {r}: {dict(zip(images, accuracies[-1], strict=True))}", flush=True)
 
-    a = np.array(accuracies)  # subsets x (none, classical)
-    low, high = paired_t_interval(a[:, 1] - a[:, 0])
-    for name, values in zip(("none", "classical"), a.T, strict=True):
-        print(f"{name:10s} mean accuracy {values.mean():.4f}, std {values.std(ddof=1):.4f}, n = {len(values)}")
-    print(f"classical - none: {(a[:, 1] - a[:, 0]).mean():+.4f}, 95 % paired t interval [{low:+.4f}, {high:+.4f}]")
+    a = np.array(accuracies)  # subsets x arms
+    correlation = options.per_class * pool.num_classes / len(pool)
+    for name, values in zip(images, a.T, strict=True):
+        low, high = corrected_t_interval(values, correlation)
+        print(
+            f"{name:10s} mean accuracy {values.mean():.4f} (95 % corrected t interval {low:.4f} to {high:.4f}), "
+            f"std {values.std(ddof=1):.4f}, n = {len(values)}"
+        )
+    if not options.classical_only:
+        gain = a[:, 1] - a[:, 0]
+        low, high = corrected_t_interval(gain, correlation)
+        print(f"classical - none: {gain.mean():+.4f}, 95 % corrected t interval [{low:+.4f}, {high:+.4f}]")
     print(f"{np.mean(training):.1f} s a training on one thread")
     print(f"{1e3 * np.mean(making) / (options.views * len(train)):.3f} ms an image and view")
     print(config)

@@ -95,9 +95,12 @@ def main() -> None:
         arms=("classical", "classical+synthetic"), repeats=3, views=8, horizontal_flip=True,
         classifier=FitConfig(width=16, steps=options.steps),
     )  # fmt: skip
-    choose = ChooseConfig(ratios=(0.5, 1.0, 2.0), keep=(1.0,))
+    choose = ChooseConfig(ratios=(0.5, 1.0, 2.0), repeats=3)
     for kind in GENERATORS:
-        done = [one_run(kind, seed, choose, evaluate, options.jobs) for seed in range(options.runs)]
+        done = []
+        for seed in range(options.runs):
+            done.append(one_run(kind, seed, choose, evaluate, options.jobs))
+            print(f"{kind}, run {seed}: {done[-1]}", flush=True)
         wrong = sum(augment for augment, _ in done)
         cost = statistics.mean(lost for _, lost in done)
         right = f"{options.runs - wrong} of {options.runs}"

@@ -84,7 +84,12 @@ def learning_curve(results: Mapping[str, Any]) -> dict[str, Any] | None:
     }
     up = scale_over([v for values in means.values() for v in values], intervals=4)
     lines = [
-        {"name": arm, "dash": DASHES[i % len(DASHES)], "points": _points(across, up, values), "values": values}
+        {
+            "name": arm,
+            "dash": DASHES[(i + i // len(DASHES)) % len(DASHES)],  # markers come again after as many arms
+            "points": _points(across, up, values),
+            "values": values,
+        }
         for i, (arm, values) in enumerate(means.items())
     ]
     rows = [
