@@ -22,8 +22,8 @@ from augment.outputs import write_text
 from pipelines.arms import Materials
 from pipelines.comparisons import Record, correctness, of_arm
 from pipelines.definition import Arm, ChooseConfig, EvaluateConfig
-from pipelines.evaluation import Watch, judged, open_evaluation, settings_of
-from pipelines.experiment import GAN_TRAIN, plan, run_experiment
+from pipelines.evaluation import judged, open_evaluation, settings_of
+from pipelines.experiment import GAN_TRAIN, Watch, plan, run_experiment
 from pipelines.measures import image_weights
 from pipelines.protocols import Fold
 from pipelines.recommendation import words_of
@@ -81,16 +81,8 @@ def choose_mix(
     settings = {"choose": config.model_dump(mode="json"), **settings_of(materials, trial)}
     open_evaluation(folder, "choose", settings, FILES, overwrite=overwrite)
     ready = judged(materials, trial, device=device, jobs=jobs)
-    records = run_experiment(
-        tasks,
-        ready,
-        trial,
-        folder / "records.jsonl",
-        device=device,
-        jobs=jobs,
-        on_record=watch.on_record,
-        stopped=watch.stopped,
-    )
+    path = folder / "records.jsonl"
+    records = run_experiment(tasks, ready, trial, path, device=device, jobs=jobs, watch=watch)
     if records is None:
         return None
     splits = {

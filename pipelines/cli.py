@@ -208,9 +208,9 @@ def evaluate(
     """Measure what synthetic images bring a classifier: paired repeats, an interval, a report."""
     from augment.devices import find_device
     from pipelines.arms import Materials
-    from pipelines.evaluation import Context, Watch
+    from pipelines.evaluation import Context
     from pipelines.evaluation import evaluate as evaluate_arms
-    from pipelines.experiment import plan
+    from pipelines.experiment import Watch, plan
     from pipelines.loading import leak_warnings, load_synthetic, require_test
     from pipelines.printing import evaluation_progress, print_results
     from pipelines.results import HOLDOUT_ONLY, Design

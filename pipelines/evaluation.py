@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from augment.outputs import claim, holds_output_of, write_text
 from augment.runs import versions
 from pipelines.arms import Materials
 from pipelines.definition import EvaluateConfig
-from pipelines.experiment import plan, repeat_seed, run_experiment
+from pipelines.experiment import UNWATCHED, Watch, plan, repeat_seed, run_experiment
 from pipelines.judges import judge
 from pipelines.parallel import end_processes, run_in_processes
 from pipelines.quality import Fidelity, measure_all
@@ -41,14 +41,6 @@ class Context:
     choice: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True)
-class Watch:
-    """What a person sees of it, and how it is stopped: `stopped` is asked after every classifier."""
-
-    on_record: Callable[[dict[str, Any]], None] = lambda _: None
-    stopped: Callable[[], bool] = lambda: False
-
-
 @end_processes()
 def evaluate(
     folds: Sequence[Materials],
@@ -59,7 +51,7 @@ def evaluate(
     device: torch.device,
     jobs: int,
     overwrite: bool = False,
-    watch: Watch | None = None,
+    watch: Watch = UNWATCHED,
 ) -> dict[str, Any] | None:
     """Compare the arms, measure the synthetic images, and write everything into `folder`.
 
@@ -67,20 +59,11 @@ def evaluate(
     where it stopped. Raises `OutputError` if `folder` holds one of others, `ConfigError` if an arm needs images that
     are not there.
     """
-    watch = watch or Watch()
     tasks = plan(config, folds)
     open_evaluation(folder, "evaluate", settings_of(folds, config), FILES, overwrite=overwrite)
     folds = judged(folds, config, device=device, jobs=jobs)
-    records = run_experiment(
-        tasks,
-        folds,
-        config,
-        folder / "records.jsonl",
-        device=device,
-        jobs=jobs,
-        on_record=watch.on_record,
-        stopped=watch.stopped,
-    )
+    path = folder / "records.jsonl"
+    records = run_experiment(tasks, folds, config, path, device=device, jobs=jobs, watch=watch)
     if records is None:
         return None
     fidelity = measure_all(folds, config, records, device=device, jobs=jobs)

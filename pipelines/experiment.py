@@ -44,6 +44,17 @@ class Task:
         return self.fold, self.arm.name, self.repeat
 
 
+@dataclass(frozen=True)
+class Watch:
+    """What a person sees of it, and how it is stopped: `stopped` is asked after every classifier."""
+
+    on_record: Callable[[dict[str, Any]], None] = lambda _: None
+    stopped: Callable[[], bool] = lambda: False
+
+
+UNWATCHED = Watch()
+
+
 def plan(config: EvaluateConfig, folds: Sequence[Materials]) -> list[Task]:
     """Every task, repeat by repeat. Raises `ConfigError` if an arm needs images or scores that are not there."""
     tasks = []
@@ -67,12 +78,11 @@ def run_experiment(
     *,
     device: torch.device,
     jobs: int,
-    on_record: Callable[[dict[str, Any]], None] = lambda _: None,
-    stopped: Callable[[], bool] = lambda: False,
+    watch: Watch = UNWATCHED,
 ) -> list[dict[str, Any]] | None:
     """Run the tasks that `path` (records.jsonl) lacks, append their records, and return the records of all.
 
-    `stopped` is asked after every record; a True returns None.
+    Stopped by `watch`, it returns None.
     """
     records = read_records(path)
     done = {_key(record) for record in records}
@@ -84,8 +94,8 @@ def run_experiment(
             file.write(json.dumps(record) + "\n")
             file.flush()
             records.append(record)
-            on_record(record)
-            if stopped():
+            watch.on_record(record)
+            if watch.stopped():
                 return None
     return records
 

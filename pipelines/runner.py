@@ -29,8 +29,8 @@ from augment.training import Progress
 from pipelines.arms import Materials
 from pipelines.choosing import choose_mix, mixes, read_choice
 from pipelines.definition import Pipeline
-from pipelines.evaluation import Context, Watch, evaluate
-from pipelines.experiment import GAN_TRAIN_REPEATS
+from pipelines.evaluation import Context, evaluate
+from pipelines.experiment import GAN_TRAIN_REPEATS, Watch
 from pipelines.generators import Workshop, fit_all, generate_all
 from pipelines.loading import Loaded, load, load_synthetic
 from pipelines.measures import default_metric

@@ -14,7 +14,8 @@ from augment.images import LabelledImages, split_per_class
 from classifiers.training import FitConfig
 from pipelines.arms import Materials
 from pipelines.definition import EvaluateConfig
-from pipelines.evaluation import Context, Watch, evaluate
+from pipelines.evaluation import Context, evaluate
+from pipelines.experiment import Watch
 from pipelines.results import Design
 from pipelines.schema import parse
 

@@ -15,7 +15,7 @@ from augment.images import LabelledImages, split_per_class
 from classifiers.training import FitConfig
 from pipelines.arms import Materials, train_arm
 from pipelines.definition import Arm, EvaluateConfig
-from pipelines.experiment import plan, read_records, repeat_seed, run_experiment
+from pipelines.experiment import Watch, plan, read_records, repeat_seed, run_experiment
 
 CPU = torch.device("cpu")
 TINY = FitConfig(width=4, steps=5, batch_size=6, lr=0.02)
@@ -33,7 +33,8 @@ def run(
     materials: Materials, path: Path, config: EvaluateConfig = CONFIG, **options: Any
 ) -> list[dict[str, Any]] | None:
     tasks = plan(config, [materials])
-    return run_experiment(tasks, [materials], config, path, **{"device": CPU, "jobs": 1, **options})
+    watch = Watch(**{key: options.pop(key) for key in ("on_record", "stopped") if key in options})
+    return run_experiment(tasks, [materials], config, path, **{"device": CPU, "jobs": 1, **options}, watch=watch)
 
 
 def comparable(records: list[dict[str, Any]] | None) -> list[dict[str, Any]]:

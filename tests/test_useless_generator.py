@@ -18,7 +18,7 @@ from classifiers.training import FitConfig
 from pipelines.arms import Materials
 from pipelines.choosing import choose_mix
 from pipelines.definition import ChooseConfig, EvaluateConfig
-from pipelines.evaluation import Watch
+from pipelines.experiment import Watch
 from pipelines.protocols import Fold, inner_folds
 
 EVALUATE = EvaluateConfig(
