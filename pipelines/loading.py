@@ -51,12 +51,12 @@ def leak_warnings(train: LabelledImages, test: LabelledImages) -> tuple[str, ...
     warnings = []
     if leaks := find_leaks(train, test):
         warnings.append(
-            f"{len(leaks)} training images are also in the test set, pixel for pixel: "
+            f"{len(leaks)} training image(s) are also in the test set, pixel for pixel: "
             "the accuracies below are too high for all arms"
         )
     if near := near_matches(train, test):
         warnings.append(
-            f"{len(near)} training images look nearly the same as a test image or its mirror image "
+            f"{len(near)} training image(s) look nearly the same as a test image or its mirror image "
             "(`augment inspect` names some): if they are copies, the accuracies below are too high for all arms"
         )
     return tuple(warnings)

@@ -23,6 +23,8 @@ def run_in_processes(calls: Sequence[Call[T]], jobs: int) -> Iterator[T]:
     The processes stay for the next calls, since importing torch takes them seconds: `end_processes` ends them.
     """
     if jobs == 1 or len(calls) <= 1:
+        if jobs > 1 and calls:
+            get_reusable_executor().shutdown(wait=True)  # what idle ones hold may be needed here
         yield from (_run_alone(function, arguments) for function, arguments in calls)
         return
     return_freed_memory()  # what training a GAN here has freed

@@ -81,8 +81,8 @@ def test_training_images_in_the_test_set_are_told(folder: Path) -> None:
         shutil.copy(file, folder / "train" / inner.name / f"again-{file.name}")
     loaded = load(config(folder))
     warning, *_ = leak_warnings(loaded.train, require_test(loaded))
-    assert warning.startswith("2 training images are also in the test set, pixel for pixel")
-    assert leak_warnings(loaded.train, loaded.train)[0].startswith("38 training images")
+    assert warning.startswith("2 training image(s) are also in the test set, pixel for pixel")
+    assert leak_warnings(loaded.train, loaded.train)[0].startswith("38 training image(s)")
 
 
 def test_near_copies_between_training_and_test_images_are_told_apart_from_exact_ones(folder: Path) -> None:
@@ -95,8 +95,8 @@ def test_near_copies_between_training_and_test_images_are_told_apart_from_exact_
     Image.open(third[2]).point(lambda v: v * 1.1).save(tests[2] / "bright.png")
     loaded = load(config(folder, image_size=28))
     exact, near = leak_warnings(loaded.train, require_test(loaded))
-    assert exact.startswith("1 training images are also in the test set, pixel for pixel")
-    assert near.startswith("2 training images look nearly the same as a test image or its mirror image")
+    assert exact.startswith("1 training image(s) are also in the test set, pixel for pixel")
+    assert near.startswith("2 training image(s) look nearly the same as a test image or its mirror image")
 
 
 def test_broken_files_are_told_when_they_are_skipped(folder: Path) -> None:

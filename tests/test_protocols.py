@@ -152,7 +152,7 @@ def test_images_in_training_and_test_are_told(split: tuple[LabelledImages, Label
     leaking = LabelledImages(np.concatenate([test.images, train.images[:3]]), np.append(test.labels, train.labels[:3]),
                              test.class_names)  # fmt: skip
     warnings = protocol_of(train, leaking, 2, kind="holdout").warnings
-    assert any("3 training images are also in the test set" in warning for warning in warnings)
+    assert any("3 training image(s) are also in the test set" in warning for warning in warnings)
 
 
 def test_inner_splits_stay_within_their_folds_training_images(split: tuple[LabelledImages, LabelledImages]) -> None:
