@@ -76,6 +76,10 @@ class LabelledImages:
         """Images of each class: int64, K."""
         return np.bincount(self.labels, minlength=self.num_classes)
 
+    def per_class(self) -> dict[str, int]:
+        """Images of each class, by its name."""
+        return dict(zip(self.class_names, self.counts().tolist(), strict=True))
+
     def take(self, indices: NDArray[np.integer]) -> LabelledImages:
         """The images at `indices`, copied, in that order."""
         return LabelledImages(self.images[indices], self.labels[indices], self.class_names)

@@ -67,7 +67,7 @@ def inspect(source: Source) -> Inspection:
     """Counts, sizes, duplicates, leaks between the splits, a test of horizontal flips, and advice in plain words."""
     splits, train = source.splits, source.train
     others = {split: data for split, data in splits.items() if split != "train"}
-    counts = {split: dict(zip(data.class_names, data.counts().tolist(), strict=True)) for split, data in splits.items()}
+    counts = {split: data.per_class() for split, data in splits.items()}
     duplicates = tuple(tuple(group) for group in find_copies(train).values() if len(group) > 1)
     conflicts = tuple(group for group in duplicates if len(set(train.labels[list(group)].tolist())) > 1)
     near = near_duplicates(train)

@@ -107,7 +107,6 @@ def versions() -> dict[str, str]:
 
 
 def _describe(config: GanConfig, data: LabelledImages, name: str) -> dict[str, Any]:
-    per_class = {name: int(count) for name, count in zip(data.class_names, data.counts(), strict=True)}
     return {
         "gan": config.model_dump(mode="json"),
         "data": {
@@ -115,7 +114,7 @@ def _describe(config: GanConfig, data: LabelledImages, name: str) -> dict[str, A
             "fingerprint": fingerprint(data),
             "image_size": data.size,
             "channels": data.channels,
-            "train_per_class": per_class,
+            "train_per_class": data.per_class(),
         },
         "versions": versions(),
     }

@@ -37,7 +37,7 @@ from augment.config import GanConfig
 from augment.efficiency import PRESETS, set_up
 from augment.errors import DivergedError
 from augment.fidelity import kid
-from augment.images import LabelledImages, to_signed
+from augment.images import LabelledImages
 from augment.sampling import generate, load_model
 from augment.sources import read_source
 from augment.steps import STEPS
@@ -45,8 +45,8 @@ from augment.training import fit as fit_gan
 from augment.training import update_ema
 from classifiers.batches import Pool
 from classifiers.metrics import score
-from classifiers.networks import features
 from classifiers.training import FitConfig, fit, predict
+from pipelines.judges import embed
 from pipelines.process import tune_allocator
 from pipelines.statistics import paired_t_interval
 
@@ -57,6 +57,7 @@ WAYS: dict[str, dict[str, Any]] = {  # settings of GanConfig
 }
 RATES = [(2e-4, 4e-4), (4e-4, 4e-4), (2e-4, 8e-4), (4e-4, 8e-4), (4e-4, 16e-4), (8e-4, 16e-4)]  # of G and of D
 SEARCH_SEEDS, SEEDS = (100, 101), range(5)
+CPU = torch.device("cpu")
 POLICY, JUDGE = "standard", FitConfig()
 GAN_TRAIN = FitConfig(steps=150)  # half the usual, for thrice as many evaluations
 
@@ -88,19 +89,13 @@ class Judge:
 def make_judge(train: LabelledImages, test: LabelledImages) -> Judge:
     network = classifier(train, JUDGE)
     halves = {"search": test.take(np.arange(0, len(test), 2)), "compare": test.take(np.arange(1, len(test), 2))}
-    return Judge(network, halves, {phase: embed(network, half) for phase, half in halves.items()})
+    return Judge(network, halves, {phase: embed(network, half, CPU) for phase, half in halves.items()})
 
 
 def classifier(data: LabelledImages, config: FitConfig) -> torch.nn.Module:
     views = bank_of_views(data, POLICY, views=10, horizontal_flip=True, seed=0)
     pool = Pool(torch.from_numpy(views), torch.from_numpy(data.labels))
-    return fit([pool], data.num_classes, config, seed=0, device=torch.device("cpu"))
-
-
-@torch.inference_mode()
-def embed(network: torch.nn.Module, data: LabelledImages) -> NDArray[np.float64]:
-    batches = torch.split(torch.from_numpy(np.ascontiguousarray(data.images)), 128)
-    return torch.cat([features(network, to_signed(batch)).double() for batch in batches]).numpy()
+    return fit([pool], data.num_classes, config, seed=0, device=CPU)
 
 
 def train_and_judge(training: Training, judge: Judge, train: LabelledImages, work: Path, at: Iterable[int]) -> None:
@@ -128,7 +123,7 @@ def train_and_judge(training: Training, judge: Judge, train: LabelledImages, wor
         record = {
             **vars(training),
             "step": step,
-            "kid": kid(test_features, embed(judge.network, made), subset_size=len(made), subsets=1).mean,
+            "kid": kid(test_features, embed(judge.network, made, CPU), subset_size=len(made), subsets=1).mean,
             "gan_train": score(logits, test.labels, test.num_classes)["accuracy"],
         }
         append(path, record)

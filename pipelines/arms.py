@@ -74,7 +74,6 @@ def train_arm(
         pools.append(_real(arm, materials, config, seed))
     if arm.synthetic:
         pools.append(_synthetic(arm, materials, config, seed))
-    pools = [replace(pool, views=pool.views.to(device), labels=pool.labels.to(device)) for pool in pools]
     return fit(pools, materials.train.num_classes, config.classifier, seed=seed, device=device)
 
 

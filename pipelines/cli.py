@@ -309,7 +309,9 @@ def tune(
 
 @app.command(epilog="Example: augment run quickstart --set data.source=DIR --out runs/mine")
 def run(
-    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="A YAML file, or quickstart or fashion-50.")],
+    pipeline: Annotated[
+        str, typer.Argument(metavar="PIPELINE", help="A YAML file, or quickstart, fashion-50 or learning-curve.")
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder to write; default: runs/<pipeline>.")
     ] = None,

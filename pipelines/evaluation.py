@@ -135,7 +135,7 @@ def _dataset(materials: Materials, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "classes": list(train.class_names),
-        "train_per_class": dict(zip(train.class_names, train.counts().tolist(), strict=True)),
+        "train_per_class": train.per_class(),
         "test_size": len(materials.test),
         "image_size": train.size,
     }

@@ -60,14 +60,18 @@ def plan(config: EvaluateConfig, folds: Sequence[Materials]) -> list[Task]:
     tasks = []
     for materials in folds:
         materials.check(config)
-        repeats = range(config.repeats) if materials.repeats is None else materials.repeats
-        tasks += [Task(arm, repeat, materials.fold) for repeat in repeats for arm in materials.arms(config)]
+        arms = materials.arms(config)
+        tasks += [Task(arm, repeat, materials.fold) for repeat in _repeats(materials, config) for arm in arms]
     gan_train = GAN_TRAIN.model_copy(update={"policy": config.policy})
     for materials in folds:
         if materials.synthetic is not None:
-            repeats = range(config.repeats) if materials.repeats is None else materials.repeats
-            tasks += [Task(gan_train, repeat, materials.fold) for repeat in list(repeats)[:GAN_TRAIN_REPEATS]]
+            few = _repeats(materials, config)[:GAN_TRAIN_REPEATS]
+            tasks += [Task(gan_train, repeat, materials.fold) for repeat in few]
     return tasks
+
+
+def _repeats(materials: Materials, config: EvaluateConfig) -> Sequence[int]:
+    return range(config.repeats) if materials.repeats is None else materials.repeats
 
 
 def run_experiment(

@@ -39,11 +39,14 @@ def load(config: DataConfig) -> Loaded:
     source = read_source(
         config.source, image_size=config.image_size, resize=config.resize, skip_broken=config.skip_broken
     )
-    pool = train = source.train
+    pool = source.train
     test = _read_test(config, pool) if config.test else source.test
-    if config.samples_per_class is not None:
-        train = subset_per_class(pool, config.samples_per_class, config.seed)
-    return Loaded(source.name, pool, train, test, tuple(_skipped(source)))
+    return Loaded(source.name, pool, limited(pool, config), test, tuple(_skipped(source)))
+
+
+def limited(data: LabelledImages, config: DataConfig) -> LabelledImages:
+    """At most `samples_per_class` images of each class, all of them where no number is set."""
+    return data if config.samples_per_class is None else subset_per_class(data, config.samples_per_class, config.seed)
 
 
 def leak_warnings(train: LabelledImages, test: LabelledImages) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import numpy as np
 from augment.errors import ConfigError
 from augment.images import LabelledImages, split_per_class, subset_per_class
 from pipelines.definition import ChooseConfig, DataConfig, ProtocolConfig
-from pipelines.loading import Loaded, leak_warnings
+from pipelines.loading import Loaded, leak_warnings, limited
 from pipelines.results import Design
 
 FOLDS = 5
@@ -69,7 +69,7 @@ def infer(loaded: Loaded, data: DataConfig) -> tuple[str, str]:
 
 def _holdout(loaded: Loaded, data: DataConfig, config: ProtocolConfig, repeats: int) -> Protocol:
     pool, test, warnings = _with_test(loaded, data)
-    train = pool if data.samples_per_class is None else subset_per_class(pool, data.samples_per_class, data.seed)
+    train = limited(pool, data)
     if not config.redraw_generator:
         folds: tuple[Fold, ...] = (Fold(train, test, tuple(range(repeats))),)
         return Protocol(folds, Design("holdout", test_labels=test.labels), warnings)
@@ -105,9 +105,7 @@ def _subsample(loaded: Loaded, data: DataConfig, config: ProtocolConfig, repeats
 def _kfold(loaded: Loaded, data: DataConfig, config: ProtocolConfig, repeats: int) -> Protocol:
     from sklearn.model_selection import RepeatedStratifiedKFold
 
-    train = loaded.pool
-    if data.samples_per_class is not None:
-        train = subset_per_class(train, data.samples_per_class, data.seed)
+    train = limited(loaded.pool, data)
     fewest = int(train.counts().min())
     k = config.folds or _nearest_divisor(repeats, fewest)
     if fewest < k:

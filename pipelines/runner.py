@@ -213,7 +213,7 @@ def _choose(job: _Job, afresh: bool) -> bool:
     config, evaluation = job.pipeline.choose, job.pipeline.evaluate
     assert config is not None
     inner = job.materials([fold for splits in job.inner.values() for fold in splits])
-    metric = evaluation.metric or default_metric(_per_class(job.protocol.folds[0].train))
+    metric = evaluation.metric or default_metric(job.protocol.folds[0].train.per_class())
     choice = choose_mix(
         job.inner,
         inner,
@@ -282,10 +282,6 @@ def _fingerprints(parts: Iterable[LabelledImages]) -> str:
     """One for all: of a single set its own, and otherwise a digest of theirs."""
     found = [fingerprint(data) for data in parts]
     return found[0] if len(found) == 1 else hashlib.sha256("".join(found).encode()).hexdigest()[:16]
-
-
-def _per_class(data: LabelledImages) -> dict[str, int]:
-    return dict(zip(data.class_names, data.counts().tolist(), strict=True))
 
 
 def _plan_stage(name: str, inputs: Inputs, entry: Mapping[str, Any] | None, before: str | None, there: bool) -> Stage:

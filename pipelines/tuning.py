@@ -62,7 +62,7 @@ def tune(
     `minutes` ends the search earlier. Raises `ConfigError` without Optuna, `OutputError` if `folder` holds a search
     over other images or settings.
     """
-    metric = config.metric or default_metric(dict(zip(train.class_names, train.counts().tolist(), strict=True)))
+    metric = config.metric or default_metric(train.per_class())
     optuna = _library()
     settings = {"settings": config.model_dump(mode="json"), "images": fingerprint(train), "splits": splits}
     _open(folder, settings, overwrite)
