@@ -9,9 +9,7 @@ from augment.errors import ConfigError
 from augment.images import LabelledImages, draw_per_class, resize_images
 
 
-def draw_by_ratio(
-    synthetic: LabelledImages, real: LabelledImages, ratio: float, *, seed: int
-) -> NDArray[np.int64]:
+def draw_by_ratio(synthetic: LabelledImages, real: LabelledImages, ratio: float, *, seed: int) -> NDArray[np.int64]:
     """Places of `ratio` synthetic images per image of `real`, equally many of each class, drawn by `seed`.
 
     Raises `ConfigError` if a class has too few, and says how many are needed.

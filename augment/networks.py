@@ -178,8 +178,7 @@ class DCGANDiscriminator(nn.Module):
         super().__init__()
         widths = shape.widths()[1:]
         self.convs = nn.ModuleList(
-            nn.Conv2d(w_in, w_out, 4, stride=2, padding=1)
-            for w_in, w_out in pairwise([shape.channels, *widths])
+            nn.Conv2d(w_in, w_out, 4, stride=2, padding=1) for w_in, w_out in pairwise([shape.channels, *widths])
         )
         self.norms = nn.ModuleList([nn.Identity(), *(nn.GroupNorm(math.gcd(w, 16), w) for w in widths[1:])])
         self.head = nn.Linear(widths[-1] * shape.base**2, 1)

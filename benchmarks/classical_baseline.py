@@ -1,6 +1,7 @@
 """What classical augmentation is worth to the small classifier: `none` against `classical`, the same recipe, in pairs.
 
     python benchmarks/classical_baseline.py --data fashion.npz --per-class 20 --subsets 10
+    python benchmarks/classical_baseline.py --data fashion.npz --per-class 200 --config runs/tuned/best.yaml
 
 Repeat r draws the training images from the training split with seed r and trains both arms with seed r; the test
 images are all those of the file. The intervals are Student's t over the repeats, corrected for the subsets' overlap;
@@ -16,12 +17,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from augment.classical import POLICIES, VIEWS, bank_of_views
+from augment.classical import bank_of_views
 from augment.images import LabelledImages, subset_per_class
 from augment.sources import read_source
 from classifiers.batches import Pool
 from classifiers.metrics import score
 from classifiers.training import FitConfig, fit, predict
+from pipelines.schema import load_evaluate_config
 from pipelines.statistics import corrected_t_interval
 
 
@@ -41,15 +43,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="an npz with train_*, test_* and class_names")
     parser.add_argument("--per-class", type=int, default=20)
     parser.add_argument("--subsets", type=int, default=10)
-    parser.add_argument("--policy", choices=POLICIES, default="standard")
-    parser.add_argument("--views", type=int, default=VIEWS)
-    parser.add_argument("--no-flip", action="store_true", help="where mirrored images mean something else")
-    for name in ("steps", "lr", "mixup", "cutmix"):
-        default = getattr(FitConfig(), name)
-        parser.add_argument(f"--{name}", type=type(default), default=default, help="of both arms, as in FitConfig")
+    parser.add_argument("--config", type=Path, help="fields of EvaluateConfig, as `augment tune` writes them")
+    parser.add_argument("--steps", type=int, help="of each classifier, in place of the file's")
     parser.add_argument("--classical-only", action="store_true", help="leave the arm `none` out")
     options = parser.parse_args()
-    config = FitConfig(steps=options.steps, lr=options.lr, mixup=options.mixup, cutmix=options.cutmix)
+    flip = True if options.config is None else None  # None: as the file has it
+    config = load_evaluate_config(
+        options.config, arms=None, has_synthetic=False, steps=options.steps, horizontal_flip=flip
+    )
     torch.set_num_threads(1)
 
     source = read_source(options.data)
@@ -58,12 +59,12 @@ def main() -> None:
     for r in range(options.subsets):
         train = subset_per_class(pool, options.per_class, seed=r)
         start = time.perf_counter()
-        bank = bank_of_views(train, options.policy, views=options.views, horizontal_flip=not options.no_flip, seed=r)
+        bank = bank_of_views(train, config.policy, views=config.views, horizontal_flip=config.horizontal_flip, seed=r)
         making.append(time.perf_counter() - start)
         images = {"none": train.images[None], "classical": bank}
         if options.classical_only:
             del images["none"]
-        arms = [trial(train, views, test, config, seed=r) for views in images.values()]
+        arms = [trial(train, views, test, config.classifier, seed=r) for views in images.values()]
         accuracies.append([accuracy for accuracy, _ in arms])
         training.append([seconds for _, seconds in arms])
         print(f"subset {r}: {dict(zip(images, accuracies[-1], strict=True))}", flush=True)
@@ -81,8 +82,8 @@ def main() -> None:
         low, high = corrected_t_interval(gain, correlation)
         print(f"classical - none: {gain.mean():+.4f}, 95 % corrected t interval [{low:+.4f}, {high:+.4f}]")
     print(f"{np.mean(training):.1f} s a training on one thread")
-    print(f"{1e3 * np.mean(making) / (options.views * len(train)):.3f} ms an image and view")
-    print(config)
+    print(f"{1e3 * np.mean(making) / (config.views * len(train)):.3f} ms an image and view")
+    print(config.policy, config.classifier)
 
 
 if __name__ == "__main__":

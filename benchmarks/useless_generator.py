@@ -63,9 +63,7 @@ def one_run(kind: str, seed: int, choose: ChooseConfig, evaluate: EvaluateConfig
     outer = Fold(train, test, (0, 1, 2), number=seed)
     inner = inner_folds([outer], choose)
     useless, rng = GENERATORS[kind], np.random.default_rng(seed)
-    materials = [
-        Materials(f.train, f.test, useless(f.train, rng), fold=f.name, repeats=f.repeats) for f in inner[""]
-    ]
+    materials = [Materials(f.train, f.test, useless(f.train, rng), fold=f.name, repeats=f.repeats) for f in inner[""]]
     with tempfile.TemporaryDirectory() as folder:
         choice = choose_mix(
             inner, materials, choose, evaluate, Path(folder, "choice"), "accuracy",

@@ -1,8 +1,8 @@
 """Pools of images and the batches drawn from them.
 
-A pool is a bank of views of one set of images. Every batch draws its share from each pool, with the classes evenly
-represented whatever the imbalance, and one random view of each image drawn. All draws are made ahead, on the CPU, from
-a seed of the pool's own: arms that differ in their images only draw the same real images.
+A pool is a bank of views of one set of images. Every batch draws its share from each pool, its classes by a policy
+against imbalance and one random view of each image drawn. All draws are made ahead, on the CPU, from a seed of the
+pool's own: arms that differ in their images only draw the same real images.
 """
 
 from __future__ import annotations
@@ -19,12 +19,16 @@ from torch.nn.functional import one_hot
 from augment.errors import ConfigError
 from augment.images import to_signed
 
+# q of the probability of a class, proportional to its number of images to the power of q (Kang et al., "Decoupling
+# Representation and Classifier for Long-Tailed Recognition", ICLR 2020, section 3)
+SAMPLING = {"plain": 1.0, "square-root": 0.5, "balanced": 0.0}
+
 
 @dataclass(frozen=True)
 class Pool:
     """Images to draw from.
 
-    views: uint8, V x N x C x H x W; V = 1 for the plain images. labels: int64, N: what the classes are drawn evenly by.
+    views: uint8, V x N x C x H x W; V = 1 for the plain images. labels: int64, N: the classes that are drawn by.
     share: the proportion of each batch that comes from this pool; over all pools the shares add to 1. soft: float,
     N x K, target probabilities in place of the labels. weights: float, N, what each image counts in the loss. span: the
     part of the training in which the pool is drawn from, in shares of its steps: where pools are missing, the shares of
@@ -120,15 +124,15 @@ def batch_counts(shares: Sequence[float], batch_size: int, steps: int) -> Tensor
     return reached.diff(dim=0).diff(dim=1, prepend=torch.zeros(steps, 1, dtype=torch.long))
 
 
-def draw_evenly(labels: Tensor, counts: Tensor, generator: torch.Generator) -> Tensor:
+def draw(labels: Tensor, counts: Tensor, sampling: str, generator: torch.Generator) -> Tensor:
     """Which images each batch takes: int64 positions in `labels`, counts.sum() of them, batch after batch.
 
-    Within a batch the classes that occur in `labels` differ by at most one image; within a class every image is drawn
-    once, in random order, before any is drawn again. counts: int64, steps.
+    Within a batch every class that occurs in `labels` has its share by `SAMPLING`, rounded up or down by lot; within a
+    class every image is drawn once, in random order, before any is drawn again. counts: int64, steps.
     """
     classes = labels.bincount().nonzero().squeeze(1)
-    k = len(classes)
-    order = torch.cat([torch.randperm(k, generator=generator).repeat(-(-n // k))[:n] for n in counts.tolist()])
+    shares = labels.bincount()[classes].double() ** SAMPLING[sampling]
+    order = torch.cat([_draw_classes(shares, n, generator) for n in counts.tolist()])
     drawn = torch.empty_like(order)
     for j, c in enumerate(classes):
         members = (labels == c).nonzero().squeeze(1)
@@ -138,8 +142,21 @@ def draw_evenly(labels: Tensor, counts: Tensor, generator: torch.Generator) -> T
     return drawn
 
 
+def _draw_classes(shares: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """`count` positions in `shares`, float64: systematic sampling, at equal distances from a random start."""
+    order = torch.randperm(len(shares), generator=generator)
+    ends = shares[order].cumsum(0) / shares.sum()
+    points = (torch.rand((), dtype=torch.float64, generator=generator) + torch.arange(count)) / count
+    return order[torch.searchsorted(ends, points, right=True).clamp(max=len(shares) - 1)]
+
+
 def draw_batches(
-    pools: Sequence[Pool], targets: Sequence[Tensor], batch_size: int, steps: int, seeds: Sequence[int]
+    pools: Sequence[Pool],
+    targets: Sequence[Tensor],
+    batch_size: int,
+    steps: int,
+    seeds: Sequence[int],
+    sampling: str = "balanced",
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """`steps` batches, pool after pool: images, float (B, C, H, W) in [-1, 1], and targets, float (B, K).
 
@@ -149,7 +166,7 @@ def draw_batches(
     draws = []
     for pool, per_batch, seed in zip(pools, counts.T, seeds, strict=True):
         generator = torch.Generator().manual_seed(seed)
-        image = draw_evenly(pool.labels.cpu(), per_batch, generator)
+        image = draw(pool.labels.cpu(), per_batch, sampling, generator)
         view = (torch.rand(len(image), generator=generator) * len(pool.views)).long()
         device, sizes = pool.views.device, per_batch.tolist()
         draws.append(zip(torch.split(view.to(device), sizes), torch.split(image.to(device), sizes), strict=True))

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from augment.config import known
 from augment.errors import DivergedError
 from augment.images import to_signed
-from classifiers.batches import Pool, check, draw_batches
+from classifiers.batches import SAMPLING, Pool, check, draw_batches
 from classifiers.blending import blend, draw_blends
 from classifiers.networks import NETWORKS, build
 
@@ -28,7 +30,7 @@ class FitConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    network: str = "small"
+    network: Annotated[str, known(NETWORKS)] = "small"
     width: int | None = Field(None, ge=1)  # None: the network's own
     steps: int = Field(300, ge=1)
     batch_size: int = Field(64, ge=2)
@@ -37,13 +39,7 @@ class FitConfig(BaseModel):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     mixup: float = Field(0.4, ge=0)  # alpha of Beta(alpha, alpha); 0 turns it off
     cutmix: float = Field(0.0, ge=0)  # the same; with both on, each batch takes one of them by lot
-
-    @field_validator("network")
-    @classmethod
-    def _known(cls, network: str) -> str:
-        if network not in NETWORKS:
-            raise ValueError(f"unknown network {network!r}; known are {', '.join(NETWORKS)}")
-        return network
+    sampling: Annotated[str, known(SAMPLING)] = "balanced"  # how often a class is drawn, by its number of images
 
 
 def fit(pools: Sequence[Pool], num_classes: int, config: FitConfig, *, seed: int, device: torch.device) -> nn.Module:
@@ -67,7 +63,7 @@ def fit(pools: Sequence[Pool], num_classes: int, config: FitConfig, *, seed: int
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: one_cycle((step + 1) / (config.steps + 1)))
     blends = draw_blends(config.mixup, config.cutmix, config.batch_size, size, config.steps, blend_seed, device)
     loss = torch.zeros(())
-    batches = draw_batches(pools, targets, config.batch_size, config.steps, pool_seeds)
+    batches = draw_batches(pools, targets, config.batch_size, config.steps, pool_seeds, config.sampling)
     for (x, target), how in zip(batches, blends, strict=True):
         if how is not None:
             x, target = blend(x, target, how)

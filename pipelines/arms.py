@@ -65,9 +65,7 @@ class Materials:
                 draw_by_ratio(self.synthetic.take(kept), self.train, _ratio(arm, config), seed=0)
 
 
-def train_arm(
-    arm: Arm, materials: Materials, config: EvaluateConfig, *, seed: int, device: torch.device
-) -> nn.Module:
+def train_arm(arm: Arm, materials: Materials, config: EvaluateConfig, *, seed: int, device: torch.device) -> nn.Module:
     """The classifier of one arm: pools of views in the arm's proportions, then the configured steps."""
     pools = []
     if arm.real:

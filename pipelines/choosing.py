@@ -112,9 +112,7 @@ def choose(splits: Mapping[str, Sequence[Split]], config: ChooseConfig, metric: 
     means = {name: float((gain @ weights).mean()) for name, gain in gained.items()}
     best = max(means, key=lambda name: means[name])
     confidence = 1 - 0.05 / len(candidates)
-    low, _ = two_way_interval(
-        gained[best], seed=0, confidence=confidence, weights=weights, satterthwaite=True
-    )
+    low, _ = two_way_interval(gained[best], seed=0, confidence=confidence, weights=weights, satterthwaite=True)
     return {
         "arm": config.arm,
         "mix": candidates[best],

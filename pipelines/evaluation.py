@@ -85,9 +85,7 @@ def evaluate(
     return results
 
 
-def judged(
-    folds: Sequence[Materials], config: EvaluateConfig, *, device: torch.device, jobs: int
-) -> list[Materials]:
+def judged(folds: Sequence[Materials], config: EvaluateConfig, *, device: torch.device, jobs: int) -> list[Materials]:
     """The folds, with their images judged where an arm asks for that."""
     asking = [materials for materials in folds if any(arm.judged for arm in materials.arms(config))]
     calls = [(_judge, (materials, config, device)) for materials in asking]

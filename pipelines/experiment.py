@@ -151,4 +151,3 @@ def run_task(task: Task, materials: Materials, config: EvaluateConfig, device: t
 def repeat_seed(seed: int, repeat: int) -> int:
     """The seed of everything random in one repeat, the same for all arms."""
     return int(np.random.SeedSequence([seed, repeat]).generate_state(1)[0])
-

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FEWEST_REPEATS = 6  # for a claim: with fewer, no two-sided sign-flip p is below 0.05
-IMBALANCE = 1.5  # largest class over smallest, above which balanced accuracy is the default
+IMBALANCE = 1.5  # largest class over smallest
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,14 @@ METRICS = {
 }
 
 
+def imbalanced(per_class: Mapping[str, int]) -> bool:
+    """Whether the largest class has more than 1.5 times the images of the smallest."""
+    return max(per_class.values()) > IMBALANCE * min(per_class.values())
+
+
 def default_metric(train_per_class: Mapping[str, int]) -> str:
-    """`balanced_accuracy` if the largest class is more than 1.5 times the smallest, else `accuracy`."""
-    counts = train_per_class.values()
-    return "balanced_accuracy" if max(counts) > IMBALANCE * min(counts) else "accuracy"
+    """`balanced_accuracy` under imbalance, else `accuracy`."""
+    return "balanced_accuracy" if imbalanced(train_per_class) else "accuracy"
 
 
 def gains(values: Sequence[float], baseline: Sequence[float], metric: str) -> NDArray[np.float64]:

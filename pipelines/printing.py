@@ -35,9 +35,7 @@ def training_progress(steps: int, quiet: bool) -> Iterator[Callable[[TrainingPro
 
 
 @contextmanager
-def evaluation_progress(
-    tasks: int, quiet: bool, name: str = "evaluate"
-) -> Iterator[Callable[[dict[str, Any]], None]]:
+def evaluation_progress(tasks: int, quiet: bool, name: str = "evaluate") -> Iterator[Callable[[dict[str, Any]], None]]:
     """Classifiers trained, and the last one's accuracy."""
     done = count(1)
     with _progress(name, tasks, quiet) as show:
@@ -58,7 +56,8 @@ def print_tuned(tuned: Tuned) -> None:
     classifier = tuned.config.classifier
     OUT.print(
         f"best of {tuned.trials}: policy {tuned.config.policy}, lr {classifier.lr:.2g}, weight decay "
-        f"{classifier.weight_decay:.2g}; {tuned.score:.3f} on validation images, {tuned.before:.3f} before"
+        f"{classifier.weight_decay:.2g}, {classifier.sampling} sampling\n"
+        f"on validation images {tuned.score:.3f}, and {tuned.before:.3f} with the settings to begin with"
     )
 
 

@@ -1,10 +1,10 @@
 """`augment run`: the stages fit, generate, choose and evaluate in one folder; what has not changed is not run again.
 
-    OUT/config.yaml      the resolved pipeline
-    OUT/stages.json      what every stage was last run with, and whether it finished
-    OUT/gan/             a RUN folder, and OUT/synthetic/, its images; of several folds, in OUT/folds/<fold>/
-    OUT/choice/          records.jsonl and choice.json, where the mix is chosen
-    OUT/evaluation/      records.jsonl, results.json, report.html
+OUT/config.yaml      the resolved pipeline
+OUT/stages.json      what every stage was last run with, and whether it finished
+OUT/gan/             a RUN folder, and OUT/synthetic/, its images; of several folds, in OUT/folds/<fold>/
+OUT/choice/          records.jsonl and choice.json, where the mix is chosen
+OUT/evaluation/      records.jsonl, results.json, report.html
 """
 
 from __future__ import annotations

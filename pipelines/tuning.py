@@ -1,5 +1,5 @@
 """`augment tune`: policy, learning rate and weight decay of the classifier on validation images, so that nobody beats a
-straw man.
+straw man; where the classes differ in size, how often each is drawn too.
 
 Real training images alone, split again and again: the test images take no part. The search is Optuna's TPE (optional
 extra: `pip install 'augment-osgan[tune]'`), begins with the present settings and so ends no worse than they are on
@@ -21,11 +21,12 @@ from augment.classical import POLICIES
 from augment.errors import ConfigError, OutputError
 from augment.images import LabelledImages, fingerprint, split_per_class
 from augment.outputs import claim, holds_output_of, write_text
+from classifiers.batches import SAMPLING
 from classifiers.metrics import score
 from classifiers.training import predict
 from pipelines.arms import Materials, train_arm
 from pipelines.definition import Arm, EvaluateConfig
-from pipelines.measures import METRICS, default_metric
+from pipelines.measures import METRICS, default_metric, imbalanced
 from pipelines.parallel import end_processes, run_in_processes
 
 FILES = ("settings.yaml", "study.log", "best.yaml")
@@ -66,24 +67,24 @@ def tune(
     optuna = _library()
     settings = {"settings": config.model_dump(mode="json"), "images": fingerprint(train), "splits": splits}
     _open(folder, settings, overwrite)
-    study = _study(optuna, folder / "study.log", config)
+    present = _present(config, uneven=imbalanced(train.per_class()))
+    space, study = _space(optuna, present), _study(optuna, folder / "study.log", config.seed, present)
     began = time.monotonic()
     while len(values := _values(study)) < trials:
         if stopped():
             return None
         if values and minutes is not None and time.monotonic() - began > 60 * minutes:
             break
-        begun = [study.ask() for _ in range(min(jobs, trials - len(values)))]
-        asked = [(trial, _suggest(trial, config)) for trial in begun]
+        asked = [study.ask(space) for _ in range(min(jobs, trials - len(values)))]
         calls = [
-            (_score, (i, with_settings(config, chosen), train, s, metric, device))
-            for i, (_, chosen) in enumerate(asked)
+            (_score, (i, with_settings(config, trial.params), train, s, metric, device))
+            for i, trial in enumerate(asked)
             for s in range(splits)
         ]
         scores: dict[int, list[float]] = {}
         for i, value in run_in_processes(calls, jobs):
             scores.setdefault(i, []).append(value)
-        for i, (trial, _) in enumerate(asked):
+        for i, trial in enumerate(asked):
             study.tell(trial, float(np.mean(scores[i])))
         on_trial(len(_values(study)), study.best_value)
     best = with_settings(config, study.best_params)
@@ -92,24 +93,32 @@ def tune(
 
 
 def with_settings(config: EvaluateConfig, chosen: dict[str, Any]) -> EvaluateConfig:
-    """`config` with a policy, and a learning rate and weight decay of its classifier."""
-    classifier = config.classifier.model_copy(update={key: chosen[key] for key in ("lr", "weight_decay")})
+    """`config` with a policy, and what else was chosen for its classifier."""
+    classifier = config.classifier.model_copy(update={k: v for k, v in chosen.items() if k != "policy"})
     return config.model_copy(update={"policy": chosen["policy"], "classifier": classifier})
 
 
-def _suggest(trial: Any, config: EvaluateConfig) -> dict[str, Any]:
-    return {
-        "policy": trial.suggest_categorical("policy", list(POLICIES)),
-        "lr": trial.suggest_float("lr", *_with(config.classifier.lr, LR), log=True),
-        "weight_decay": trial.suggest_float(
-            "weight_decay", *_with(config.classifier.weight_decay, WEIGHT_DECAY), log=True
-        ),
+def _present(config: EvaluateConfig, *, uneven: bool) -> dict[str, Any]:
+    """What is searched for, as it is now. uneven: the classes' sizes."""
+    classifier = config.classifier
+    decay = classifier.weight_decay or WEIGHT_DECAY[0]  # a logarithmic scale has no 0
+    present = {"policy": config.policy, "lr": classifier.lr, "weight_decay": decay}
+    return {**present, "sampling": classifier.sampling} if uneven else present
+
+
+def _space(optuna: Any, present: dict[str, Any]) -> dict[str, Any]:
+    """Where it is searched for: distributions by name, wide enough for the present values too."""
+
+    def logarithmic(name: str, low: float, high: float) -> Any:
+        return optuna.distributions.FloatDistribution(min(present[name], low), max(present[name], high), log=True)
+
+    space = {
+        "policy": optuna.distributions.CategoricalDistribution(list(POLICIES)),
+        "lr": logarithmic("lr", *LR),
+        "weight_decay": logarithmic("weight_decay", *WEIGHT_DECAY),
+        "sampling": optuna.distributions.CategoricalDistribution(list(SAMPLING)),
     }
-
-
-def _with(present: float, limits: tuple[float, float]) -> tuple[float, float]:
-    """The limits, wide enough for the present value too; 0, which a logarithmic scale has not, is left out."""
-    return min(present or limits[0], limits[0]), max(present, limits[1])
+    return {name: space[name] for name in present}
 
 
 def _score(
@@ -133,15 +142,15 @@ def _library() -> Any:
     return optuna
 
 
-def _study(optuna: Any, path: Path, config: EvaluateConfig) -> Any:
+def _study(optuna: Any, path: Path, seed: int, present: dict[str, Any]) -> Any:
+    """The search so far, or a new one that begins with the present settings."""
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
-    sampler = optuna.samplers.TPESampler(seed=config.seed)
+    sampler = optuna.samplers.TPESampler(seed=seed)
     study = optuna.create_study(
         study_name="tune", direction="maximize", storage=storage, sampler=sampler, load_if_exists=True
     )
     if not study.trials:
-        decay = config.classifier.weight_decay or WEIGHT_DECAY[0]
-        study.enqueue_trial({"policy": config.policy, "lr": config.classifier.lr, "weight_decay": decay})
+        study.enqueue_trial(present)
     return study
 
 

@@ -41,9 +41,7 @@ def places(materials: Materials, images: torch.Tensor) -> list[int]:
     return [int((materials.synthetic.images == image).all((1, 2, 3)).argmax()) for image in images.numpy()]
 
 
-def test_an_arm_may_have_a_ratio_and_a_share_of_its_own(
-    materials: Materials, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_arm_may_have_a_ratio_and_a_share_of_its_own(materials: Materials, monkeypatch: pytest.MonkeyPatch) -> None:
     real, synthetic = pools(materials, monkeypatch)
     assert (real.share, synthetic.share) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
     assert len(synthetic.labels) == 3 * 3  # 19 / 2 / 3

@@ -49,6 +49,19 @@ def test_the_global_random_state_neither_matters_nor_changes(shoes: LabelledImag
     assert torch.equal(first, weights(fit([pool(shoes)], 3, QUICK, seed=3, device=CPU)))
 
 
+def test_plain_sampling_leans_to_the_large_class(fashion: LabelledImages) -> None:
+    """40 images of one class against 4: an untrained class is guessed less often."""
+    large, small = (torch.from_numpy((fashion.labels == k).nonzero()[0]) for k in (4, 6))  # coat, shirt
+    images, labels = torch.from_numpy(fashion.images), torch.tensor([0] * 40 + [1] * 4)
+    unequal = Pool(images[torch.cat([large[:40], small[:4]])][None], labels)
+    unseen = images[torch.cat([large[40:], small[40:]])]
+    guessed = {}
+    for sampling in ("plain", "square-root", "balanced"):
+        config = FitConfig(width=8, steps=40, batch_size=20, mixup=0.0, sampling=sampling)
+        guessed[sampling] = int(predict(fit([unequal], 2, config, seed=0, device=CPU), unseen).argmax(1).sum())
+    assert guessed["plain"] < guessed["square-root"] < guessed["balanced"]
+
+
 def test_a_bank_of_equal_views_is_the_plain_arm(shoes: LabelledImages) -> None:
     plain = pool(shoes)
     equal_views = Pool(plain.views.repeat(5, 1, 1, 1, 1), plain.labels)
@@ -98,7 +111,7 @@ def test_predictions_do_not_depend_on_the_batch_size(shoes: LabelledImages) -> N
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"network": "large"}, "known are small, wrn-16"),
+        ({"network": "large"}, "expected one of small, wrn-16"),
         ({"stepps": 5}, "stepps"),
         ({"steps": 0}, "steps"),
         ({"mixup": -1.0}, "mixup"),

@@ -1,6 +1,5 @@
 """What is written can be read back, whatever the classes are called."""
 
-
 import numpy as np
 import pytest
 

@@ -52,9 +52,7 @@ def test_another_source_takes_the_place_of_the_test_split(image_folder: Path) ->
 
 
 def test_the_seed_decides_the_subset_and_the_pool_stays_whole(image_folder: Path) -> None:
-    first, again, other = (
-        load(config(image_folder / "train", samples_per_class=4, seed=seed)) for seed in (1, 1, 2)
-    )
+    first, again, other = (load(config(image_folder / "train", samples_per_class=4, seed=seed)) for seed in (1, 1, 2))
     assert np.array_equal(first.train.images, again.train.images)
     assert images(first.train) != images(other.train)
     assert (len(first.train), len(first.pool)) == (12, 36)

@@ -90,6 +90,20 @@ def test_a_search_over_other_images_is_left_alone(done: tuple[Path, Tuned], imag
     assert (folder / "best.yaml").read_bytes() == before
 
 
+def test_how_often_a_class_is_drawn_is_searched_under_imbalance(shoes: LabelledImages, tmp_path: Path) -> None:
+    lost = CONFIG.model_copy(update={"classifier": CONFIG.classifier.model_copy(update={"sampling": "plain"})})
+    tuned = go(shoes, tmp_path / "out", 8, lost)  # 9, 6 and 4 images
+    assert tuned is not None
+    study = (tmp_path / "out" / "study.log").read_text()
+    assert all(name in study for name in ("sampling", "square-root", "balanced"))
+    found = load_evaluate_config(tmp_path / "out" / "best.yaml", arms=None, has_synthetic=True, steps=None)
+    assert found.classifier.sampling == tuned.config.classifier.sampling
+
+
+def test_even_classes_are_left_as_they_are_drawn(done: tuple[Path, Tuned]) -> None:
+    assert "sampling" not in (done[0] / "study.log").read_text()
+
+
 def test_settings_that_learn_nothing_are_not_chosen(images: LabelledImages, tmp_path: Path) -> None:
     """A useless learning rate to begin with: anything else is better."""
     lost = FitConfig(width=4, steps=25, batch_size=20, lr=1e-9, weight_decay=0.0)
