@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from augment.config import known
 from augment.errors import DivergedError
 from augment.images import to_signed
 from classifiers.batches import SAMPLING, Pool, check, draw_batches
@@ -30,7 +28,7 @@ class FitConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    network: Annotated[str, known(NETWORKS)] = "small"
+    network: str = "small"
     width: int | None = Field(None, ge=1)  # None: the network's own
     steps: int = Field(300, ge=1)
     batch_size: int = Field(64, ge=2)
@@ -39,7 +37,15 @@ class FitConfig(BaseModel):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     mixup: float = Field(0.4, ge=0)  # alpha of Beta(alpha, alpha); 0 turns it off
     cutmix: float = Field(0.0, ge=0)  # the same; with both on, each batch takes one of them by lot
-    sampling: Annotated[str, known(SAMPLING)] = "balanced"  # how often a class is drawn, by its number of images
+    sampling: str = "balanced"  # how often a class is drawn, by its number of images
+
+    @field_validator("network", "sampling")
+    @classmethod
+    def _known(cls, value: str, info: ValidationInfo) -> str:
+        names = NETWORKS if info.field_name == "network" else SAMPLING
+        if value not in names:
+            raise ValueError(f"expected one of {', '.join(names)}, got {value!r}")
+        return value
 
 
 def fit(pools: Sequence[Pool], num_classes: int, config: FitConfig, *, seed: int, device: torch.device) -> nn.Module:

@@ -113,6 +113,7 @@ def test_predictions_do_not_depend_on_the_batch_size(shoes: LabelledImages) -> N
     [
         ({"network": "large"}, "expected one of small, wrn-16"),
         ({"stepps": 5}, "stepps"),
+        ({"sampling": "even"}, "expected one of plain, square-root, balanced, got 'even'"),
         ({"steps": 0}, "steps"),
         ({"mixup": -1.0}, "mixup"),
         ({"cutmix": -1.0}, "cutmix"),
