@@ -10,10 +10,14 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
 
 from augment.errors import OutputError
 
 MARKER = ".augment.json"
+SETTINGS = "settings.yaml"
 
 
 def claim(folder: Path, command: str, files: Sequence[str], *, overwrite: bool = False, resume: bool = False) -> None:
@@ -36,6 +40,23 @@ def claim(folder: Path, command: str, files: Sequence[str], *, overwrite: bool =
         raise OutputError(f"{folder} cannot be made, a file is in its way; choose another folder") from error
     kept = owned if continued else []
     write_text(folder / MARKER, json.dumps({"command": command, "files": sorted({*kept, *files})}))
+
+
+def claim_for(settings: dict[str, Any], folder: Path, command: str, files: Sequence[str], *, overwrite: bool) -> None:
+    """`claim` for what comes of these settings, new or continued; they are kept in settings.yaml.
+
+    Raises `OutputError` too if the command was run here with other settings.
+    """
+    path = folder / SETTINGS
+    if not overwrite and holds_output_of(folder, command) and path.exists():
+        old = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if changed := [key for key in settings if old.get(key) != settings[key]]:
+            raise OutputError(
+                f"{folder} was begun with other {' and '.join(changed)}; choose another --out, "
+                "or give --overwrite to begin anew"
+            )
+    claim(folder, command, (SETTINGS, *files), overwrite=overwrite, resume=not overwrite)
+    write_text(path, yaml.safe_dump(settings, sort_keys=False))
 
 
 def holds_output_of(folder: Path, command: str) -> bool:

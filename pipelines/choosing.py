@@ -18,18 +18,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from augment.outputs import write_text
+from augment.outputs import claim_for, write_text
 from pipelines.arms import Materials
 from pipelines.comparisons import Record, correctness, of_arm
 from pipelines.definition import Arm, ChooseConfig, EvaluateConfig
-from pipelines.evaluation import judged, open_evaluation, settings_of
+from pipelines.evaluation import judged, settings_of
 from pipelines.experiment import GAN_TRAIN, Watch, plan, run_experiment
 from pipelines.measures import image_weights
 from pipelines.protocols import Fold
 from pipelines.recommendation import words_of
 from pipelines.statistics import two_way_interval
 
-FILES = ("settings.yaml", "records.jsonl", "choice.json")
+FILES = ("records.jsonl", "choice.json")
 BASELINE = "without"
 Mix = dict[str, Any]
 
@@ -79,7 +79,7 @@ def choose_mix(
     trial = evaluate.model_copy(update={"arms": candidate_arms(config, evaluate), "repeats": config.repeats})
     tasks = [task for task in plan(trial, materials) if task.arm.name != GAN_TRAIN.name]
     settings = {"choose": config.model_dump(mode="json"), **settings_of(materials, trial)}
-    open_evaluation(folder, "choose", settings, FILES, overwrite=overwrite)
+    claim_for(settings, folder, "choose", FILES, overwrite=overwrite)
     ready = judged(materials, trial, device=device, jobs=jobs)
     path = folder / "records.jsonl"
     records = run_experiment(tasks, ready, trial, path, device=device, jobs=jobs, watch=watch)

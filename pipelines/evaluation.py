@@ -10,11 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 
-from augment.errors import OutputError
 from augment.images import fingerprint
-from augment.outputs import claim, holds_output_of, write_text
+from augment.outputs import claim_for, write_text
 from augment.runs import versions
 from pipelines.arms import Materials
 from pipelines.definition import EvaluateConfig
@@ -25,7 +23,7 @@ from pipelines.quality import Fidelity, measure_all
 from pipelines.report import Pictures, write_report
 from pipelines.results import Design, build_results
 
-FILES = ("settings.yaml", "records.jsonl", "results.json", "report.html")
+FILES = ("records.jsonl", "results.json", "report.html")
 PAIRS_SHOWN = 8
 
 
@@ -60,7 +58,7 @@ def evaluate(
     are not there.
     """
     tasks = plan(config, folds)
-    open_evaluation(folder, "evaluate", settings_of(folds, config), FILES, overwrite=overwrite)
+    claim_for(settings_of(folds, config), folder, "evaluate", FILES, overwrite=overwrite)
     folds = judged(folds, config, device=device, jobs=jobs)
     path = folder / "records.jsonl"
     records = run_experiment(tasks, folds, config, path, device=device, jobs=jobs, watch=watch)
@@ -95,26 +93,6 @@ def judged(folds: Sequence[Materials], config: EvaluateConfig, *, device: torch.
 
 def _judge(materials: Materials, config: EvaluateConfig, device: torch.device) -> Materials:
     return replace(materials, judged=judge(materials, config, seed=repeat_seed(config.seed, 0), device=device))
-
-
-def open_evaluation(
-    folder: Path, command: str, settings: dict[str, Any], files: Sequence[str], *, overwrite: bool
-) -> None:
-    """Claim `folder` for records of these settings, new or to be continued.
-
-    Raises `OutputError` if it holds records of other settings or images, or something else.
-    """
-    path = folder / "settings.yaml"
-    if not overwrite and holds_output_of(folder, command) and path.exists():
-        old = yaml.safe_load(path.read_text(encoding="utf-8"))
-        changed = [key for key in settings if old.get(key) != settings[key]]
-        if changed:
-            raise OutputError(
-                f"{folder} holds an evaluation with other {' and '.join(changed)}; choose another --out, "
-                "or give --overwrite to begin anew"
-            )
-    claim(folder, command, files, overwrite=overwrite, resume=not overwrite)
-    write_text(path, yaml.safe_dump(settings, sort_keys=False))
 
 
 def settings_of(folds: Sequence[Materials], config: EvaluateConfig) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.duplicates import find_leaks, near_matches
+from augment.duplicates import find_copies, find_leaks, near_duplicates, near_matches
 from augment.errors import SourceError
 from augment.export import read_scores
 from augment.images import LabelledImages, subset_per_class
@@ -61,6 +61,20 @@ def leak_warnings(train: LabelledImages, test: LabelledImages) -> tuple[str, ...
         warnings.append(
             f"{len(near)} training image(s) look nearly the same as a test image or its mirror image "
             "(`augment inspect` names some): if they are copies, the accuracies below are too high for all arms"
+        )
+    return tuple(warnings)
+
+
+def twin_warnings(data: LabelledImages) -> tuple[str, ...]:
+    """The same of a set that is cut into folds: of two alike one may be trained on and the other one tested on."""
+    warnings = []
+    too_high = "where they fall into different folds the accuracies below are too high for all arms"
+    if again := len(data) - len(find_copies(data)):
+        warnings.append(f"{again} image(s) are there more than once, pixel for pixel: {too_high}")
+    if near := near_duplicates(data):
+        warnings.append(
+            f"{len(near)} pair(s) of images, or an image and another one's mirror image, look nearly the same "
+            f"(`augment inspect` names some): if they are copies, {too_high}"
         )
     return tuple(warnings)
 

@@ -15,7 +15,7 @@ import numpy as np
 from augment.errors import ConfigError
 from augment.images import LabelledImages, split_per_class, subset_per_class
 from pipelines.definition import ChooseConfig, DataConfig, ProtocolConfig
-from pipelines.loading import Loaded, leak_warnings, limited
+from pipelines.loading import Loaded, leak_warnings, limited, twin_warnings
 from pipelines.results import Design
 
 FOLDS = 5
@@ -49,9 +49,7 @@ def make_protocol(loaded: Loaded, data: DataConfig, config: ProtocolConfig, repe
     """
     kind, why = (config.kind, "chosen in the definition") if config.kind else infer(loaded, data)
     protocol = PROTOCOLS[kind](loaded, data, config, repeats)
-    leaks = leak_warnings(protocol.folds[0].train, protocol.folds[0].test)
-    design = replace(protocol.design, why=f"{kind}: {why}")
-    return Protocol(protocol.folds, design, (*protocol.warnings, *leaks))
+    return replace(protocol, design=replace(protocol.design, why=f"{kind}: {why}"))
 
 
 def infer(loaded: Loaded, data: DataConfig) -> tuple[str, str]:
@@ -70,6 +68,7 @@ def infer(loaded: Loaded, data: DataConfig) -> tuple[str, str]:
 def _holdout(loaded: Loaded, data: DataConfig, config: ProtocolConfig, repeats: int) -> Protocol:
     pool, test, warnings = _with_test(loaded, data)
     train = limited(pool, data)
+    warnings += leak_warnings(train, test)
     if not config.redraw_generator:
         folds: tuple[Fold, ...] = (Fold(train, test, tuple(range(repeats))),)
         return Protocol(folds, Design("holdout", test_labels=test.labels), warnings)
@@ -99,7 +98,7 @@ def _subsample(loaded: Loaded, data: DataConfig, config: ProtocolConfig, repeats
             "set smaller sizes, or take protocol.kind holdout"
         )
     design = Design("subsample", correlation=correlation, test_labels=test.labels, told={"sizes": list(sizes)})
-    return Protocol(tuple(folds), design, warnings)
+    return Protocol(tuple(folds), design, warnings + leak_warnings(pool, test))
 
 
 def _kfold(loaded: Loaded, data: DataConfig, config: ProtocolConfig, repeats: int) -> Protocol:
@@ -125,7 +124,7 @@ def _kfold(loaded: Loaded, data: DataConfig, config: ProtocolConfig, repeats: in
     )
     unused = ("the source's test split is not used: kfold tests on the training images",) if loaded.test else ()
     told = {"folds": k, "rounds": repeats // k}
-    return Protocol(folds, Design("kfold", correlation={None: 1 / k}, told=told), unused)
+    return Protocol(folds, Design("kfold", correlation={None: 1 / k}, told=told), unused + twin_warnings(train))
 
 
 def _nearest_divisor(repeats: int, most: int) -> int:

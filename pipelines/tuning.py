@@ -18,9 +18,9 @@ import torch
 import yaml
 
 from augment.classical import POLICIES
-from augment.errors import ConfigError, OutputError
+from augment.errors import ConfigError
 from augment.images import LabelledImages, fingerprint, split_per_class
-from augment.outputs import claim, holds_output_of, write_text
+from augment.outputs import claim_for, write_text
 from classifiers.batches import SAMPLING
 from classifiers.metrics import score
 from classifiers.training import predict
@@ -29,7 +29,7 @@ from pipelines.definition import Arm, EvaluateConfig
 from pipelines.measures import METRICS, default_metric, imbalanced
 from pipelines.parallel import end_processes, run_in_processes
 
-FILES = ("settings.yaml", "study.log", "best.yaml")
+FILES = ("study.log", "best.yaml")
 VALIDATION = 0.3  # of each class
 LR, WEIGHT_DECAY = (1e-3, 3e-2), (1e-3, 0.5)  # sampled on logarithmic scales
 
@@ -66,7 +66,7 @@ def tune(
     metric = config.metric or default_metric(train.per_class())
     optuna = _library()
     settings = {"settings": config.model_dump(mode="json"), "images": fingerprint(train), "splits": splits}
-    _open(folder, settings, overwrite)
+    claim_for(settings, folder, "tune", FILES, overwrite=overwrite)
     present = _present(config, uneven=imbalanced(train.per_class()))
     space, study = _space(optuna, present), _study(optuna, folder / "study.log", config.seed, present)
     began = time.monotonic()
@@ -157,18 +157,6 @@ def _study(optuna: Any, path: Path, seed: int, present: dict[str, Any]) -> Any:
 def _values(study: Any) -> list[float]:
     """The scores of the settings that were tried to the end, the first ones first."""
     return [trial.value for trial in study.trials if trial.value is not None]
-
-
-def _open(folder: Path, settings: dict[str, Any], overwrite: bool) -> None:
-    path = folder / "settings.yaml"
-    ours = not overwrite and holds_output_of(folder, "tune") and path.exists()
-    if ours and yaml.safe_load(path.read_text(encoding="utf-8")) != settings:
-        raise OutputError(
-            f"{folder} holds a search over other images or settings; choose another --out, or give --overwrite to "
-            "begin anew"
-        )
-    claim(folder, "tune", FILES, overwrite=overwrite, resume=not overwrite)
-    write_text(path, yaml.safe_dump(settings, sort_keys=False))
 
 
 def _changed(config: EvaluateConfig) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def test_other_settings_are_refused_and_overwrite_begins_anew(
     run(materials, folder)
     before = contents(folder)
     other = parse(EvaluateConfig, {**TINY, **change}, "the test")
-    with pytest.raises(OutputError, match=rf"holds an evaluation with {named}; choose another --out, or .*--overwrite"):
+    with pytest.raises(OutputError, match=rf"was begun with {named}; choose another --out, or .*--overwrite"):
         run(materials, folder, other)
     assert contents(folder) == before
     run(materials, folder, other, overwrite=True)

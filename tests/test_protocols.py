@@ -147,12 +147,32 @@ def test_the_protocol_follows_from_the_source_and_says_why(
     assert made.design.kind in PROTOCOL_NOTES
 
 
-def test_images_in_training_and_test_are_told(split: tuple[LabelledImages, LabelledImages]) -> None:
+def with_copies(data: LabelledImages, copied: LabelledImages) -> LabelledImages:
+    """`data`, then three exact copies of the last images of `copied`, and two that are brighter."""
+    last = copied.images[-5:]
+    brighter = (last[3:] * 0.9).astype(np.uint8)
+    images, labels = np.concatenate([data.images, last[:3], brighter]), np.append(data.labels, copied.labels[-5:])
+    return LabelledImages(images, labels, data.class_names)
+
+
+@pytest.mark.parametrize("config", [{"kind": "holdout"}, {"kind": "subsample", "sizes": (2,)}])
+def test_images_in_training_and_test_are_told(
+    config: dict[str, Any], split: tuple[LabelledImages, LabelledImages]
+) -> None:
+    """Of a pool too, most of whose images one draw of 20 leaves out."""
     train, test = split
-    leaking = LabelledImages(np.concatenate([test.images, train.images[:3]]), np.append(test.labels, train.labels[:3]),
-                             test.class_names)  # fmt: skip
-    warnings = protocol_of(train, leaking, 2, kind="holdout").warnings
-    assert any("3 training image(s) are also in the test set" in warning for warning in warnings)
+    assert protocol_of(train, test, 2, **config).warnings == ()
+    exact, near = protocol_of(train, with_copies(test, train), 2, **config).warnings
+    assert exact.startswith("3 training image(s) are also in the test set")
+    assert near.startswith("2 training image(s) look nearly the same as a test image")
+
+
+def test_images_that_are_there_twice_are_told_where_folds_are_cut(split: tuple[LabelledImages, LabelledImages]) -> None:
+    train, _ = split
+    assert protocol_of(train, None, 3, kind="kfold", folds=3).warnings == ()
+    exact, near = protocol_of(with_copies(train, train), None, 3, kind="kfold", folds=3).warnings
+    assert exact.startswith("3 image(s) are there more than once, pixel for pixel: where they fall into different")
+    assert near.startswith("2 pair(s) of images, or an image and another one's mirror image, look nearly the same")
 
 
 def test_inner_splits_stay_within_their_folds_training_images(split: tuple[LabelledImages, LabelledImages]) -> None:
