@@ -76,8 +76,9 @@ def one_run(kind: str, seed: int, choose: ChooseConfig, evaluate: EvaluateConfig
             train, test, useless(train, rng), repeats=outer.repeats, mix={choose.arm: choice["by_fold"][""]}
         )
         tasks = [task for task in plan(evaluate, [mixed]) if task.arm.name != "gan-train"]
-        records = run_experiment(tasks, [mixed], evaluate, Path(folder, "records.jsonl"), device=CPU, jobs=jobs)
-    assert records is not None
+        done = run_experiment(tasks, [mixed], evaluate, Path(folder, "records.jsonl"), device=CPU, jobs=jobs)
+    assert done is not None
+    records, _ = done
     mean = {arm.name: np.mean([r["accuracy"] for r in records if r["arm"] == arm.name]) for arm in evaluate.arms}
     return True, 100 * float(mean["classical"] - mean[choose.arm])
 

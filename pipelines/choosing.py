@@ -82,9 +82,10 @@ def choose_mix(
     claim_for(settings, folder, "choose", FILES, overwrite=overwrite)
     ready = judged(materials, trial, device=device, jobs=jobs)
     path = folder / "records.jsonl"
-    records = run_experiment(tasks, ready, trial, path, device=device, jobs=jobs, watch=watch)
-    if records is None:
+    done = run_experiment(tasks, ready, trial, path, device=device, jobs=jobs, watch=watch)
+    if done is None:
         return None
+    records, _ = done
     splits = {
         outer: [Split([r for r in records if r["fold"] == fold.name], fold.test.labels) for fold in folds]
         for outer, folds in inner.items()

@@ -304,7 +304,8 @@ def tune(
     if tuned is None:
         raise KeyboardInterrupt
     print_tuned(tuned)
-    _next("augment", "evaluate", source, "--config", out / "best.yaml", "--out", f"{out}-evaluation")
+    images = ("--samples-per-class", str(samples_per_class)) if samples_per_class else ()
+    _next("augment", "evaluate", source, *images, "--config", out / "best.yaml", "--out", f"{out}-evaluation")
 
 
 @app.command(epilog="Example: augment run quickstart --set data.source=DIR --out runs/mine")

@@ -19,7 +19,7 @@ from pipelines.definition import EvaluateConfig
 from pipelines.experiment import UNWATCHED, Watch, plan, repeat_seed, run_experiment
 from pipelines.judges import judge
 from pipelines.parallel import end_processes, run_in_processes
-from pipelines.quality import Fidelity, measure_all
+from pipelines.quality import Fidelity, fidelity_calls, mean_fidelity
 from pipelines.report import Pictures, write_report
 from pipelines.results import Design, build_results
 
@@ -61,10 +61,12 @@ def evaluate(
     claim_for(settings_of(folds, config), folder, "evaluate", FILES, overwrite=overwrite)
     folds = judged(folds, config, device=device, jobs=jobs)
     path = folder / "records.jsonl"
-    records = run_experiment(tasks, folds, config, path, device=device, jobs=jobs, watch=watch)
-    if records is None:
+    measuring = fidelity_calls(folds, config, device)
+    done = run_experiment(tasks, folds, config, path, device=device, jobs=jobs, beside=measuring, watch=watch)
+    if done is None:
         return None
-    fidelity = measure_all(folds, config, records, device=device, jobs=jobs)
+    records, measured = done
+    fidelity = mean_fidelity(measured, records)
     results = build_results(
         records,
         folds[0].arms(config),
@@ -87,7 +89,7 @@ def judged(folds: Sequence[Materials], config: EvaluateConfig, *, device: torch.
     """The folds, with their images judged where an arm asks for that."""
     asking = [materials for materials in folds if any(arm.judged for arm in materials.arms(config))]
     calls = [(_judge, (materials, config, device)) for materials in asking]
-    done = {materials.fold: materials for materials in run_in_processes(calls, jobs)}
+    done = {materials.fold: materials for _, materials in run_in_processes(calls, jobs)}
     return [done.get(materials.fold, materials) for materials in folds]
 
 

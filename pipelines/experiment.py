@@ -24,7 +24,7 @@ from pipelines import definition
 from pipelines.arms import Materials, train_arm
 from pipelines.comparisons import encode
 from pipelines.definition import Arm, EvaluateConfig
-from pipelines.parallel import run_in_processes
+from pipelines.parallel import Call, run_in_processes
 
 GAN_TRAIN = Arm(name=definition.GAN_TRAIN, real=False, synthetic=True, policy="classical")  # no part of the comparison
 GAN_TRAIN_REPEATS = 2
@@ -82,26 +82,32 @@ def run_experiment(
     *,
     device: torch.device,
     jobs: int,
+    beside: Sequence[Call[Any]] = (),
     watch: Watch = UNWATCHED,
-) -> list[dict[str, Any]] | None:
+) -> tuple[list[dict[str, Any]], list[Any]] | None:
     """Run the tasks that `path` (records.jsonl) lacks, append their records, and return the records of all.
 
-    Stopped by `watch`, it returns None.
+    Calls given as `beside` run in the same processes, the first of all; what they return comes second. Stopped by
+    `watch`, it returns None.
     """
     records = read_records(path)
     done = {_key(record) for record in records}
     missing = [task for task in tasks if task.key not in done]
     with path.open("a", encoding="utf-8") as file:
         by_name = {materials.fold: materials for materials in folds}
-        calls = [(run_task, (task, by_name[task.fold], config, device)) for task in missing]
-        for record in run_in_processes(calls, jobs):
-            file.write(json.dumps(record) + "\n")
+        calls: list[Call[Any]] = [(run_task, (task, by_name[task.fold], config, device)) for task in missing]
+        others: dict[int, Any] = {}
+        for place, made in run_in_processes([*beside, *calls], jobs):
+            if place < len(beside):
+                others[place] = made
+                continue
+            file.write(json.dumps(made) + "\n")
             file.flush()
-            records.append(record)
-            watch.on_record(record)
+            records.append(made)
+            watch.on_record(made)
             if watch.stopped():
                 return None
-    return records
+    return records, [others[place] for place in range(len(beside))]
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:

@@ -62,7 +62,8 @@ def fit_all(
     unfinished = list(folds)
     while unfinished:
         ended = []
-        for name, outcome, log in run_in_processes([(_stretch, (shop, fold)) for fold in unfinished], shop.jobs):
+        for place, (outcome, log) in run_in_processes([(_stretch, (shop, fold)) for fold in unfinished], shop.jobs):
+            name = unfinished[place].name
             steps[name] = int(log["step"])
             on_progress(Progress(sum(steps.values()), shop.gan.steps * len(folds), *(log[key] for key in TOLD)))
             ended += [name] if outcome != Outcome.STOPPED else []
@@ -72,12 +73,12 @@ def fit_all(
     return True
 
 
-def _stretch(shop: Workshop, fold: Fold) -> tuple[str, Outcome, dict[str, float]]:
+def _stretch(shop: Workshop, fold: Fold) -> tuple[Outcome, dict[str, float]]:
     """As many further steps of one generator as lie between two checkpoints; the last line of its log."""
     tune_allocator()
     asked = count()
     outcome = _fit(shop, fold, False, lambda _: None, lambda: next(asked) == shop.gan.checkpoint_every)
-    return fold.name, outcome, Run(shop.of_fold(fold) / "gan").read_log()[-1]
+    return outcome, Run(shop.of_fold(fold) / "gan").read_log()[-1]
 
 
 def _fit(

@@ -17,21 +17,21 @@ T = TypeVar("T")
 Call = tuple[Callable[..., T], tuple[Any, ...]]  # a function and its arguments
 
 
-def run_in_processes(calls: Sequence[Call[T]], jobs: int) -> Iterator[T]:
-    """What the calls return, in the order in which they end; with one job in this process, one after the other.
+def run_in_processes(calls: Sequence[Call[T]], jobs: int) -> Iterator[tuple[int, T]]:
+    """Each call's place and what it returns, as they end; with one job in this process, one after the other.
 
     The processes stay for the next calls, since importing torch takes them seconds: `end_processes` ends them.
     """
     if jobs == 1 or len(calls) <= 1:
         if jobs > 1 and calls:
             get_reusable_executor().shutdown(wait=True)  # what idle ones hold may be needed here
-        yield from (_run_alone(function, arguments) for function, arguments in calls)
+        yield from (_run_alone(*numbered) for numbered in enumerate(calls))
         return
     return_freed_memory()  # what training a GAN here has freed
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*have been cancelled")  # as they should be where it is stopped
         parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
-        yield from parallel(joblib.delayed(_run_alone)(*call) for call in calls)
+        yield from parallel(joblib.delayed(_run_alone)(*numbered) for numbered in enumerate(calls))
 
 
 @contextmanager
@@ -43,10 +43,11 @@ def end_processes() -> Iterator[None]:
         get_reusable_executor().shutdown(wait=True)
 
 
-def _run_alone(function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+def _run_alone(place: int, call: Call[T]) -> tuple[int, T]:
+    function, arguments = call
     with one_thread(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # joblib's shared memory
-        return function(*arguments)
+        return place, function(*arguments)
 
 
 @contextmanager

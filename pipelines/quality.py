@@ -25,7 +25,7 @@ from pipelines.arms import Materials, train_arm
 from pipelines.definition import Arm, EvaluateConfig
 from pipelines.experiment import GAN_TRAIN, repeat_seed
 from pipelines.judges import embed
-from pipelines.parallel import run_in_processes
+from pipelines.parallel import Call
 
 AT_MOST = 2000  # images of each kind: distances and kernels grow with the square
 FEWEST_OF_A_CLASS = 6  # of each kind: with one less there is no fifth neighbour
@@ -48,37 +48,45 @@ class Fidelity:
     fold: str = ""
 
 
-def measure_all(
-    folds: Sequence[Materials],
-    config: EvaluateConfig,
-    records: Sequence[Mapping[str, Any]],
-    *,
-    device: torch.device,
-    jobs: int,
-) -> Fidelity | None:
-    """The figures averaged over folds, and the neighbours of the first fold.
+def fidelity_calls(folds: Sequence[Materials], config: EvaluateConfig, device: torch.device) -> list[Call[Fidelity]]:
+    """What has to be called for the figures of each fold, for `mean_fidelity`.
 
-    Of a learning curve's folds those of the first size count, as for the headline. None without synthetic images, or
-    where a fold has a single test or synthetic image, of which no figure can be had.
+    Of a learning curve's folds those of the first size count, as for the headline. Nothing without synthetic images,
+    or where a fold has a single test or synthetic image, of which no figure can be had.
     """
     shown = [m for m in folds if m.size == folds[0].size]
     if any(m.synthetic is None or min(len(m.synthetic), len(m.test)) < 2 for m in shown):
+        return []
+    return [(measure_fidelity, (m, config, device)) for m in shown]
+
+
+def mean_fidelity(measured: Sequence[Fidelity], records: Sequence[Mapping[str, Any]]) -> Fidelity | None:
+    """The figures averaged over folds, GAN-train's from the records, and the neighbours of the first fold."""
+    if not measured:
         return None
-    calls = [(measure_fidelity, (m, config, [r for r in records if r["fold"] == m.fold], device)) for m in shown]
-    measured = {fidelity.fold: fidelity for fidelity in run_in_processes(calls, jobs)}
-    first = measured[folds[0].fold]
-    if len(shown) == 1:
-        return first
-    return replace(first, figures={"folds": len(shown), **_average([measured[m.fold].figures for m in shown])})
+    figures = [_with_gan_train(one, [r for r in records if r["fold"] == one.fold]) for one in measured]
+    if len(measured) == 1:
+        return replace(measured[0], figures=figures[0])
+    return replace(measured[0], figures={"folds": len(measured), **_average(figures)})
 
 
-def measure_fidelity(
-    materials: Materials, config: EvaluateConfig, records: Sequence[Mapping[str, Any]], device: torch.device
-) -> Fidelity:
+def _with_gan_train(one: Fidelity, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    gan_train = [record for record in records if record["arm"] == GAN_TRAIN.name]
+    return {
+        **one.figures,
+        "gan_train_accuracy": _mean([record["accuracy"] for record in gan_train]),
+        "per_class": {
+            **one.figures["per_class"],
+            "gan_train": _of_records(gan_train, one.synthetic.class_names),
+        },
+    }
+
+
+def measure_fidelity(materials: Materials, config: EvaluateConfig, device: torch.device) -> Fidelity:
     """The figures of one fold, from at most 2000 test and as many synthetic images; materials must hold some.
 
-    records: of the fold. They supply GAN-train, the accuracy on real test images of classifiers that saw synthetic ones
-    only; GAN-test is the accuracy on synthetic images of one that saw the training images only (Shmelkov et al., "How
+    GAN-test is the accuracy on synthetic images of a classifier that saw the training images only; GAN-train, the
+    accuracy on real test images of those that saw synthetic ones only, is left to the records (Shmelkov et al., "How
     good is my GAN?", arXiv 1807.09499). Raises `ConfigError` if Inception's weights cannot be loaded.
     """
     assert materials.synthetic is not None
@@ -87,7 +95,6 @@ def measure_fidelity(
     synthetic, test = _at_most(materials.synthetic), _at_most(materials.test)
     train_f, test_f, synthetic_f = _embed((materials.train, test, synthetic), own, config, device)
     memory = memorisation(train_f, test_f, synthetic_f)
-    gan_train = [record for record in records if record["arm"] == GAN_TRAIN.name]
     logits = predict(own, torch.from_numpy(np.ascontiguousarray(synthetic.images)))
     recognised = per_class_recall(logits, synthetic.labels, synthetic.num_classes)
     figures = {
@@ -96,13 +103,13 @@ def measure_fidelity(
         "synthetic_images": len(synthetic),
         **_distances(test_f, synthetic_f),
         **_shares(test_f, synthetic_f),
-        "gan_train_accuracy": _mean([record["accuracy"] for record in gan_train]),
+        "gan_train_accuracy": None,
         "gan_test_accuracy": float((logits.argmax(1).numpy() == synthetic.labels).mean()),
         "memorised_fraction": memory.fraction,
         "memorised_by_chance": memory.by_chance,
         "per_class": {
             **_of_classes((test_f, test), (synthetic_f, synthetic)),
-            "gan_train": _of_records(gan_train, test.class_names),
+            "gan_train": {},
             "gan_test": dict(zip(test.class_names, recognised, strict=True)),
         },
         **_too_few(test, synthetic),

@@ -13,13 +13,14 @@ from pipelines.measures import FEWEST_REPEATS, METRICS
 
 
 def recommend(
-    comparison: Mapping[str, Any] | None, ratio: float, choice: Mapping[str, Any] | None = None
+    comparison: Mapping[str, Any] | None, ratio: float, choice: Mapping[str, Any] | None = None, size: int | None = None
 ) -> dict[str, Any]:
     """What to train with and why; `comparison` is the headline, None if there was none.
 
     Augments only if the interval's lower end is above 0 with at least 6 repeats, and `choice` (if the mix was chosen:
     the content of results.json under that name) shows a gain; otherwise it names the baseline and ratio 0. ratio:
-    synthetic images per real image in the arm compared.
+    synthetic images per real image in the arm compared. size: training images of each class that it was measured with,
+    if they were drawn from more.
     """
     if comparison is None:
         sentence = "Nothing to recommend: no recipe was compared with and without synthetic images."
@@ -32,11 +33,11 @@ def recommend(
         "arm": comparison["arm"] if augment else comparison["baseline"],
         "ratio": float(mix.get("ratio", ratio)) if augment else 0.0,
         **({"mix": dict(mix)} if augment and mix else {}),
-        "sentence": _sentence(comparison, ratio, choice),
+        "sentence": _sentence(comparison, ratio, choice, "" if size is None else f" at {size} images a class"),
     }
 
 
-def _sentence(comparison: Mapping[str, Any], ratio: float, choice: Mapping[str, Any] | None) -> str:
+def _sentence(comparison: Mapping[str, Any], ratio: float, choice: Mapping[str, Any] | None, place: str) -> str:
     metric = METRICS[comparison["metric"]]
     low, high = comparison["ci95"]
     shown = comparison["repeats"] >= FEWEST_REPEATS and not low <= 0 <= high
@@ -44,19 +45,19 @@ def _sentence(comparison: Mapping[str, Any], ratio: float, choice: Mapping[str, 
     if comparison["repeats"] < FEWEST_REPEATS:
         return (
             f"Too few repeats for a claim ({comparison['repeats']}, and {FEWEST_REPEATS} are needed): "
-            f"with synthetic images {metric.words} changes {evidence}."
+            f"with synthetic images {metric.words}{place} changes {evidence}."
         )
     if choice is not None and not choice["gain_shown"]:
         return (
-            f"Do not augment: on validation no mix showed a gain (the best of {choice['candidates_tried']}, "
+            f"Do not augment{place}: on validation no mix showed a gain (the best of {choice['candidates_tried']}, "
             f"{choice['words']}, {_validated(choice)}); on the test images {metric.words} changes {evidence}."
         )
     if low > 0:
         advice = choice["words"] if choice else words_of({"ratio": ratio})
-        return f"Synthetic images {verb} {metric.words} {evidence}: use {advice}."
+        return f"Synthetic images {verb} {metric.words}{place} {evidence}: use {advice}."
     if high < 0:
-        return f"Do not augment: synthetic images {verb} {metric.words} {evidence}."
-    return f"Do not augment: with synthetic images {metric.words} changes {evidence}, so no gain is shown."
+        return f"Do not augment{place}: synthetic images {verb} {metric.words} {evidence}."
+    return f"Do not augment{place}: with synthetic images {metric.words} changes {evidence}, so no gain is shown."
 
 
 def _evidence(comparison: Mapping[str, Any], shown: bool) -> tuple[str, str]:

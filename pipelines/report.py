@@ -46,7 +46,7 @@ FIDELITY = {  # of a score its name and meaning, for the whole set and for class
         "Memorised",
         "share of synthetic images closer to a training image than 99 % of unseen real images are",
     ),
-    "memorised_by_chance": ("Not memorised", "the same share of further unseen real images, where nothing is copied"),
+    "memorised_by_chance": ("By chance", "the same share of further unseen real images, where nothing is copied"),
     "gan_train": ("GAN-train", ""),
     "gan_test": ("GAN-test", ""),
 }
@@ -185,9 +185,9 @@ def _fidelity(scores: Mapping[str, Any], classes: Sequence[str]) -> dict[str, An
 
 def _score(score: float | str | None) -> str:
     if isinstance(score, float):
-        text = f"{score:,.0f}" if abs(score) >= 1000 else f"{score:#.3g}".rstrip(".")
+        text = f"{score:.2g}" if 0 < abs(score) < 0.001 else f"{score:,.3f}"
         return "" if np.isnan(score) else text.replace("-", "\N{MINUS SIGN}")
-    return "" if score is None else str(score)
+    return f"{score:,}" if isinstance(score, int) else score or ""
 
 
 def _as_yaml(settings: Mapping[str, Any]) -> str:

@@ -103,7 +103,7 @@ def build_results(
         "comparisons": comparisons,
         "fidelity": dict(fidelity or {}),
         "choice": dict(choice) if choice else None,
-        "recommendation": recommend(headline, ratio, choice),
+        "recommendation": recommend(headline, ratio, choice, shown),
         "confusion": sum_confusions(records, names),
         "learning_curve": _learning_curve(by_size, compared, names) if len(by_size) > 1 else [],
         "seeds": list(seeds.values()),

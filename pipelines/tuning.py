@@ -77,15 +77,13 @@ def tune(
             break
         asked = [study.ask(space) for _ in range(min(jobs, trials - len(values)))]
         calls = [
-            (_score, (i, with_settings(config, trial.params), train, s, metric, device))
-            for i, trial in enumerate(asked)
+            (_score, (with_settings(config, trial.params), train, s, metric, device))
+            for trial in asked
             for s in range(splits)
         ]
-        scores: dict[int, list[float]] = {}
-        for i, value in run_in_processes(calls, jobs):
-            scores.setdefault(i, []).append(value)
-        for i, trial in enumerate(asked):
-            study.tell(trial, float(np.mean(scores[i])))
+        scores = [score for _, score in sorted(run_in_processes(calls, jobs))]
+        for trial, value in zip(asked, np.reshape(scores, (-1, splits)).mean(1).tolist(), strict=True):
+            study.tell(trial, value)
         on_trial(len(_values(study)), study.best_value)
     best = with_settings(config, study.best_params)
     write_text(folder / "best.yaml", yaml.safe_dump(_changed(best), sort_keys=False))
@@ -121,16 +119,14 @@ def _space(optuna: Any, present: dict[str, Any]) -> dict[str, Any]:
     return {name: space[name] for name in present}
 
 
-def _score(
-    number: int, config: EvaluateConfig, train: LabelledImages, split: int, metric: str, device: torch.device
-) -> tuple[int, float]:
-    """The validation score of one classifier: higher is better. `number` tells whose."""
+def _score(config: EvaluateConfig, train: LabelledImages, split: int, metric: str, device: torch.device) -> float:
+    """The validation score of one classifier: higher is better."""
     learnt, validation = split_per_class(train, VALIDATION, seed=split)
     arm = Arm(name="tuned", policy=config.policy)
     model = train_arm(arm, Materials(learnt, validation, None), config, seed=config.seed + split, device=device)
     logits = predict(model, torch.from_numpy(np.ascontiguousarray(validation.images)))
     value = score(logits, validation.labels, validation.num_classes)[metric]
-    return number, value if METRICS[metric].higher_is_better else -value
+    return value if METRICS[metric].higher_is_better else -value
 
 
 def _library() -> Any:

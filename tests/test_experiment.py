@@ -34,7 +34,8 @@ def run(
 ) -> list[dict[str, Any]] | None:
     tasks = plan(config, [materials])
     watch = Watch(**{key: options.pop(key) for key in ("on_record", "stopped") if key in options})
-    return run_experiment(tasks, [materials], config, path, **{"device": CPU, "jobs": 1, **options}, watch=watch)
+    done = run_experiment(tasks, [materials], config, path, **{"device": CPU, "jobs": 1, **options}, watch=watch)
+    return None if done is None else done[0]
 
 
 def comparable(records: list[dict[str, Any]] | None) -> list[dict[str, Any]]:

@@ -22,11 +22,12 @@ def test_every_call_is_made_once_in_one_thread(jobs: int) -> None:
     torch.set_num_threads(2)
     try:
         with end_processes():
-            done = sorted(run_in_processes([(work, (i, images)) for i in range(5)], jobs))
+            placed = sorted(run_in_processes([(work, (i, images)) for i in range(5)], jobs))
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
-    assert [number for number, *_ in done] == [0, 1, 2, 3, 4]
+    done = [made for _, made in placed]
+    assert [place for place, _ in placed] == [number for number, *_ in done] == [0, 1, 2, 3, 4]
     assert {threads for _, _, threads, _ in done} == {1}
     assert [total for *_, total in done] == [images[i].sum() for i in range(5)]
     assert (os.getpid() in {process for _, process, _, _ in done}) == (jobs == 1)

@@ -18,7 +18,7 @@ from augment.images import LabelledImages, subset_per_class
 from pipelines import quality
 from pipelines.arms import Materials
 from pipelines.definition import EvaluateConfig
-from pipelines.quality import Fidelity, measure_all, measure_fidelity
+from pipelines.quality import Fidelity, fidelity_calls, mean_fidelity
 from pipelines.schema import parse
 
 CPU = torch.device("cpu")
@@ -59,7 +59,13 @@ def honest(four: LabelledImages) -> Materials:
 
 
 def measure(materials: Materials, records: list[dict[str, Any]] = RECORDS) -> Fidelity:
-    return measure_fidelity(materials, CONFIG, records, CPU)
+    found = measure_all([materials], CONFIG, records)
+    assert found is not None
+    return found
+
+
+def measure_all(folds: list[Materials], config: EvaluateConfig, records: list[dict[str, Any]]) -> Fidelity | None:
+    return mean_fidelity([call(*arguments) for call, arguments in fidelity_calls(folds, config, CPU)], records)
 
 
 def spoilt(materials: Materials, places: Any, images: Any = None, labels: Any = None) -> Materials:
@@ -204,7 +210,7 @@ def folds(four: LabelledImages) -> list[Materials]:
 
 def test_figures_are_means_over_the_folds_of_the_first_size(folds: list[Materials]) -> None:
     records = [record(0.1 * i, [0.1 * i, 0.2, None, 0.4], fold=m.fold) for i, m in enumerate(folds)]
-    found = measure_all(folds, CONFIG, records, device=CPU, jobs=1)
+    found = measure_all(folds, CONFIG, records)
     assert found is not None
     a, b = (measure(materials, [records[i]]).figures for i, materials in enumerate(folds[:2]))
     assert found.figures["folds"] == 2
@@ -226,7 +232,7 @@ def test_figures_are_means_over_the_folds_of_the_first_size(folds: list[Material
 
 def test_one_fold_is_told_as_it_is(folds: list[Materials]) -> None:
     records = [record(0.3, [0.1, 0.2, 0.3, 0.4], fold="c"), record(0.9, [0.9] * 4, fold="a")]
-    found = measure_all(folds[2:], CONFIG, records, device=CPU, jobs=1)
+    found = measure_all(folds[2:], CONFIG, records)
     assert found is not None
     assert found.figures == measure(folds[2], records[:1]).figures
 
@@ -234,7 +240,7 @@ def test_one_fold_is_told_as_it_is(folds: list[Materials]) -> None:
 def test_a_figure_that_one_fold_lacks_is_no_mean_of_the_others(folds: list[Materials]) -> None:
     small = replace(folds[1], test=folds[1].test.take(np.arange(20, 80)))
     records = [record(0.5, [0.5] * 4, fold=fold) for fold in "ab"]
-    found = measure_all([folds[0], small], CONFIG, records, device=CPU, jobs=1)
+    found = measure_all([folds[0], small], CONFIG, records)
     assert found is not None
     assert "fid" not in found.figures
     assert "got 60 real" in found.figures["fid_note"]
@@ -245,7 +251,7 @@ def test_nothing_is_measured_without_two_images_of_each_kind(count: int, honest:
     assert honest.synthetic is not None
     single = honest.synthetic.take(np.arange(count))
     for changed in ({"synthetic": None}, {"synthetic": single}, {"test": single}):
-        assert measure_all([replace(honest, **changed)], CONFIG, RECORDS, device=CPU, jobs=1) is None
+        assert measure_all([replace(honest, **changed)], CONFIG, RECORDS) is None
 
 
 def test_two_images_of_each_kind_have_figures(honest: Materials) -> None:
@@ -261,7 +267,9 @@ def test_inception_takes_the_place_of_the_own_features(four: LabelledImages, tmp
         torch.save(inception_v3(weights=None, init_weights=False).state_dict(), tmp_path / "weights.pth")
     config = parse(EvaluateConfig, {**SMALL, "inception": str(tmp_path / "weights.pth")}, "the test")
     materials = Materials(part(four, 0, 2), part(four, 2, 3), part(four, 4, 5))
-    figures = measure_fidelity(materials, config, RECORDS, CPU).figures
+    found = measure_all([materials], config, RECORDS)
+    assert found is not None
+    figures = found.figures
     assert figures["features"] == "inception"
     assert "FID needs 4,096 images of each kind, 2 for each of the 2,048 features" in figures["fid_note"]
     own = measure(materials).figures

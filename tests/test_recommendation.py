@@ -16,6 +16,19 @@ def test_a_shown_gain_recommends_the_arm_and_its_ratio():
     assert "use 2.5 synthetic images per real image" in recommend(headline(GAIN), 2.5)["sentence"]
 
 
+@pytest.mark.parametrize(
+    ("gain", "begin"),
+    [
+        (GAIN, "Synthetic images raise accuracy at 20 images a class by 3.0 points"),
+        (UNCLEAR, "Do not augment at 20 images a class: with synthetic images accuracy changes by"),
+        ([-g for g in GAIN], "Do not augment at 20 images a class: synthetic images lower accuracy by"),
+        ([0.05] * 5, "Too few repeats for a claim (5, and 6 are needed): with synthetic images accuracy at 20 images"),
+    ],
+)
+def test_images_drawn_from_more_are_numbered(gain, begin):
+    assert recommend(headline(gain), 1.0, size=20)["sentence"].startswith(begin)
+
+
 def test_an_interval_that_holds_zero_recommends_the_baseline():
     said = recommend(headline(UNCLEAR), 1.0)
     assert (said["augment"], said["arm"], said["ratio"]) == (False, "none", 0.0)

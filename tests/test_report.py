@@ -91,7 +91,7 @@ def full_results():
         "fid": None,
         "fid_note": "FID needs <b>256</b> images",
         "recall": float("nan"),
-        "own_score": 3,
+        "own_score": 3000,
         "per_class": {
             "coverage": {"boot": 0.25, "empty": None},
             "kid": dict.fromkeys(CLASSES, 1234.5),
@@ -217,9 +217,9 @@ def test_fidelity_shows_what_is_there_with_its_meaning(full_page):
     assert list(told)[:3] == ["Features", "KID", "own score"]  # neither FID nor recall, which are not there
     assert told["Features"][0] == "own classifier"
     assert "saw the training images only" in told["Features"][1]
-    assert told["KID"][0] == "\N{MINUS SIGN}0.0123"
+    assert told["KID"][0] == "\N{MINUS SIGN}0.012"
     assert told["KID"][1].startswith("distance between the features")
-    assert told["own score"] == ["3", ""]
+    assert told["own score"] == ["3,000", ""]
     assert "FID needs <b>256</b> images" in [e["text"] for e in page.all("p")]
 
 
@@ -230,10 +230,10 @@ def test_fidelity_has_a_row_for_each_class(full_page):
     dash = "\N{EN DASH}"
     assert rows == [
         "ClassCoverageKIDPrecision",  # and no density, of which nothing is known
-        "boot0.2501,2341.00",
-        f"{CLASSES[1]}{dash}1,234{dash}",
-        f"{CLASSES[2]}{dash}1,234{dash}",
-        f"empty{dash}1,234{dash}",
+        "boot0.2501,234.5001.000",
+        f"{CLASSES[1]}{dash}1,234.500{dash}",
+        f"{CLASSES[2]}{dash}1,234.500{dash}",
+        f"empty{dash}1,234.500{dash}",
     ]
     assert not re.search(r"\bnan\b|\bNone\b", table["text"])
 
