@@ -82,7 +82,8 @@ def inspect(
         out.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(out, picture.getvalue())
         typer.echo(f"contact sheet: {out}")
-    _next("augment", "fit", source, "--out", "runs/gan")
+    images = _as_options(None, image_size, resize, skip_broken)
+    _next("augment", "fit", source, *images, "--out", "runs/gan")
 
 
 @app.command(epilog="Example: augment fit bundled:fashion --samples-per-class 20 --steps 2000 --out runs/gan")
@@ -304,7 +305,7 @@ def tune(
     if tuned is None:
         raise KeyboardInterrupt
     print_tuned(tuned)
-    images = ("--samples-per-class", str(samples_per_class)) if samples_per_class else ()
+    images = _as_options(samples_per_class, image_size, resize, skip_broken)
     _next("augment", "evaluate", source, *images, "--config", out / "best.yaml", "--out", f"{out}-evaluation")
 
 
@@ -430,6 +431,16 @@ def _load(
         "seed": seed,
     }
     return load(parse(DataConfig, options, "the options"))
+
+
+def _as_options(
+    samples_per_class: int | None, image_size: int | None, resize: ResizeMode, skip_broken: bool
+) -> list[str]:
+    """Which images of a source are taken, and how, as the next command has to be told again."""
+    options = [] if samples_per_class is None else ["--samples-per-class", str(samples_per_class)]
+    options += [] if image_size is None else ["--image-size", str(image_size)]
+    options += [] if resize == ResizeMode.pad else ["--resize", resize.value]
+    return [*options, "--skip-broken"] if skip_broken else options
 
 
 def _fail(sentence: str, status: int) -> None:

@@ -218,7 +218,8 @@ def test_evaluate_takes_test_images_from_elsewhere(image_folder: Path, tmp_path:
 
 
 def test_tune_finds_settings_that_evaluate_takes(image_folder: Path, tmp_path: Path, augment: Augment) -> None:
-    budget = ("--trials", "2", "--splits", "1", "--steps", "2", "--image-size", "12", "--jobs", "1")
+    images = ["--samples-per-class", "5", "--image-size", "12", "--resize", "crop", "--skip-broken"]
+    budget = ("--trials", "2", "--splits", "1", "--steps", "2", *images, "--jobs", "1")
     said = augment("tune", image_folder, "--out", tmp_path / "tuned", "--horizontal-flip", *budget)
     assert said.status == 0
     assert "best of 2: policy " in said.out
@@ -226,10 +227,10 @@ def test_tune_finds_settings_that_evaluate_takes(image_folder: Path, tmp_path: P
     command, arguments = next_command(said)[1], next_command(said)[2:]
     assert (command, arguments) == (
         "evaluate",
-        [str(image_folder), "--config", str(best), "--out", f"{tmp_path}/tuned-evaluation"],
+        [str(image_folder), *images, "--config", str(best), "--out", f"{tmp_path}/tuned-evaluation"],
     )
     best.write_text(best.read_text() + "views: 3\n")
-    said = augment(command, *arguments, "--image-size", "12", "--repeats", "2", "--jobs", "1", "--quiet")
+    said = augment(command, *arguments, "--repeats", "2", "--jobs", "1", "--quiet")
     assert said.status == 0
     settings = (tmp_path / "tuned-evaluation" / "settings.yaml").read_text()
     assert "views: 3" in settings
