@@ -135,7 +135,7 @@ def _advise_on_classes(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
     if ratio > IMBALANCE:
         advice.append(
             f"class {largest!r} has {ratio:.1f} times the training images of class {smallest!r}: "
-            "`augment generate --balance` fills the small classes up."
+            "classifiers draw them evenly all the same, and `augment tune` tries other ways."
         )
     if "test" not in counts:
         advice.append(
