@@ -288,7 +288,7 @@ def tune(
     refuse_into_source(out, source)
     loaded = _load(source, None, samples_per_class, image_size, resize, skip_broken, seed)
     _warn(loaded.warnings)
-    with _stop_on_signal() as stopped, tuning_progress(trials, quiet) as on_trial:
+    with _stop_on_signal() as stopped, tuning_progress(trials, splits, quiet) as on_step:
         tuned = tune_classifier(
             loaded.train,
             begin,
@@ -299,7 +299,7 @@ def tune(
             device=where,
             jobs=resolve_jobs(jobs, where.type),
             overwrite=overwrite,
-            on_trial=on_trial,
+            on_step=on_step,
             stopped=stopped,
         )
     if tuned is None:

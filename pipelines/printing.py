@@ -18,7 +18,7 @@ from augment.inspection import Inspection
 from augment.training import Progress as TrainingProgress
 from pipelines.measures import METRICS
 from pipelines.runner import Events, Stage
-from pipelines.tuning import Tuned
+from pipelines.tuning import FURTHER, Tuned
 
 OUT = Console(highlight=False, soft_wrap=True, markup=False)  # a class may be called [b]
 ERR = Console(stderr=True, highlight=False, markup=False)
@@ -45,20 +45,25 @@ def evaluation_progress(tasks: int, quiet: bool, name: str = "evaluate") -> Iter
 
 
 @contextmanager
-def tuning_progress(trials: int, quiet: bool) -> Iterator[Callable[[int, float], None]]:
-    """Settings tried, and the best score so far."""
-    with _progress("tune", trials, quiet) as show:
-        yield lambda done, best: show(done, f"best on validation {best:.3f}")
+def tuning_progress(trials: int, splits: int, quiet: bool) -> Iterator[Callable[[int, str], None]]:
+    """Settings tried and splits on which the best are compared, and the best score so far."""
+    with _progress("tune", trials + FURTHER * splits, quiet) as show:
+        yield show
 
 
 def print_tuned(tuned: Tuned) -> None:
     """What was found, and what it brings on validation images."""
     classifier = tuned.config.classifier
     OUT.print(
-        f"best of {tuned.trials}: policy {tuned.config.policy}, lr {classifier.lr:.2g}, weight decay "
-        f"{classifier.weight_decay:.2g}, {classifier.sampling} sampling\n"
-        f"on validation images {tuned.score:.3f}, and {tuned.before:.3f} with the settings to begin with"
+        f"policy {tuned.config.policy}, lr {classifier.lr:.2g}, weight decay {classifier.weight_decay:.2g}, "
+        f"{classifier.sampling} sampling"
     )
+    if tuned.kept:
+        OUT.print(f"as to begin with, {tuned.before:.3f} on validation images: of {tuned.trials} none is shown better")
+    else:
+        OUT.print(
+            f"best of {tuned.trials}: {tuned.score:.3f} on further validation images, {tuned.before:.3f} to begin with"
+        )
 
 
 class RunProgress:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shlex
 import shutil
 import sys
@@ -222,7 +223,7 @@ def test_tune_finds_settings_that_evaluate_takes(image_folder: Path, tmp_path: P
     budget = ("--trials", "2", "--splits", "1", "--steps", "2", *images, "--jobs", "1")
     said = augment("tune", image_folder, "--out", tmp_path / "tuned", "--horizontal-flip", *budget)
     assert said.status == 0
-    assert "best of 2: policy " in said.out
+    assert re.match(r"policy [a-z-]+, lr 0\.\d+, weight decay 0\.\d+, balanced sampling\n", said.out)
     best = tmp_path / "tuned" / "best.yaml"
     command, arguments = next_command(said)[1], next_command(said)[2:]
     assert (command, arguments) == (

@@ -16,7 +16,7 @@ from augment.images import LabelledImages, subset_per_class
 from classifiers.training import FitConfig
 from pipelines.definition import EvaluateConfig
 from pipelines.schema import load_evaluate_config
-from pipelines.tuning import LR, WEIGHT_DECAY, Tuned, tune
+from pipelines.tuning import LR, WEIGHT_DECAY, Tuned, take, tune
 
 CONFIG = EvaluateConfig(views=2, horizontal_flip=True, classifier=FitConfig(width=4, steps=5, batch_size=10))
 
@@ -41,10 +41,11 @@ def done(images: LabelledImages, tmp_path_factory: pytest.TempPathFactory) -> tu
     return folder, tuned
 
 
-def test_what_is_found_is_no_worse_than_what_there_was(done: tuple[Path, Tuned]) -> None:
+def test_what_is_found_is_no_worse_on_further_splits(done: tuple[Path, Tuned]) -> None:
     _, tuned = done
     assert tuned.trials == 6
     assert 0 <= tuned.before <= tuned.score <= 1
+    assert tuned.kept == (tuned.config == CONFIG)
     assert tuned.config.policy in POLICIES
     assert LR[0] <= tuned.config.classifier.lr <= LR[1]
     assert WEIGHT_DECAY[0] <= tuned.config.classifier.weight_decay <= WEIGHT_DECAY[1]
@@ -64,19 +65,36 @@ def test_a_stopped_search_goes_on(done: tuple[Path, Tuned], images: LabelledImag
     assert go(images, tmp_path / "out", 6, stopped=lambda: next(asked)) is None
     assert not (tmp_path / "out" / "best.yaml").exists()
     told: list[int] = []
-    tuned = go(images, tmp_path / "out", 6, on_trial=lambda number, _: told.append(number))
-    assert told == [3, 4, 5, 6]
-    assert tuned is not None
-    assert tuned.before == done[1].before  # the first trial is what there was
-    assert go(images, tmp_path / "out", 6, on_trial=lambda *_: told.append(0)) == tuned
-    assert 0 not in told
+    asked = iter([False] * 6 + [True])
+    assert (
+        go(images, tmp_path / "out", 6, on_step=lambda step, _: told.append(step), stopped=lambda: next(asked)) is None
+    )
+    assert told == [3, 4, 5, 6, 7, 8]
+    assert not (tmp_path / "out" / "best.yaml").exists()
+    steps: list[int] = []
+    assert go(images, tmp_path / "out", 6, on_step=lambda step, _: steps.append(step)) == done[1]
+    assert steps == [7, 8, 9, 10, 11, 12]  # two of them read from the study
+    log = (tmp_path / "out" / "study.log").read_text()
+    assert all(log.count(f'on split {split}"') == 4 for split in range(2, 8))
 
 
 def test_a_budget_of_minutes_ends_it_after_one_round(images: LabelledImages, tmp_path: Path) -> None:
     tuned = go(images, tmp_path / "out", 50, minutes=1e-9)
     assert tuned is not None
-    assert (tuned.trials, tuned.score) == (1, tuned.before)
+    assert (tuned.trials, tuned.kept) == (1, True)
     assert tuned.config == CONFIG
+
+
+def test_settings_are_left_for_more_than_chance_only() -> None:
+    """Of three as good as the first the best is left alone two times in three; one that is better is taken."""
+    rng = np.random.default_rng(0)
+    equal = np.array([take(rng.normal(0, 1, (9, 4))) for _ in range(500)])
+    assert (equal == 0).mean() > 0.6
+    better = [take(rng.normal((0, 0, 3, 0), 1, (9, 4))) for _ in range(100)]
+    assert better.count(2) > 95
+    worse = [take(rng.normal((3, 0, 0, 0), 1, (9, 4))) for _ in range(100)]
+    assert worse.count(0) > 95
+    assert take(np.full((2, 3), 0.5)) == 0
 
 
 def test_a_search_over_other_images_is_left_alone(done: tuple[Path, Tuned], images: LabelledImages) -> None:
