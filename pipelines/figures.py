@@ -8,23 +8,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import chain
+from statistics import median_low
 from typing import Any
 
 from pipelines.measures import METRICS, Metric, gains
 from pipelines.plots import Scale, scale_over, thinned
 
 MATRIX_CLASSES = 20  # up to which the cells of a confusion matrix have room for figures
+FARTHEST = 8  # times as far as the rows' median; what reaches farther is left off the axis
 DASHES = ("", "6 3", "2 3", "8 3 2 3", "1 4")  # of the lines of a learning curve, in the order of the arms
 
 
 def gain_plot(results: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A row a comparison: the mean, its intervals and the repeats, in the metric's unit."""
+    """A row a comparison: the mean, its intervals and the repeats, in the metric's unit.
+
+    `beyond` is -1 or 1 for a row on whose side the axis ends before it: such as of synthetic images alone, beside which
+    no other gain could be seen.
+    """
     if not results["comparisons"]:
         return None
     metric = METRICS[results["comparisons"][0]["metric"]]
     rows = [_gain_row(results["arms"], comparison, metric) for comparison in results["comparisons"]]
-    shown = [v for row in rows for v in (*row["points"], *row["ci95"], *(row["two_way"] or ()))]
-    return {"metric": metric, "rows": rows, "scale": scale_over([0.0, *shown])}
+    values = [(*row["points"], *row["ci95"], *(row["two_way"] or ())) for row in rows]
+    reach = [max(map(abs, of_row)) for of_row in values]
+    longest = max(reach[0], FARTHEST * median_low(reach))
+    for row, r in zip(rows, reach, strict=True):
+        row["beyond"] = int(math.copysign(r > longest, row["mean"]))
+    near = (of_row for of_row, row in zip(values, rows, strict=True) if not row["beyond"])
+    return {"metric": metric, "rows": rows, "scale": scale_over([0.0, *chain(*near)])}
 
 
 def _gain_row(arms: Mapping[str, Any], comparison: Mapping[str, Any], metric: Metric) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from toy import Arm
 
 from augment.errors import StorageError
 from augment.images import LabelledImages
+from pipelines.figures import gain_plot
 from pipelines.plots import scale_over, strip, thinned
 from pipelines.report import Pictures, render, write_report
 from pipelines.results import Design, build_results
@@ -177,6 +178,31 @@ def test_the_gain_plot_has_one_dot_a_repeat_and_its_figures_beside(full_page):
     first, second = [e["text"].split() for e in page.all("div") if e["attrs"].get("class") == "figures"][:2]
     assert " ".join(first) == "+3.0 [+1.5, +4.5] 6 of 6 better p = 0.031"
     assert " ".join(second).endswith("p = 0.031 (Holm)")
+
+
+def test_an_arm_far_below_the_others_does_not_squeeze_them():
+    """Such as synthetic images alone."""
+    results = results_of()
+    near, far = results["comparisons"]
+    values = [v - 0.4 for v in results["arms"][far["baseline"]]["accuracy"]["values"]]
+    results["arms"][far["arm"]]["accuracy"]["values"] = values
+    far |= {"mean_gain": -0.4, "ci95": [-0.42, -0.38], "ci95_two_way": None}
+    page = Page(render(results, Pictures(), {}))
+    assert len(page.all("circle")) == len(GAIN)
+    assert [e["text"] for e in page.all("text") if "beyond" in e["text"]] == ["← beyond the axis"]
+    plot = gain_plot(results)
+    assert [row["beyond"] for row in plot["rows"]] == [0, -1]
+    assert -5 < plot["scale"].low <= 0 < 100 * near["ci95"][1] < plot["scale"].high < 15
+
+
+def test_the_headline_is_always_on_the_axis():
+    results = results_of()
+    results["comparisons"].reverse()
+    headline = results["comparisons"][0]
+    headline |= {"mean_gain": -0.4, "ci95": [-0.42, -0.38], "ci95_two_way": None}
+    plot = gain_plot(results)
+    assert [row["beyond"] for row in plot["rows"]] == [0, 0]
+    assert plot["scale"].low <= -42
 
 
 def test_a_gain_lies_right_of_the_zero_line(full_page):
