@@ -7,6 +7,7 @@ import re
 import torch
 
 from augment.errors import DeviceError
+from augment.words import counted
 
 
 def find_device(name: str) -> torch.device:
@@ -22,5 +23,7 @@ def find_device(name: str) -> torch.device:
     kind, index = known[1] or known[2], int(known[3] or 0)
     there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.mps.is_available())}[kind]
     if index >= there:
-        raise DeviceError(f"device {name!r} is not there: this machine has {there} {kind} device(s); use --device auto")
+        raise DeviceError(
+            f"device {name!r} is not there: this machine has {counted(there, f'{kind} device')}; use --device auto"
+        )
     return torch.device(kind, index) if known[3] else torch.device(kind)

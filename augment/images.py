@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from augment.errors import ConfigError, SourceError
+from augment.words import counted
 
 if TYPE_CHECKING:
     import torch
@@ -107,7 +108,9 @@ def split_per_class(data: LabelledImages, share: float, seed: int) -> tuple[Labe
     for k, name in enumerate(data.class_names):
         members = rng.permutation(np.flatnonzero(data.labels == k))
         if len(members) < 2:
-            raise SourceError(f"class {name!r} has {len(members)} image(s): 2 are needed to hold one out for the test")
+            raise SourceError(
+                f"class {name!r} has {counted(len(members), 'image')}: 2 are needed to hold one out for the test"
+            )
         cut = min(max(round(share * len(members)), 1), len(members) - 1)
         held_out.append(members[:cut])
         kept.append(members[cut:])

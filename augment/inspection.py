@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from augment.duplicates import Pairs, find_copies, find_leaks, near_duplicates, near_matches
 from augment.images import LabelledImages, resize_images, subset_per_class
 from augment.sources import Source
+from augment.words import counted
 
 WORKING_MINIMUM = 20  # training images a class
 IMBALANCE = 3.0  # largest class over smallest
@@ -158,17 +159,17 @@ def _advise_on_repeats(
     if duplicates:
         spare = sum(len(group) - 1 for group in duplicates)
         first = " = ".join(where("train", i) for i in duplicates[0][:NAMED])
-        advice.append(f"{spare} training image(s) repeat another one exactly ({first}): remove the copies.")
+        advice.append(f"exact copies among the training images, {spare:,} too many ({first}): remove them.")
     if conflicts:
         first = ", ".join(
             f"{where('train', i)} as {source.train.class_names[source.train.labels[i]]!r}" for i in conflicts[0][:NAMED]
         )
-        advice.append(f"{len(conflicts)} image(s) are in more than one class ({first}): decide which is right.")
+        advice.append(f"{counted(len(conflicts), 'image')} in more than one class ({first}): decide which is right.")
     for split, pairs in leaks.items():
         if pairs:
             train, other = where("train", pairs[0][0]), where(split, pairs[0][1])
             advice.append(
-                f"{len(pairs)} training image(s) are also in {split} ({train} = {other}): remove them from one "
+                f"{counted(len(pairs), 'training image')} also in {split} ({train} = {other}): remove them from one "
                 "of the two, else the accuracy is flattered."
             )
     return advice
@@ -178,13 +179,13 @@ def _advise_on_near_repeats(source: Source, near: Pairs, near_leaks: Mapping[str
     advice = []
     if near:
         advice.append(
-            f"{len(near)} pair(s) of training images look nearly the same, or nearly mirrored "
+            f"{counted(len(near), 'pair')} of training images nearly the same, or nearly mirrored "
             f"({_named_pairs(source, near, 'train')}): look at them, and keep one of each pair of copies."
         )
     for split, pairs in near_leaks.items():
         if pairs:
             advice.append(
-                f"{len(pairs)} training image(s) look nearly the same as a {split} image, or as its mirror image "
+                f"{counted(len(pairs), 'training image')} nearly the same as a {split} image, or as its mirror image "
                 f"({_named_pairs(source, pairs, split)}): look at them, and remove copies from one of the two, else "
                 "the accuracy is flattered."
             )
@@ -203,16 +204,16 @@ def _where(source: Source, split: str, i: int) -> str:
 def _advise_on_pictures(source: Source, colourless: bool) -> list[str]:
     advice = []
     if source.skipped:
-        advice.append(f"{len(source.skipped)} broken file(s) were skipped: {_some(source.skipped)}.")
+        advice.append(f"{counted(len(source.skipped), 'broken file')} skipped: {_some(source.skipped)}.")
     size = source.train.size
     if set(source.original_sizes) != {(size, size)}:
         largest = "{} x {}".format(*max(source.original_sizes, key=lambda s: s[0] * s[1]))
         advice.append(
-            f"images of {len(source.original_sizes)} size(s), the largest {largest} px, were resized to {size} x "
-            f"{size} px; --image-size and --resize change that."
+            f"images of {counted(len(source.original_sizes), 'size')}, the largest {largest} px, were resized to "
+            f"{size} x {size} px; --image-size and --resize change that."
         )
     if transparent := _count_transparent(source):
-        advice.append(f"{transparent} file(s) have an alpha channel: what is transparent was read as white.")
+        advice.append(f"{counted(transparent, 'file')} with an alpha channel: what is transparent was read as white.")
     if colourless:
         advice.append("all training images are grey but stored as RGB: saved as grey they train faster.")
     return advice

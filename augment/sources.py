@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from augment.errors import SourceError
 from augment.images import LabelledImages, Resize, check_size, nearest_size, resize_images
 from augment.pictures import ChooseSize, File, Listing, decode
+from augment.words import counted
 
 SPLITS = ("train", "val", "test")
 MANIFEST = "manifest.csv"
@@ -117,13 +118,13 @@ def _check_classes(name: str, train: LabelledImages, complete: bool) -> None:
         return
     if train.num_classes < 2:
         raise SourceError(
-            f"{name} has {train.num_classes} class(es), {list(train.class_names)}: at least 2 are needed; "
+            f"{name} has {counted(train.num_classes, 'class')}, {list(train.class_names)}: at least 2 are needed; "
             "put the images of each class into a folder of its own"
         )
     for class_name, count in zip(train.class_names, train.counts(), strict=True):
         if count < 2:
             raise SourceError(
-                f"{name}: class {class_name!r} has {count} training image(s): at least 2 are needed; "
+                f"{name}: class {class_name!r} has {counted(count, 'training image')}: at least 2 are needed; "
                 "add images or remove the class"
             )
 

@@ -14,6 +14,7 @@ from augment.export import read_scores
 from augment.images import LabelledImages, subset_per_class
 from augment.mixing import match
 from augment.sources import Source, read_source
+from augment.words import counted
 from pipelines.definition import DataConfig
 
 
@@ -54,13 +55,13 @@ def leak_warnings(train: LabelledImages, test: LabelledImages) -> tuple[str, ...
     warnings = []
     if leaks := find_leaks(train, test):
         warnings.append(
-            f"{len(leaks)} training image(s) are also in the test set, pixel for pixel: "
-            "the accuracies below are too high for all arms"
+            f"{counted(len(leaks), 'training image')} also in the test set, pixel for pixel: "
+            "the accuracies are too high for all arms"
         )
     if near := near_matches(train, test):
         warnings.append(
-            f"{len(near)} training image(s) look nearly the same as a test image or its mirror image "
-            "(`augment inspect` names some): if they are copies, the accuracies below are too high for all arms"
+            f"{counted(len(near), 'training image')} nearly the same as a test image or its mirror image "
+            "(`augment inspect` names some): if these are copies, the accuracies are too high for all arms"
         )
     return tuple(warnings)
 
@@ -68,13 +69,13 @@ def leak_warnings(train: LabelledImages, test: LabelledImages) -> tuple[str, ...
 def twin_warnings(data: LabelledImages) -> tuple[str, ...]:
     """The same of a set that is cut into folds: of two alike one may be trained on and the other one tested on."""
     warnings = []
-    too_high = "where they fall into different folds the accuracies below are too high for all arms"
+    too_high = "where they fall into different folds the accuracies are too high for all arms"
     if again := len(data) - len(find_copies(data)):
-        warnings.append(f"{again} image(s) are there more than once, pixel for pixel: {too_high}")
+        warnings.append(f"copies among the images, pixel for pixel, {again:,} too many: {too_high}")
     if near := near_duplicates(data):
         warnings.append(
-            f"{len(near)} pair(s) of images, or an image and another one's mirror image, look nearly the same "
-            f"(`augment inspect` names some): if they are copies, {too_high}"
+            f"{counted(len(near), 'pair')} of images nearly the same, or one nearly the other's mirror image "
+            f"(`augment inspect` names some): if these are copies, {too_high}"
         )
     return tuple(warnings)
 
@@ -105,4 +106,9 @@ def _read_test(config: DataConfig, train: LabelledImages) -> LabelledImages:
 
 
 def _skipped(source: Source) -> list[str]:
-    return [f"{len(source.skipped)} broken files were skipped, {source.skipped[0]} first"] if source.skipped else []
+    if not source.skipped:
+        return []
+    first, *others = source.skipped
+    return [
+        f"{counted(1 + len(others), 'broken file')} skipped: {first}" + (f" and {len(others)} more" if others else "")
+    ]

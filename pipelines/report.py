@@ -7,6 +7,7 @@ rest to itself. A section without content is left out.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -93,7 +94,7 @@ def render(results: Mapping[str, Any], pictures: Pictures, settings: Mapping[str
     source = resources.files("pipelines").joinpath("templates/report.html").read_text(encoding="utf-8")
     dataset = results["dataset"]
     return environment.from_string(source).render(
-        sentence=results["recommendation"]["sentence"],
+        sentence=re.sub(r"(?<!\w)-(?=\d)", "\N{MINUS SIGN}", results["recommendation"]["sentence"]),
         dataset=dataset,
         train_size=sum(dataset["train_per_class"].values()),
         protocol=results["protocol"],
@@ -161,7 +162,7 @@ def _samples(pictures: Pictures, classes: Sequence[str]) -> list[dict[str, Any]]
 def _pairs(pictures: Pictures) -> list[dict[str, Any]]:
     closest = sorted(pictures.pairs, key=lambda pair: pair[2])[:PAIRS]
     return [
-        {"src": strip(np.stack([synthetic, real]), 96), "distance": f"{distance:.3g}", "name": name}
+        {"src": strip(np.stack([synthetic, real]), 96), "distance": f"{distance:.2f}", "name": name}
         for synthetic, real, distance, name in closest
     ]
 

@@ -303,8 +303,8 @@ SOURCES: list[tuple[Callable[[Path], object], str]] = [
     (shutil.rmtree, "there is no "),
     (lambda photos: [shutil.rmtree(folder) for folder in photos.iterdir()], "holds no class folders"),
     (remove_all_but(0), "is empty: add images or remove it"),
-    (one_class, "has 1 class(es)"),
-    (remove_all_but(1), "has 1 training image(s): at least 2 are needed"),
+    (one_class, "has 1 class, "),
+    (remove_all_but(1), "has 1 training image: at least 2 are needed"),
     (broken, ".png is no readable picture"),
     (lambda photos: (min(photos.iterdir()) / "notes.txt").write_text("mine"), "notes.txt is no readable picture"),
 ]

@@ -79,8 +79,8 @@ def test_training_images_in_the_test_set_are_told(folder: Path) -> None:
         shutil.copy(file, folder / "train" / inner.name / f"again-{file.name}")
     loaded = load(config(folder))
     warning, *_ = leak_warnings(loaded.train, require_test(loaded))
-    assert warning.startswith("2 training image(s) are also in the test set, pixel for pixel")
-    assert leak_warnings(loaded.train, loaded.train)[0].startswith("38 training image(s)")
+    assert warning.startswith("2 training images also in the test set, pixel for pixel")
+    assert leak_warnings(loaded.train, loaded.train)[0].startswith("38 training images")
 
 
 def test_near_copies_between_training_and_test_images_are_told_apart_from_exact_ones(folder: Path) -> None:
@@ -93,8 +93,8 @@ def test_near_copies_between_training_and_test_images_are_told_apart_from_exact_
     Image.open(third[2]).point(lambda v: v * 1.1).save(tests[2] / "bright.png")
     loaded = load(config(folder, image_size=28))
     exact, near = leak_warnings(loaded.train, require_test(loaded))
-    assert exact.startswith("1 training image(s) are also in the test set, pixel for pixel")
-    assert near.startswith("2 training image(s) look nearly the same as a test image or its mirror image")
+    assert exact.startswith("1 training image also in the test set, pixel for pixel")
+    assert near.startswith("2 training images nearly the same as a test image or its mirror image")
 
 
 def test_broken_files_are_told_when_they_are_skipped(folder: Path) -> None:
@@ -103,7 +103,7 @@ def test_broken_files_are_told_when_they_are_skipped(folder: Path) -> None:
     with pytest.raises(SourceError, match=rf"{broken.name} is no readable picture"):
         load(config(folder))
     loaded = load(config(folder, skip_broken=True))
-    assert (len(loaded.train), loaded.warnings) == (35, (f"1 broken files were skipped, {broken} first",))
+    assert (len(loaded.train), loaded.warnings) == (35, (f"1 broken file skipped: {broken}",))
 
 
 def test_test_images_of_a_class_that_is_not_trained_on_are_refused(folder: Path) -> None:

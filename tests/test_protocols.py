@@ -163,16 +163,16 @@ def test_images_in_training_and_test_are_told(
     train, test = split
     assert protocol_of(train, test, 2, **config).warnings == ()
     exact, near = protocol_of(train, with_copies(test, train), 2, **config).warnings
-    assert exact.startswith("3 training image(s) are also in the test set")
-    assert near.startswith("2 training image(s) look nearly the same as a test image")
+    assert exact.startswith("3 training images also in the test set")
+    assert near.startswith("2 training images nearly the same as a test image")
 
 
 def test_images_that_are_there_twice_are_told_where_folds_are_cut(split: tuple[LabelledImages, LabelledImages]) -> None:
     train, _ = split
     assert protocol_of(train, None, 3, kind="kfold", folds=3).warnings == ()
     exact, near = protocol_of(with_copies(train, train), None, 3, kind="kfold", folds=3).warnings
-    assert exact.startswith("3 image(s) are there more than once, pixel for pixel: where they fall into different")
-    assert near.startswith("2 pair(s) of images, or an image and another one's mirror image, look nearly the same")
+    assert exact.startswith("copies among the images, pixel for pixel, 3 too many: where they fall into different")
+    assert near.startswith("2 pairs of images nearly the same, or one nearly the other's mirror image")
 
 
 def test_inner_splits_stay_within_their_folds_training_images(split: tuple[LabelledImages, LabelledImages]) -> None:

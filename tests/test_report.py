@@ -119,6 +119,13 @@ def test_the_one_main_heading_is_the_sentence(full_page):
     assert heading["text"].startswith("Synthetic images raise accuracy by 3.0 points")
 
 
+def test_the_sentence_has_true_minus_signs():
+    sentence = "Do not augment: a-1 changes by -0.7 points (-1.9 to 0.5)."
+    results = results_of() | {"recommendation": {"sentence": sentence}}
+    (heading,) = Page(render(results, Pictures(), {})).all("h1")
+    assert heading["text"] == "Do not augment: a-1 changes by \N{MINUS SIGN}0.7 points (\N{MINUS SIGN}1.9 to 0.5)."
+
+
 def test_the_page_asks_for_nothing_from_outside(full_page):
     assert not re.search(r"""(src|href|action|data)\s*=\s*["']?(https?:)?//""", full_page)
     assert not re.search(r"url\(|@import|<script|<link|<iframe", full_page)
@@ -233,7 +240,7 @@ def test_samples_stand_beside_each_other_by_class(full_page):
 
 def test_pairs_begin_with_the_closest(full_page):
     captions = [e["text"] for e in Page(full_page).all("figcaption")]
-    assert captions[:2] == [f"{CLASSES[1]}, 1.5", "boot, 3.25"]
+    assert captions[:2] == [f"{CLASSES[1]}, 1.50", "boot, 3.25"]
 
 
 def test_fidelity_shows_what_is_there_with_its_meaning(full_page):
