@@ -82,8 +82,12 @@ def inspect(
         out.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(out, picture.getvalue())
         typer.echo(f"contact sheet: {out}")
-    images = _as_options(None, image_size, resize, skip_broken)
-    _next("augment", "fit", source, *images, "--out", "runs/gan")
+    if data.test is not None:
+        _next("augment", "fit", source, *_as_options(None, image_size, resize, skip_broken), "--out", "runs/gan")
+        return
+    chosen = {"source": source, "image_size": image_size, "resize": resize.value, "skip_broken": skip_broken}
+    told = [f"data.{key}={value}" for key, value in chosen.items() if value not in (None, False, ResizeMode.pad)]
+    _next("augment", "run", "quickstart", *(p for s in told for p in ("--set", s)), "--out", "runs/mine")
 
 
 @app.command(epilog="Example: augment fit bundled:fashion --samples-per-class 20 --steps 2000 --out runs/gan")
@@ -111,6 +115,7 @@ def fit(
     from augment.devices import find_device
     from augment.training import Outcome
     from augment.training import fit as fit_gan
+    from pipelines.loading import untested_note
     from pipelines.printing import training_progress
     from pipelines.schema import load_gan_config
 
@@ -144,6 +149,7 @@ def fit(
         raise KeyboardInterrupt
     done = "was finished already and is left as it is" if outcome == Outcome.WAS_FINISHED else "is finished"
     typer.echo(f"{out} {done}; more --steps would continue it")
+    _warn(untested_note(loaded))
     _next("augment", "generate", out, "--out", f"{out}-images", "--per-class", "200")
 
 

@@ -97,6 +97,16 @@ def require_test(loaded: Loaded) -> LabelledImages:
     return loaded.test
 
 
+def untested_note(loaded: Loaded) -> tuple[str, ...]:
+    """A sentence on a GAN that was trained on all images of a source, so that none are left to test with."""
+    if loaded.test is not None:
+        return ()
+    return (
+        f"{loaded.name} has no test split, so what this GAN makes can be evaluated on other images only "
+        "(evaluate --test); `augment run quickstart --set data.source=...` holds some out first",
+    )
+
+
 def _read_test(config: DataConfig, train: LabelledImages) -> LabelledImages:
     assert config.test is not None
     other = read_source(

@@ -21,7 +21,7 @@ from augment.sources import read_source
 from augment.training import fit
 from pipelines.cli import main
 
-COMMANDS = ("inspect", "fit", "generate", "evaluate", "run", "bench")
+COMMANDS = ("inspect", "fit", "generate", "evaluate", "tune", "run", "bench")
 TINY_GAN = {"width": 4, "latent_dim": 8, "batch_size": 8, "steps": 4, "log_every": 2, "checkpoint_every": 2}
 QUICK = ("--repeats", "2", "--steps", "3", "--jobs", "1", "--image-size", "12", "--quiet")
 PIPELINE = """
@@ -128,6 +128,19 @@ def test_inspect_counts_and_draws_a_contact_sheet(image_folder: Path, tmp_path: 
     check_refused(augment("inspect", image_folder, "--out", tmp_path, "--overwrite"), "already exists")
     assert contents(tmp_path) == before
     assert augment("inspect", image_folder, "--out", tmp_path / "new" / "sheet.png", "--overwrite").status == 0
+
+
+def test_a_source_without_test_images_is_led_to_a_pipeline_that_holds_some_out(
+    photos: Path, tiny: Path, tmp_path: Path, augment: Augment
+) -> None:
+    command = next_command(augment("inspect", photos, "--image-size", "12", "--resize", "crop"))
+    told = ["--set", f"data.source={photos}", "--set", "data.image_size=12", "--set", "data.resize=crop"]
+    assert command == ["augment", "run", "quickstart", *told, "--out", "runs/mine"]
+    assert augment(*command[1:-1], tmp_path / "mine", "--dry-run").status == 0
+    said = augment("fit", photos, "--out", tmp_path / "run", "--config", tiny, "--image-size", "12", "--quiet")
+    assert said.err.startswith(
+        f"note: {photos.name} has no test split, so what this GAN makes can be evaluated on other"
+    )
 
 
 def test_inspect_shows_class_names_as_they_are(photos: Path, augment: Augment) -> None:
