@@ -8,13 +8,9 @@ from __future__ import annotations
 
 import io
 import shlex
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -35,15 +31,16 @@ from pipelines.options import (
     SkipBroken,
     SourceArgument,
     Trainer,
+    as_options,
+    load_images,
     parse_counts,
     refuse_into_source,
     resolve_jobs,
 )
 from pipelines.problems import explain
-from pipelines.process import tune_allocator, tune_threads
+from pipelines.process import stop_on_signal, tune_allocator, tune_threads
 
 if TYPE_CHECKING:
-    from pipelines.loading import Loaded
     from pipelines.runner import Stage
 
 app = typer.Typer(
@@ -83,7 +80,7 @@ def inspect(
         write_bytes(out, picture.getvalue())
         typer.echo(f"contact sheet: {out}")
     if data.test is not None:
-        _next("augment", "fit", source, *_as_options(None, image_size, resize, skip_broken), "--out", "runs/gan")
+        _next("augment", "fit", source, *as_options(None, image_size, resize, skip_broken), "--out", "runs/gan")
         return
     chosen = {"source": source, "image_size": image_size, "resize": resize.value, "skip_broken": skip_broken}
     told = [f"data.{key}={value}" for key, value in chosen.items() if value not in (None, False, ResizeMode.pad)]
@@ -132,9 +129,16 @@ def fit(
     if horizontal_flip and "flip" not in settings.augment:
         settings = settings.model_copy(update={"augment": (*settings.augment, "flip")})
     refuse_into_source(out, source)
-    loaded = _load(source, None, samples_per_class, image_size, resize, skip_broken, settings.seed)
+    loaded = load_images(
+        source,
+        samples_per_class=samples_per_class,
+        image_size=image_size,
+        resize=resize,
+        skip_broken=skip_broken,
+        seed=settings.seed,
+    )
     _warn(loaded.warnings)
-    with _stop_on_signal() as stopped, training_progress(settings.steps, quiet) as on_progress:
+    with stop_on_signal() as stopped, training_progress(settings.steps, quiet) as on_progress:
         outcome = fit_gan(
             loaded.train,
             settings,
@@ -235,14 +239,22 @@ def evaluate(
     )
     where = find_device(device)
     refuse_into_source(out, source, test, str(synthetic) if synthetic else None)
-    loaded = _load(source, test, samples_per_class, image_size, resize, skip_broken, seed)
+    loaded = load_images(
+        source,
+        samples_per_class=samples_per_class,
+        image_size=image_size,
+        resize=resize,
+        skip_broken=skip_broken,
+        seed=seed,
+        test=test,
+    )
     test_images = require_test(loaded)
     made, scores = load_synthetic(synthetic, loaded.train) if synthetic else (None, None)
     folds = [Materials(loaded.train, test_images, made, scores)]
     warnings = (*loaded.warnings, *leak_warnings(loaded.train, test_images))
     _warn(warnings)
     tasks = len(plan(settings, folds))
-    with _stop_on_signal() as stopped, evaluation_progress(tasks, quiet) as on_record:
+    with stop_on_signal() as stopped, evaluation_progress(tasks, quiet) as on_record:
         results = evaluate_arms(
             folds,
             settings,
@@ -292,9 +304,16 @@ def tune(
     )
     where = find_device(device)
     refuse_into_source(out, source)
-    loaded = _load(source, None, samples_per_class, image_size, resize, skip_broken, seed)
+    loaded = load_images(
+        source,
+        samples_per_class=samples_per_class,
+        image_size=image_size,
+        resize=resize,
+        skip_broken=skip_broken,
+        seed=seed,
+    )
     _warn(loaded.warnings)
-    with _stop_on_signal() as stopped, tuning_progress(trials, splits, quiet) as on_step:
+    with stop_on_signal() as stopped, tuning_progress(trials, splits, quiet) as on_step:
         tuned = tune_classifier(
             loaded.train,
             begin,
@@ -311,7 +330,7 @@ def tune(
     if tuned is None:
         raise KeyboardInterrupt
     print_tuned(tuned)
-    images = _as_options(samples_per_class, image_size, resize, skip_broken)
+    images = as_options(samples_per_class, image_size, resize, skip_broken)
     _next("augment", "evaluate", source, *images, "--config", out / "best.yaml", "--out", f"{out}-evaluation")
 
 
@@ -355,7 +374,7 @@ def run(
             typer.echo(_describe(stage))
         _next("augment", "run", pipeline, *(p for s in settings for p in ("--set", s)), "--out", folder)
         return
-    with _stop_on_signal() as stopped, RunProgress(quiet) as progress:
+    with stop_on_signal() as stopped, RunProgress(quiet) as progress:
         results = run_pipeline(
             definition,
             folder,
@@ -413,64 +432,9 @@ def main() -> None:
     sys.exit(status)
 
 
-def _load(
-    source: str,
-    test: str | None,
-    samples_per_class: int | None,
-    image_size: int | None,
-    resize: ResizeMode,
-    skip_broken: bool,
-    seed: int,
-) -> Loaded:
-    """The images that the options speak of."""
-    from pipelines.definition import DataConfig
-    from pipelines.loading import load
-    from pipelines.schema import parse
-
-    options = {
-        "source": source,
-        "test": test,
-        "samples_per_class": samples_per_class,
-        "image_size": image_size,
-        "resize": resize.value,
-        "skip_broken": skip_broken,
-        "seed": seed,
-    }
-    return load(parse(DataConfig, options, "the options"))
-
-
-def _as_options(
-    samples_per_class: int | None, image_size: int | None, resize: ResizeMode, skip_broken: bool
-) -> list[str]:
-    """Which images of a source are taken, and how, as the next command has to be told again."""
-    options = [] if samples_per_class is None else ["--samples-per-class", str(samples_per_class)]
-    options += [] if image_size is None else ["--image-size", str(image_size)]
-    options += [] if resize == ResizeMode.pad else ["--resize", resize.value]
-    return [*options, "--skip-broken"] if skip_broken else options
-
-
 def _fail(sentence: str, status: int) -> None:
     print(f"augment: {' '.join(sentence.splitlines())}", file=sys.stderr)
     sys.exit(status)
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[Any]:
-    """A function that tells whether Ctrl-C was pressed; a second one interrupts at once."""
-    asked = False
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-
-    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _describe(stage: Stage) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from augment.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pipelines.loading import Loaded
 
 
 class ResizeMode(StrEnum):
@@ -52,6 +55,43 @@ SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out files
 PerClassUsed = Annotated[int | None, typer.Option("--samples-per-class", metavar="N", help="Use at most N a class.")]
 Flip = Annotated[bool, typer.Option("--horizontal-flip", help="Classes look the same mirrored: allow flips.")]
 Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; default: the cores on a CPU, 1 on a GPU.")]
+
+
+def load_images(
+    source: str,
+    *,
+    samples_per_class: int | None,
+    image_size: int | None,
+    resize: ResizeMode,
+    skip_broken: bool,
+    seed: int,
+    test: str | None = None,
+) -> Loaded:
+    """The images that the options speak of. Raises `SourceError` and `ConfigError` where there are none such."""
+    from pipelines.definition import DataConfig
+    from pipelines.loading import load
+    from pipelines.schema import parse
+
+    options = {
+        "source": source,
+        "test": test,
+        "samples_per_class": samples_per_class,
+        "image_size": image_size,
+        "resize": resize.value,
+        "skip_broken": skip_broken,
+        "seed": seed,
+    }
+    return load(parse(DataConfig, options, "the options"))
+
+
+def as_options(
+    samples_per_class: int | None, image_size: int | None, resize: ResizeMode, skip_broken: bool
+) -> list[str]:
+    """Which images of a source are taken, and how, as the next command has to be told again."""
+    options = [] if samples_per_class is None else ["--samples-per-class", str(samples_per_class)]
+    options += [] if image_size is None else ["--image-size", str(image_size)]
+    options += [] if resize == ResizeMode.pad else ["--resize", resize.value]
+    return [*options, "--skip-broken"] if skip_broken else options
 
 
 def parse_counts(pairs: list[str]) -> dict[str, int]:

@@ -1,13 +1,17 @@
-"""What a process that computes asks of the C library and of OpenMP; `augment` does so at its start.
+"""What a process that computes asks of the C library, of OpenMP and of signals; `augment` does so at its start.
 
-Elsewhere than under glibc these do nothing: what they cure is glibc's.
+Elsewhere than under glibc the first two do nothing: what they cure is glibc's.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of mallopt(3)
@@ -35,6 +39,25 @@ def return_freed_memory() -> None:
     trim = _glibc("malloc_trim")
     if trim is not None:
         trim(0)
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[Any]:
+    """A function that tells whether Ctrl-C was pressed; a second one interrupts at once."""
+    asked = False
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _glibc(name: str) -> Any:
