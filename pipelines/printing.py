@@ -106,7 +106,7 @@ def print_results(results: dict[str, Any]) -> None:
     metrics = ["accuracy", "balanced_accuracy", "macro_f1"]
     table = Table("arm", *(METRICS[m].words for m in metrics), "n")
     for arm, figures in results["arms"].items():
-        cells = [_spread(figures[m]) for m in metrics]
+        cells = [f"{figures[m]['mean']:.3f} ± {figures[m]['std']:.3f}" for m in metrics]
         table.add_row(arm, *cells, str(len(figures["accuracy"]["values"])))
     OUT.print(table)
     fidelity = results["fidelity"]
@@ -117,10 +117,6 @@ def print_results(results: dict[str, Any]) -> None:
             f"memorised {fidelity['memorised_fraction']:.1%}"
         )
     OUT.print(results["recommendation"]["sentence"], style="bold")
-
-
-def _spread(summary: dict[str, Any]) -> str:
-    return f"{summary['mean']:.3f}" + ("" if summary["std"] is None else f" ± {summary['std']:.3f}")
 
 
 def print_inspection(inspection: Inspection) -> None:
