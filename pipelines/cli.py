@@ -249,9 +249,9 @@ def evaluate(
         test=test,
     )
     test_images = require_test(loaded)
-    made, scores = load_synthetic(synthetic, loaded.train) if synthetic else (None, None)
+    made, scores, resized = load_synthetic(synthetic, loaded.train) if synthetic else (None, None, ())
     folds = [Materials(loaded.train, test_images, made, scores)]
-    warnings = (*loaded.warnings, *leak_warnings(loaded.train, test_images))
+    warnings = (*loaded.warnings, *leak_warnings(loaded.train, test_images), *resized)
     _warn(warnings)
     tasks = len(plan(settings, folds))
     with stop_on_signal() as stopped, evaluation_progress(tasks, quiet) as on_record:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from augment.errors import ConfigError
+from pipelines.definition import Arm
 from pipelines.measures import METRICS, gains, image_weights
 from pipelines.statistics import (
     FEWEST_BCA,
@@ -26,21 +27,6 @@ from pipelines.statistics import (
 )
 
 Record = Mapping[str, Any]
-
-
-class Arm(Protocol):
-    """What a classifier learns from: real images, synthetic ones, a classical policy (or None) on them."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def policy(self) -> str | None: ...  # noqa: D102
-    @property
-    def real(self) -> bool: ...  # noqa: D102
-    @property
-    def synthetic(self) -> bool: ...  # noqa: D102
-    @property
-    def soft_labels(self) -> bool: ...  # noqa: D102
 
 
 def declared_comparisons(arms: Sequence[Arm]) -> list[tuple[str, str]]:

@@ -58,6 +58,11 @@ class Arm(Section):
         picky = self.synthetic and (self.keep < 1 or self.weight == "confidence")
         return self.soft_labels or picky
 
+    def mix(self, ratio: float) -> dict[str, Any]:
+        """How its synthetic images are mixed in, as results.json tells it; ratio: the evaluation's."""
+        told = self.model_dump(include={"filter", "keep", "share", "weight", "synthetic_first"})
+        return {"ratio": ratio if self.ratio is None else self.ratio, **told}
+
 
 ARMS: dict[str, dict[str, Any]] = {
     "none": {},
@@ -160,10 +165,18 @@ class Pipeline(Section):
 
     @model_validator(mode="after")
     def _chosen_for_an_arm(self) -> Self:
-        mixed = [arm.name for arm in self.evaluate.arms if arm.real and arm.synthetic]
-        if self.choose is not None and self.choose.arm not in mixed:
+        if self.choose is None:
+            return self
+        arms = self.evaluate.resolved_arms()
+        mixed = {arm.name: (arm.policy, arm.soft_labels) for arm in arms if arm.real and arm.synthetic}
+        if self.choose.arm not in mixed:
             raise ValueError(
                 f"choose.arm is {self.choose.arm!r}: expected one of the arms with real and synthetic images, "
                 + (", ".join(mixed) or "and there is none")
+            )
+        if mixed[self.choose.arm] not in [(arm.policy, arm.soft_labels) for arm in arms if not arm.synthetic]:
+            raise ValueError(
+                f"choose.arm is {self.choose.arm!r}, and evaluate.arms has none like it without synthetic images, "
+                "to compare it with; add one"
             )
         return self

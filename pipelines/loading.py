@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,11 +81,27 @@ def twin_warnings(data: LabelledImages) -> tuple[str, ...]:
     return tuple(warnings)
 
 
-def load_synthetic(folder: Path, real: LabelledImages) -> tuple[LabelledImages, NDArray[np.float64] | None]:
-    """Generated images with the classes and the size of `real`, and the discriminator's scores if they are there."""
-    made = match(read_source(folder, image_size=real.size, complete=False).train, real, "synthetic images")
-    scores = read_scores(folder)
-    return made, scores if scores is not None and len(scores) == len(made) else None
+class Made(NamedTuple):
+    """Generated images with the classes and the size of the real ones, and a sentence where they were resized.
+
+    scores: the discriminator's, one an image, if they are there.
+    """
+
+    images: LabelledImages
+    scores: NDArray[np.float64] | None
+    notes: tuple[str, ...]
+
+
+def load_synthetic(folder: Path, real: LabelledImages) -> Made:
+    """The images in `folder`, to be mixed with `real`."""
+    source = read_source(folder, image_size=real.size, complete=False)
+    images, scores = match(source.train, real, "synthetic images"), read_scores(folder)
+    notes: tuple[str, ...] = ()
+    others = [size for size in source.original_sizes if size != (real.size, real.size)]
+    if others:
+        sizes = "{} x {}".format(*others[0]) + (" and other sizes" if len(others) > 1 else "")
+        notes = (f"synthetic images of {sizes} were resized to {real.size} x {real.size} px, as the real ones are",)
+    return Made(images, scores if scores is not None and len(scores) == len(images) else None, notes)
 
 
 def require_test(loaded: Loaded) -> LabelledImages:

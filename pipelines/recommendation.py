@@ -13,31 +13,35 @@ from pipelines.measures import FEWEST_REPEATS, METRICS
 
 
 def recommend(
-    comparison: Mapping[str, Any] | None, ratio: float, choice: Mapping[str, Any] | None = None, size: int | None = None
+    comparison: Mapping[str, Any] | None,
+    mix: Mapping[str, Any],
+    choice: Mapping[str, Any] | None = None,
+    size: int | None = None,
 ) -> dict[str, Any]:
     """What to train with and why; `comparison` is the headline, None if there was none.
 
     Augments only if the interval's lower end is above 0 with at least 6 repeats, and `choice` (if the mix was chosen:
-    the content of results.json under that name) shows a gain; otherwise it names the baseline and ratio 0. ratio:
-    synthetic images per real image in the arm compared. size: training images of each class that it was measured with,
-    if they were drawn from more.
+    the content of results.json under that name) shows a gain; otherwise it names the baseline and ratio 0. mix: of the
+    arm compared (`Arm.mix`), or the one chosen. size: training images of each class that it was measured with, if they
+    were drawn from more.
     """
     if comparison is None:
         sentence = "Nothing to recommend: no recipe was compared with and without synthetic images."
         return {"augment": False, "arm": None, "ratio": 0.0, "sentence": sentence}
     shown = comparison["repeats"] >= FEWEST_REPEATS and comparison["ci95"][0] > 0
     augment = shown and (choice is None or choice["gain_shown"])
-    mix = choice["mix"] if choice else {}
     return {
         "augment": augment,
         "arm": comparison["arm"] if augment else comparison["baseline"],
-        "ratio": float(mix.get("ratio", ratio)) if augment else 0.0,
-        **({"mix": dict(mix)} if augment and mix else {}),
-        "sentence": _sentence(comparison, ratio, choice, "" if size is None else f" at {size} images a class"),
+        "ratio": float(mix["ratio"]) if augment else 0.0,
+        **({"mix": dict(mix)} if augment else {}),
+        "sentence": _sentence(comparison, mix, choice, "" if size is None else f" at {size} images a class"),
     }
 
 
-def _sentence(comparison: Mapping[str, Any], ratio: float, choice: Mapping[str, Any] | None, place: str) -> str:
+def _sentence(
+    comparison: Mapping[str, Any], mix: Mapping[str, Any], choice: Mapping[str, Any] | None, place: str
+) -> str:
     metric = METRICS[comparison["metric"]]
     low, high = comparison["ci95"]
     shown = comparison["repeats"] >= FEWEST_REPEATS and not low <= 0 <= high
@@ -53,8 +57,7 @@ def _sentence(comparison: Mapping[str, Any], ratio: float, choice: Mapping[str, 
             f"{choice['words']}, {_validated(choice)}); on the test images {metric.words} changes {evidence}."
         )
     if low > 0:
-        advice = choice["words"] if choice else words_of({"ratio": ratio})
-        return f"Synthetic images {verb} {metric.words}{place} {evidence}: use {advice}."
+        return f"Synthetic images {verb} {metric.words}{place} {evidence}: use {words_of(mix)}."
     if high < 0:
         return f"Do not augment{place}: synthetic images {verb} {metric.words} {evidence}."
     return f"Do not augment{place}: with synthetic images {metric.words} changes {evidence}, so no gain is shown."
@@ -87,8 +90,14 @@ def words_of(mix: Mapping[str, Any]) -> str:
     parts = [f"{ratio:g} synthetic {'image' if ratio == 1 else 'images'} per real image"]
     if mix.get("keep", 1.0) < 1:
         parts.append(f"the best {mix['keep']:.0%} of each class by {mix['filter']}")
-    if mix.get("weight", 1.0) != 1:
+    if mix.get("weight") == "confidence":
+        parts.append("weighted by confidence")
+    elif mix.get("weight", 1.0) != 1:
         parts.append(f"with weight {mix['weight']:g}")
+    if mix.get("synthetic_first"):
+        parts.append(f"alone in the first {mix['synthetic_first']:.0%} of the steps")
+    elif mix.get("share") is not None:
+        parts.append(f"{mix['share']:.0%} of each batch")
     return ", ".join(parts)
 
 

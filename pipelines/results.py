@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.comparisons import Arm, Record, adjust, compare, declared_comparisons, of_arm
+from pipelines.comparisons import Record, adjust, compare, declared_comparisons, of_arm
+from pipelines.definition import Arm
 from pipelines.measures import METRICS, default_metric
-from pipelines.recommendation import recommend
+from pipelines.recommendation import recommend, words_of
 
 PROTOCOL_NOTES = {
     "holdout": (
@@ -70,12 +71,15 @@ def build_results(
 ) -> dict[str, Any]:
     """Everything of results.json: plain dicts, lists, numbers and strings.
 
-    dataset: `name`, `classes` (K), `train_per_class` (by name), `test_size`. metric: `default_metric` if None. Of a
-    learning curve's sizes the first, the smallest, is the headline's, and `learning_curve` tells of all.
+    dataset: `name`, `classes` (K), `train_per_class` (by name), `test_size`. ratio: of arms that have none of their
+    own. metric: `default_metric` if None. Of a learning curve's sizes the first, the smallest, is the headline's, and
+    `learning_curve` tells of all. choice: what `choose_mix` wrote; the headline is then of the arm that it is for.
     """
     metric = metric or default_metric(dataset["train_per_class"])
     names = [arm.name for arm in arms]
     pairs = declared_comparisons(arms)
+    if choice:
+        pairs.sort(key=lambda pair: pair[0] != choice["arm"])
     by_size = {size: [r for r in records if r["size"] == size and r["arm"] in names] for size in design.correlation}
     compared = {
         size: compare(of_size, pairs, metric, correlation=design.correlation[size], test_labels=design.test_labels)
@@ -84,8 +88,9 @@ def build_results(
     adjust([comparison for of_size in compared.values() for comparison in of_size])
     shown = next(iter(by_size))
     records, comparisons = by_size[shown], compared[shown]
-    with_synthetic = {a.name for a in arms if a.real and a.synthetic}
-    headline = comparisons[0] if pairs and pairs[0][0] in with_synthetic else None
+    mixes = {a.name: a.mix(ratio) for a in arms if a.real and a.synthetic}
+    headline = comparisons[0] if pairs and pairs[0][0] in mixes else None
+    mix = {**mixes[headline["arm"]], **(choice["mix"] if choice else {})} if headline else {}
     seeds = {int(r["repeat"]): int(r["seed"]) for r in sorted(records, key=lambda r: int(r["repeat"]))}
     protocol = {
         "kind": design.kind.split(",")[0],
@@ -95,6 +100,7 @@ def build_results(
         "note": PROTOCOL_NOTES[design.kind],
         "why": design.why,
         "correlation": design.correlation[shown],
+        "mix": _told_of(mix, choice) if mix else "",
     }
     return {
         "dataset": dict(dataset),
@@ -103,11 +109,16 @@ def build_results(
         "comparisons": comparisons,
         "fidelity": dict(fidelity or {}),
         "choice": dict(choice) if choice else None,
-        "recommendation": recommend(headline, ratio, choice, shown),
+        "recommendation": recommend(headline, mix, choice, shown),
         "confusion": sum_confusions(records, names),
         "learning_curve": _learning_curve(by_size, compared, names) if len(by_size) > 1 else [],
         "seeds": list(seeds.values()),
     }
+
+
+def _told_of(mix: Mapping[str, Any], choice: Mapping[str, Any] | None) -> str:
+    how = "chosen on validation images" if choice else "fixed in advance"
+    return f"The mix, {words_of(mix)}, was {how}."
 
 
 def _learning_curve(

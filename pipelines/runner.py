@@ -175,7 +175,7 @@ class _Job:
         """Folds with the images that their generators made, and the mixes that were chosen on them."""
         made = []
         for fold in folds:
-            synthetic, logits = load_synthetic(self.shop.of_fold(fold) / "synthetic", fold.train)
+            synthetic, logits, _ = load_synthetic(self.shop.of_fold(fold) / "synthetic", fold.train)
             mix = {choice["arm"]: choice["by_fold"][fold.name]} if choice else {}
             made.append(
                 Materials(fold.train, fold.test, synthetic, logits, fold.name, fold.size, fold.repeats, mix=mix)

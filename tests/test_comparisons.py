@@ -11,7 +11,6 @@ from toy import (
     GAIN,
     NONE,
     NONE_MORE,
-    Arm,
     headline,
     record,
     records_of,
@@ -20,6 +19,7 @@ from toy import (
 
 from augment.errors import ConfigError
 from pipelines.comparisons import adjust, compare, correctness, declared_comparisons, decode, encode
+from pipelines.definition import Arm
 from pipelines.statistics import corrected_t_interval, corrected_t_p, two_way_interval
 
 
@@ -99,7 +99,7 @@ def test_the_headline_is_the_classical_recipe_with_and_without_synthetic_images(
 
 
 def test_arms_are_paired_by_policy_and_not_by_name():
-    strong = [Arm("A", "strong", True, True), Arm("B", "strong", True, False)]
+    strong = [Arm(name="A", policy="strong", synthetic=True), Arm(name="B", policy="strong")]
     assert declared_comparisons([CLASSICAL, NONE, *strong]) == [("A", "B"), ("classical", "none"), ("B", "none")]
 
 
@@ -176,8 +176,8 @@ def test_predictions_travel_in_a_line_of_text():
 
 
 def test_soft_labels_are_compared_with_soft_labels():
-    soft = Arm("soft", "light", True, False, soft_labels=True)
-    soft_more = Arm("soft+synthetic", "light", True, True, soft_labels=True)
+    soft = Arm(name="soft", policy="light", soft_labels=True)
+    soft_more = Arm(name="soft+synthetic", policy="light", synthetic=True, soft_labels=True)
     assert declared_comparisons([NONE, CLASSICAL, CLASSICAL_MORE, soft, soft_more]) == [
         ("classical+synthetic", "classical"),
         ("soft+synthetic", "soft"),

@@ -136,8 +136,8 @@ def test_grey_test_images_become_colour_and_colour_ones_are_refused_beside_grey(
 
 def test_synthetic_images_are_matched_to_the_real_ones(folder: Path, shoes: LabelledImages) -> None:
     real = load(config(folder)).train
-    synthetic, scores = load_synthetic(folder / "test", real)
-    assert scores is None
+    synthetic, scores, notes = load_synthetic(folder / "test", real)
+    assert (scores, notes) == (None, ("synthetic images of 28 x 28 were resized to 12 x 12 px, as the real ones are",))
     assert (synthetic.size, synthetic.class_names, len(synthetic)) == (12, real.class_names, 18)
     with pytest.raises(ConfigError, match="the synthetic images have a class"):
         load_synthetic(folder / "test", shoes)

@@ -5,15 +5,17 @@ from toy import GAIN, UNCLEAR, headline
 
 from pipelines.recommendation import recommend, words_of
 
+MIX = {"ratio": 1.0}
+
 
 def test_a_shown_gain_recommends_the_arm_and_its_ratio():
-    said = recommend(headline(GAIN), 1.0)
+    said = recommend(headline(GAIN), MIX)
     assert (said["augment"], said["arm"], said["ratio"]) == (True, "none+synthetic", 1.0)
     assert said["sentence"] == (
         "Synthetic images raise accuracy by 3.0 points (95 % interval 1.5 to 4.5, 6 of 6 repeats better): "
         "use 1 synthetic image per real image."
     )
-    assert "use 2.5 synthetic images per real image" in recommend(headline(GAIN), 2.5)["sentence"]
+    assert "use 2.5 synthetic images per real image" in recommend(headline(GAIN), {"ratio": 2.5})["sentence"]
 
 
 @pytest.mark.parametrize(
@@ -26,11 +28,11 @@ def test_a_shown_gain_recommends_the_arm_and_its_ratio():
     ],
 )
 def test_images_drawn_from_more_are_numbered(gain, begin):
-    assert recommend(headline(gain), 1.0, size=20)["sentence"].startswith(begin)
+    assert recommend(headline(gain), MIX, size=20)["sentence"].startswith(begin)
 
 
 def test_an_interval_that_holds_zero_recommends_the_baseline():
-    said = recommend(headline(UNCLEAR), 1.0)
+    said = recommend(headline(UNCLEAR), MIX)
     assert (said["augment"], said["arm"], said["ratio"]) == (False, "none", 0.0)
     assert said["sentence"] == (
         "Do not augment: with synthetic images accuracy changes by -0.3 points (95 % interval -3.0 to 2.4, "
@@ -39,13 +41,13 @@ def test_an_interval_that_holds_zero_recommends_the_baseline():
 
 
 def test_a_gain_with_an_interval_that_holds_zero_is_not_recommended():
-    said = recommend(headline([-g for g in UNCLEAR]), 1.0)
+    said = recommend(headline([-g for g in UNCLEAR]), MIX)
     assert (said["augment"], said["ratio"]) == (False, 0.0)
     assert "changes by +0.3 points (95 % interval -2.4 to 3.0, 3 of 6" in said["sentence"]
 
 
 def test_a_shown_loss_is_called_a_loss():
-    said = recommend(headline([-g for g in GAIN]), 1.0)
+    said = recommend(headline([-g for g in GAIN]), MIX)
     assert not said["augment"]
     assert said["sentence"] == (
         "Do not augment: synthetic images lower accuracy by 3.0 points (95 % interval 1.5 to 4.5, "
@@ -54,47 +56,49 @@ def test_a_shown_loss_is_called_a_loss():
 
 
 def test_five_repeats_are_too_few_however_clear_they_look():
-    said = recommend(headline([0.05] * 5), 1.0)
+    said = recommend(headline([0.05] * 5), MIX)
     assert (said["augment"], said["arm"], said["ratio"]) == (False, "none", 0.0)
     assert said["sentence"].startswith("Too few repeats for a claim (5, and 6 are needed)")
     assert "+5.0 points (95 % interval 5.0 to 5.0, 5 of 5" in said["sentence"]
 
 
 def test_less_log_loss_is_said_to_be_lower_and_more_of_it_to_be_raised():
-    assert "Synthetic images lower log loss by 0.030 nats" in recommend(headline(GAIN, "log_loss"), 1)["sentence"]
-    worse = recommend(headline([-g for g in GAIN], "log_loss"), 1)["sentence"]
+    assert "Synthetic images lower log loss by 0.030 nats" in recommend(headline(GAIN, "log_loss"), MIX)["sentence"]
+    worse = recommend(headline([-g for g in GAIN], "log_loss"), MIX)["sentence"]
     assert "Do not augment: synthetic images raise log loss by 0.030 nats" in worse
 
 
 def test_a_change_of_log_loss_keeps_its_own_sign_where_nothing_is_shown():
-    said = recommend(headline(UNCLEAR, "log_loss"), 1)["sentence"]
+    said = recommend(headline(UNCLEAR, "log_loss"), MIX)["sentence"]
     assert "log loss changes by +0.003 nats (95 % interval -0.024 to 0.030" in said
 
 
 def test_an_interval_just_above_zero_does_not_read_as_zero():
     comparison = headline(GAIN) | {"ci95": [0.0002, 0.0402], "mean_gain": 0.0202}
-    assert "by 2.02 points (95 % interval 0.02 to 4.02," in recommend(comparison, 1)["sentence"]
+    assert "by 2.02 points (95 % interval 0.02 to 4.02," in recommend(comparison, MIX)["sentence"]
 
 
 def test_without_a_comparison_there_is_nothing_to_recommend():
-    said = recommend(None, 1.0)
+    said = recommend(None, MIX)
     assert (said["augment"], said["arm"], said["ratio"]) == (False, None, 0.0)
 
 
+CHOSEN = {"ratio": 2.0, "keep": 0.5, "filter": "confidence", "weight": 1.0}
+
+
 def choice(shown, mean=0.02, low=0.004):
-    mix = {"ratio": 2.0, "keep": 0.5, "filter": "confidence", "weight": 1.0}
-    return {"mix": mix, "words": words_of(mix), "gain_shown": shown, "mean_gain": mean, "lower_bound": low,
+    return {"mix": CHOSEN, "words": words_of(CHOSEN), "gain_shown": shown, "mean_gain": mean, "lower_bound": low,
             "candidates_tried": 6}  # fmt: skip
 
 
 def test_a_mix_that_validation_chose_is_what_the_sentence_advises():
-    said = recommend(headline(GAIN), 1.0, choice(shown=True))
+    said = recommend(headline(GAIN), CHOSEN, choice(shown=True))
     assert (said["augment"], said["ratio"], said["mix"]["keep"]) == (True, 2.0, 0.5)
     assert said["sentence"].endswith("use 2 synthetic images per real image, the best 50% of each class by confidence.")
 
 
 def test_no_gain_on_validation_is_no_recommendation_whatever_the_test_shows():
-    said = recommend(headline(GAIN), 1.0, choice(shown=False, mean=0.003, low=-0.011))
+    said = recommend(headline(GAIN), CHOSEN, choice(shown=False, mean=0.003, low=-0.011))
     assert (said["augment"], said["arm"], said["ratio"]) == (False, "none", 0.0)
     assert said["sentence"] == (
         "Do not augment: on validation no mix showed a gain (the best of 6, 2 synthetic images per real image, "
@@ -105,6 +109,22 @@ def test_no_gain_on_validation_is_no_recommendation_whatever_the_test_shows():
 
 @pytest.mark.parametrize("gain", [UNCLEAR, [-g for g in GAIN]])
 def test_a_gain_on_validation_that_the_test_does_not_confirm_is_not_recommended(gain):
-    said = recommend(headline(gain), 1.0, choice(shown=True))
+    said = recommend(headline(gain), CHOSEN, choice(shown=True))
     assert not said["augment"]
     assert said["sentence"].startswith("Do not augment")
+
+
+@pytest.mark.parametrize(
+    ("mix", "words"),
+    [
+        ({"ratio": 0.5, "weight": 0.3}, "0.5 synthetic images per real image, with weight 0.3"),
+        ({"ratio": 1.0, "weight": "confidence"}, "1 synthetic image per real image, weighted by confidence"),
+        ({"ratio": 1.0, "share": 0.25, "synthetic_first": 0.0}, "1 synthetic image per real image, 25% of each batch"),
+        (
+            {"ratio": 2.0, "share": 0.25, "synthetic_first": 0.4},
+            "2 synthetic images per real image, alone in the first 40% of the steps",
+        ),
+    ],
+)
+def test_all_that_a_mix_is_made_of_is_said(mix, words):
+    assert words_of(mix) == words

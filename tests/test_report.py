@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from toy import Arm
 
 from augment.errors import StorageError
 from augment.images import LabelledImages
+from pipelines.definition import Arm
 from pipelines.figures import gain_plot
 from pipelines.plots import scale_over, strip, thinned
 from pipelines.report import Pictures, render, write_report
@@ -23,7 +23,11 @@ SETTINGS = {"data": {"source": Path("sets/toy.npz")}, "classifier": {"steps": 30
 GAIN = (0.02, 0.04, 0.01, 0.03, 0.05, 0.03)
 
 
-ARMS = [Arm("plain<b>", None, True, False), Arm("more", None, True, True), Arm("alone", None, False, True)]
+ARMS = [
+    Arm(name="plain<b>"),
+    Arm(name="more", synthetic=True),
+    Arm(name="alone", real=False, synthetic=True),
+]
 
 
 class Page(HTMLParser):

@@ -3,8 +3,9 @@
 import json
 
 import pytest
-from toy import ALONE, ARMS, BASE, DATASET, NONE, NONE_MORE, record, records_of, two_arms
+from toy import ALONE, ARMS, BASE, DATASET, GAIN, NONE, NONE_MORE, record, records_of, two_arms
 
+from pipelines.definition import Arm
 from pipelines.measures import METRICS
 from pipelines.results import PROTOCOL_NOTES, Design, build_results, summarise_arms
 
@@ -79,6 +80,34 @@ def test_synthetic_images_alone_are_compared_but_never_recommended():
     built = build_results(done, [NONE, ALONE], DATASET, Design(), 1.0)
     assert built["comparisons"][0]["arm"] == "synthetic"
     assert built["recommendation"]["sentence"].startswith("Nothing to recommend")
+
+
+def test_the_advice_is_the_mix_of_the_arm_that_was_compared():
+    more = Arm(name="none+synthetic", synthetic=True, ratio=3.0, weight="confidence")
+    built = build_results(records_of(**dict(zip(("none", "none+synthetic"), gained(), strict=True))), [NONE, more],
+                          DATASET, Design(), 1.0)  # fmt: skip
+    assert built["recommendation"]["ratio"] == 3.0
+    assert "use 3 synthetic images per real image, weighted by confidence." in built["recommendation"]["sentence"]
+    assert built["protocol"]["mix"] == (
+        "The mix, 3 synthetic images per real image, weighted by confidence, was fixed in advance."
+    )
+
+
+def test_the_headline_is_of_the_arm_that_a_mix_was_chosen_for():
+    other = Arm(name="more", synthetic=True, synthetic_first=0.2)
+    chosen = {"arm": "more", "mix": {"ratio": 2.0}, "gain_shown": True}
+    plain, more = gained()
+    done = records_of(none=plain, **{"none+synthetic": plain, "more": more})
+    built = build_results(done, [NONE, NONE_MORE, other], DATASET, Design(), 1.0, choice=chosen)
+    assert [c["arm"] for c in built["comparisons"]] == ["more", "none+synthetic"]
+    assert built["comparisons"][0]["p_holm"] is None
+    words = "2 synthetic images per real image, alone in the first 20% of the steps"
+    assert built["recommendation"]["sentence"].endswith(f"use {words}.")
+    assert built["protocol"]["mix"] == f"The mix, {words}, was chosen on validation images."
+
+
+def gained():
+    return BASE, [b + g for b, g in zip(BASE, GAIN, strict=True)]
 
 
 def test_every_protocol_says_what_its_interval_leaves_out():

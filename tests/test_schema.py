@@ -178,6 +178,10 @@ def test_an_evaluation_takes_a_file_with_options_on_top(tmp_path: Path) -> None:
         ({"protocol": {"kind": "bootstrap"}}, r"protocol\.kind: input should be 'holdout', 'subsample' or 'kfold'"),
         ({"protocol": {"sizes": [20, 10]}}, r"protocol\.sizes: expected different sizes in ascending order"),
         ({"choose": {"arm": "none"}}, "expected one of the arms with real and synthetic images, none\\+synthetic"),
+        (
+            {"choose": {"arm": "none+synthetic"}, "evaluate": {"arms": ["classical", "none+synthetic"]}},
+            "evaluate.arms has none like it without synthetic images, to compare it with; add one",
+        ),
         ({"evaluate": {"arms": [{"name": "a", "synthetic_first": 0.5}]}}, "synthetic_first needs real: true and"),
         ({"evaluate": {"arms": [{"name": "a", "synthetic": True, "weight": 2}]}}, r"evaluate\.arms\.0\.weight"),
         ({"evaluate": {"arms": [{"name": "a", "filter": "luck"}]}}, "expected one of confidence, discriminator, dist"),

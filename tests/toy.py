@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from pipelines.comparisons import compare, encode
+from pipelines.definition import Arm
 
-
-@dataclass(frozen=True)
-class Arm:
-    name: str
-    policy: str | None
-    real: bool
-    synthetic: bool
-    soft_labels: bool = False
-
-
-NONE, CLASSICAL = Arm("none", None, True, False), Arm("classical", "light", True, False)
-ALONE = Arm("synthetic", None, False, True)
-NONE_MORE, CLASSICAL_MORE = Arm("none+synthetic", None, True, True), Arm("classical+synthetic", "light", True, True)
+NONE, CLASSICAL = Arm(name="none"), Arm(name="classical", policy="light")
+ALONE = Arm(name="synthetic", real=False, synthetic=True)
+NONE_MORE = Arm(name="none+synthetic", synthetic=True)
+CLASSICAL_MORE = Arm(name="classical+synthetic", policy="light", synthetic=True)
 ARMS = [NONE, CLASSICAL, ALONE, NONE_MORE, CLASSICAL_MORE]
 BASE = [0.71, 0.74, 0.69, 0.73, 0.72, 0.70]
 GAIN = [0.02, 0.04, 0.01, 0.03, 0.05, 0.03]
