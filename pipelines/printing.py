@@ -47,7 +47,7 @@ def evaluation_progress(tasks: int, quiet: bool, name: str = "evaluate") -> Iter
 @contextmanager
 def tuning_progress(trials: int, splits: int, quiet: bool) -> Iterator[Callable[[int, str], None]]:
     """Settings tried and splits on which the best are compared, and the best score so far."""
-    with _progress("tune", trials + FURTHER * splits, quiet) as show:
+    with _progress("tune", trials + (FURTHER * splits if trials > 1 else 0), quiet) as show:
         yield show
 
 
@@ -58,7 +58,9 @@ def print_tuned(tuned: Tuned) -> None:
         f"policy {tuned.config.policy}, lr {classifier.lr:.2g}, weight decay {classifier.weight_decay:.2g}, "
         f"{classifier.sampling} sampling"
     )
-    if tuned.kept:
+    if tuned.trials == 1:
+        OUT.print(f"as to begin with, {tuned.before:.3f} on validation images: nothing else was tried")
+    elif tuned.kept:
         OUT.print(f"as to begin with, {tuned.before:.3f} on validation images: of {tuned.trials} none is shown better")
     else:
         OUT.print(

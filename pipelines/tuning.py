@@ -71,9 +71,9 @@ def tune(
     """Try `trials` settings, each on `splits` validation splits of `train`, and write best.yaml; None if stopped.
 
     The best `FINALISTS` and the present settings then meet on `FURTHER` times as many further splits (`take`).
-    `minutes` ends the search earlier; that comparison comes on top. on_step: of trials + FURTHER x splits steps, how
-    many are done, and a word on them. Raises `ConfigError` without Optuna, `OutputError` if `folder` holds a search
-    over other images or settings.
+    `minutes` ends the search earlier; that comparison comes on top, and not at all with a single trial. on_step: how
+    many of these trials and further splits are done, and a word on them. Raises `ConfigError` without Optuna,
+    `OutputError` if `folder` holds a search over other images or settings.
     """
     optuna = _library()
     settings = {"settings": config.model_dump(mode="json"), "images": fingerprint(train), "splits": splits}

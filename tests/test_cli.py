@@ -250,6 +250,9 @@ def test_tune_finds_settings_that_evaluate_takes(image_folder: Path, tmp_path: P
     assert "views: 3" in settings
     assert "horizontal_flip: true" in settings
     assert "steps: 2" in settings
+    budget = ("--trials", "1", *budget[2:])
+    said = augment("tune", image_folder, "--out", tmp_path / "one", "--horizontal-flip", *budget)
+    assert re.search(r"\nas to begin with, 0\.\d{3} on validation images: nothing else was tried\n", said.out)
     said = augment("evaluate", image_folder, "--config", tmp_path / "none.yaml", "--out", tmp_path / "x")
     check_refused(said, "none.yaml cannot be read")
 
