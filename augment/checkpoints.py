@@ -1,38 +1,70 @@
-"""Networks and optimisers on disk: one safetensors file with its JSON inside, written atomically, loaded strictly.
+"""Networks and optimisers on disk: one safetensors file with its JSON and a checksum inside, loaded strictly.
 
-No pickle, so that opening somebody's checkpoint runs none of their code. A file is either whole or not there.
+No pickle, so that opening somebody's checkpoint runs none of their code. The checksum covers names, types, shapes and
+values, so a file that lost a tensor or a bit is refused.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import torch
+from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from augment.errors import SourceError
-from augment.outputs import write_bytes
+
+M = TypeVar("M", bound=BaseModel)
+MOMENTS = {"step", "exp_avg", "exp_avg_sq"}  # of Adam, for each parameter
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON-able description to one file; memory formats are not kept, values are, to the bit."""
+def dump_tensors(tensors: Mapping[str, Tensor], about: BaseModel) -> bytes:
+    """Tensors and a description as the content of one file; memory formats are not kept, values are, to the bit."""
     own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, save(own, {"about": json.dumps(about)}))
+    text = about.model_dump_json()
+    return save(own, {"about": text, "checksum": _checksum(own, text)})
 
 
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """(tensors on the CPU, description). Raises `SourceError` if the file is not one that `save_tensors` wrote."""
+def load_tensors(path: Path, about: type[M]) -> tuple[dict[str, Tensor], M]:
+    """(tensors on the CPU, description). Raises `SourceError` if the file is not one that `dump_tensors` made."""
     try:
+        if path.is_symlink() or not path.is_file():
+            raise OSError("it is no plain file")
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["about"])  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+        description = about.model_validate_json(metadata["about"])
+        if metadata["checksum"] != _checksum(tensors, metadata["about"]):
+            raise ValueError("its checksum does not fit its content")
+    except ValidationError as error:
+        reason = f"its description is of another version: {error.errors()[0]['msg']}"
+        raise SourceError(f"{path} is not a model or checkpoint of this program ({reason})") from error
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise SourceError(f"{path} is not a model or checkpoint of this program, or it is damaged: {error}") from error
+    return tensors, description
+
+
+def _checksum(tensors: Mapping[str, Tensor], text: str) -> str:
+    total = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        if tensor.numel():
+            total.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
+
+
+def check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raise `SourceError` if a value is infinite or no number: such weights make black or random images."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise SourceError(f"{path} is damaged: {name} holds values that are no finite numbers")
 
 
 def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -52,18 +84,44 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave, in the memory format of each parameter, as fused kernels need it."""
+    """Put back what `optimizer_tensors` gave, in the memory format of each parameter, as fused kernels need it.
+
+    Raises `SourceError` if a parameter has not all of its moments, or a tensor fits no parameter.
+    """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    _check_moments(tensors, len(parameters))
     for name, value in tensors.items():
         index, moment = name.split(".")
         parameter = parameters[int(index)]
+        if value.numel() != 1 and value.shape != parameter.shape:
+            raise SourceError(f"the saved optimiser does not fit the network: {name} has the shape {list(value.shape)}")
         like = torch.empty_like(parameter) if value.shape == parameter.shape else value.to(parameter.device)
         optimizer.state[parameter][moment] = like.copy_(value)
 
 
+def _check_moments(names: Iterable[str], parameters: int) -> None:
+    found: dict[str, set[str]] = {}
+    for name in names:
+        match = re.fullmatch(r"([0-9]{1,6})\.([a-z_]+)", name)
+        if match is None or int(match[1]) >= parameters or match[2] not in MOMENTS:
+            raise SourceError(f"the saved optimiser does not fit the network: it has {name[:60]!r}")
+        found.setdefault(match[1], set()).add(match[2])
+    if found and (len(found) < parameters or any(moments != MOMENTS for moments in found.values())):
+        raise SourceError("the saved optimiser does not fit the network: moments of some parameters are missing")
+
+
 def load_network(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Load a network's tensors strictly. Raises `SourceError` that names the first that is missing or too many."""
-    try:
-        network.load_state_dict(dict(tensors), strict=True)
-    except RuntimeError as error:
-        raise SourceError(f"the saved weights do not fit the network: {str(error).splitlines()[-1].strip()}") from error
+    """Load a network's tensors strictly. Raises `SourceError` that names the first that does not fit."""
+    check_fit(network, tensors)
+    network.load_state_dict(dict(tensors), strict=True)
+
+
+def check_fit(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Raise `SourceError` that names the first tensor that is missing, too many, or of another shape or type."""
+    expected = network.state_dict()
+    for name in (*expected, *tensors):
+        if name not in tensors or name not in expected:
+            what = "is missing" if name not in tensors else "is not part of it"
+            raise SourceError(f"the saved weights do not fit the network: {name} {what}")
+        if expected[name].shape != tensors[name].shape or expected[name].dtype != tensors[name].dtype:
+            raise SourceError(f"the saved weights do not fit the network: {name} has another shape or type")

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ from augment.config import GanConfig
 from augment.efficiency_plot import plot
 from augment.errors import ConfigError
 from augment.networks import Shape
-from augment.outputs import write_text
+from augment.output_folders import OutputFolder
 from augment.runs import versions
 from augment.state import State, start
 from augment.steps import STEPS, Game
@@ -144,11 +143,12 @@ def set_up(preset: Preset, device: torch.device) -> tuple[State, Game, Tensor, T
     return state, make_game(state, config), real.contiguous(memory_format=torch.channels_last), y
 
 
-def write_bench(bench: Bench, folder: Path) -> None:
-    """bench.json and bench.png in `folder`."""
-    told = asdict(bench)
-    write_text(folder / "bench.json", json.dumps(told, indent=1))
-    plot(told, folder / "bench.png")
+def write_bench(bench: Bench, output: OutputFolder) -> None:
+    """bench.json and bench.png in `output`."""
+    content = asdict(bench)
+    output.write("bench.json", json.dumps(content, indent=1))
+    output.write("bench.png", plot(content))
+    output.finish()
 
 
 def peak_memory(function: Callable[[], Any], device: torch.device) -> float | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ BESIDE = {"optimisers": "optimisers", "ema": "EMA of G", "augmentation": "augmen
 BLUE, AMBER, GREY = "#33658a", "#f6ae2d", "#8a8f98"
 
 
-def plot(told: Mapping[str, Any], path: Path) -> None:
-    """Draw what bench.json tells (`augment.efficiency.Bench` as a dictionary)."""
+def plot(told: Mapping[str, Any]) -> bytes:
+    """A PNG picture of what bench.json holds (`augment.efficiency.Bench` as a dictionary)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -46,7 +46,9 @@ def plot(told: Mapping[str, Any], path: Path) -> None:
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(length=0)
-    figure.savefig(path, dpi=150)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=150)
+    return content.getvalue()
 
 
 def digits(milliseconds: float) -> str:

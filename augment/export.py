@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from augment.files import write_bytes
 from augment.images import LabelledImages
-from augment.outputs import write_bytes, write_text
+from augment.output_folders import OutputFolder
 from augment.sources import MANIFEST, SPLITS
 
 # For Windows, macOS and Linux at once: separators and wildcards, control characters and lone surrogates, a dot or a
@@ -32,37 +33,40 @@ LONGEST = 200  # bytes of a folder name; file systems take 255
 CHUNK = 256  # images a task
 
 
-def write_folder(data: LabelledImages, folder: Path, *, seeds: Sequence[int], scores: Sequence[float]) -> None:
-    """`folder`/<class>/<number>.png and `folder`/manifest.csv with the columns path, label, seed, scores.
+def write_folder(data: LabelledImages, output: OutputFolder, *, seeds: Sequence[int], scores: Sequence[float]) -> None:
+    """<class>/<number>.png and manifest.csv with the columns path, label, seed, scores, all of them reserved before.
 
     One seed and one score an image. Raises `OSError` if the disk refuses.
     """
-    *pictures, manifest = folder_files(data)
+    folder = output.path
+    *pictures, manifest = folder_files(data.class_names, data.labels)
     text = io.StringIO()
     returns = "\r" in "".join(data.class_names)  # which QUOTE_MINIMAL would leave unquoted
     rows = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL)
     rows.writerow(["path", "label", "seed", "scores"])
     names = [data.class_names[label] for label in data.labels]
     rows.writerows(zip(pictures, names, seeds, scores, strict=True))
-    for inner in {Path(file).parent for file in pictures} | {Path()}:
-        (folder / inner).mkdir(parents=True, exist_ok=True)
+    for inner in {Path(file).parent for file in pictures}:
+        (folder / inner).mkdir(exist_ok=True)
     starts = range(0, len(data), CHUNK)
     with ThreadPoolExecutor() as pool:
         for _ in pool.map(lambda i: _write_pngs(data.images[i : i + CHUNK], folder, pictures[i : i + CHUNK]), starts):
             pass
-    write_text(folder / manifest, text.getvalue())
+    output.write(manifest, text.getvalue())
 
 
 def _write_pngs(images: NDArray[np.uint8], folder: Path, files: Sequence[str]) -> None:
     for image, file in zip(images, files, strict=True):
         pixels = image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
-        Image.fromarray(pixels).save(folder / file, format="PNG", compress_level=1)
+        content = io.BytesIO()
+        Image.fromarray(pixels).save(content, format="PNG", compress_level=1)
+        write_bytes(folder / file, content.getvalue(), durable=False)
 
 
-def folder_files(data: LabelledImages) -> list[str]:
+def folder_files(class_names: Sequence[str], labels: NDArray[np.int64]) -> list[str]:
     """What `write_folder` writes, relative to its folder, with /: a picture for each image, then the manifest."""
-    folders, seen, files = folder_names(data.class_names), Counter[int](), []
-    for label in data.labels.tolist():
+    folders, seen, files = folder_names(class_names), Counter[int](), []
+    for label in labels.tolist():
         files.append(f"{folders[label]}/{seen[label]:06d}.png")
         seen[label] += 1
     return [*files, MANIFEST]
@@ -92,8 +96,8 @@ def escape_name(name: str) -> str:
     return escaped or "%"
 
 
-def write_npz(data: LabelledImages, path: Path, *, seeds: Sequence[int], scores: Sequence[float]) -> None:
-    """A compressed .npz of train_images, train_labels, class_names, train_seeds and train_scores. Raises `OSError`."""
+def dump_npz(data: LabelledImages, *, seeds: Sequence[int], scores: Sequence[float]) -> bytes:
+    """A compressed .npz of train_images, train_labels, class_names, train_seeds and train_scores."""
     images = data.images[:, 0] if data.channels == 1 else data.images.transpose(0, 2, 3, 1)
     content = io.BytesIO()
     np.savez_compressed(
@@ -104,7 +108,7 @@ def write_npz(data: LabelledImages, path: Path, *, seeds: Sequence[int], scores:
         train_seeds=np.asarray(seeds, np.int64),
         train_scores=np.asarray(scores, np.float64),
     )
-    write_bytes(path, content.getvalue())
+    return content.getvalue()
 
 
 def read_scores(folder: Path) -> NDArray[np.float64] | None:

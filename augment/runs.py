@@ -1,103 +1,194 @@
 """RUN folders: what `augment fit` leaves behind, and what decides whether a run can be continued.
 
-config.yaml            the settings under `gan:`, beside versions and the data's fingerprint
+config.yaml            the settings under `gan:`, beside versions and the data's fingerprint, for people to read
 log.jsonl              a line a logged step
 samples/step-*.png     a row a class, always from the same noise
 checkpoints/           the last two
 model.safetensors      the averaged generator and the discriminator, when the run is finished
+
+Each checkpoint and the model hold the settings and the data's fingerprint themselves and are compared when they are
+read, so that a file of another run is never taken for one of this.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import torch
 import yaml
 from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from torch import Tensor
 
-from augment.checkpoints import load_tensors
+from augment.checkpoints import check_finite, dump_tensors, load_tensors
 from augment.config import GanConfig
 from augment.errors import OutputError, SourceError
-from augment.images import LabelledImages, fingerprint
-from augment.outputs import claim, holds_output_of, write_text
+from augment.identity import Identity
+from augment.images import LabelledImages, check_size, fingerprint
+from augment.networks import Shape
+from augment.output_folders import OutputFolder, Replace, open_output, read_marker
 
-FILES = ("config.yaml", "log.jsonl", "samples/step-*.png", "checkpoints/step-*.safetensors", "model.safetensors")
+CONFIG, LOG, MODEL = "config.yaml", "log.jsonl", "model.safetensors"
+IMAGES = "training images"
 CHECKPOINTS_KEPT = 2
 FREE_TO_CHANGE = {"steps", "log_every", "sample_every", "checkpoint_every"}  # without making it another run
 
 
+class LogLine(BaseModel):
+    """A line of log.jsonl: the step, the mean losses since the last one, and the speed."""
+
+    model_config = ConfigDict(extra="allow")
+
+    step: int = Field(ge=0)
+    loss_d: float
+    loss_g: float
+    images_per_second: float
+
+
+class ModelAbout(BaseModel):
+    """The description inside model.safetensors: everything that sampling needs beside the weights."""
+
+    identity: dict[str, Any]
+    network: str
+    shape: Shape
+    classes: tuple[str, ...]
+    train_per_class: dict[str, int]
+    name: str  # of the source
+    step: int = Field(ge=0)
+    threads: int = Field(ge=1)  # with which it was trained: another number rounds differently
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        check_size(self.shape.image_size)
+        if self.shape.num_classes != len(self.classes) or set(self.train_per_class) != set(self.classes):
+            raise ValueError("the classes and the networks do not agree")
+        if not (1 <= self.shape.channels <= 4 and 1 <= self.shape.width <= 512 and 1 <= self.shape.latent_dim <= 2**20):
+            raise ValueError("no network has such a shape")
+        return self
+
+
 @dataclass(frozen=True)
 class Run:
-    """A claimed RUN folder."""
+    """A RUN folder that is open for training, and the identity of the run."""
 
-    folder: Path
+    output: OutputFolder
+    identity: Identity
 
     @property
     def model(self) -> Path:
         """The finished model; may not exist yet."""
-        return self.folder / "model.safetensors"
+        return self.output.path / MODEL
 
-    def model_step(self) -> int | None:
-        """The step at which the finished model was taken, or None if there is none."""
-        return int(load_tensors(self.model)[1]["step"]) if self.model.exists() else None
+    def finished_step(self) -> int | None:
+        """The step at which the finished model was taken, None if there is none, or if it is damaged."""
+        if MODEL not in self.output.files or not self.model.exists():
+            return None
+        try:
+            return read_model(self.output.path)[1].step
+        except SourceError:
+            return None
 
-    def latest_checkpoint(self) -> Path | None:
-        """The newest checkpoint, or None."""
-        return max(self.folder.glob("checkpoints/step-*.safetensors"), default=None)
+    def save_model(self, tensors: Mapping[str, Tensor], about: ModelAbout) -> None:
+        """Write the finished model."""
+        self.output.write(MODEL, dump_tensors(tensors, about))
+        self.output.finish()
 
-    def keep_checkpoint(self, step: int, save: Callable[[Path], None]) -> None:
-        """Have `save` write the checkpoint of `step`, then drop all but the newest."""
-        save(self.folder / "checkpoints" / f"step-{step:08d}.safetensors")
-        for old in sorted(self.folder.glob("checkpoints/step-*.safetensors"))[:-CHECKPOINTS_KEPT]:
-            old.unlink()
+    def checkpoints(self) -> list[Path]:
+        """The checkpoints of this run, the newest first."""
+        names = [name for name in self.output.files if name.startswith("checkpoints/")]
+        return [path for name in sorted(names, reverse=True) if (path := self.output.path / name).exists()]
+
+    def keep_checkpoint(self, step: int, content: bytes) -> None:
+        """Write the checkpoint of `step`, then drop all but the newest."""
+        self.output.write(f"checkpoints/step-{step:08d}.safetensors", content)
+        for old in self.checkpoints()[CHECKPOINTS_KEPT:]:
+            self.output.delete(f"checkpoints/{old.name}")
 
     def append_log(self, entry: Mapping[str, float]) -> None:
         """Add one line to log.jsonl."""
-        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
-
-    def read_log(self) -> list[dict[str, Any]]:
-        """All whole lines of log.jsonl; one that a crash cut short is left out."""
-        path = self.folder / "log.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        return [json.loads(line) for line in lines if line.endswith("}")]
+        self.output.append(LOG, json.dumps(entry) + "\n")
 
     def cut_log(self, step: int) -> None:
         """Drop the lines after `step`: the steps that a continued run will do again."""
-        kept = [json.dumps(line) + "\n" for line in self.read_log() if line["step"] <= step]
-        write_text(self.folder / "log.jsonl", "".join(kept))
+        kept = [line.model_dump_json() + "\n" for line in read_log(self.output.path) if line.step <= step]
+        self.output.write(LOG, "".join(kept))
 
     def save_picture(self, step: int, picture: Image.Image) -> None:
         """Write a sample grid."""
-        (self.folder / "samples").mkdir(exist_ok=True)
-        picture.save(self.folder / "samples" / f"step-{step:08d}.png")
-
-    def about(self) -> dict[str, Any]:
-        """The contents of config.yaml. Raises `SourceError` if this is not a RUN folder."""
-        return _read_config(self.folder)
+        content = io.BytesIO()
+        picture.save(content, format="PNG")
+        self.output.write(f"samples/step-{step:08d}.png", content.getvalue(), durable=False)
 
 
-def open_run(folder: Path, config: GanConfig, data: LabelledImages, name: str, *, overwrite: bool) -> Run:
-    """Claim `folder` for training `config` on `data`, new or to be continued.
+@contextmanager
+def open_run(
+    folder: Path,
+    config: GanConfig,
+    data: LabelledImages,
+    name: str,
+    *,
+    overwrite: bool = False,
+    replace: Replace = "nothing",
+) -> Iterator[Run]:
+    """Lock `folder` for training `config` on `data`, new or to be continued; `open_output` tells what is replaced.
 
     Raises `OutputError` that names the settings if it holds a run of others, or if it holds something else.
     """
-    about = _describe(config, data, name)
-    if not overwrite and holds_output_of(folder, "fit") and (folder / "config.yaml").exists():
-        changed = _differences(_read_config(folder), about)
-        if changed:
-            raise OutputError(
-                f"{folder} is a run made with other settings ({'; '.join(changed)}); "
-                "choose another --out, or give --overwrite to begin anew"
-            )
-    claim(folder, "fit", FILES, overwrite=overwrite, resume=not overwrite)
-    write_text(folder / "config.yaml", yaml.safe_dump(about, sort_keys=False))
-    return Run(folder)
+    identity = run_identity(config, data)
+    files = (CONFIG, LOG, MODEL)
+    with open_output(folder, "fit", identity, files=files, overwrite=overwrite, replace=replace) as output:
+        about = _describe(config, data, name, identity)
+        output.write(CONFIG, yaml.safe_dump(about, sort_keys=False, allow_unicode=True))
+        yield Run(output, identity)
+
+
+def run_identity(config: GanConfig, data: LabelledImages) -> Identity:
+    """What a run depends on."""
+    free = {f"gan.{key}" for key in FREE_TO_CHANGE}
+    return Identity({"gan": config}, {IMAGES: fingerprint(data)}, free)
+
+
+def read_log(folder: Path) -> list[LogLine]:
+    """The lines of log.jsonl; one that a kill cut short is left out, and so is one that is damaged."""
+    path = folder / LOG
+    lines = []
+    for line in path.read_bytes().splitlines() if path.is_file() and not path.is_symlink() else ():
+        try:
+            lines.append(LogLine.model_validate_json(line))
+        except ValidationError:
+            continue
+    return lines
+
+
+def read_model(folder: Path) -> tuple[dict[str, Tensor], ModelAbout]:
+    """The weights of a finished run and their description.
+
+    Raises `SourceError` if there is none, if it is damaged, or if the folder has been begun anew with other settings.
+    """
+    path = folder / MODEL
+    try:
+        marker = read_marker(folder)
+    except OutputError as error:
+        raise SourceError(str(error)) from error
+    if marker is None and not path.exists():
+        raise SourceError(f"{folder} is no RUN folder: expected one that `augment fit` has written")
+    if marker is not None and marker.command != "fit":
+        raise SourceError(f"{folder} is no RUN folder: it holds the output of `augment {marker.command}`")
+    if not path.exists() or (marker is not None and MODEL in marker.replaced):
+        raise SourceError(f"{folder} is not finished; `augment fit` with --out {folder} continues it")
+    tensors, about = load_tensors(path, ModelAbout)
+    if marker is not None and marker.identity != about.identity:
+        raise SourceError(f"{path} is of another run than {folder}; fit it again with --overwrite")
+    check_finite(tensors, path)
+    return tensors, about
 
 
 def versions() -> dict[str, str]:
@@ -106,35 +197,16 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{package: version(package) for package in packages}}
 
 
-def _describe(config: GanConfig, data: LabelledImages, name: str) -> dict[str, Any]:
+def _describe(config: GanConfig, data: LabelledImages, name: str, identity: Identity) -> dict[str, Any]:
     return {
         "gan": config.model_dump(mode="json"),
         "data": {
             "name": name,
-            "fingerprint": fingerprint(data),
+            "fingerprint": identity.data[IMAGES],
             "image_size": data.size,
             "channels": data.channels,
             "train_per_class": data.per_class(),
         },
+        "threads": torch.get_num_threads(),
         "versions": versions(),
     }
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    try:
-        about = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        if {"gan", "data"} <= set(about):
-            return dict(about)
-    except (OSError, yaml.YAMLError, TypeError):
-        pass
-    raise SourceError(f"{folder} is no RUN folder: expected a config.yaml written by `augment fit`")
-
-
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    was = GanConfig().model_dump(mode="json") | old["gan"]  # a setting newer than the run has its default
-    keys = [key for key in new["gan"] if key not in FREE_TO_CHANGE]
-    changed = [f"{key}: {was[key]}, now {new['gan'][key]}" for key in keys if was[key] != new["gan"][key]]
-    changed += [f"{key}: {value}, unknown to this version" for key, value in was.items() if key not in new["gan"]]
-    if old["data"]["fingerprint"] != new["data"]["fingerprint"]:
-        changed.append(f"data: {old['data']['name']}, now {new['data']['name']} with other images")
-    return changed

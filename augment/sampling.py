@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from augment.checkpoints import load_network, load_tensors, unprefixed
+from augment.checkpoints import check_fit, load_network, unprefixed
 from augment.errors import ConfigError, SourceError
 from augment.images import LabelledImages, to_uint8
-from augment.networks import Shape, build
-from augment.runs import Run
+from augment.networks import NETWORKS, Shape, build
+from augment.runs import ModelAbout, read_model
 
 BATCH = 256
 RECALIBRATION_BATCHES = 32
@@ -33,8 +33,17 @@ class Model:
 
     generator: nn.Module
     discriminator: nn.Module
-    shape: Shape
-    class_names: tuple[str, ...]
+    about: ModelAbout
+
+    @property
+    def shape(self) -> Shape:
+        """Sizes of the networks and of their images."""
+        return self.about.shape
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, in the order of their labels."""
+        return self.about.classes
 
 
 @dataclass(frozen=True)
@@ -48,18 +57,19 @@ class Synthetic:
 
 def load_model(folder: Path, device: str | torch.device = "cpu") -> Model:
     """The model of a finished RUN. Raises `SourceError` if there is none, and says how to get it."""
-    run = Run(folder)
-    run.about()
-    if not run.model.exists():
-        raise SourceError(f"{folder} is not finished; `augment fit` with --out {folder} continues it")
-    tensors, about = load_tensors(run.model)
-    shape = Shape(**about["shape"])
-    generator, discriminator = build(about["network"], shape, seed=0)
-    load_network(generator, unprefixed("generator", tensors))
-    load_network(discriminator, unprefixed("discriminator", tensors))
+    tensors, about = read_model(folder)
+    if about.network not in NETWORKS:
+        raise SourceError(f"{folder} holds a network of another version of this program, {about.network[:60]!r}")
+    parts = {name: unprefixed(name, tensors) for name in ("generator", "discriminator")}
+    with torch.device("meta"):  # compares shapes without memory, so a damaged size allocates nothing
+        for network, name in zip(build(about.network, about.shape, seed=0), parts, strict=True):
+            check_fit(network, parts[name])
+    generator, discriminator = build(about.network, about.shape, seed=0)
+    load_network(generator, parts["generator"])
+    load_network(discriminator, parts["discriminator"])
     for network in (generator, discriminator):
         network.to(device).eval().requires_grad_(False)
-    return Model(generator, discriminator, shape, tuple(about["classes"]))
+    return Model(generator, discriminator, about)
 
 
 def balancing_counts(train_per_class: Mapping[str, int]) -> dict[str, int]:
@@ -75,11 +85,8 @@ def generate(
 
     `on_images` is told after every batch how many there are. Raises `ConfigError` for an unknown class.
     """
-    unknown = sorted(set(counts) - set(model.class_names))
-    if unknown:
-        raise ConfigError(f"the run has no class {unknown[0]!r}; it knows {', '.join(model.class_names)}")
-    per_class = [counts.get(name, 0) for name in model.class_names]
-    labels = np.repeat(np.arange(len(per_class)), per_class)
+    labels = labels_of(model, counts)
+    per_class = np.bincount(labels, minlength=len(model.class_names)).tolist()
     seeds = np.concatenate([image_seeds(seed, k, count) for k, count in enumerate(per_class)])
     images = np.empty((len(labels), model.shape.channels, *[model.shape.image_size] * 2), np.uint8)
     scores = np.empty(len(labels), np.float32)
@@ -89,6 +96,15 @@ def generate(
         images[part], scores[part] = pixels.cpu().numpy(), logits.cpu().numpy()
         on_images(min(begin + BATCH, len(labels)))
     return Synthetic(LabelledImages(images, labels, model.class_names), seeds, scores)
+
+
+def labels_of(model: Model, counts: Mapping[str, int]) -> NDArray[np.int64]:
+    """The label of each image that `generate` makes. Raises `ConfigError` for an unknown class."""
+    unknown = sorted(set(counts) - set(model.class_names))
+    if unknown:
+        raise ConfigError(f"the run has no class {unknown[0]!r}; it knows {', '.join(model.class_names)}")
+    per_class = [counts.get(name, 0) for name in model.class_names]
+    return np.repeat(np.arange(len(per_class)), per_class)
 
 
 @torch.inference_mode()

@@ -6,23 +6,27 @@ import copy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
+from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
 from augment.acceleration import check_fast
 from augment.checkpoints import (
+    check_finite,
+    dump_tensors,
     load_network,
     load_optimizer,
     load_tensors,
     optimizer_tensors,
     prefixed,
-    save_tensors,
     unprefixed,
 )
 from augment.config import GanConfig
 from augment.diffaugment import augmenter
 from augment.errors import SourceError
+from augment.identity import Identity
 from augment.losses import LOSSES, Term, lecam
 from augment.networks import Shape, build
 from augment.steps import check_discriminator
@@ -77,8 +81,17 @@ def _check(discriminator: nn.Module, config: GanConfig, shape: Shape) -> None:
     check_discriminator(copy.deepcopy(discriminator), augmenter(config.augment, random), images)
 
 
-def save_state(state: State, path: Path) -> None:
-    """Write a checkpoint."""
+class CheckpointAbout(BaseModel):
+    """The description inside a checkpoint: whose state it is, and how far it has come."""
+
+    identity: dict[str, Any]
+    step: int = Field(ge=0)
+    logged: int = Field(ge=0)  # the last logged step
+    threads: int = Field(ge=1)  # of torch: another number rounds differently
+
+
+def dump_state(state: State, identity: dict[str, Any]) -> bytes:
+    """The content of a checkpoint. identity: `Identity.as_json`, as it was stored when the run was begun."""
     tensors = {
         **prefixed("generator", state.generator.state_dict()),
         **prefixed("ema", state.ema.state_dict()),
@@ -89,21 +102,33 @@ def save_state(state: State, path: Path) -> None:
         "random": state.random.get_state(),
         "loss_sums": state.loss_sums,
     }
-    save_tensors(path, tensors, {"step": state.step, "logged": state.logged})
+    threads = torch.get_num_threads()
+    about = CheckpointAbout(identity=identity, step=state.step, logged=state.logged, threads=threads)
+    return dump_tensors(tensors, about)
 
 
-def restore(state: State, path: Path) -> None:
-    """Put a checkpoint's contents into `state`. Raises `SourceError` if they do not fit."""
-    tensors, about = load_tensors(path)
+def restore(state: State, path: Path, identity: Identity) -> CheckpointAbout:
+    """Put a checkpoint's contents into `state`.
+
+    Raises `SourceError` if it is damaged, was saved under other settings, or does not fit.
+    """
+    tensors, about = load_tensors(path, CheckpointAbout)
+    if changed := identity.differences(about.identity):
+        raise SourceError(f"{path} was saved under other settings ({'; '.join(changed)})")
+    check_finite(tensors, path)
     load_network(state.generator, unprefixed("generator", tensors))
     load_network(state.ema, unprefixed("ema", tensors))
     load_network(state.discriminator, unprefixed("discriminator", tensors))
-    load_optimizer(state.optimizer_g, unprefixed("optimizer_g", tensors))
-    load_optimizer(state.optimizer_d, unprefixed("optimizer_d", tensors))
+    for name, optimizer in (("optimizer_g", state.optimizer_g), ("optimizer_d", state.optimizer_d)):
+        moments = unprefixed(name, tensors)
+        if about.step and not moments:
+            raise SourceError(f"{path} lacks the state of {name}")
+        load_optimizer(optimizer, moments)
     vectors = {f"terms.{index}": value for index, (_, value) in enumerate(state.terms)}
     for name, value in {**vectors, "loss_sums": state.loss_sums, "random": state.random.get_state()}.items():
-        if name not in tensors or tensors[name].shape != value.shape:
-            raise SourceError(f"{path} has no fitting {name}: it was saved under other settings")
+        if name not in tensors or tensors[name].shape != value.shape or tensors[name].dtype != value.dtype:
+            raise SourceError(f"{path} has no fitting {name}")
         value.copy_(tensors[name])
     state.random.set_state(tensors["random"])
-    state.step, state.logged = int(about["step"]), int(about["logged"])
+    state.step, state.logged = about.step, about.logged
+    return about

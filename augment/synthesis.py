@@ -2,48 +2,72 @@
 
 from __future__ import annotations
 
-import glob
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from augment.errors import ConfigError
-from augment.export import folder_files, write_folder, write_npz
-from augment.outputs import claim, holds_output_of
-from augment.runs import Run
-from augment.sampling import Model, Synthetic, balancing_counts
-from augment.sources import MANIFEST
+from augment.export import dump_npz, folder_files, write_folder
+from augment.identity import Identity, digest
+from augment.output_folders import OutputFolder, open_output
+from augment.sampling import Model, Synthetic, balancing_counts, generate, labels_of
 
 NPZ = "images.npz"
 
 
-def wanted_counts(
-    run: Path, model: Model, *, per_class: int | None, balance: bool, counts: Mapping[str, int]
-) -> dict[str, int]:
+def wanted_counts(model: Model, *, per_class: int | None, balance: bool, counts: Mapping[str, int]) -> dict[str, int]:
     """Images of each class, from exactly one of three ways to ask. Raises `ConfigError` otherwise."""
     if (per_class is not None) + balance + bool(counts) != 1:
         raise ConfigError("expected one of --per-class N, --balance and --count CLASS=N")
     if per_class is not None:
         return dict.fromkeys(model.class_names, per_class)
-    return balancing_counts(Run(run).about()["data"]["train_per_class"]) if balance else dict(counts)
+    return balancing_counts(model.about.train_per_class) if balance else dict(counts)
 
 
-def write_images(made: Synthetic, folder: Path, format: str, *, overwrite: bool = False) -> None:
-    """Write generated images into `folder` by one of `FORMATS`. Raises `OutputError` if it holds something else."""
-    if not len(made.data):
+def generate_folder(
+    model: Model,
+    counts: Mapping[str, int],
+    folder: Path,
+    format: str,
+    *,
+    seed: int,
+    overwrite: bool = False,
+    on_images: Callable[[int], None] = lambda _: None,
+) -> bool:
+    """Generate images into `folder` in one of `FORMATS`; False if they are there already, of the same model and seed.
+
+    Raises `ConfigError` if there is nothing to generate, `OutputError` if `folder` holds something else.
+    """
+    if not any(counts.values()):
         raise ConfigError("there is nothing to generate: no class needs an image")
-    FORMATS[format](made, folder, overwrite)
+    of_model = {"run": digest(model.about.identity), "step": model.about.step}
+    identity = Identity(data={"model": of_model, "counts": dict(counts), "seed": seed, "format": format})
+    form, labels = FORMATS[format], labels_of(model, counts)
+    files = form.files(model.class_names, labels)
+    with open_output(folder, "generate", identity, files=files, overwrite=overwrite, replace="unfinished") as output:
+        if output.finished:
+            return False
+        form.write(generate(model, counts, seed=seed, on_images=on_images), output)
+        output.finish()
+    return True
 
 
-def _write_png(made: Synthetic, folder: Path, overwrite: bool) -> None:
-    files = [glob.escape(file) for file in folder_files(made.data)]  # a class may be called [a]
-    unfinished = holds_output_of(folder, "generate") and not any((folder / last).exists() for last in (MANIFEST, NPZ))
-    claim(folder, "generate", files, overwrite=overwrite or unfinished)
-    write_folder(made.data, folder, seeds=made.seeds.tolist(), scores=made.scores.tolist())
+class Form(NamedTuple):
+    """A way to write images: which files that takes for classes and labels, and the writing itself."""
+
+    files: Callable[[Sequence[str], NDArray[np.int64]], list[str]]
+    write: Callable[[Synthetic, OutputFolder], None]
 
 
-def _write_npz(made: Synthetic, folder: Path, overwrite: bool) -> None:
-    claim(folder, "generate", [NPZ], overwrite=overwrite)
-    write_npz(made.data, folder / NPZ, seeds=made.seeds.tolist(), scores=made.scores.tolist())
+def _write_npz(made: Synthetic, output: OutputFolder) -> None:
+    output.write(NPZ, dump_npz(made.data, seeds=made.seeds.tolist(), scores=made.scores.tolist()))
 
 
-FORMATS: dict[str, Callable[[Synthetic, Path, bool], None]] = {"png": _write_png, "npz": _write_npz}
+def _write_png(made: Synthetic, output: OutputFolder) -> None:
+    write_folder(made.data, output, seeds=made.seeds.tolist(), scores=made.scores.tolist())
+
+
+FORMATS = {"png": Form(folder_files, _write_png), "npz": Form(lambda class_names, labels: [NPZ], _write_npz)}

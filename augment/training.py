@@ -1,9 +1,9 @@
 """Trains the class-conditional GAN: `augment fit`. Stops and continues at any step with the same result: on a CPU, to
 the bit.
 
-A RUN folder holds config.yaml, log.jsonl, samples/, checkpoints/ (the last two) and, when finished, model.safetensors.
-Everything random comes from one `torch.Generator` that is part of the checkpoint. The data stay uint8 on the device
-and every batch is gathered there; the loop reads a number back from the device only when it logs.
+"To the bit" holds for one number of threads, which each checkpoint names. Everything random comes from one
+`torch.Generator` that is part of the checkpoint. The data stay uint8 on the device and every batch is gathered there;
+the loop reads a number back from the device only when it logs.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ import torch
 from torch import Tensor, nn
 
 from augment.acceleration import Graphed, Network, in_bfloat16
-from augment.checkpoints import prefixed, save_tensors
+from augment.checkpoints import prefixed
 from augment.config import GanConfig
 from augment.diffaugment import augmenter
-from augment.errors import DivergedError
+from augment.errors import DivergedError, SourceError
 from augment.images import LabelledImages, to_signed
 from augment.losses import LOSSES
 from augment.networks import Shape
+from augment.output_folders import Replace
 from augment.penalties import weighted
-from augment.runs import Run, open_run
+from augment.runs import ModelAbout, Run, open_run
 from augment.sampling import recalibrate, sample_grid
-from augment.state import State, restore, save_state, start
+from augment.state import State, dump_state, restore, start
 from augment.steps import STEPS, Game, critic_step
 
 
@@ -60,36 +61,71 @@ def fit(
     name: str = "images",
     device: str | torch.device = "cpu",
     overwrite: bool = False,
+    replace: Replace = "nothing",
     on_progress: Callable[[Progress], None] = lambda _: None,
+    on_note: Callable[[str], None] = lambda _: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Train a generator on all of `data` and leave it in `folder`.
 
     An interrupted run of the same settings and data is continued, a finished one left alone unless `config.steps` is
-    larger. `stopped` is asked before every step; a True saves a checkpoint and returns. Raises `ConfigError` for
+    larger. `stopped` is asked before every step; a True saves a checkpoint and returns. `on_note` is given a sentence
+    where something is not as expected: a damaged checkpoint, another number of threads. Raises `ConfigError` for
     settings that cannot be trained with here, `OutputError` if `folder` holds something else or a run of other
-    settings, `DivergedError` if a loss stops being finite.
+    settings, `SourceError` if no checkpoint of it can be read, `DivergedError` if a loss stops being finite.
     """
     device = torch.device(device)
     shape = Shape(data.num_classes, data.channels, data.size, config.width, config.latent_dim)
     state = start(config, shape, device)
-    run = open_run(folder, config, data, name, overwrite=overwrite)
-    checkpoint = run.latest_checkpoint()
-    if checkpoint is not None:
-        restore(state, checkpoint)
-    run.cut_log(state.step)
-    if state.step >= config.steps and run.model_step() == state.step:
-        return Outcome.WAS_FINISHED
-    if not _loop(state, data, config, run, on_progress, stopped):
-        return Outcome.STOPPED
-    recalibrate(state.ema, shape, seed=config.seed)
-    tensors = {
-        **prefixed("generator", state.ema.state_dict()),
-        **prefixed("discriminator", state.discriminator.state_dict()),
-    }
-    about = {"network": config.network, "shape": shape._asdict(), "classes": data.class_names, "step": state.step}
-    save_tensors(run.model, tensors, about)
+    with open_run(folder, config, data, name, overwrite=overwrite, replace=replace) as run:
+        finished = run.finished_step()
+        if finished is not None and finished >= config.steps:
+            return Outcome.WAS_FINISHED
+        _continue(state, run, on_note)
+        run.output.reopen()
+        run.cut_log(state.step)
+        if not _loop(state, data, config, run, on_progress, stopped):
+            return Outcome.STOPPED
+        recalibrate(state.ema, shape, seed=config.seed)
+        about = ModelAbout(
+            identity=run.output.identity,
+            network=config.network,
+            shape=shape,
+            classes=data.class_names,
+            train_per_class=data.per_class(),
+            name=name,
+            step=state.step,
+            threads=torch.get_num_threads(),
+        )
+        run.save_model(
+            {
+                **prefixed("generator", state.ema.state_dict()),
+                **prefixed("discriminator", state.discriminator.state_dict()),
+            },
+            about,
+        )
     return Outcome.FINISHED
+
+
+def _continue(state: State, run: Run, on_note: Callable[[str], None]) -> None:
+    """Put the newest readable checkpoint into `state`, if there are any."""
+    checkpoints, reasons = run.checkpoints(), list[str]()
+    for path in checkpoints:
+        try:
+            about = restore(state, path, run.identity)
+        except SourceError as error:
+            reasons.append(str(error))
+            continue
+        if reasons:
+            on_note(f"{'; '.join(reasons)}; the run goes on from the older checkpoint {path}, step {about.step}")
+        if about.threads != (threads := torch.get_num_threads()):
+            on_note(
+                f"the run was begun with {about.threads} threads and goes on with {threads}, which round differently: "
+                f"the result is not the same to the bit (--threads {about.threads} would keep it)"
+            )
+        return
+    if checkpoints:
+        raise SourceError(f"{'; '.join(reasons)}; give --overwrite to begin anew")
 
 
 def make_game(state: State, config: GanConfig) -> Game:
@@ -214,13 +250,13 @@ def _log(state: State, steps: int, run: Run, images_per_second: float) -> Progre
 
 def _checkpoint(state: State, run: Run) -> None:
     _check_finite(state, run, state.loss_sums, *state.generator.parameters(), *state.discriminator.parameters())
-    run.keep_checkpoint(state.step, lambda path: save_state(state, path))
+    run.keep_checkpoint(state.step, dump_state(state, run.output.identity))
 
 
 def _check_finite(state: State, run: Run, *tensors: Tensor) -> None:
     if all(bool(tensor.isfinite().all()) for tensor in tensors):
         return
-    kept = run.latest_checkpoint()
+    kept = next(iter(run.checkpoints()), None)
     raise DivergedError(
         f"training diverged: a loss or a weight was no finite number at step {state.step}; "
         + (f"the last good checkpoint is {kept}; " if kept else "there is no checkpoint yet; ")

@@ -17,19 +17,22 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 
-from augment.outputs import claim_for, write_text
+from augment.files import read_json
+from augment.identity import Identity
+from augment.output_folders import Replace, open_output
 from pipelines.arms import Materials
 from pipelines.comparisons import Record, correctness, of_arm
 from pipelines.definition import Arm, ChooseConfig, EvaluateConfig
-from pipelines.evaluation import judged, settings_of
-from pipelines.experiment import GAN_TRAIN, Watch, plan, run_experiment
+from pipelines.evaluation import identity_of, judged
+from pipelines.experiment import GAN_TRAIN, RECORDS, Watch, plan, record_file, run_experiment
 from pipelines.measures import image_weights
 from pipelines.protocols import Fold
 from pipelines.recommendation import words_of
 from pipelines.statistics import two_way_interval
 
-FILES = ("records.jsonl", "choice.json")
+CHOICE = "choice.json"
 BASELINE = "without"
 Mix = dict[str, Any]
 
@@ -70,6 +73,7 @@ def choose_mix(
     device: torch.device,
     jobs: int,
     overwrite: bool,
+    replace: Replace = "nothing",
     watch: Watch,
 ) -> dict[str, Any] | None:
     """Train every candidate on every validation split, and write choice.json; None if it was stopped.
@@ -78,26 +82,43 @@ def choose_mix(
     """
     trial = evaluate.model_copy(update={"arms": candidate_arms(config, evaluate), "repeats": config.repeats})
     tasks = [task for task in plan(trial, materials) if task.arm.name != GAN_TRAIN.name]
-    settings = {"choose": config.model_dump(mode="json"), **settings_of(materials, trial)}
-    claim_for(settings, folder, "choose", FILES, overwrite=overwrite)
-    ready = judged(materials, trial, device=device, jobs=jobs)
-    path = folder / "records.jsonl"
-    done = run_experiment(tasks, ready, trial, path, device=device, jobs=jobs, watch=watch)
-    if done is None:
-        return None
-    records, _ = done
-    splits = {
-        outer: [Split([r for r in records if r["fold"] == fold.name], fold.test.labels) for fold in folds]
-        for outer, folds in inner.items()
-    }
-    choice = choose(splits, config, metric)
-    write_text(folder / "choice.json", json.dumps(choice, indent=1))
+    of_trial, files = identity_of(materials, trial), (RECORDS, CHOICE)
+    identity = Identity({"choose": config, **of_trial.settings}, of_trial.data)
+    with open_output(folder, "choose", identity, files=files, overwrite=overwrite, replace=replace) as output:
+        ready = judged(materials, trial, device=device, jobs=jobs)
+        done = run_experiment(tasks, ready, trial, record_file(output), device=device, jobs=jobs, watch=watch)
+        if done is None:
+            return None
+        splits = {
+            outer: [Split([r for r in done[0] if r["fold"] == fold.name], fold.test.labels) for fold in folds]
+            for outer, folds in inner.items()
+        }
+        choice = choose(splits, config, metric)
+        output.write(CHOICE, json.dumps(choice, indent=1))
+        output.finish()
     return choice
 
 
+class _Choice(BaseModel):
+    """The fields of choice.json."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    arm: str
+    mix: dict[str, Any]
+    words: str
+    mean_gain: float
+    lower_bound: float
+    confidence: float
+    gain_shown: bool
+    candidates_tried: int
+    candidates: dict[str, float]
+    by_fold: dict[str, dict[str, Any]]
+
+
 def read_choice(folder: Path) -> dict[str, Any]:
-    """What `choose_mix` wrote."""
-    return dict(json.loads((folder / "choice.json").read_text(encoding="utf-8")))
+    """What `choose_mix` wrote. Raises `OutputError` if it is damaged."""
+    return read_json(folder / CHOICE, _Choice).model_dump()
 
 
 def choose(splits: Mapping[str, Sequence[Split]], config: ChooseConfig, metric: str) -> dict[str, Any]:

@@ -7,8 +7,10 @@ everything resumable. Heavy imports happen inside the commands, so that `augment
 from __future__ import annotations
 
 import io
+import os
 import shlex
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,10 +40,10 @@ from pipelines.options import (
     resolve_jobs,
 )
 from pipelines.problems import explain
-from pipelines.process import stop_on_signal, tune_allocator, tune_threads
+from pipelines.process import STOPPED, received_signal, stop_on_signal, tune_allocator, tune_threads
 
 if TYPE_CHECKING:
-    from pipelines.runner import Stage
+    from pipelines.stage_file import Plan
 
 app = typer.Typer(
     add_completion=False,
@@ -63,9 +65,9 @@ def inspect(
     overwrite: Overwrite = False,
 ) -> None:
     """Look at a source: classes, counts, sizes, duplicates, leaks between splits, and advice."""
+    from augment.files import write_bytes
     from augment.inspection import contact_sheet
     from augment.inspection import inspect as inspect_source
-    from augment.outputs import write_bytes
     from augment.sources import read_source
     from pipelines.printing import print_inspection
 
@@ -147,6 +149,7 @@ def fit(
             device=find_device(device),
             overwrite=overwrite,
             on_progress=on_progress,
+            on_note=lambda note: _warn((note,)),
             stopped=stopped,
         )
     if outcome == Outcome.STOPPED:
@@ -174,17 +177,16 @@ def generate(
 ) -> None:
     """Make labelled images with a trained generator; the folder is itself a SOURCE."""
     from augment.devices import find_device
-    from augment.sampling import generate as generate_images
     from augment.sampling import load_model
-    from augment.synthesis import wanted_counts, write_images
+    from augment.synthesis import generate_folder, wanted_counts
     from pipelines.printing import counted_progress
 
     model = load_model(run, find_device(device))
-    counts = wanted_counts(run, model, per_class=per_class, balance=balance, counts=parse_counts(count or []))
+    counts = wanted_counts(model, per_class=per_class, balance=balance, counts=parse_counts(count or []))
     with counted_progress("generate", sum(counts.values()), quiet) as on_images:
-        made = generate_images(model, counts, seed=seed, on_images=on_images)
-    write_images(made, out, format.value, overwrite=overwrite)
-    typer.echo(f"{len(made.data)} images of {sum(c > 0 for c in counts.values())} classes: {out}")
+        new = generate_folder(model, counts, out, format.value, seed=seed, overwrite=overwrite, on_images=on_images)
+    done = "" if new else "were there already and are left as they are: "
+    typer.echo(f"{done}{sum(counts.values())} images of {sum(c > 0 for c in counts.values())} classes: {out}")
     _next("augment", "evaluate", "SOURCE", "--synthetic", out, "--out", f"{out}-evaluation")
 
 
@@ -404,17 +406,19 @@ def bench(
     """Time one-stage against two-stage training on the same networks, batch and weights."""
     from augment.devices import find_device
     from augment.efficiency import find_preset, measure, write_bench
-    from augment.outputs import claim
+    from augment.output_folders import open_output
     from pipelines.printing import counted_progress, print_bench
 
     where, rounds = find_device(device), repeats or find_preset(preset).repeats
-    if out is not None:
-        claim(out, "bench", ("bench.json", "bench.png"), overwrite=overwrite)
-    with counted_progress("bench", rounds, quiet) as on_round:
-        result = measure(preset, device=where, repeats=rounds, on_round=on_round)
-    print_bench(result)
-    if out is not None:
-        write_bench(result, out)
+    with ExitStack() as stack:
+        output = stack.enter_context(open_output(out, "bench", overwrite=overwrite)) if out is not None else None
+        if output is not None and output.finished:
+            raise ConfigError(f"{out} already holds a measurement; choose another folder, or give --overwrite")
+        with counted_progress("bench", rounds, quiet) as on_round:
+            result = measure(preset, device=where, repeats=rounds, on_round=on_round)
+        print_bench(result)
+        if output is not None:
+            write_bench(result, output)
     _next("augment", "fit", "SOURCE", "--trainer", "one-stage", "--out", "runs/gan")
 
 
@@ -424,20 +428,24 @@ def main() -> None:
     tune_allocator()
     try:
         status = app(None if sys.argv[1:] else ["--help"], standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of standard output has gone: end as other programs do, without a word
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        status = 128 + 13
     except Exception as error:
         sentence, status = explain(error)
-        _fail(sentence, status)
+        _fail(f"augment: {' '.join(sentence.splitlines())}\n", status)
     if status == 130:  # what typer makes of a KeyboardInterrupt
-        _fail("stopped; the same command goes on where it stopped", 130)
+        _fail(STOPPED, 128 + (received_signal() or 2))
     sys.exit(status)
 
 
 def _fail(sentence: str, status: int) -> None:
-    print(f"augment: {' '.join(sentence.splitlines())}", file=sys.stderr)
+    sys.stderr.write(sentence)
     sys.exit(status)
 
 
-def _describe(stage: Stage) -> str:
+def _describe(stage: Plan) -> str:
     return f"{stage.name} {'has to run' if stage.runs else 'is up to date'}: {stage.why}"
 
 

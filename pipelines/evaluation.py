@@ -11,19 +11,20 @@ from typing import Any
 import numpy as np
 import torch
 
+from augment.identity import Identity
 from augment.images import fingerprint
-from augment.outputs import claim_for, write_text
+from augment.output_folders import Replace, open_output
 from augment.runs import versions
 from pipelines.arms import Materials
 from pipelines.definition import EvaluateConfig
-from pipelines.experiment import UNWATCHED, Watch, plan, repeat_seed, run_experiment
+from pipelines.experiment import RECORDS, UNWATCHED, Watch, plan, record_file, repeat_seed, run_experiment
 from pipelines.judges import judge
 from pipelines.parallel import end_processes, run_in_processes
 from pipelines.quality import Fidelity, fidelity_calls, mean_fidelity
-from pipelines.report import Pictures, write_report
+from pipelines.report import Pictures, render
 from pipelines.results import Design, build_results
 
-FILES = ("records.jsonl", "results.json", "report.html")
+RESULTS, REPORT = "results.json", "report.html"
 PAIRS_SHOWN = 8
 
 
@@ -49,6 +50,7 @@ def evaluate(
     device: torch.device,
     jobs: int,
     overwrite: bool = False,
+    replace: Replace = "nothing",
     watch: Watch = UNWATCHED,
 ) -> dict[str, Any] | None:
     """Compare the arms, measure the synthetic images, and write everything into `folder`.
@@ -58,31 +60,40 @@ def evaluate(
     are not there.
     """
     tasks = plan(config, folds)
-    claim_for(settings_of(folds, config), folder, "evaluate", FILES, overwrite=overwrite)
-    folds = judged(folds, config, device=device, jobs=jobs)
-    path = folder / "records.jsonl"
-    measuring = fidelity_calls(folds, config, device)
-    done = run_experiment(tasks, folds, config, path, device=device, jobs=jobs, beside=measuring, watch=watch)
-    if done is None:
-        return None
-    records, measured = done
-    fidelity = mean_fidelity(measured, records)
+    files, identity = (RECORDS, RESULTS, REPORT), identity_of(folds, config)
+    with open_output(folder, "evaluate", identity, files=files, overwrite=overwrite, replace=replace) as output:
+        folds = judged(folds, config, device=device, jobs=jobs)
+        file, measuring = record_file(output), fidelity_calls(folds, config, device)
+        done = run_experiment(tasks, folds, config, file, device=device, jobs=jobs, beside=measuring, watch=watch)
+        if done is None:
+            return None
+        fidelity = mean_fidelity(done[1], done[0])
+        results = _results(done[0], folds[0], config, context, fidelity)
+        output.write(RESULTS, json.dumps(results, indent=1))
+        settings = context.settings or {"evaluate": config.model_dump(mode="json")}
+        output.write(REPORT, render(results, _pictures(folds[0], fidelity, context), settings))
+        output.finish()
+    return results
+
+
+def _results(
+    records: Sequence[dict[str, Any]],
+    materials: Materials,
+    config: EvaluateConfig,
+    context: Context,
+    fidelity: Fidelity | None,
+) -> dict[str, Any]:
     results = build_results(
         records,
-        folds[0].arms(config),
-        _dataset(folds[0], context.name),
+        materials.arms(config),
+        _dataset(materials, context.name),
         context.design,
         config.ratio,
         fidelity=fidelity.figures if fidelity else None,
         metric=config.metric,
         choice=context.choice,
     )
-    results["warnings"] = list(context.warnings)
-    results["versions"] = versions()
-    write_text(folder / "results.json", json.dumps(results, indent=1))
-    settings = context.settings or {"evaluate": config.model_dump(mode="json")}
-    write_report(results, _pictures(folds[0], fidelity, context), settings, folder / "report.html")
-    return results
+    return {**results, "warnings": list(context.warnings), "versions": versions()}
 
 
 def judged(folds: Sequence[Materials], config: EvaluateConfig, *, device: torch.device, jobs: int) -> list[Materials]:
@@ -97,15 +108,15 @@ def _judge(materials: Materials, config: EvaluateConfig, device: torch.device) -
     return replace(materials, judged=judge(materials, config, seed=repeat_seed(config.seed, 0), device=device))
 
 
-def settings_of(folds: Sequence[Materials], config: EvaluateConfig) -> dict[str, Any]:
+def identity_of(folds: Sequence[Materials], config: EvaluateConfig) -> Identity:
     """What records may not be mixed with others of."""
-    images: dict[str, str] = {}
+    images: dict[str, Any] = {}
     for materials in folds:
         parts = {"train": materials.train, "test": materials.test, "synthetic": materials.synthetic}
         prefix = f"{materials.fold} " if materials.fold else ""
-        images |= {prefix + name: fingerprint(data) for name, data in parts.items() if data is not None}
+        images |= {f"{prefix}{name} images": fingerprint(data) for name, data in parts.items() if data is not None}
     mixes = {materials.fold: {a: dict(m) for a, m in materials.mix.items()} for materials in folds if materials.mix}
-    return {"settings": config.model_dump(mode="json"), "images": images, **({"mixes": mixes} if mixes else {})}
+    return Identity({"evaluate": config}, {**images, **({"mixes": mixes} if mixes else {})})
 
 
 def _dataset(materials: Materials, name: str) -> dict[str, Any]:

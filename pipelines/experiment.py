@@ -7,17 +7,16 @@ is on disk before the next is waited for, so that an interrupted evaluation goes
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict
 
-from augment.outputs import write_text
+from augment.output_folders import OutputFolder
 from classifiers.metrics import confusion, per_class_recall, score
 from classifiers.training import predict
 from pipelines import definition
@@ -25,9 +24,35 @@ from pipelines.arms import Materials, train_arm
 from pipelines.comparisons import encode
 from pipelines.definition import Arm, EvaluateConfig
 from pipelines.parallel import Call, run_in_processes
+from pipelines.record_files import RecordFile
 
 GAN_TRAIN = Arm(name=definition.GAN_TRAIN, real=False, synthetic=True, policy="classical")  # no part of the comparison
 GAN_TRAIN_REPEATS = 2
+RECORDS = "records.jsonl"
+
+
+class RecordLine(BaseModel):
+    """The fields of a record: one classifier, trained in one arm of one repeat."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+    repeat: int
+    arm: str
+    fold: str
+    size: int | None
+    accuracy: float
+    balanced_accuracy: float
+    macro_f1: float
+    log_loss: float
+    expected_calibration_error: float
+    per_class_recall: list[float | None]
+    confusion: list[list[int]]
+    predicted: str
+    mix: dict[str, Any]
+    seed: int
+    steps: int
+    batch_size: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -78,55 +103,42 @@ def run_experiment(
     tasks: Sequence[Task],
     folds: Sequence[Materials],
     config: EvaluateConfig,
-    path: Path,
+    file: RecordFile,
     *,
     device: torch.device,
     jobs: int,
     beside: Sequence[Call[Any]] = (),
     watch: Watch = UNWATCHED,
 ) -> tuple[list[dict[str, Any]], list[Any]] | None:
-    """Run the tasks that `path` (records.jsonl) lacks, append their records, and return the records of all.
+    """Run the tasks that `file` lacks, append their records, and return the records of all.
 
     Calls given as `beside` run in the same processes, the first of all; what they return comes second. Stopped by
     `watch`, it returns None.
     """
-    records = read_records(path)
+    records = file.read()
     done = {_key(record) for record in records}
     missing = [task for task in tasks if task.key not in done]
-    with path.open("a", encoding="utf-8") as file:
-        by_name = {materials.fold: materials for materials in folds}
-        calls: list[Call[Any]] = [(run_task, (task, by_name[task.fold], config, device)) for task in missing]
-        others: dict[int, Any] = {}
-        for place, made in run_in_processes([*beside, *calls], jobs):
-            if place < len(beside):
-                others[place] = made
-                continue
-            file.write(json.dumps(made) + "\n")
-            file.flush()
-            records.append(made)
-            watch.on_record(made)
-            if watch.stopped():
-                return None
-    return records, [others[place] for place in range(len(beside))]
+    by_name = {materials.fold: materials for materials in folds}
+    calls: list[Call[Any]] = [(run_task, (task, by_name[task.fold], config, device)) for task in missing]
+    others: dict[int, Any] = {}
+    for index, result in run_in_processes([*beside, *calls], jobs):
+        if index < len(beside):
+            others[index] = result
+            continue
+        file.append(result)
+        records.append(result)
+        watch.on_record(result)
+        if watch.stopped():
+            return None
+    return records, [others[index] for index in range(len(beside))]
 
 
-def read_records(path: Path) -> list[dict[str, Any]]:
-    """The records in records.jsonl, one of each fold, arm and repeat.
-
-    A line that was cut short, and what a second evaluation into the same folder did again, are dropped from the file.
-    """
-    if not path.exists():
-        return []
-    text = path.read_text(encoding="utf-8")
-    records: dict[tuple[str, str, int], dict[str, Any]] = {}
-    for record in (json.loads(line) for line in text.splitlines() if line.endswith("}")):
-        records.setdefault(_key(record), record)
-    if text != (whole := "".join(f"{json.dumps(record)}\n" for record in records.values())):
-        write_text(path, whole)
-    return list(records.values())
+def record_file(output: OutputFolder) -> RecordFile:
+    """records.jsonl in `output`, a record for each fold, arm and repeat."""
+    return RecordFile(output, RECORDS, RecordLine, _key)
 
 
-def _key(record: dict[str, Any]) -> tuple[str, str, int]:
+def _key(record: Mapping[str, Any]) -> tuple[str, str, int]:
     return record["fold"], record["arm"], record["repeat"]
 
 

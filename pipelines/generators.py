@@ -10,20 +10,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
 from augment.config import GanConfig
-from augment.runs import Run, open_run
-from augment.sampling import generate, load_model
-from augment.synthesis import write_images
+from augment.runs import LogLine, open_run, read_log
+from augment.sampling import load_model
+from augment.synthesis import generate_folder
 from augment.training import Outcome, Progress, fit
 from pipelines.definition import GenerateConfig
 from pipelines.parallel import run_in_processes
 from pipelines.process import tune_allocator
 from pipelines.protocols import Fold
-
-TOLD = ("loss_d", "loss_g", "images_per_second")
 
 
 @dataclass(frozen=True)
@@ -49,51 +48,59 @@ def fit_all(
     shop: Workshop,
     folds: Sequence[Fold],
     *,
-    afresh: bool,
+    overwrite: bool,
     on_progress: Callable[[Progress], None],
+    on_note: Callable[[str], None],
     stopped: Callable[[], bool],
 ) -> bool:
-    """Train the generator of every fold, going on where each stands, `afresh` from nothing; False if it was stopped."""
+    """Train the generator of every fold; False if it was stopped.
+
+    Each goes on where it stands if its settings and images are the same, and begins anew otherwise, or by `overwrite`.
+    """
     if len(folds) == 1:
-        return _fit(shop, folds[0], afresh, on_progress, stopped) != Outcome.STOPPED
-    for fold in folds if afresh else ():
-        open_run(shop.of_fold(fold) / "gan", shop.config(fold), fold.train, shop.name, overwrite=True)
+        options = {"overwrite": overwrite, "on_progress": on_progress, "on_note": on_note, "stopped": stopped}
+        return _fit(shop, folds[0], **options) != Outcome.STOPPED
+    for fold in folds if overwrite else ():
+        with open_run(shop.of_fold(fold) / "gan", shop.config(fold), fold.train, shop.name, overwrite=True):
+            pass
     steps = dict.fromkeys((fold.name for fold in folds), 0)
     unfinished = list(folds)
     while unfinished:
         ended = []
-        for place, (outcome, log) in run_in_processes([(_stretch, (shop, fold)) for fold in unfinished], shop.jobs):
-            name = unfinished[place].name
-            steps[name] = int(log["step"])
-            on_progress(Progress(sum(steps.values()), shop.gan.steps * len(folds), *(log[key] for key in TOLD)))
-            ended += [name] if outcome != Outcome.STOPPED else []
+        for index, stretch in run_in_processes([(_stretch, (shop, fold)) for fold in unfinished], shop.jobs):
+            name = unfinished[index].name
+            for note in stretch.notes:
+                on_note(f"{name}: {note}")
+            if stretch.log is not None:
+                steps[name] = stretch.log.step
+                losses = (stretch.log.loss_d, stretch.log.loss_g, stretch.log.images_per_second)
+                on_progress(Progress(sum(steps.values()), shop.gan.steps * len(folds), *losses))
+            ended += [name] if stretch.outcome != Outcome.STOPPED else []
             if stopped():
                 return False
         unfinished = [fold for fold in unfinished if fold.name not in ended]
     return True
 
 
-def _stretch(shop: Workshop, fold: Fold) -> tuple[Outcome, dict[str, float]]:
-    """As many further steps of one generator as lie between two checkpoints; the last line of its log."""
+class _Stretch(NamedTuple):
+    """Some steps of one generator: how they ended, the last line of the log so far, and notes."""
+
+    outcome: Outcome
+    log: LogLine | None
+    notes: list[str]
+
+
+def _stretch(shop: Workshop, fold: Fold) -> _Stretch:
+    """As many further steps of one generator as lie between two checkpoints."""
     tune_allocator()
-    asked = count()
-    outcome = _fit(shop, fold, False, lambda _: None, lambda: next(asked) == shop.gan.checkpoint_every)
-    return outcome, Run(shop.of_fold(fold) / "gan").read_log()[-1]
+    calls, notes = count(), list[str]()
+    outcome = _fit(shop, fold, on_note=notes.append, stopped=lambda: next(calls) == shop.gan.checkpoint_every)
+    return _Stretch(outcome, next(iter(read_log(shop.of_fold(fold) / "gan")[-1:]), None), notes)
 
 
-def _fit(
-    shop: Workshop, fold: Fold, afresh: bool, on_progress: Callable[[Progress], None], stopped: Callable[[], bool]
-) -> Outcome:
-    return fit(
-        fold.train,
-        shop.config(fold),
-        shop.of_fold(fold) / "gan",
-        name=shop.name,
-        device=shop.device,
-        overwrite=afresh,
-        on_progress=on_progress,
-        stopped=stopped,
-    )
+def _fit(shop: Workshop, fold: Fold, **options: Any) -> Outcome:
+    folder = shop.of_fold(fold) / "gan"
+    return fit(fold.train, shop.config(fold), folder, name=shop.name, device=shop.device, replace="anything", **options)
 
 
 def generate_all(shop: Workshop, folds: Sequence[Fold], config: GenerateConfig) -> None:
@@ -101,5 +108,5 @@ def generate_all(shop: Workshop, folds: Sequence[Fold], config: GenerateConfig) 
     for fold in folds:
         folder = shop.of_fold(fold)
         model = load_model(folder / "gan", shop.device)
-        made = generate(model, dict.fromkeys(model.class_names, config.per_class), seed=config.seed)
-        write_images(made, folder / "synthetic", "png", overwrite=True)  # within a folder that is ours
+        counts = dict.fromkeys(model.class_names, config.per_class)
+        generate_folder(model, counts, folder / "synthetic", "png", seed=config.seed, overwrite=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,27 +12,30 @@ import joblib
 import torch
 from joblib.externals.loky import get_reusable_executor
 
-from pipelines.process import return_freed_memory
+from pipelines.process import follow_parent, return_freed_memory, signals_held_back
 
 T = TypeVar("T")
 Call = tuple[Callable[..., T], tuple[Any, ...]]  # a function and its arguments
 
 
 def run_in_processes(calls: Sequence[Call[T]], jobs: int) -> Iterator[tuple[int, T]]:
-    """Each call's place and what it returns, as they end; with one job in this process, one after the other.
+    """Each call's index and what it returns, as they end; with one job in this process, one after the other.
 
-    The processes stay for the next calls, since importing torch takes them seconds: `end_processes` ends them.
+    The processes stay for the next calls, since importing torch takes them seconds: `end_processes` ends them. They
+    never see signals, and end by themselves if this process is killed.
     """
     if jobs == 1 or len(calls) <= 1:
         if jobs > 1 and calls:
             get_reusable_executor().shutdown(wait=True)  # what idle ones hold may be needed here
-        yield from (_run_alone(*numbered) for numbered in enumerate(calls))
+        yield from ((index, _run_alone(call)) for index, call in enumerate(calls))
         return
     return_freed_memory()  # what training a GAN here has freed
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*have been cancelled")  # as they should be where it is stopped
         parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
-        yield from parallel(joblib.delayed(_run_alone)(*numbered) for numbered in enumerate(calls))
+        with signals_held_back():  # the processes begin here, and so does the thread that would replace them
+            results = parallel(joblib.delayed(_run_in_worker)(os.getpid(), *numbered) for numbered in enumerate(calls))
+        yield from results
 
 
 @contextmanager
@@ -43,11 +47,16 @@ def end_processes() -> Iterator[None]:
         get_reusable_executor().shutdown(wait=True)
 
 
-def _run_alone(place: int, call: Call[T]) -> tuple[int, T]:
+def _run_in_worker(parent: int, index: int, call: Call[T]) -> tuple[int, T]:
+    follow_parent(parent)
+    return index, _run_alone(call)
+
+
+def _run_alone(call: Call[T]) -> T:
     function, arguments = call
     with one_thread(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # joblib's shared memory
-        return place, function(*arguments)
+        return function(*arguments)
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from augment.efficiency_plot import digits
 from augment.inspection import Inspection
 from augment.training import Progress as TrainingProgress
 from pipelines.measures import METRICS
-from pipelines.runner import Events, Stage
+from pipelines.runner import Events
+from pipelines.stage_file import Plan
 from pipelines.tuning import FURTHER, Tuned
 
 OUT = Console(highlight=False, soft_wrap=True, markup=False)  # a class may be called [b]
@@ -83,10 +84,10 @@ class RunProgress:
     def __exit__(self, *error: object) -> None:
         self.stack.close()
 
-    def events(self, describe: Callable[[Stage], str]) -> Events:
+    def events(self, describe: Callable[[Plan], str]) -> Events:
         """The callbacks that `pipelines.runner.run` takes."""
 
-        def on_stage(stage: Stage) -> None:
+        def on_stage(stage: Plan) -> None:
             self.stack.close()
             if not self.quiet:
                 ERR.print(describe(stage))

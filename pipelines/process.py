@@ -1,6 +1,10 @@
 """What a process that computes asks of the C library, of OpenMP and of signals; `augment` does so at its start.
 
-Elsewhere than under glibc the first two do nothing: what they cure is glibc's.
+A signal ends the command. Every file is written so that a kill at any moment is followed by the same result, so outside
+of `stop_on_signal` the process prints its sentence and ends at once; inside, the work has some seconds to save what it
+has. Worker processes ignore signals and end when their parent has.
+
+Elsewhere than under glibc the functions on memory do nothing: what they cure is glibc's.
 """
 
 from __future__ import annotations
@@ -9,13 +13,23 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of mallopt(3)
 NEVER = 2**31 - 1  # bytes at the top of the heap before they go back
+SECONDS_TO_SAVE = 5.0  # after a signal, before the process is ended all the same
+SECONDS_BETWEEN_LOOKS = 0.2  # of a worker process at its parent
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+STOPPED = "augment: stopped; the same command goes on where it stopped\n"
+SHOW_CURSOR = "\x1b[?25h\r\x1b[K"  # a progress bar hides it
+
+_saving = False  # whether what runs now asks `stop_on_signal` and saves
+_received = 0  # the signal that came while it did
 
 
 def tune_threads() -> None:
@@ -41,23 +55,80 @@ def return_freed_memory() -> None:
         trim(0)
 
 
+def handle_signals() -> None:
+    """Let Ctrl-C, a closed terminal and a polite kill end the command with one sentence and 128 + the signal."""
+    # the process that clears up after killed workers would otherwise warn that there is something to clear up
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _on_signal)
+
+
 @contextmanager
-def stop_on_signal() -> Iterator[Any]:
-    """A function that tells whether Ctrl-C was pressed; a second one interrupts at once."""
-    asked = False
+def stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """A function that tells whether a signal has come; who asks it saves what there is and returns.
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-
-    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    It has 5 seconds for that; a second signal ends the process at once.
+    """
+    global _saving
+    _saving = True
     try:
-        yield lambda: asked
+        yield lambda: bool(_received)
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        _saving = False
+
+
+def received_signal() -> int:
+    """The number of the signal that came within `stop_on_signal`, 0 if none did."""
+    return _received
+
+
+@contextmanager
+def signals_held_back() -> Iterator[None]:
+    """Signals come after this block. Processes and threads that begin in it never see them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+
+
+def follow_parent(parent: int) -> None:
+    """In a worker process: end when the process `parent` has ended, however it did."""
+    if os.name != "nt" and parent not in _followed:
+        _followed.add(parent)
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+_followed: set[int] = set()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    os._exit(1)
+
+
+def _on_signal(number: int, frame: FrameType | None) -> None:
+    global _received
+    if not _saving or _received:
+        _end(number)
+    _received = number
+    timer = threading.Timer(SECONDS_TO_SAVE, _end, (number,))
+    timer.daemon = True
+    timer.start()
+
+
+def _end(number: int) -> None:
+    """Leave without unwinding: no exception that a library could swallow, no message but the sentence."""
+    cursor = SHOW_CURSOR if sys.stderr is not None and os.isatty(2) else ""
+    try:
+        os.write(2, f"{cursor}{STOPPED}".encode())
+    finally:
+        os._exit(128 + number)
 
 
 def _glibc(name: str) -> Any:

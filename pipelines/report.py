@@ -11,14 +11,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from augment.errors import StorageError
 from augment.images import LabelledImages
 from pipelines.figures import class_gains, gain_plot, learning_curve, matrices, training_curves
 from pipelines.measures import FEWEST_REPEATS, METRICS, Metric
@@ -72,21 +70,11 @@ class Pictures:
     curves: Mapping[str, tuple[Sequence[float], Sequence[float]]] | None = None
 
 
-def write_report(results: Mapping[str, Any], pictures: Pictures, settings: Mapping[str, Any], path: Path) -> None:
-    """Write `results`, as `build_results` makes them, to the HTML file `path`.
-
-    Two more keys are shown if there: `versions` (name: version) and `warnings` (sentences).
-    Raises `StorageError` if the file cannot be written.
-    """
-    page = render(results, pictures, settings)
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"the report cannot be written to {path}: {error.strerror}") from error
-
-
 def render(results: Mapping[str, Any], pictures: Pictures, settings: Mapping[str, Any]) -> str:
-    """The page as HTML; every string from outside is escaped."""
+    """`results`, as `build_results` makes them, as one page of HTML; every string from outside is escaped.
+
+    Two more keys are shown if they are there: `versions` (name: version) and `warnings` (sentences).
+    """
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)

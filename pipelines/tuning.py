@@ -2,7 +2,9 @@
 straw man; where the classes differ in size, how often each is drawn too.
 
 Real training images alone, split again and again: the test images take no part. The search is Optuna's TPE (optional
-extra: `pip install 'augment-osgan[tune]'`), begins with the present settings, and goes on where it was interrupted.
+extra), begins with the present settings, and goes on where it was interrupted: trials are kept in trials.jsonl, and
+each batch of them is proposed from the ones before and a seed of its own, so a trial that a kill cut off is proposed
+again as it was.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,11 +20,13 @@ import numpy as np
 import torch
 import yaml
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field
 
 from augment.classical import POLICIES
 from augment.errors import ConfigError
+from augment.identity import Identity
 from augment.images import LabelledImages, fingerprint, split_per_class
-from augment.outputs import claim_for, write_text
+from augment.output_folders import open_output
 from classifiers.batches import SAMPLING
 from classifiers.metrics import score
 from classifiers.training import predict
@@ -29,8 +34,9 @@ from pipelines.arms import Materials, train_arm
 from pipelines.definition import Arm, EvaluateConfig
 from pipelines.measures import METRICS, default_metric, imbalanced
 from pipelines.parallel import end_processes, run_in_processes
+from pipelines.record_files import RecordFile
 
-FILES = ("study.log", "best.yaml")
+TRIALS, FINALS, BEST = "trials.jsonl", "finalists.jsonl", "best.yaml"
 VALIDATION = 0.3  # of each class
 FINALISTS, FURTHER = 3, 3  # settings, and times as many splits, after the search
 LR, WEIGHT_DECAY = (1e-3, 3e-2), (1e-3, 0.5)  # sampled on logarithmic scales
@@ -76,38 +82,112 @@ def tune(
     `OutputError` if `folder` holds a search over other images or settings.
     """
     optuna = _library()
-    settings = {"settings": config.model_dump(mode="json"), "images": fingerprint(train), "splits": splits}
-    claim_for(settings, folder, "tune", FILES, overwrite=overwrite)
-    present = _present(config, uneven=imbalanced(train.per_class()))
-    space, study = _space(optuna, present), _study(optuna, folder / "study.log", config.seed, present)
+    identity = Identity({"evaluate": config}, {"training images": fingerprint(train), "splits": splits})
     validation = _Validation(train, config.metric or default_metric(train.per_class()), device, jobs)
-    began = time.monotonic()
-    while (tried := len(_finished(study))) < trials:
-        if stopped():
+    with open_output(folder, "tune", identity, files=(TRIALS, FINALS, BEST), overwrite=overwrite) as output:
+        search = _Search(optuna, config, RecordFile(output, TRIALS, Trial, _number), imbalanced(train.per_class()))
+        if not _try(search, validation, trials, splits, minutes, on_step, stopped):
             return None
+        tried = search.finished()
+        best = sorted((t for t in tried if t.number), key=lambda t: -t.value)[:FINALISTS]
+        finalists = {0: config, **{t.number: with_settings(config, t.params) for t in best}}
+        taken, score, before = 0, tried[0].value, tried[0].value
+        if best:
+            file = RecordFile(output, FINALS, _Final, _number_and_split)
+            scores = []
+            for split in range(splits, (1 + FURTHER) * splits):
+                if stopped():
+                    return None
+                scores.append(_score_finalists(file, finalists, split, validation))
+                on_step(trials + len(scores), f"the best {len(best)} and the first on further validation images")
+            taken = take(np.array(scores))
+            score, before = np.mean(scores, axis=0)[[taken, 0]].tolist()
+        found = list(finalists.values())[taken]
+        output.write(BEST, yaml.safe_dump(_changed(found), sort_keys=False))
+        output.finish()
+    return Tuned(found, score, before, len(tried))
+
+
+class Trial(BaseModel):
+    """A line of trials.jsonl: settings and their mean score; number 0 are the settings to begin with."""
+
+    number: int = Field(ge=0)
+    params: dict[str, str | float]
+    value: float = Field(allow_inf_nan=False)
+
+
+class _Final(BaseModel):
+    """A line of finalists.jsonl: the score of a trial's settings on a further split."""
+
+    number: int
+    split: int
+    value: float = Field(allow_inf_nan=False)
+
+
+def _number(record: Mapping[str, Any]) -> int:
+    return int(record["number"])
+
+
+def _number_and_split(record: Mapping[str, Any]) -> tuple[int, int]:
+    return record["number"], record["split"]
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Optuna's TPE over the trials on disk. uneven: the classes differ in size, so sampling is searched for too."""
+
+    optuna: Any
+    config: EvaluateConfig
+    file: RecordFile
+    uneven: bool
+
+    def finished(self) -> list[Trial]:
+        """The trials by number, as far as they are there without a gap."""
+        known = {trial.number: trial for trial in map(Trial.model_validate, self.file.read())}
+        return [known[number] for number in takewhile(known.__contains__, count())]
+
+    def propose(self, first: int, batch: int) -> list[dict[str, Any]]:
+        """Settings of the trials from number `first` on, from the scores of those before and a seed of their own."""
+        optuna, present = self.optuna, _present(self.config, uneven=self.uneven)
+        space = _space(optuna, present)
+        seed = int(np.random.SeedSequence([self.config.seed, first]).generate_state(1)[0])
+        study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
+        for trial in self.finished()[:first]:
+            study.add_trial(optuna.trial.create_trial(params=trial.params, distributions=space, value=trial.value))
+        if not first:
+            study.enqueue_trial(present)
+        return [study.ask(space).params for _ in range(batch)]
+
+    def config_of(self, number: int, params: Mapping[str, Any]) -> EvaluateConfig:
+        """The settings of a trial; those to begin with are themselves, also where the scale has no such value."""
+        return with_settings(self.config, params) if number else self.config
+
+
+def _try(
+    search: _Search,
+    validation: _Validation,
+    trials: int,
+    splits: int,
+    minutes: float | None,
+    on_step: Callable[[int, str], None],
+    stopped: Callable[[], bool],
+) -> bool:
+    """Score further trials, as many as there are processes at a time; False if it was stopped."""
+    began = time.monotonic()
+    while (tried := len(search.finished())) < trials:
+        if stopped():
+            return False
         if tried and minutes is not None and time.monotonic() - began > 60 * minutes:
             break
-        asked = [study.ask(space) for _ in range(min(jobs, trials - tried))]
-        configs = [with_settings(config, trial.params) for trial in asked]
-        for trial, value in zip(asked, validation.scores(configs, range(splits)).mean(1).tolist(), strict=True):
-            study.tell(trial, value)
-        on_step(tried + len(asked), f"best on validation {study.best_value:.3f}")
-    first, *others = _finished(study)
-    best = sorted(others, key=lambda trial: -trial.value)[:FINALISTS]
-    finalists = {first.number: config, **{trial.number: with_settings(config, trial.params) for trial in best}}
-    taken, score, before = 0, first.value, first.value
-    if best:
-        met = []
-        for further in range(splits, (1 + FURTHER) * splits):
-            if stopped():
-                return None
-            met.append(_meet(study, finalists, further, validation))
-            on_step(trials + len(met), f"the best {len(best)} and the first on further validation images")
-        taken = take(np.array(met))
-        score, before = np.mean(met, axis=0)[[taken, 0]].tolist()
-    found = list(finalists.values())[taken]
-    write_text(folder / "best.yaml", yaml.safe_dump(_changed(found), sort_keys=False))
-    return Tuned(found, score, before, len(others) + 1)
+        first = tried - tried % validation.jobs  # a batch that a kill cut off is proposed again as it was
+        proposed = search.propose(first, min(validation.jobs, trials - first))[tried - first :]
+        configs = [search.config_of(number, params) for number, params in enumerate(proposed, start=tried)]
+        scores = validation.scores(configs, range(splits)).mean(1).tolist()
+        batch = zip(count(tried), proposed, scores, strict=False)
+        search.file.append(*({"number": n, "params": p, "value": value} for n, p, value in batch))
+        best = max(trial.value for trial in search.finished())
+        on_step(tried + len(proposed), f"best on validation {best:.3f}")
+    return True
 
 
 def take(scores: NDArray[np.float64]) -> int:
@@ -138,18 +218,20 @@ class _Validation:
         return np.reshape([score for _, score in sorted(run_in_processes(calls, self.jobs))], (len(configs), -1))
 
 
-def _meet(study: Any, finalists: Mapping[int, EvaluateConfig], split: int, validation: _Validation) -> list[float]:
-    """The scores of the settings on one split, by the number of their trial; what was scored before is in the study."""
-    keys = {number: f"trial {number} on split {split}" for number in finalists}
-    missing = [number for number, key in keys.items() if key not in study.user_attrs]
+def _score_finalists(
+    file: RecordFile, finalists: Mapping[int, EvaluateConfig], split: int, validation: _Validation
+) -> list[float]:
+    """The scores of the settings on one split, by the number of their trial; known ones are not computed again."""
+    known = {record["number"]: float(record["value"]) for record in file.read() if record["split"] == split}
+    missing = [number for number in finalists if number not in known]
     if missing:
         scores = validation.scores([finalists[number] for number in missing], [split])[:, 0]
-        for number, value in zip(missing, scores.tolist(), strict=True):
-            study.set_user_attr(keys[number], value)
-    return [study.user_attrs[key] for key in keys.values()]
+        known |= dict(zip(missing, scores.tolist(), strict=True))
+        file.append(*({"number": number, "split": split, "value": known[number]} for number in missing))
+    return [known[number] for number in finalists]
 
 
-def with_settings(config: EvaluateConfig, chosen: dict[str, Any]) -> EvaluateConfig:
+def with_settings(config: EvaluateConfig, chosen: Mapping[str, Any]) -> EvaluateConfig:
     """`config` with a policy, and what else was chosen for its classifier."""
     classifier = config.classifier.model_copy(update={k: v for k, v in chosen.items() if k != "policy"})
     return config.model_copy(update={"policy": chosen["policy"], "classifier": classifier})
@@ -192,26 +274,9 @@ def _library() -> Any:
     try:
         import optuna
     except ImportError as error:
-        raise ConfigError("tuning needs Optuna; run: pip install 'augment-osgan[tune]'") from error
+        raise ConfigError("tuning needs Optuna; run: pip install 'optuna>=4.0'") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
-
-
-def _study(optuna: Any, path: Path, seed: int, present: dict[str, Any]) -> Any:
-    """The search so far, or a new one that begins with the present settings."""
-    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
-    sampler = optuna.samplers.TPESampler(seed=seed)
-    study = optuna.create_study(
-        study_name="tune", direction="maximize", storage=storage, sampler=sampler, load_if_exists=True
-    )
-    if not study.trials:
-        study.enqueue_trial(present)
-    return study
-
-
-def _finished(study: Any) -> list[Any]:
-    """The trials that were scored, the present settings' first."""
-    return [trial for trial in study.trials if trial.value is not None]
 
 
 def _changed(config: EvaluateConfig) -> dict[str, Any]:

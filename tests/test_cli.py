@@ -246,10 +246,10 @@ def test_tune_finds_settings_that_evaluate_takes(image_folder: Path, tmp_path: P
     best.write_text(best.read_text() + "views: 3\n")
     said = augment(command, *arguments, "--repeats", "2", "--jobs", "1", "--quiet")
     assert said.status == 0
-    settings = (tmp_path / "tuned-evaluation" / "settings.yaml").read_text()
-    assert "views: 3" in settings
-    assert "horizontal_flip: true" in settings
-    assert "steps: 2" in settings
+    settings = (tmp_path / "tuned-evaluation" / ".augment.json").read_text()
+    assert '"views":3' in settings
+    assert '"horizontal_flip":true' in settings
+    assert '"steps":2' in settings
     budget = ("--trials", "1", *budget[2:])
     said = augment("tune", image_folder, "--out", tmp_path / "one", "--horizontal-flip", *budget)
     assert re.search(r"\nas to begin with, 0\.\d{3} on validation images: nothing else was tried\n", said.out)
@@ -439,7 +439,7 @@ def test_a_run_or_an_evaluation_made_with_other_settings_is_left_alone(
     assert (augment(*fitting).status, augment(*evaluating).status) == (0, 0)
     before = contents(tmp_path)
     check_refused(augment(*fitting, "--loss", "wasserstein"), "loss: hinge, now wasserstein")
-    check_refused(augment(*fitting, "--image-size", "16"), "with other images")
+    check_refused(augment(*fitting, "--image-size", "16"), "other training images")
     check_refused(augment(*evaluating, "--seed", "3"), "was begun with other settings")
     check_refused(augment("generate", tmp_path / "run", "--out", tmp_path / "run", "--per-class", "2"), "`augment fit`")
     assert contents(tmp_path) == before
@@ -459,13 +459,13 @@ def test_memory_that_is_not_enough_is_told(
     def refuse(*_: object, **__: object) -> None:
         raise RuntimeError("CUDA out of memory.\nTried to allocate 9 GiB")
 
-    monkeypatch.setattr("augment.sampling.generate", refuse)
+    monkeypatch.setattr("augment.synthesis.generate", refuse)
     said = augment("generate", gan, "--out", tmp_path / "images", "--per-class", "9")
     check_refused(said, "the memory is not enough", status=1)
 
 
 def test_a_bug_of_ours_keeps_its_traceback(gan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("augment.sampling.generate", None)
+    monkeypatch.setattr("augment.synthesis.generate", None)
     monkeypatch.setattr(sys, "argv", ["augment", "generate", str(gan), "--out", str(tmp_path), "--per-class", "9"])
     with pytest.raises(TypeError):
         main()

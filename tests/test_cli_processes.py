@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensors import step_of, weights
 
-from augment.checkpoints import load_tensors
 from pipelines.cli import main
 
 Augment = Callable[..., tuple[int, str]]
-CODE = "from pipelines.cli import main; main()"
+CODE = "from pipelines.__main__ import main; main()"
 SETTINGS = {"width": 4, "latent_dim": 8, "batch_size": 4, "log_every": 5, "sample_every": 10**6}
 
 
@@ -100,9 +100,9 @@ def test_ctrl_c_while_it_trains_keeps_everything_and_the_same_command_continues(
     stopped_at = [0]
     for number in (signal.SIGINT, signal.SIGTERM):
         status, err = interrupt(start(*command), lambda: any(step > stopped_at[-1] for step in steps(run)), number)
-        assert (status, err) == (130, "augment: stopped; the same command goes on where it stopped\n")
+        assert (status, err) == (128 + number, "augment: stopped; the same command goes on where it stopped\n")
         checkpoint = max((run / "checkpoints").iterdir())
-        stopped_at.append(load_tensors(checkpoint)[1]["step"])
+        stopped_at.append(step_of(checkpoint))
         assert not (run / "model.safetensors").exists()
     assert 0 < stopped_at[1] < stopped_at[2]
     assert steps(run) == list(range(5, stopped_at[2] + 1, 5))  # no step is missing, none is there twice
@@ -136,13 +136,11 @@ def test_a_full_disk_spares_the_checkpoints_and_training_continues_when_there_is
     assert (status, err.count("\n")) == (1, 1)
     assert err.startswith("augment: no room on the disk")
     assert (small_disk / "run" / "model.safetensors").read_bytes() == model
-    assert load_tensors(small_disk / "run" / "checkpoints" / "step-00000020.safetensors")[1]["step"] == 20
+    assert step_of(small_disk / "run" / "checkpoints" / "step-00000020.safetensors") == 20
     (small_disk / "filler").unlink()
     assert augment(*command, "40") == (0, "")
     assert augment("fit", image_folder, "--out", tmp_path / "whole", *options, "40") == (0, "")
-    ours, theirs = (
-        load_tensors(folder / "model.safetensors")[0] for folder in (small_disk / "run", tmp_path / "whole")
-    )
+    ours, theirs = (weights(folder / "model.safetensors") for folder in (small_disk / "run", tmp_path / "whole"))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 

@@ -21,6 +21,7 @@ from augment.efficiency import ARMS, PRESETS, Bench, Preset, measure, peak_memor
 from augment.efficiency_plot import digits
 from augment.errors import ConfigError
 from augment.networks import Pair, Shape
+from augment.output_folders import open_output
 from augment.steps import STEPS, Game, Step, StepLosses
 from pipelines.printing import print_bench
 
@@ -67,7 +68,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Call] | list[Pair]]
 
 
 def test_the_file_keeps_the_keys_of_the_contract_and_adds_its_own(bench: Bench, tmp_path: Path) -> None:
-    write_bench(bench, tmp_path)
+    with open_output(tmp_path, "bench", files=("bench.json", "bench.png")) as output:
+        write_bench(bench, output)
     told = json.loads((tmp_path / "bench.json").read_text())
     assert list(told) == [
         "preset", "device", "batch_size", "milliseconds", "speedup", "bound", "splits", "repeats",

@@ -79,7 +79,7 @@ def test_results_json_has_the_form_that_readers_rely_on(folder: Path) -> None:
 
 
 def test_the_folder_holds_the_records_and_a_report_that_tells_the_sentence(folder: Path) -> None:
-    assert set(contents(folder)) == {".augment.json", "settings.yaml", "records.jsonl", "results.json", "report.html"}
+    assert set(contents(folder)) == {".augment.json", "records.jsonl", "results.json", "report.html"}
     assert len((folder / "records.jsonl").read_text().splitlines()) == 2 * 2 + 2
     report = (folder / "report.html").read_text()
     assert "my shoes" in report
@@ -111,7 +111,10 @@ def test_a_stopped_evaluation_goes_on_to_the_same_results(folder: Path, material
     assert run(materials, tmp_path / "out") == json.loads((folder / "results.json").read_text())
 
 
-OTHERS: list[tuple[dict[str, Any], str]] = [({"seed": 5}, "other settings"), ({"ratio": 0.5}, "other settings")]
+OTHERS: list[tuple[dict[str, Any], str]] = [
+    ({"seed": 5}, r"evaluate\.seed: 0, now 5"),
+    ({"ratio": 0.5}, r"evaluate\.ratio: 1\.0, now 0\.5"),
+]
 
 
 @pytest.mark.parametrize(("change", "named"), OTHERS)
@@ -122,7 +125,7 @@ def test_other_settings_are_refused_and_overwrite_begins_anew(
     run(materials, folder)
     before = contents(folder)
     other = parse(EvaluateConfig, {**TINY, **change}, "the test")
-    with pytest.raises(OutputError, match=rf"was begun with {named}; choose another --out, or .*--overwrite"):
+    with pytest.raises(OutputError, match=rf"other settings \({named}\); choose another --out, or .*--overwrite"):
         run(materials, folder, other)
     assert contents(folder) == before
     run(materials, folder, other, overwrite=True)
@@ -132,7 +135,7 @@ def test_other_settings_are_refused_and_overwrite_begins_anew(
 
 def test_other_images_are_refused(folder: Path, materials: Materials) -> None:
     darker = LabelledImages(materials.test.images // 2, materials.test.labels, materials.test.class_names)
-    with pytest.raises(OutputError, match="with other images"):
+    with pytest.raises(OutputError, match="other test images"):
         run(Materials(materials.train, darker, materials.synthetic), folder)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,11 @@ import torch
 
 from augment.errors import ConfigError
 from augment.images import LabelledImages, split_per_class
+from augment.output_folders import open_output
 from classifiers.training import FitConfig
 from pipelines.arms import Materials, train_arm
 from pipelines.definition import Arm, EvaluateConfig
-from pipelines.experiment import Watch, plan, read_records, repeat_seed, run_experiment
+from pipelines.experiment import Watch, plan, record_file, repeat_seed, run_experiment
 
 CPU = torch.device("cpu")
 TINY = FitConfig(width=4, steps=5, batch_size=6, lr=0.02)
@@ -29,12 +29,19 @@ def materials(shoes: LabelledImages) -> Materials:
     return Materials(train, test, LabelledImages(shoes.images // 2, shoes.labels, shoes.class_names))
 
 
+def read_records(path: Path) -> list[dict[str, Any]]:
+    with open_output(path.parent, "evaluate") as output:
+        return record_file(output).read()
+
+
 def run(
     materials: Materials, path: Path, config: EvaluateConfig = CONFIG, **options: Any
 ) -> list[dict[str, Any]] | None:
     tasks = plan(config, [materials])
     watch = Watch(**{key: options.pop(key) for key in ("on_record", "stopped") if key in options})
-    done = run_experiment(tasks, [materials], config, path, **{"device": CPU, "jobs": 1, **options}, watch=watch)
+    with open_output(path.parent, "evaluate") as output:
+        file, options = record_file(output), {"device": CPU, "jobs": 1, **options}
+        done = run_experiment(tasks, [materials], config, file, **options, watch=watch)
     return None if done is None else done[0]
 
 
@@ -143,27 +150,6 @@ def test_a_finished_evaluation_trains_nothing(
     assert run(only_real, tmp_path / "records.jsonl", config) == first
 
 
-LINE = '{"arm": "none", "repeat": 0, "fold": ""}'
-
-
-def test_records_survive_a_disk_that_is_full_when_they_are_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "records.jsonl"
-    path.write_text(f"{LINE}\n" + '{"arm": "cl')
-
-    def refuse(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", refuse)
-    with pytest.raises(OSError, match="No space"):
-        read_records(path)
-    assert path.read_text().startswith(f"{LINE}\n")
-    monkeypatch.undo()
-    assert read_records(path) == [json.loads(LINE)]
-    assert path.read_text() == f"{LINE}\n"
-
-
 def test_a_ratio_that_is_too_large_says_how_many_images_are_needed(materials: Materials) -> None:
     few = CONFIG.model_copy(update={"ratio": 3.0})
     message = r"a ratio of 3 to 11 real images needs 11 synthetic images of each class, class 'ankle-boot' has 4"
@@ -200,12 +186,3 @@ def test_an_arm_learns_from_its_own_images_only(materials: Materials, monkeypatc
     views, labels = pools["classical"][0].views, pools["classical"][0].labels
     assert (len(views), labels.tolist()) == (2, materials.train.labels.tolist())
     assert not torch.equal(views[0], views[1])
-
-
-def test_what_a_second_evaluation_did_again_counts_once(
-    whole: list[dict[str, Any]], materials: Materials, tmp_path: Path
-) -> None:
-    path = tmp_path / "records.jsonl"
-    path.write_text("".join(json.dumps(record) + "\n" for record in [*whole, *whole[:5]]))
-    assert comparable(run(materials, path)) == comparable(whole)
-    assert len(path.read_text().splitlines()) == len(whole)

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from augment.export import escape_name, folder_files, folder_names, read_scores, write_folder, write_npz
+from augment.export import dump_npz, escape_name, folder_files, folder_names, read_scores, write_folder
 from augment.images import LabelledImages
+from augment.output_folders import MARKER, open_output
 from augment.sources import read_source
 
 AWKWARD = (
@@ -22,6 +23,11 @@ AWKWARD = (
     "a\nb",
     "b" * 400,
 )
+
+
+def write(data, folder, **columns):
+    with open_output(folder, "generate", files=folder_files(data.class_names, data.labels)) as output:
+        write_folder(data, output, **columns)
 
 
 @pytest.fixture
@@ -58,7 +64,7 @@ def test_a_written_folder_reads_back_with_its_real_names(tmp_path, awkward, chan
     tinted = np.repeat(awkward.images, channels, axis=1)
     tinted[:, 0] //= 2
     data = LabelledImages(tinted, awkward.labels, (*AWKWARD[:5], "none", *AWKWARD[6:]))  # a csv has no empty label
-    write_folder(data, tmp_path / "out", seeds=range(7, 33), scores=[i / 26 for i in range(26)])
+    write(data, tmp_path / "out", seeds=range(7, 33), scores=[i / 26 for i in range(26)])
     back = read_source(tmp_path / "out")
     assert back.train.class_names == tuple(sorted(data.class_names))
     assert [back.train.class_names[k] for k in back.train.labels] == [data.class_names[k] for k in data.labels]
@@ -66,10 +72,10 @@ def test_a_written_folder_reads_back_with_its_real_names(tmp_path, awkward, chan
 
 
 def test_a_written_folder_holds_exactly_the_files_that_were_announced(tmp_path, awkward):
-    write_folder(awkward, tmp_path, seeds=range(26), scores=[0.5] * 26)
+    write(awkward, tmp_path, seeds=range(26), scores=[0.5] * 26)
     written = {file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*") if file.is_file()}
-    assert written == set(folder_files(awkward))
-    assert folder_files(awkward)[-1] == "manifest.csv"
+    assert written == {*folder_files(awkward.class_names, awkward.labels), MARKER}
+    assert folder_files(awkward.class_names, awkward.labels)[-1] == "manifest.csv"
     assert (tmp_path / "manifest.csv").read_text("utf-8").splitlines()[:2] == [
         "path,label,seed,scores",
         "a%2Fb%5Cc/000000.png,a/b\\c,0,0.5",
@@ -81,7 +87,7 @@ def test_a_written_npz_reads_back_also_from_its_folder(tmp_path, awkward, channe
     tinted = np.repeat(awkward.images, channels, axis=1)
     tinted[:, 0] //= 2
     data = LabelledImages(tinted, awkward.labels, AWKWARD)
-    write_npz(data, tmp_path / "images.npz", seeds=range(7, 33), scores=[i / 26 for i in range(26)])
+    (tmp_path / "images.npz").write_bytes(dump_npz(data, seeds=range(7, 33), scores=[i / 26 for i in range(26)]))
     for spec in (tmp_path, tmp_path / "images.npz"):
         back = read_source(spec).train
         assert (back.class_names, back.labels.tolist()) == (AWKWARD, data.labels.tolist())
@@ -93,9 +99,9 @@ def test_scores_come_back_in_the_order_of_the_images(tmp_path, fashion):
     some = fashion.take(np.arange(26))
     scores = [(-1) ** i * i / 7 for i in range(26)]
     assert read_scores(tmp_path) is None
-    write_folder(some, tmp_path / "png", seeds=range(26), scores=scores)
+    write(some, tmp_path / "png", seeds=range(26), scores=scores)
     (tmp_path / "npz").mkdir()
-    write_npz(some, tmp_path / "npz/images.npz", seeds=range(26), scores=scores)
+    (tmp_path / "npz/images.npz").write_bytes(dump_npz(some, seeds=range(26), scores=scores))
     for folder in (tmp_path / "png", tmp_path / "npz"):
         assert read_scores(folder) == pytest.approx(scores)
         back = read_source(folder, complete=False).train
@@ -103,13 +109,7 @@ def test_scores_come_back_in_the_order_of_the_images(tmp_path, fashion):
 
 
 def test_images_made_elsewhere_have_no_scores(tmp_path, fashion):
-    write_folder(fashion.take(np.arange(26)), tmp_path, seeds=range(26), scores=[0.5] * 26)
+    write(fashion.take(np.arange(26)), tmp_path, seeds=range(26), scores=[0.5] * 26)
     manifest = tmp_path / "manifest.csv"
     manifest.write_text(manifest.read_text().replace("scores", "remarks"))
     assert read_scores(tmp_path) is None
-
-
-def test_a_refusing_disk_is_passed_through(tmp_path, awkward):
-    (tmp_path / "out").write_text("a file where the folder should be")
-    with pytest.raises(OSError, match="out"):
-        write_folder(awkward, tmp_path / "out", seeds=range(26), scores=[0.0] * 26)

@@ -14,7 +14,7 @@ from toy import ARMS, BASE, DATASET, record
 
 from augment.images import LabelledImages
 from pipelines.comparisons import encode
-from pipelines.report import Pictures, write_report
+from pipelines.report import Pictures, render
 from pipelines.results import Design, build_results
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
@@ -70,7 +70,7 @@ def report(fashion: LabelledImages, tmp_path_factory: pytest.TempPathFactory) ->
     pairs = [(two.images[i], two.images[i + 1], 0.1 * i, "a") for i in range(6)]
     curves = {"generator": ([0, 50, 100], [1.5, 1.2, 1.25]), "discriminator": ([0, 100], [1.0, 1.1])}
     path = tmp_path_factory.mktemp("report") / "report.html"
-    write_report(results, Pictures(two, two, pairs, curves), {"gan": {"steps": 2500}, "note": "x" * 300}, path)
+    path.write_text(render(results, Pictures(two, two, pairs, curves), {"gan": {"steps": 2500}, "note": "x" * 300}))
     return path
 
 

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 import torch
+from tensors import weights
 
-from augment.checkpoints import load_tensors
 from augment.images import fingerprint
-from augment.runs import Run
+from augment.runs import read_log, read_model
 from pipelines.definition import Pipeline
-from pipelines.experiment import read_records
 from pipelines.loading import load
 from pipelines.protocols import inner_folds, make_protocol
-from pipelines.runner import Events, Stage, run
+from pipelines.runner import Events, run
 from pipelines.schema import parse
+from pipelines.stage_file import Plan
 
 TREE: dict[str, Any] = {
     "data": {"image_size": 12},
@@ -32,6 +32,10 @@ TREE: dict[str, Any] = {
     },
 }
 CPU = torch.device("cpu")
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def pipeline_of(image_folder: Path, **changes: dict[str, Any]) -> Pipeline:
@@ -72,11 +76,11 @@ def test_every_generator_saw_its_own_training_images_and_no_others(
     assert len(every) == 2 + 2
     seeds = set()
     for fold in every:
-        about = Run(folder / "folds" / fold.name / "gan").about()
-        assert about["data"]["fingerprint"] == fingerprint(fold.train)
-        seeds.add(about["gan"]["seed"])
-        log = [line["step"] for line in Run(folder / "folds" / fold.name / "gan").read_log()]
-        assert log == [2, 4, 6, 7]  # however often it was stopped
+        gan = folder / "folds" / fold.name / "gan"
+        identity = read_model(gan)[1].identity
+        assert identity["data"] == {"training images": fingerprint(fold.train)}
+        seeds.add(identity["settings"]["gan"]["seed"])
+        assert [line.step for line in read_log(gan)] == [2, 4, 6, 7]  # however often it was stopped
     assert len(seeds) == 4
 
 
@@ -88,7 +92,7 @@ def test_processes_and_interruptions_change_nothing(
     assert again == results
     for name in ("f0", "f1-inner0"):
         path = Path("folds", name, "gan", "model.safetensors")
-        ours, theirs = (load_tensors(at / path)[0] for at in (folder, tmp_path / "out"))
+        ours, theirs = (weights(at / path) for at in (folder, tmp_path / "out"))
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
@@ -108,11 +112,11 @@ def test_each_fold_is_evaluated_with_the_mix_that_was_chosen_on_it(done: tuple[P
 
 def test_a_change_of_what_is_tried_trains_no_generator(done: tuple[Path, dict[str, Any]], image_folder: Path) -> None:
     folder, _ = done
-    stages: list[Stage] = []
+    stages: list[Plan] = []
     changed = pipeline_of(image_folder, choose={"keep": [1.0]})
     run(changed, folder, device=CPU, jobs=1, events=Events(on_stage=stages.append))
     assert [stage.name for stage in stages if stage.runs] == ["choose", "evaluate"]
-    assert stages[2].why == "choose.keep changed from [1.0, 0.5] to [1.0]"
+    assert stages[2].why == "choose.keep: [1.0, 0.5], now [1.0]"
 
 
 def test_a_learning_curve_tells_of_every_size(image_folder: Path, tmp_path: Path) -> None:

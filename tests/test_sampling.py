@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tensors import weights
 from torch import Tensor, nn
 
-from augment.checkpoints import load_tensors
 from augment.config import GanConfig
 from augment.errors import ConfigError, SourceError
 from augment.images import LabelledImages, to_signed
@@ -159,7 +159,7 @@ def test_a_folder_that_is_no_run_is_named(made: bool, tmp_path: Path) -> None:
 
 
 def test_a_model_is_loaded_frozen_in_eval_mode_with_the_averaged_weights(run: Path, model: Model) -> None:
-    checkpoint, _ = load_tensors(run / "checkpoints/step-00000012.safetensors")
+    checkpoint = weights(run / "checkpoints/step-00000012.safetensors")
     for network in (model.generator, model.discriminator):
         assert not network.training
         assert not any(p.requires_grad for p in network.parameters())
@@ -233,7 +233,7 @@ def test_a_finished_run_holds_the_statistics_of_its_averaged_weights(run: Path, 
     expected = statistics_of(model.generator, model.shape)
     assert distance(model.generator, expected) < 0.1
     in_training = copy.deepcopy(model.generator)
-    checkpoint, _ = load_tensors(run / "checkpoints/step-00000012.safetensors")
+    checkpoint = weights(run / "checkpoints/step-00000012.safetensors")
     in_training.load_state_dict({n.removeprefix("ema."): t for n, t in checkpoint.items() if n.startswith("ema.")})
     assert distance(in_training, expected) > 0.2  # else this test would show nothing
 

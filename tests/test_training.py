@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image
+from tensors import About, weights
+from torch import Tensor
 
-from augment.checkpoints import load_tensors
+from augment.checkpoints import dump_tensors, load_tensors
 from augment.config import GanConfig
 from augment.errors import DivergedError, OutputError, SourceError
 from augment.images import LabelledImages
 from augment.networks import Shape
 from augment.penalties import PENALTIES, Batch, Critic
+from augment.sampling import load_model
 from augment.state import start
 from augment.steps import STEPS
 from augment.training import Outcome, batches, fit, make_game, update_ema
@@ -66,7 +69,7 @@ def test_a_run_stopped_at_any_step_ends_like_an_uninterrupted_one(
     assert fit(shoes, config, stopped, stopped=stop_after(4)) == Outcome.STOPPED
     assert fit(shoes, config, stopped) == Outcome.FINISHED
     for file in ("model.safetensors", "checkpoints/step-00000012.safetensors"):
-        ours, theirs = load_tensors(stopped / file)[0], load_tensors(whole / file)[0]
+        ours, theirs = weights(stopped / file), weights(whole / file)
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     lines = [[(line["step"], line["loss_d"], line["loss_g"]) for line in log(run)] for run in (whole, stopped)]
@@ -80,7 +83,7 @@ def test_n_critic_updates_d_that_often_and_moves_the_terms_with_it(
 ) -> None:
     config = SMALL.model_copy(update={**EVERYTHING, "trainer": trainer, "n_critic": 3, "steps": 4})
     fit(shoes, config, tmp_path / "run")
-    tensors, _ = load_tensors(tmp_path / "run/checkpoints/step-00000004.safetensors")
+    tensors = weights(tmp_path / "run/checkpoints/step-00000004.safetensors")
     assert {int(t) for name, t in tensors.items() if re.fullmatch(r"optimizer_g\.\d+\.step", name)} == {4}
     assert {int(t) for name, t in tensors.items() if re.fullmatch(r"optimizer_d\.\d+\.step", name)} == {12}
     assert tensors["terms.0"].shape == (1,)  # Fisher's multiplier
@@ -112,30 +115,112 @@ def test_lazy_penalties_are_due_every_so_many_steps_and_as_many_times_heavier(
 def test_a_run_made_before_a_setting_existed_continues_with_its_default(shoes: LabelledImages, tmp_path: Path) -> None:
     run = tmp_path / "run"
     fit(shoes, SMALL, run, stopped=stop_after(2))
-    about = yaml.safe_load((run / "config.yaml").read_text())
-    del about["gan"]["n_critic"], about["gan"]["penalties"]
-    (run / "config.yaml").write_text(yaml.safe_dump(about))
+    marker = json.loads((run / ".augment.json").read_text())
+    del marker["identity"]["settings"]["gan"]["n_critic"], marker["identity"]["settings"]["gan"]["penalties"]
+    (run / ".augment.json").write_text(json.dumps(marker))
+    rewrite(
+        run / "checkpoints/step-00000002.safetensors", lambda _, about: setattr(about, "identity", marker["identity"])
+    )
     with pytest.raises(OutputError, match="n_critic: 1, now 2"):
         fit(shoes, SMALL.model_copy(update={"n_critic": 2}), run)
     assert fit(shoes, SMALL, run) == Outcome.FINISHED
+    assert load_model(run).about.step == 12
 
 
-def test_a_run_with_a_setting_of_another_version_is_refused(shoes: LabelledImages, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    fit(shoes, SMALL, run, stopped=stop_after(2))
-    about = yaml.safe_load((run / "config.yaml").read_text())
-    about["gan"]["optimism"] = 0.5
-    (run / "config.yaml").write_text(yaml.safe_dump(about))
-    with pytest.raises(OutputError, match=r"optimism: 0\.5, unknown to this version"):
-        fit(shoes, SMALL, run)
+def interrupted(shoes: LabelledImages, run: Path) -> list[Path]:
+    """A run that was stopped at step 6; its checkpoints, of steps 6 and 4."""
+    assert fit(shoes, SMALL, run, stopped=stop_after(6)) == Outcome.STOPPED
+    return sorted((run / "checkpoints").iterdir(), reverse=True)
 
 
-def test_a_checkpoint_without_the_state_of_a_term_is_named(shoes: LabelledImages, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    fit(shoes, SMALL, run, stopped=stop_after(2))
-    (run / "config.yaml").write_text((run / "config.yaml").read_text().replace("loss: hinge", "loss: fisher"))
-    with pytest.raises(SourceError, match=r"step-00000002.safetensors has no fitting terms\.0"):
-        fit(shoes, SMALL.model_copy(update={"loss": "fisher"}), run)
+def rewrite(path: Path, change: Callable[[dict[str, Tensor], About], object]) -> None:
+    """Change a checkpoint's content, with a checksum that fits."""
+    tensors, about = load_tensors(path, About)
+    change(tensors, about)
+    path.write_bytes(dump_tensors(tensors, about))
+
+
+DAMAGES: dict[str, tuple[Callable[[dict[str, Tensor], About], object], str]] = {
+    "no optimiser": (lambda t, _: [t.pop(n) for n in list(t) if n.startswith("optimizer_d")], "lacks the state of opt"),
+    "a weight that is no number": (lambda t, _: t["ema.embed.weight"].fill_(torch.nan), "no finite numbers"),
+    "no random state": (lambda t, _: t.pop("random"), "has no fitting random"),
+    "other settings": (
+        lambda _, a: a.identity["settings"]["gan"].update(seed=4),
+        "under other settings .gan.seed: 4, n",
+    ),
+    "other data": (lambda _, a: a.identity.update(data={"training images": "0"}), "other training images"),
+    "a newer version": (lambda _, a: a.identity["settings"]["gan"].update(optimism=1), "gan.optimism: not known to"),
+    "a negative step": (lambda _, a: setattr(a, "step", -1), "its description is of another version"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_an_older_checkpoint_takes_the_place_of_a_damaged_one_and_is_named(
+    damage: str, whole: Path, shoes: LabelledImages, tmp_path: Path
+) -> None:
+    newest, older = interrupted(shoes, tmp_path / "run")
+    change, message = DAMAGES[damage]
+    rewrite(newest, change)
+    notes: list[str] = []
+    assert fit(shoes, SMALL, tmp_path / "run", on_note=notes.append) == Outcome.FINISHED
+    assert len(notes) == 1
+    assert re.search(rf"{newest.name}.*{message}.*goes on from the older checkpoint .*{older.name}, step 4", notes[0])
+    assert same(tmp_path / "run", whole)
+
+
+def test_without_a_readable_checkpoint_a_run_is_refused_and_nothing_lost(shoes: LabelledImages, tmp_path: Path) -> None:
+    for path in interrupted(shoes, tmp_path / "run"):
+        path.write_bytes(path.read_bytes()[:500])
+    before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
+    message = r"step-00000006\.safetensors is not a model or checkpoint.*; .*step-00000004.*; give --overwrite to begin"
+    with pytest.raises(SourceError, match=message):
+        fit(shoes, SMALL, tmp_path / "run")
+    assert {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize("damage", ["flipped", "not a number", "another run's", "gone"])
+def test_a_damaged_model_is_never_the_answer(damage: str, whole: Path, shoes: LabelledImages, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(whole, tmp_path / "run"))
+    model = run / "model.safetensors"
+    if damage == "flipped":
+        content = model.read_bytes()
+        model.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+    elif damage == "not a number":
+        rewrite(model, lambda tensors, _: tensors["generator.embed.weight"].fill_(torch.inf))
+    elif damage == "gone":
+        model.unlink()
+    else:
+        fit(shoes, SMALL.model_copy(update={"seed": 3}), tmp_path / "other")
+        shutil.copy(tmp_path / "other/model.safetensors", model)
+    with pytest.raises(SourceError, match=r"run"):
+        load_model(run)
+    assert fit(shoes, SMALL, run) == Outcome.FINISHED
+    assert same(run, whole)
+
+
+@pytest.mark.parametrize("lost", ["config.yaml", "log.jsonl"])
+def test_a_lost_file_makes_no_other_run_of_it(lost: str, whole: Path, shoes: LabelledImages, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(whole, tmp_path / "run"))
+    (run / lost).unlink()
+    with pytest.raises(OutputError, match=r"gan\.seed: 0, now 1"):
+        fit(shoes, SMALL.model_copy(update={"seed": 1}), run)
+    assert fit(shoes, SMALL, run) == Outcome.WAS_FINISHED
+
+
+def test_another_number_of_threads_is_said(shoes: LabelledImages, tmp_path: Path) -> None:
+    interrupted(shoes, tmp_path / "run")
+    notes: list[str] = []
+    torch.set_num_threads(2)
+    try:
+        fit(shoes, SMALL, tmp_path / "run", on_note=notes.append)
+    finally:
+        torch.set_num_threads(1)
+    assert re.search(r"begun with 1 threads and goes on with 2.*not the same to the bit.*--threads 1", notes[0])
+
+
+def same(ours: Path, theirs: Path) -> bool:
+    first, second = (weights(run / "model.safetensors") for run in (ours, theirs))
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_a_killed_run_goes_back_to_its_checkpoint_and_its_log_is_cut(
@@ -158,7 +243,7 @@ def test_a_finished_run_is_left_alone_and_more_steps_continue_it(
     assert fit(shoes, SMALL.model_copy(update={"steps": 7}), run) == Outcome.WAS_FINISHED
     assert (run / "model.safetensors").read_bytes() == model
     assert fit(shoes, SMALL, run) == Outcome.FINISHED
-    ours, theirs = (load_tensors(r / "model.safetensors")[0] for r in (run, whole))
+    ours, theirs = (weights(r / "model.safetensors") for r in (run, whole))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
@@ -194,27 +279,17 @@ def test_other_settings_are_refused_and_overwrite_begins_anew(
 
 def test_other_images_are_refused(whole: Path, shoes: LabelledImages) -> None:
     darker = LabelledImages(shoes.images // 2, shoes.labels, shoes.class_names)
-    with pytest.raises(OutputError, match="other images"):
+    with pytest.raises(OutputError, match="other training images"):
         fit(darker, SMALL, whole)
 
 
 def test_a_diverged_run_keeps_the_last_good_checkpoint(shoes: LabelledImages, tmp_path: Path) -> None:
     wild = SMALL.model_copy(update={"loss": "least-squares", "network": "dcgan", "lr_discriminator": 1e30, "steps": 40})
-    fit(shoes, wild.model_copy(update={"lr_discriminator": 1e-4}), tmp_path / "run", stopped=stop_after(6))
-    good = tmp_path / "run/checkpoints/step-00000006.safetensors"
-    config = tmp_path / "run/config.yaml"
-    config.write_text(config.read_text().replace("0.0001", "1.0e+30"))
-    with pytest.raises(DivergedError, match=r"diverged: .* at step \d+; the last good checkpoint is .*step-00000006"):
+    fit(shoes, wild, tmp_path / "run", stopped=stop_after(1))
+    good = tmp_path / "run/checkpoints/step-00000001.safetensors"
+    with pytest.raises(DivergedError, match=r"diverged: .* at step \d+; the last good checkpoint is .*step-00000001"):
         fit(shoes, wild, tmp_path / "run")
-    assert all(bool(t.isfinite().all()) for t in load_tensors(good)[0].values())
-
-
-def test_a_damaged_checkpoint_is_named(shoes: LabelledImages, tmp_path: Path) -> None:
-    fit(shoes, SMALL, tmp_path / "run", stopped=stop_after(2))
-    checkpoint = tmp_path / "run/checkpoints/step-00000002.safetensors"
-    checkpoint.write_bytes(checkpoint.read_bytes()[:500])
-    with pytest.raises(SourceError, match=r"step-00000002\.safetensors is not a model or checkpoint"):
-        fit(shoes, SMALL, tmp_path / "run")
+    assert all(bool(t.isfinite().all()) for t in weights(good).values())
 
 
 def test_the_global_random_state_is_not_touched(whole: Path, shoes: LabelledImages, tmp_path: Path) -> None:
@@ -222,7 +297,7 @@ def test_the_global_random_state_is_not_touched(whole: Path, shoes: LabelledImag
     before = torch.get_rng_state()
     fit(shoes, SMALL, tmp_path / "run")
     assert torch.equal(torch.get_rng_state(), before)
-    ours, theirs = (load_tensors(r / "model.safetensors")[0] for r in (tmp_path / "run", whole))
+    ours, theirs = (weights(r / "model.safetensors") for r in (tmp_path / "run", whole))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
@@ -252,5 +327,5 @@ def test_a_model_older_than_its_checkpoint_is_made_again(whole: Path, shoes: Lab
     fit(shoes, SMALL, run)
     (run / "model.safetensors").write_bytes(old)  # as if killed between the last checkpoint and the model
     assert fit(shoes, SMALL, run) == Outcome.FINISHED
-    ours, theirs = (load_tensors(r / "model.safetensors")[0] for r in (run, whole))
+    ours, theirs = (weights(r / "model.safetensors") for r in (run, whole))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)

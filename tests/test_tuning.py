@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,14 @@ import yaml
 
 from augment.classical import POLICIES
 from augment.errors import ConfigError, OutputError
-from augment.images import LabelledImages, subset_per_class
-from classifiers.training import FitConfig
-from pipelines.definition import EvaluateConfig
+from augment.images import LabelledImages, split_per_class, subset_per_class
+from classifiers.training import FitConfig, predict
+from pipelines.arms import Materials, train_arm
+from pipelines.definition import Arm, EvaluateConfig
 from pipelines.schema import load_evaluate_config
 from pipelines.tuning import LR, WEIGHT_DECAY, Tuned, take, tune
 
+CPU = torch.device("cpu")
 CONFIG = EvaluateConfig(views=2, horizontal_flip=True, classifier=FitConfig(width=4, steps=5, batch_size=10))
 
 
@@ -73,9 +77,43 @@ def test_a_stopped_search_goes_on(done: tuple[Path, Tuned], images: LabelledImag
     assert not (tmp_path / "out" / "best.yaml").exists()
     steps: list[int] = []
     assert go(images, tmp_path / "out", 6, on_step=lambda step, _: steps.append(step)) == done[1]
-    assert steps == [7, 8, 9, 10, 11, 12]  # two of them read from the study
-    log = (tmp_path / "out" / "study.log").read_text()
-    assert all(log.count(f'on split {split}"') == 4 for split in range(2, 8))
+    assert steps == [7, 8, 9, 10, 11, 12]  # two of them read from the disk
+    finals = [json.loads(line)["split"] for line in (tmp_path / "out/finalists.jsonl").read_text().splitlines()]
+    assert sorted(finals) == sorted(4 * list(range(2, 8)))
+
+
+@pytest.mark.parametrize("kept", [0, 1, 4, 5])
+def test_a_trial_that_a_kill_cut_off_is_done_again_as_it_was(
+    kept: int, done: tuple[Path, Tuned], images: LabelledImages, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(done[0], tmp_path / "out")
+    lines = (folder / "trials.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "best.yaml").unlink()
+    (folder / "finalists.jsonl").unlink()
+    (folder / "trials.jsonl").write_bytes(b"".join(lines[:kept]) + lines[kept][:-30])
+    assert go(images, folder, 6) == done[1]
+    assert (folder / "trials.jsonl").read_bytes() == b"".join(lines)
+
+
+def test_the_score_of_one_trial_is_that_of_the_settings_to_begin_with(images: LabelledImages, tmp_path: Path) -> None:
+    no_decay = CONFIG.model_copy(update={"classifier": CONFIG.classifier.model_copy(update={"weight_decay": 0.0})})
+    tuned = go(images, tmp_path / "out", 1, no_decay)
+    assert tuned is not None
+    parts = [split_per_class(images, 0.3, seed=split) for split in range(2)]
+    scores = [
+        accuracy(
+            train_arm(
+                Arm(name="tuned", policy=CONFIG.policy), Materials(*part, None), no_decay, seed=split, device=CPU
+            ),
+            part[1],
+        )
+        for split, part in enumerate(parts)
+    ]
+    assert tuned.score == pytest.approx(np.mean(scores))
+
+
+def accuracy(network: torch.nn.Module, data: LabelledImages) -> float:
+    return float((predict(network, torch.from_numpy(data.images)).argmax(1).numpy() == data.labels).mean())
 
 
 def test_a_budget_of_minutes_ends_it_after_one_round(images: LabelledImages, tmp_path: Path) -> None:
@@ -101,9 +139,9 @@ def test_a_search_over_other_images_is_left_alone(done: tuple[Path, Tuned], imag
     folder, _ = done
     before = (folder / "best.yaml").read_bytes()
     fewer = images.take(np.arange(len(images) - 1))
-    with pytest.raises(OutputError, match="was begun with other images;"):
+    with pytest.raises(OutputError, match=r"was begun with other settings \(other training images\)"):
         go(fewer, folder, 6)
-    with pytest.raises(OutputError, match="was begun with other settings;"):
+    with pytest.raises(OutputError, match=r"was begun with other settings \(evaluate.seed: 0, now 3\)"):
         go(images, folder, 6, CONFIG.model_copy(update={"seed": 3}))
     assert (folder / "best.yaml").read_bytes() == before
 
@@ -112,14 +150,14 @@ def test_how_often_a_class_is_drawn_is_searched_under_imbalance(shoes: LabelledI
     lost = CONFIG.model_copy(update={"classifier": CONFIG.classifier.model_copy(update={"sampling": "plain"})})
     tuned = go(shoes, tmp_path / "out", 8, lost)  # 9, 6 and 4 images
     assert tuned is not None
-    study = (tmp_path / "out" / "study.log").read_text()
+    study = (tmp_path / "out" / "trials.jsonl").read_text()
     assert all(name in study for name in ("sampling", "square-root", "balanced"))
     found = load_evaluate_config(tmp_path / "out" / "best.yaml", arms=None, has_synthetic=True, steps=None)
     assert found.classifier.sampling == tuned.config.classifier.sampling
 
 
 def test_even_classes_are_left_as_they_are_drawn(done: tuple[Path, Tuned]) -> None:
-    assert "sampling" not in (done[0] / "study.log").read_text()
+    assert "sampling" not in (done[0] / "trials.jsonl").read_text()
 
 
 def test_settings_that_learn_nothing_are_not_chosen(images: LabelledImages, tmp_path: Path) -> None:
@@ -135,6 +173,6 @@ def test_without_optuna_it_says_how_to_get_it(
     images: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)
-    with pytest.raises(ConfigError, match=r"pip install 'augment-osgan\[tune\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'optuna>=4\.0'"):
         go(images, tmp_path / "out", 2)
     assert not (tmp_path / "out").exists()

@@ -1,0 +1,148 @@
+"""Single files on disk: written whole or not at all, never through a link, and read only where they are plain files.
+
+A file is written under a random temporary name beside its place and then renamed, so a reader or a crash finds the old
+content or the new one and nothing between. `sweep` removes what a killed process left under such names.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from augment.errors import OutputError
+
+M = TypeVar("M", bound=BaseModel)
+TEMPORARY = re.compile(r"\.augment-[0-9a-f]{16}\.part")
+NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opening a named pipe must not wait for a writer
+
+
+def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Replace the content of `path`. durable: it is on the disk, not only in the system's memory, on return.
+
+    Raises `OSError` that names `path` if the disk refuses; the old content stays.
+    """
+    temporary = path.with_name(f".augment-{secrets.token_hex(8)}.part")
+    try:
+        with named_errors(path):
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW, 0o666)
+            with os.fdopen(descriptor, "wb", buffering=0) as file:
+                _write_all(file.fileno(), data)
+                if durable:
+                    os.fsync(file.fileno())
+            temporary.replace(path)
+            if durable:
+                sync_folder(path.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_bytes` in UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def append_bytes(path: Path, data: bytes) -> None:
+    """Add `data` to the end of `path`, a new file if there is none, and bring it to the disk.
+
+    Raises `OutputError` if `path` is no plain file, or is one that has a second name elsewhere (a hard link).
+    """
+    with named_errors(path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_FOLLOW | NO_WAIT, 0o666)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+                raise OutputError(f"{path} is not a plain file with one name; remove it or choose another folder")
+            _write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a plain file. Raises `OSError` if there is none, `OutputError` for a link, a pipe or a device."""
+    if path.is_symlink():
+        raise OutputError(f"{path} is a link, expected a plain file; remove it or choose another folder")
+    with named_errors(path):
+        descriptor = os.open(path, os.O_RDONLY | NO_FOLLOW | NO_WAIT)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OutputError(f"{path} is not a plain file; remove it or choose another folder")
+            return file.read()
+
+
+def read_json(path: Path, model: type[M]) -> M:
+    """The content of a JSON file as `model`.
+
+    Raises `OSError` if there is no such file, `OutputError` if its content is not what this program writes.
+    """
+    return parse_json(read_bytes(path), model, path)
+
+
+def parse_json(data: bytes | str, model: type[M], path: Path) -> M:
+    """JSON as `model`. Raises `OutputError` that names `path` and the first key that is wrong."""
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))[:80]
+        raise OutputError(
+            f"{path} is damaged, or of another version of this program ({where + ': ' if where else ''}"
+            f"{first['msg'].lower()[:120]}); remove it or choose another folder"
+        ) from error
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The path of `name`, relative with /, in `folder`. Raises `OutputError` if a part of it is a link."""
+    path = folder
+    for part in PurePosixPath(name).parts:
+        path = path / part
+        if path.is_symlink():
+            raise OutputError(
+                f"{path} is a link, and nothing is written through links; remove it or choose another folder"
+            )
+    return path
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that a killed process left in `folder` itself."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if TEMPORARY.fullmatch(path.name) and not path.is_dir():
+            path.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in `folder` to the disk, where the system can."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Let every `OSError` name `path`, also one of a write, which by itself names nothing."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        error.filename2 = None
+        raise
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]

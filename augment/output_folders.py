@@ -1,0 +1,282 @@
+"""Output folders: nothing that somebody else put there is lost, nothing outside is touched, and no two writers meet.
+
+A folder that a command writes carries a marker, `.augment.json`: the command, the identity of what is in it (settings
+and data), the literal names of its files, and a journal, the names that are still to be deleted since they belong to
+an earlier identity. The marker is on the disk before the first file is deleted or written, so a kill at any moment
+leaves a folder that the next call understands. A name is listed before its file is written; a file that is not listed
+is nobody's business and is never deleted or replaced. Links inside a folder are refused, not followed. SECURITY.md
+says what this promises.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Annotated, Any, Literal
+
+from filelock import FileLock, Timeout
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from augment.errors import OutputError
+from augment.files import TEMPORARY, append_bytes, inside, named_errors, read_bytes, read_json, sweep, write_bytes
+from augment.identity import Identity, digest
+
+MARKER, LOCK = ".augment.json", ".augment.lock"
+
+
+def _relative(name: str) -> str:
+    path = PurePosixPath(name)
+    outside = path.is_absolute() or ".." in path.parts or not path.parts or PureWindowsPath(name).drive
+    if outside or "\0" in name or str(path) != name:
+        raise ValueError("a file outside the folder")
+    return name
+
+
+Replace = Literal["nothing", "unfinished", "anything"]
+FileName = Annotated[str, AfterValidator(_relative)]
+
+
+class Marker(BaseModel):
+    """The content of `.augment.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[2]
+    command: str = Field(pattern=r"^[a-z]{1,20}$")
+    identity: dict[str, Any]
+    files: tuple[FileName, ...] = ()  # that the command has written or is about to write
+    replaced: tuple[FileName, ...] = ()  # the journal: to be deleted before anything else
+    finished: bool = False
+
+
+class _Holder(BaseModel):
+    """The content of `.augment.lock`: who writes."""
+
+    pid: int
+    host: str = Field(max_length=255)
+
+
+class OutputFolder:
+    """A folder that this process has locked and may write. `open_output` makes it."""
+
+    def __init__(self, path: Path, marker: Marker) -> None:
+        self.path, self._marker = path, marker
+        self._files = dict.fromkeys(marker.files)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the command has come to its end here, with this identity."""
+        return self._marker.finished
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The identity as it was stored when the output was begun."""
+        return self._marker.identity
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits that stand for the identity; they are written into every record."""
+        return digest(self._marker.identity)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names that are this command's own, in the order in which they were reserved."""
+        return tuple(self._files)
+
+    def reserve(self, *names: str) -> None:
+        """List names as this command's own before they are written.
+
+        Raises `OutputError` if one exists that was not written by this command, or leads through a link.
+        """
+        new = [name for name in names if name not in self._files]
+        if not new:
+            return
+        _refuse_foreign(self.path, self._marker.command, new)
+        self._files |= dict.fromkeys(new)
+        self._save()
+
+    def write(self, name: str, data: bytes | str, *, durable: bool = True) -> None:
+        """Replace the content of one of the folder's own files, whole or not at all."""
+        self.reserve(name)
+        path = inside(self.path, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, data.encode() if isinstance(data, str) else data, durable=durable)
+
+    def append(self, name: str, text: str) -> None:
+        """Add text to the end of one of the folder's own files."""
+        self.reserve(name)
+        append_bytes(inside(self.path, name), text.encode())
+
+    def read(self, name: str) -> bytes | None:
+        """The content of one of the folder's own files, None if it is not there."""
+        path = inside(self.path, name)
+        return read_bytes(path) if name in self._files and path.exists() else None
+
+    def delete(self, name: str) -> None:
+        """Delete one of the folder's own files."""
+        if name in self._files:
+            inside(self.path, name).unlink(missing_ok=True)
+            del self._files[name]  # after the file, so that a kill between the two leaves nothing unlisted
+
+    def finish(self) -> None:
+        """Note that the command has come to its end."""
+        self._save(finished=True)
+
+    def reopen(self) -> None:
+        """Note that a finished output is being continued."""
+        if self._marker.finished:
+            self._save(finished=False)
+
+    def _save(self, **changes: Any) -> None:
+        self._marker = self._marker.model_copy(update={"files": self.files, **changes})
+        _write_marker(self.path, self._marker)
+
+
+@contextmanager
+def open_output(
+    path: Path,
+    command: str,
+    identity: Identity | None = None,
+    *,
+    files: Collection[str] = (),
+    overwrite: bool = False,
+    replace: Replace = "nothing",
+) -> Iterator[OutputFolder]:
+    """Lock `path` and make it ready to be written by `command`; new, or as far as the same settings have come.
+
+    files: names that are known beforehand. overwrite: begin anew, replacing what the command itself has written.
+    replace: what may be replaced without `overwrite` if it was made from another identity: nothing; what is
+    unfinished, where that is worth nothing; or anything, for folders inside one that is this command's own. Raises
+    `OutputError` before anything is touched if something would be lost.
+    """
+    identity = identity or Identity()
+    _decide(path, command, identity, files, overwrite, replace)
+    with named_errors(path):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise OutputError(f"{path} cannot be made, a file is in its way; choose another folder") from error
+    with _locked(path):
+        sweep(path)
+        marker = _decide(path, command, identity, files, overwrite, replace)
+        if marker is None:
+            old = read_marker(path)
+            listed = (*old.files, *old.replaced) if old else ()
+            marker = Marker(format=2, command=command, identity=identity.as_json(), replaced=listed)
+            _write_marker(path, marker)
+        if marker.replaced:
+            _delete(path, marker)
+            marker = marker.model_copy(update={"replaced": ()})
+            _write_marker(path, marker)
+        for folder in {inside(path, name).parent for name in marker.files} - {path}:
+            sweep(folder)
+        output = OutputFolder(path, marker)
+        output.reserve(*files)
+        yield output
+
+
+def read_marker(path: Path) -> Marker | None:
+    """The marker of a folder, None if it has none. Raises `OutputError` if it is damaged or of another version."""
+    try:
+        return read_json(path / MARKER, Marker)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _decide(
+    path: Path, command: str, identity: Identity, files: Collection[str], overwrite: bool, replace: Replace
+) -> Marker | None:
+    """The marker to continue with, None to begin anew. Raises `OutputError` if something would be lost."""
+    if path.exists() and not path.is_dir():
+        raise OutputError(f"{path} is a file; --out needs a folder")
+    marker = read_marker(path)
+    if marker is None:
+        present = path.iterdir() if path.exists() else ()
+        others = [p.name for p in present if p.name != LOCK and not TEMPORARY.fullmatch(p.name)]
+        if others and not overwrite:
+            raise OutputError(
+                f"{path} already holds other files ({min(others)}, ...); choose another folder, or give --overwrite "
+                "to write beside them"
+            )
+        _refuse_foreign(path, command, files)
+        return None
+    if marker.command != command:
+        raise OutputError(f"{path} holds the output of `augment {marker.command}`; choose another folder")
+    listed = {*marker.files, *marker.replaced}
+    _refuse_foreign(path, command, [name for name in files if name not in listed])
+    if overwrite or not _existing(path, listed):
+        return None
+    changed = identity.differences(marker.identity)
+    if not changed:
+        return marker
+    if replace == "anything" or (replace == "unfinished" and not marker.finished):
+        return None
+    raise OutputError(
+        f"{path} was begun with other settings ({'; '.join(changed)}); choose another --out, or give --overwrite to "
+        "begin anew"
+    )
+
+
+def _refuse_foreign(path: Path, command: str, names: Collection[str]) -> None:
+    if foreign := _existing(path, names):
+        raise OutputError(
+            f"{path / min(foreign)} was not written by `augment {command}`; move it or choose another folder"
+        )
+
+
+def _existing(path: Path, names: Collection[str]) -> list[str]:
+    """Those of `names` that are there. Raises `OutputError` if one of them leads through a link."""
+    for folder in {str(PurePosixPath(name).parent) for name in names}:
+        inside(path, folder)  # once for a thousand images of a class
+    there = [name for name in names if os.path.lexists(path / name)]
+    for name in there:
+        inside(path, name)
+    return there
+
+
+def _delete(path: Path, marker: Marker) -> None:
+    """Delete the files in the journal, and their folders where these are empty then."""
+    for name in marker.replaced:
+        file = inside(path, name)
+        if file.is_file() and name not in marker.files:
+            file.unlink()
+    for folder in sorted({inside(path, name).parent for name in marker.replaced} - {path}, reverse=True):
+        sweep(folder)
+        if folder.is_dir() and not any(folder.iterdir()):  # an empty class folder would be no valid source
+            folder.rmdir()
+
+
+def _write_marker(path: Path, marker: Marker) -> None:
+    write_bytes(path / MARKER, marker.model_dump_json().encode())
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the folder's lock, which the system releases if this process dies."""
+    file = inside(path, LOCK)
+    lock = FileLock(file, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise OutputError(f"{path} is being written by {_holder(file)}; wait until it has ended") from error
+    try:
+        with named_errors(file):
+            descriptor = os.open(file, os.O_WRONLY | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0))
+            os.write(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+            os.close(descriptor)
+        yield
+    finally:
+        file.unlink(missing_ok=True)  # while it is held, so that nobody's new lock is removed
+        lock.release()
+
+
+def _holder(file: Path) -> str:
+    try:
+        holder = _Holder.model_validate_json(read_bytes(file))
+    except (OSError, OutputError, ValidationError):
+        return "another process"
+    return f"process {holder.pid} on {holder.host}"

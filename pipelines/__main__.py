@@ -1,0 +1,17 @@
+"""Where the command `augment` begins: signals are handled before anything that takes time is imported."""
+
+from __future__ import annotations
+
+from pipelines.process import handle_signals
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    handle_signals()
+    from pipelines import cli
+
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""Settings are the same if every value is, a newer setting counting as its default."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import BaseModel, create_model
+
+from augment.config import GanConfig
+from augment.identity import Identity, digest
+from classifiers.training import FitConfig
+from pipelines.definition import ChooseConfig, EvaluateConfig, GenerateConfig
+
+CONFIGS = [GanConfig, FitConfig, ChooseConfig, EvaluateConfig, GenerateConfig]
+
+
+def identity(**changes: object) -> Identity:
+    return Identity({"gan": GanConfig(**{"loss": "fisher", **changes})}, {"images": "ab12"}, {"gan.steps"})
+
+
+def test_the_same_settings_and_data_do_not_differ() -> None:
+    assert identity().differences(identity().as_json()) == []
+
+
+def test_a_changed_setting_is_named_with_both_values() -> None:
+    assert identity(loss="hinge").differences(identity().as_json()) == ["gan.loss: fisher, now hinge"]
+
+
+def test_a_nested_setting_is_named_by_its_path() -> None:
+    ours, theirs = (Identity({"evaluate": EvaluateConfig(classifier=FitConfig(steps=n))}) for n in (3, 4))
+    assert ours.differences(theirs.as_json()) == ["evaluate.classifier.steps: 4, now 3"]
+
+
+def test_a_free_setting_does_not_count_and_is_not_stored() -> None:
+    assert identity(steps=7).differences(identity(steps=8).as_json()) == []
+    assert digest(identity(steps=7).as_json()) == digest(identity(steps=8).as_json())
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [({"images": "cd"}, ["other images"]), ({}, ["images: gone"]), ({"images": "ab", "m": 1}, ["m: not there before"])],
+)
+def test_other_data_are_named(data: dict[str, object], words: list[str]) -> None:
+    assert Identity(data=data).differences(Identity(data={"images": "ab"}).as_json()) == words
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.__name__)
+def test_an_output_is_still_valid_when_its_settings_gain_a_default(config: type[BaseModel]) -> None:
+    newer = create_model("Newer", __base__=config, added=(int, 5))
+    stored = Identity({"section": config()}).as_json()
+    assert Identity({"section": newer()}).differences(stored) == []
+    assert Identity({"section": newer(added=6)}).differences(stored) == ["section.added: 5, now 6"]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.__name__)
+def test_a_setting_of_a_newer_version_is_named(config: type[BaseModel]) -> None:
+    newer = create_model("Newer", __base__=config, added=(int, 5))
+    stored = Identity({"section": newer()}).as_json()
+    assert Identity({"section": config()}).differences(stored) == ["section.added: not known to this version"]
+
+
+@pytest.mark.parametrize(
+    "stored", [{}, {"settings": {}}, {"settings": 3, "data": []}, {"settings": {"gan": [1]}, "data": {}}]
+)
+def test_what_cannot_be_read_differs(stored: dict[str, object]) -> None:
+    assert identity().differences(stored)
+
+
+def test_long_values_are_shortened() -> None:
+    (words,) = Identity({"gan": GanConfig(augment=("flip",) * 40)}).differences(
+        Identity({"gan": GanConfig()}).as_json()
+    )
+    assert len(words) < 200

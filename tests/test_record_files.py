@@ -1,0 +1,94 @@
+"""A record is read as it was written, or not at all, and never under other settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from augment.errors import OutputError
+from augment.identity import Identity
+from augment.output_folders import OutputFolder, open_output
+from pipelines.record_files import RecordFile
+
+
+class Line(BaseModel):
+    """What a record has."""
+
+    arm: str
+    repeat: int
+    accuracy: float
+
+
+FIRST = {"arm": "none", "repeat": 0, "accuracy": 0.1 + 0.2, "extra": ["ü", None]}
+SECOND = {"arm": "classical", "repeat": 0, "accuracy": 1 / 3}
+
+
+def records_in(output: OutputFolder) -> RecordFile:
+    return RecordFile(output, "records.jsonl", Line, lambda record: (record["arm"], record["repeat"]))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[RecordFile]:
+    with open_output(tmp_path / "out", "evaluate", Identity(data={"images": "a"})) as output:
+        yield records_in(output)
+
+
+def path_of(file: RecordFile) -> Path:
+    return file.output.path / file.name
+
+
+def test_records_come_back_as_they_were(file: RecordFile) -> None:
+    assert file.read() == []
+    file.append(FIRST)
+    file.append(SECOND)
+    assert file.read() == [FIRST, SECOND]
+    assert [json.loads(line)["arm"] for line in path_of(file).read_text().splitlines()] == ["none", "classical"]
+
+
+DAMAGES = {
+    "cut": lambda line: line[:-20],
+    "cut behind a brace": lambda line: line[: line.index(b"}") + 1] if b"}" in line[:-1] else line[:-2],
+    "a digit": lambda line: line.replace(b"0.3333", b"0.4333"),
+    "a name": lambda line: line.replace(b"classical", b"classicol"),
+    "no checksum": lambda line: line.split(b', "checksum"')[0] + b"}",
+    "another type": lambda line: line.replace(b'"repeat": 0', b'"repeat": "x"'),
+    "noise": lambda line: b"\xff\x00\x1b" + line,
+    "a list": lambda line: b"[1, 2]",
+    "deep": lambda line: b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_line_is_dropped_and_the_others_stay(damage: str, file: RecordFile) -> None:
+    file.append(FIRST, SECOND)
+    first, second = path_of(file).read_bytes().splitlines()
+    path_of(file).write_bytes(DAMAGES[damage](second) + b"\n" + first + b"\n")
+    assert file.read() == [FIRST]
+    assert path_of(file).read_bytes() == first + b"\n"
+    file.append(SECOND)
+    assert file.read() == [FIRST, SECOND]
+
+
+def test_a_record_goes_on_behind_a_line_that_was_cut(file: RecordFile) -> None:
+    file.append(FIRST)
+    path_of(file).write_bytes(path_of(file).read_bytes() + b'{"arm": "cl')
+    assert file.read() == [FIRST]
+    file.append(SECOND)
+    assert file.read() == [FIRST, SECOND]
+
+
+def test_what_is_there_twice_counts_once(file: RecordFile) -> None:
+    file.append(FIRST, SECOND, {**FIRST, "accuracy": 0.9})
+    assert file.read() == [FIRST, SECOND]
+
+
+def test_records_of_other_images_are_refused(file: RecordFile, tmp_path: Path) -> None:
+    file.append(FIRST)
+    with open_output(tmp_path / "other", "evaluate", Identity(data={"images": "b"})) as output:
+        output.write(file.name, path_of(file).read_bytes())
+        with pytest.raises(OutputError, match=r"records\.jsonl holds records of other settings or images"):
+            records_in(output).read()
