@@ -28,7 +28,7 @@ def dump_tensors(tensors: Mapping[str, Tensor], about: BaseModel) -> bytes:
     """Tensors and a description as the content of one file; memory formats are not kept, values are, to the bit."""
     own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = about.model_dump_json()
-    return save(own, {"about": text, "checksum": _checksum(own, text)})
+    return save(own, {"about": f"{_checksum(own, text)} {text}"})  # one key: the order of several is not fixed
 
 
 def load_tensors(path: Path, about: type[M]) -> tuple[dict[str, Tensor], M]:
@@ -39,8 +39,9 @@ def load_tensors(path: Path, about: type[M]) -> tuple[dict[str, Tensor], M]:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
-        description = about.model_validate_json(metadata["about"])
-        if metadata["checksum"] != _checksum(tensors, metadata["about"]):
+        checksum, _, text = metadata["about"].partition(" ")
+        description = about.model_validate_json(text)
+        if checksum != _checksum(tensors, text):
             raise ValueError("its checksum does not fit its content")
     except ValidationError as error:
         reason = f"its description is of another version: {error.errors()[0]['msg']}"

@@ -6,11 +6,12 @@ content or the new one and nothing between. `sweep` removes what a killed proces
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -74,9 +75,10 @@ def read_bytes(path: Path) -> bytes:
         raise OutputError(f"{path} is a link, expected a plain file; remove it or choose another folder")
     with named_errors(path):
         descriptor = os.open(path, os.O_RDONLY | NO_FOLLOW | NO_WAIT)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OutputError(f"{path} is not a plain file; remove it or choose another folder")
         with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise OutputError(f"{path} is not a plain file; remove it or choose another folder")
             return file.read()
 
 
@@ -113,6 +115,18 @@ def inside(folder: Path, name: str) -> Path:
     return path
 
 
+def digest_files(folder: Path, names: Iterable[str]) -> str | None:
+    """One digest of the names and contents of files in `folder`; None if one of them is not there."""
+    total = hashlib.sha256()
+    for name in names:
+        try:
+            content = read_bytes(inside(folder, name))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        total.update(f"{name}\0".encode() + hashlib.sha256(content).digest())
+    return total.hexdigest()
+
+
 def sweep(folder: Path) -> None:
     """Remove the temporary files that a killed process left in `folder` itself."""
     for path in folder.iterdir() if folder.is_dir() else ():
@@ -133,9 +147,14 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def named_errors(path: Path) -> Iterator[None]:
-    """Let every `OSError` name `path`, also one of a write, which by itself names nothing."""
+    """Let every `OSError` name `path`, also one of a write, which by itself names nothing.
+
+    Raises `OutputError` where a folder has the name of the file.
+    """
     try:
         yield
+    except IsADirectoryError as error:
+        raise OutputError(f"{path} is a folder, expected a file; remove it or choose another folder") from error
     except OSError as error:
         error.filename = str(path)
         error.filename2 = None

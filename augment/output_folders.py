@@ -22,7 +22,17 @@ from filelock import FileLock, Timeout
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from augment.errors import OutputError
-from augment.files import TEMPORARY, append_bytes, inside, named_errors, read_bytes, read_json, sweep, write_bytes
+from augment.files import (
+    TEMPORARY,
+    append_bytes,
+    digest_files,
+    inside,
+    named_errors,
+    read_bytes,
+    read_json,
+    sweep,
+    write_bytes,
+)
 from augment.identity import Identity, digest
 
 MARKER, LOCK = ".augment.json", ".augment.lock"
@@ -51,6 +61,8 @@ class Marker(BaseModel):
     files: tuple[FileName, ...] = ()  # that the command has written or is about to write
     replaced: tuple[FileName, ...] = ()  # the journal: to be deleted before anything else
     finished: bool = False
+    sealed: tuple[FileName, ...] = ()  # files whose digest is the seal of a finished output
+    seal: str | None = None
 
 
 class _Holder(BaseModel):
@@ -69,8 +81,13 @@ class OutputFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether the command has come to its end here, with this identity."""
-        return self._marker.finished
+        """Whether the command has come to its end here, and what it left is still there, the sealed files unchanged."""
+        marker = self._marker
+        return (
+            marker.finished
+            and len(_existing(self.path, marker.files)) == len(marker.files)
+            and (not marker.sealed or digest_files(self.path, marker.sealed) == marker.seal)
+        )
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -122,9 +139,9 @@ class OutputFolder:
             inside(self.path, name).unlink(missing_ok=True)
             del self._files[name]  # after the file, so that a kill between the two leaves nothing unlisted
 
-    def finish(self) -> None:
-        """Note that the command has come to its end."""
-        self._save(finished=True)
+    def finish(self, *sealed: str) -> None:
+        """Note that the command has come to its end. sealed: files that have to stay as they are for that to be so."""
+        self._save(finished=True, sealed=sealed, seal=digest_files(self.path, sealed))
 
     def reopen(self) -> None:
         """Note that a finished output is being continued."""

@@ -51,7 +51,7 @@ def generate_folder(
         if output.finished:
             return False
         form.write(generate(model, counts, seed=seed, on_images=on_images), output)
-        output.finish()
+        output.finish(files[-1])
     return True
 
 

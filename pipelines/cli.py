@@ -429,9 +429,9 @@ def main() -> None:
     try:
         status = app(None if sys.argv[1:] else ["--help"], standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader of standard output has gone: end as other programs do, without a word
+    except BrokenPipeError:  # the reader of standard output has gone: end without a word, as typer does
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        status = 128 + 13
+        status = 1
     except Exception as error:
         sentence, status = explain(error)
         _fail(f"augment: {' '.join(sentence.splitlines())}\n", status)

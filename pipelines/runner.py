@@ -20,7 +20,7 @@ import torch
 import yaml
 
 from augment.errors import ConfigError
-from augment.files import inside
+from augment.files import digest_files, inside
 from augment.identity import Identity
 from augment.images import LabelledImages, fingerprint
 from augment.mixing import needed_per_class
@@ -43,7 +43,6 @@ from pipelines.stage_file import (
     Entry,
     Plan,
     listed_files,
-    outputs_digest,
     plan_stage,
     read_entries,
     write_entry,
@@ -79,7 +78,7 @@ def _plan(job: _Job, folder: Path) -> list[Plan]:
         before = next((stage.name for stage in plans if stage.runs), None)
         entry = entries.get(name)
         believed = entry is not None and entry.finished and not before  # otherwise the outputs need not be read
-        digest = outputs_digest(folder, job.outputs(name)) if believed else None
+        digest = digest_files(folder, job.outputs(name)) if believed else None
         plans.append(replace(plan_stage(name, inputs, entry, before, digest), total=job.total(name)))
     return plans
 
@@ -130,7 +129,7 @@ def run(
                 write_entry(output, stage.name, Entry(finished=False, inputs=inputs))
                 if not STAGES[stage.name](job):
                     return None
-                digest = outputs_digest(folder, job.outputs(stage.name))
+                digest = digest_files(folder, job.outputs(stage.name))
                 write_entry(output, stage.name, Entry(finished=True, inputs=inputs, outputs=digest))
         output.finish()
     return read_results(folder / "evaluation" / RESULTS)

@@ -6,15 +6,14 @@ begins, so that a kill at any moment is followed by a run that knows what is unf
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, RootModel
 
-from augment.files import inside, read_bytes, read_json
+from augment.files import inside, read_json
 from augment.identity import Identity
 from augment.output_folders import MARKER, OutputFolder, read_marker
 
@@ -22,7 +21,7 @@ STAGES_FILE = "stages.json"
 
 
 class Entry(BaseModel):
-    """A stage as it was last run. inputs: `Identity.as_json`. outputs: `outputs_digest`, once it has finished."""
+    """A stage as it was last run. inputs: `Identity.as_json`. outputs: `digest_files`, once it has finished."""
 
     finished: bool
     inputs: dict[str, Any]
@@ -58,18 +57,6 @@ def write_entry(output: OutputFolder, stage: str, entry: Entry) -> None:
     """Replace the entry of one stage."""
     entries = {**read_entries(output.path), stage: entry}
     output.write(STAGES_FILE, _Entries(entries).model_dump_json(indent=1))
-
-
-def outputs_digest(folder: Path, names: Iterable[str]) -> str | None:
-    """One digest of the names and contents of files in `folder`; None if one of them is not there."""
-    total = hashlib.sha256()
-    for name in names:
-        try:
-            content = read_bytes(inside(folder, name))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        total.update(f"{name}\0".encode() + hashlib.sha256(content).digest())
-    return total.hexdigest()
 
 
 def plan_stage(name: str, inputs: Identity, entry: Entry | None, before: str | None, digest: str | None) -> Plan:

@@ -9,9 +9,10 @@ import pytest
 
 from augment.config import GanConfig
 from augment.errors import OutputError
+from augment.files import digest_files
 from augment.identity import Identity
 from augment.output_folders import OutputFolder, open_output
-from pipelines.stage_file import Entry, listed_files, outputs_digest, plan_stage, read_entries, write_entry
+from pipelines.stage_file import Entry, listed_files, plan_stage, read_entries, write_entry
 
 INPUTS = Identity({"gan": GanConfig()}, {"training images": "ab"})
 DONE = Entry(finished=True, inputs=INPUTS.as_json(), outputs="d1")
@@ -63,13 +64,13 @@ def test_damaged_entries_are_one_sentence(text: str, output: OutputFolder) -> No
 def test_a_digest_changes_with_any_name_or_byte(tmp_path: Path) -> None:
     for name, text in (("a", "1"), ("b", "2"), ("c", "1")):
         (tmp_path / name).write_text(text)
-    digests = {outputs_digest(tmp_path, names) for names in (["a"], ["b"], ["c"], ["a", "b"], ["b", "a"], [])}
+    digests = {digest_files(tmp_path, names) for names in (["a"], ["b"], ["c"], ["a", "b"], ["b", "a"], [])}
     assert len(digests) == 6
-    before = outputs_digest(tmp_path, ["a", "b"])
+    before = digest_files(tmp_path, ["a", "b"])
     (tmp_path / "b").write_text("3")
-    assert outputs_digest(tmp_path, ["a", "b"]) != before
-    assert outputs_digest(tmp_path, ["a", "gone"]) is None
-    assert outputs_digest(tmp_path, ["a", "a/below"]) is None
+    assert digest_files(tmp_path, ["a", "b"]) != before
+    assert digest_files(tmp_path, ["a", "gone"]) is None
+    assert digest_files(tmp_path, ["a", "a/below"]) is None
 
 
 def test_the_files_of_a_subfolder_are_those_that_it_lists(output: OutputFolder) -> None:
@@ -78,4 +79,4 @@ def test_the_files_of_a_subfolder_are_those_that_it_lists(output: OutputFolder) 
         inner.write("manifest.csv", b"2")
     (output.path / "synthetic/notes.txt").write_text("mine")
     assert listed_files(output.path, ["synthetic"]) == ["synthetic/boots/0.png", "synthetic/manifest.csv"]
-    assert outputs_digest(output.path, listed_files(output.path, ["gone"])) is None
+    assert digest_files(output.path, listed_files(output.path, ["gone"])) is None

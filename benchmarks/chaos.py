@@ -1,0 +1,303 @@
+"""Kills every command at random moments, runs it again, and compares what it leaves with an uninterrupted run.
+
+    python benchmarks/chaos.py --kills 200 --seed 0 --jobs 2
+
+Half of the kills are exits at a random change of the disk (before the n-th write, rename, unlink or new folder), half
+are signals at a random moment: SIGKILL, SIGTERM, SIGINT or SIGHUP. Commands are forked from a process that has imported
+torch, so that 200 kills take minutes; every tenth is a process of its own, killed from its first millisecond on. It
+prints a line a kill and exits with 1 if a command ended otherwise than it should, needed more than itself to go on, or
+left other contents. Linux and macOS only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from PIL import Image
+
+from augment.images import subset_per_class
+from augment.sources import read_source
+
+SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+SENTENCE = "augment: stopped; the same command goes on where it stopped\n"
+GAN = {
+    "width": 4, "latent_dim": 8, "batch_size": 8, "steps": 30, "log_every": 5, "sample_every": 10,
+    "checkpoint_every": 10,
+}  # fmt: skip
+CLASSIFIER = {"width": 4, "steps": 4, "batch_size": 6}
+EVALUATE = {"arms": ["none", "none+synthetic"], "repeats": 2, "views": 2, "classifier": CLASSIFIER}
+PIPELINE = {
+    "data": {"source": "source", "image_size": 12},
+    "gan": GAN,
+    "generate": {"per_class": 24},
+    "protocol": {"kind": "kfold", "folds": 2},
+    "choose": {"arm": "none+synthetic", "ratios": [0.5], "splits": 1, "repeats": 2},
+    "evaluate": EVALUATE,
+}
+SLOW_KEYS = {"seconds", "images_per_second", "checksum", "outputs"}  # times, and digests of them
+
+
+@dataclass
+class Case:
+    """A command in a folder of its own. before: commands that have to end first, with other settings, say."""
+
+    name: str
+    command: list[str]
+    before: list[list[str]] = field(default_factory=list)
+    seconds: float = 0.0  # of the uninterrupted command
+    changes: int = 0  # of the disk, by it
+    expected: dict[str, Any] = field(default_factory=dict)
+
+
+FIT = ["fit", "source", "--out", "out", "--config", "gan.yaml", "--image-size", "12", "--quiet"]
+GENERATE = ["generate", "out", "--out", "images", "--per-class", "20", "--quiet"]
+EVALUATION = ["evaluate", "source", "--synthetic", "images", "--out", "answer", "--config", "evaluate.yaml"]
+EVALUATION += ["--image-size", "12", "--ratio", "0.5", "--quiet", "--jobs"]
+TUNE = ["tune", "source", "--out", "tuned", "--trials", "3", "--splits", "1", "--config", "evaluate.yaml"]
+TUNE += ["--image-size", "12", "--quiet", "--jobs", "1"]
+RUN = ["run", "pipeline.yaml", "--out", "out", "--quiet", "--jobs", "1"]
+CASES = [
+    Case("fit", FIT),
+    Case("fit further", [*FIT, "--steps", "50"], [FIT]),
+    Case("fit over another run", [*FIT, "--loss", "fisher", "--overwrite"], [FIT]),
+    Case("generate", GENERATE, [FIT]),
+    Case("generate over others", [*GENERATE, "--seed", "3", "--overwrite"], [FIT, GENERATE]),
+    Case("generate an archive", [*GENERATE, "--format", "npz"], [FIT]),
+    Case("evaluate", [*EVALUATION, "1"], [FIT, GENERATE]),
+    Case("evaluate in two processes", [*EVALUATION, "2"], [FIT, GENERATE]),
+    Case("tune", TUNE),
+    Case("run", RUN),
+    Case("run with another loss", [*RUN, "--set", "gan.loss=fisher"], [RUN]),
+    Case("run with another ratio", [*RUN, "--set", "choose.ratios=[0.25]"], [RUN]),
+    Case("run anew", [*RUN, "--overwrite"], [RUN]),
+]
+
+
+def prepare(folder: Path) -> None:
+    """A source of 3 real classes, settings, and a bystander's folder."""
+    pool = subset_per_class(read_source("bundled:fashion").train, 18, seed=3)
+    for k in (1, 5, 9):
+        for i, image in enumerate(pool.images[pool.labels == k]):
+            path = folder / "source" / ("train" if i < 12 else "test") / pool.class_names[k] / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image[0]).save(path)
+    for name, tree in (("gan", GAN), ("evaluate", EVALUATE), ("pipeline", PIPELINE)):
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(tree))
+    (folder / "bystander").mkdir()
+    (folder / "bystander" / "thesis.txt").write_text("mine")
+
+
+def contents(folder: Path) -> dict[str, Any]:
+    """Every file, without what depends on time or on where a run was interrupted."""
+    found: dict[str, Any] = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if path.is_dir() or path.name == ".augment.json":
+            continue
+        if path.suffix in (".jsonl", ".json"):
+            found[name] = comparable(path)
+        elif "checkpoints" not in name or path.name == max(p.name for p in path.parent.iterdir()):
+            found[name] = path.read_bytes()
+    return found
+
+
+def comparable(path: Path) -> Any:
+    """JSON, or lines of it, in any order and without times; bytes where it is neither."""
+    content = path.read_bytes()
+    lines = content.splitlines() if path.suffix == ".jsonl" else [content]
+    try:
+        return sorted(json.dumps(without_times(json.loads(line)), sort_keys=True) for line in lines)
+    except (ValueError, RecursionError):
+        return content
+
+
+def without_times(tree: Any) -> Any:
+    """The same tree without the keys that no two runs share."""
+    if isinstance(tree, dict):
+        return {key: without_times(value) for key, value in tree.items() if key not in SLOW_KEYS}
+    return tree
+
+
+def die_at_change(number: int) -> Callable[[], int]:
+    """Let this process exit before its `number`-th change of the disk; a function that tells how many there were."""
+    made = 0
+
+    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            nonlocal made
+            made += 1
+            if made == number:
+                os._exit(137)
+            return real(*arguments, **options)
+
+        return call
+
+    for name in ("write", "replace", "rename", "unlink", "mkdir", "rmdir"):
+        setattr(os, name, counted(getattr(os, name)))
+    return lambda: made
+
+
+def forked(folder: Path, command: list[str], exit_at: int = 0) -> int:
+    """Begin a command in a child process in `folder`; its process id."""
+    child = os.fork()
+    if child:
+        return child
+    os.chdir(folder)
+    os.setsid()
+    for descriptor, name in ((1, "stdout.txt"), (2, "stderr.txt")):
+        os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    sys.argv = ["augment", *command]
+    count = die_at_change(exit_at)
+    from pipelines.__main__ import main
+
+    status = 1
+    try:
+        main()
+    except SystemExit as end:
+        status = int(end.code or 0)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.write(os.open(folder / "changes.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), str(count()).encode())
+    os._exit(status)
+
+
+def ended(child: int) -> int:
+    """Wait for a child process: its exit status, negative for a signal."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def finish(folder: Path, command: list[str]) -> str:
+    """Run a command to its end; what is wrong with how it ended, or nothing."""
+    status = ended(forked(folder, command))
+    return "" if status == 0 else f"went on with status {status}: {(folder / 'stderr.txt').read_text()[-400:]}"
+
+
+def measure(case: Case, folder: Path) -> None:
+    """Run a case without interruption."""
+    prepare(folder)
+    for command in case.before:
+        assert not (wrong := finish(folder, command)), wrong
+    shutil.copytree(folder, folder.with_name(folder.name + "-before"))
+    began = time.monotonic()
+    assert not (wrong := finish(folder, case.command)), f"{case.name}: {wrong}"
+    case.seconds, case.changes = time.monotonic() - began, int((folder / "changes.txt").read_text())
+    case.expected = outputs(folder)
+
+
+def outputs(folder: Path) -> dict[str, Any]:
+    """What commands left, and what they should have left alone."""
+    logs = {"stdout.txt", "stderr.txt", "changes.txt"}
+    return {name: content for name, content in contents(folder).items() if name not in logs}
+
+
+def strike(case: Case, before: Path, folder: Path, rng: random.Random) -> tuple[str, str]:
+    """Kill a case once and let it go on: (how, what is wrong, or nothing)."""
+    shutil.copytree(before, folder)
+    if rng.random() < 0.5:
+        number = rng.randint(1, max(case.changes, 1))
+        how = f"exit at change {number} of {case.changes}"
+        status, wrong = ended(forked(folder, case.command, exit_at=number)), ""
+        wrong = "" if status in (0, 137) else f"status {status}"
+    else:
+        how, wrong = strike_by_signal(case, folder, rng)
+    wrong = wrong or finish(folder, case.command)
+    if not wrong and (left := outputs(folder)) != case.expected:
+        names = [name for name in {*left, *case.expected} if left.get(name) != case.expected.get(name)]
+        wrong = f"other contents: {', '.join(sorted(names)[:5])}"
+    if not wrong:
+        shutil.rmtree(folder)
+    return how, wrong
+
+
+def strike_by_signal(case: Case, folder: Path, rng: random.Random) -> tuple[str, str]:
+    """Send a signal at a random moment: (how, what is wrong with how the command ended)."""
+    number, own = rng.choice(SIGNALS), rng.random() < 0.2
+    delay = rng.uniform(0, case.seconds + (3 if own else 0))
+    how = f"{number.name} after {delay:.2f} s" + (" in a new process" if own else "")
+    if own:
+        code = "from pipelines.__main__ import main; main()"
+        with (folder / "stderr.txt").open("w") as err, (folder / "stdout.txt").open("w") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-c", code, *case.command], cwd=folder, stderr=err, stdout=out, start_new_session=True
+            )
+        time.sleep(delay)
+        process.send_signal(number)
+        status, child = process.wait(), process.pid
+    else:
+        child = forked(folder, case.command)
+        time.sleep(delay)
+        os.kill(child, number)
+        status = ended(child)
+    if not group_ends(child):
+        return how, "worker processes are left"
+    text = (folder / "stderr.txt").read_text()
+    too_early = own and status in (-number, 1) and "pipelines" not in text  # before the first line of ours
+    expected = {0: "", -signal.SIGKILL: "", 128 + number: SENTENCE}
+    fine = too_early or (status in expected and text.endswith(expected[status]) and "Traceback" not in text)
+    return how, "" if fine else f"ended with status {status}: {text[-400:]}"
+
+
+def group_ends(group: int, seconds: float = 5) -> bool:
+    """Whether the processes that a killed one has begun end soon."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2, help="commands at a time")
+    parser.add_argument("--case", action="append", help="only cases of this name")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    cases = [case for case in CASES if not options.case or case.name in options.case]
+    root = Path(tempfile.mkdtemp(prefix="chaos-"))
+    for index, case in enumerate(cases):
+        measure(case, root / f"case{index}")
+        print(f"{case.name}: {case.seconds:.1f} s, {case.changes} changes of the disk", flush=True)
+    seeds = np.random.SeedSequence(options.seed).generate_state(options.kills)
+
+    def one(kill: int) -> bool:
+        rng = random.Random(int(seeds[kill]))
+        index = kill % len(cases)
+        how, wrong = strike(cases[index], root / f"case{index}-before", root / f"kill{kill}", rng)
+        print(f"{kill} {cases[index].name}, {how}: {wrong or 'the same'}", flush=True)
+        return bool(wrong)
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        wrong = sum(pool.map(one, range(options.kills)))
+    print(f"{options.kills} kills, {wrong} differences" + (f"; see {root}" if wrong else ""))
+    if not wrong:
+        shutil.rmtree(root)
+    sys.exit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""The harnesses of benchmarks/ in small: kills and damaged folders change no result."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="commands are forked")
+
+
+def run(script: str, *options: str) -> str:
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / script), *options], capture_output=True, text=True, cwd=BENCHMARKS.parent
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+def test_kills_at_random_moments_change_nothing() -> None:
+    cases = ("fit over another run", "evaluate", "run with another loss")
+    chosen = [option for case in cases for option in ("--case", case)]
+    assert run("chaos.py", "--kills", "6", "--seed", "5", "--jobs", "1", *chosen) == "6 kills, 0 differences"
+
+
+def test_damaged_folders_are_refused_or_mended() -> None:
+    assert run("hostile.py", "--cases", "12", "--seed", "5", "--jobs", "1") == "12 cases, 0 wrong"
