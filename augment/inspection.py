@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from augment.duplicates import Pairs, find_copies, find_leaks, near_duplicates, near_matches
 from augment.images import LabelledImages, resize_images, subset_per_class
+from augment.pictures import open_picture
 from augment.sources import Source
 from augment.words import counted
 
@@ -225,7 +227,7 @@ def _count_transparent(source: Source) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata
         for path in (path for paths in source.files.values() for path in paths):
-            with suppress(OSError), Image.open(path) as picture:  # reads the header only
+            with suppress(OSError), open_picture(Path(path)) as picture:  # reads the header only
                 count += picture.has_transparency_data
     return count
 
