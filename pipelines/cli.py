@@ -16,6 +16,8 @@ import typer
 
 from augment.errors import ConfigError
 from pipelines.options import (
+    LAST_SEED,
+    MOST_IMAGES,
     Device,
     Flip,
     Format,
@@ -103,7 +105,9 @@ def fit(
     image_size: ImageSize = None,
     resize: Resizing = ResizeMode.pad,
     skip_broken: SkipBroken = False,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Everything random follows from it.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, max=LAST_SEED, help="Everything random follows from it.")
+    ] = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -161,7 +165,9 @@ def fit(
 def generate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder that augment fit has finished.")],
     out: Out,
-    per_class: Annotated[int | None, typer.Option("--per-class", metavar="N", min=1, help="N of each class.")] = None,
+    per_class: Annotated[
+        int | None, typer.Option("--per-class", metavar="N", min=1, max=MOST_IMAGES, help="N of each class.")
+    ] = None,
     balance: Annotated[bool, typer.Option("--balance", help="Fill every class up to the largest one.")] = False,
     count: Annotated[
         list[str] | None, typer.Option("--count", metavar="CLASS=N", help="N of one class; may be repeated.")
@@ -275,9 +281,11 @@ def evaluate(
 def tune(
     source: SourceArgument,
     out: Out,
-    trials: Annotated[int, typer.Option("--trials", min=1, help="Settings to try.")] = 30,
+    trials: Annotated[int, typer.Option("--trials", min=1, max=10**6, help="Settings to try.")] = 30,
     minutes: Annotated[float | None, typer.Option("--minutes", help="Stop trying after so many.")] = None,
-    splits: Annotated[int, typer.Option("--splits", min=1, help="Validation splits of the training images.")] = 3,
+    splits: Annotated[
+        int, typer.Option("--splits", min=1, max=10**4, help="Validation splits of the training images.")
+    ] = 3,
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE.yaml", help="Fields of EvaluateConfig to begin from.")
     ] = None,
@@ -299,6 +307,8 @@ def tune(
     from pipelines.schema import load_evaluate_config
     from pipelines.tuning import tune as tune_classifier
 
+    if minutes is not None and not minutes >= 0:  # nor is it one that is no number
+        raise ConfigError(f"--minutes {minutes}: expected 0 or more")
     begin = load_evaluate_config(
         config, arms=None, has_synthetic=True, steps=steps, horizontal_flip=horizontal_flip or None, seed=seed
     )
@@ -343,12 +353,17 @@ def run(
         Path | None, typer.Option("--out", metavar="DIR", help="Folder to write; default: runs/<pipeline>.")
     ] = None,
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="a.b=c", help="Override a value; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="a.b=c", help="Override a value; may be repeated. Text as it is, null for none; else YAML."
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print which stages would run, and why.")] = False,
     samples_per_class: PerClassUsed = None,
     image_size: ImageSize = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of every stage, in place of their own.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, max=LAST_SEED, help="Of every stage, in place of their own.")
+    ] = None,
     device: Device = "auto",
     jobs: Jobs = None,
     overwrite: Overwrite = False,
@@ -395,7 +410,8 @@ def bench(
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write bench.json and bench.png.")] = None,
     preset: Annotated[str, typer.Option("--preset", help="quickstart or dcgan-64.")] = "quickstart",
     repeats: Annotated[
-        int | None, typer.Option("--repeats", min=3, help="Interleaved repeats of each step; by preset: 60 or 5.")
+        int | None,
+        typer.Option("--repeats", min=3, max=10**6, help="Interleaved repeats of each step; by preset: 60 or 5."),
     ] = None,
     device: Device = "auto",
     overwrite: Overwrite = False,

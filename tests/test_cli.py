@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from augment.config import GanConfig
+from augment.losses import LOSSES
 from augment.sources import read_source
 from augment.training import fit
 from pipelines.cli import main
@@ -374,6 +375,25 @@ OPTIONS = [
     ("generate GAN --out OUT --count hat=3", "the run has no class 'hat'"),
     ("generate GAN --out OUT --count coat:3", "--count 'coat:3': expected CLASS=N"),
     ("generate GAN --out OUT --count coat=-3", "--count 'coat=-3': expected CLASS=N"),
+    ("generate GAN --out OUT --count coat=99999999999999999999", "expected at most 10,000,000 images of a class"),
+    ("generate GAN --out OUT --count coat=" + "9" * 5000, "expected at most 10,000,000 images of a class"),
+    ("generate GAN --out OUT --per-class 99999999999999999999", "Invalid value for '--per-class'"),
+    ("generate GAN --out OUT --per-class " + "9" * 5000, "Invalid value for '--per-class'"),
+    ("generate GAN --out OUT --per-class 2 --seed 4294967296", "Invalid value for '--seed'"),
+    ("fit SOURCE --out OUT --seed 4294967296", "Invalid value for '--seed'"),
+    ("fit SOURCE --out OUT --seed -1", "Invalid value for '--seed'"),
+    ("tune SOURCE --out OUT --seed 99999999999999999999", "Invalid value for '--seed'"),
+    ("tune SOURCE --out OUT --minutes nan", "--minutes nan: expected 0 or more"),
+    ("evaluate SOURCE --test TEST --out OUT --seed 4294967296", "Invalid value for '--seed'"),
+    ("run pipeline.yaml --out OUT --seed 4294967296", "Invalid value for '--seed'"),
+    ("run pipeline.yaml --out OUT --set data.seed=4294967296", "data.seed: input should be less than 4294967296"),
+    ("run pipeline.yaml --out OUT --set evaluate.seed=-1", "evaluate.seed: input should be greater than or equal to 0"),
+    ("run pipeline.yaml --out OUT --set generate.seed=4294967296", "generate.seed: input should be less than"),
+    ("run pipeline.yaml --out OUT --set gan.seed=4294967296", "gan.seed: input should be less than 4294967296"),
+    ("fit SOURCE --out OUT --image-size " + "9" * 400, "the nearest is 128"),
+    ("inspect SOURCE --image-size " + "9" * 400, "the nearest is 128"),
+    ("fit SOURCE --out OUT --steps 99999999999999999999", "steps: input should be less than or equal to 99999999"),
+    ("evaluate SOURCE --test TEST --out OUT --ratio nan", "ratio: "),
     ("evaluate SOURCE --out OUT", "has no test split"),
     ("evaluate SOURCE --out OUT", "let `augment run quickstart --set data.source=...` hold some out"),
     ("evaluate SOURCE --test TEST --out OUT --arms none,best", "arms.1: expected one of none"),
@@ -446,10 +466,12 @@ def test_a_run_or_an_evaluation_made_with_other_settings_is_left_alone(
     assert augment(*fitting, "--loss", "wasserstein", "--overwrite").status == 0
 
 
-def test_a_diverged_training_is_not_the_inputs_fault(photos: Path, tmp_path: Path, augment: Augment) -> None:
-    wild = TINY_GAN | {"loss": "least-squares", "network": "dcgan", "lr_discriminator": 1e30, "steps": 40}
-    (tmp_path / "wild.yaml").write_text(json.dumps(wild).replace("1e+30", "1.0e+30"))
-    said = augment("fit", photos, "--out", tmp_path / "run", "--config", tmp_path / "wild.yaml", "--image-size", "12")
+def test_a_diverged_training_is_not_the_inputs_fault(
+    photos: Path, tiny: Path, tmp_path: Path, augment: Augment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steep = LOSSES["hinge"]._replace(generator=lambda _, l_f: -l_f.exp().mean() * 1e38)
+    monkeypatch.setitem(LOSSES, "hinge", steep)
+    said = augment("fit", photos, "--out", tmp_path / "run", "--config", tiny, "--image-size", "12")
     check_refused(said, "training diverged", status=1)
 
 
