@@ -286,6 +286,25 @@ def test_run_plans_then_does_all_of_it_once(photos: Path, tmp_path: Path, augmen
     assert said.err.count("is up to date: done") == 3
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_test_set_of_one_image_is_refused_before_anything_is_trained(
+    count: int, image_folder: Path, tmp_path: Path, augment: Augment
+) -> None:
+    photos = Path(shutil.copytree(image_folder, tmp_path / "photos"))
+    first, *others = sorted((photos / "test").iterdir())
+    for file in [file for folder in others for file in folder.iterdir()] + sorted(first.iterdir())[count:]:
+        file.unlink()
+    (tmp_path / "mine.yaml").write_text(PIPELINE.format(source="photos"))
+    evaluating = ("evaluate", photos, "--arms", "none,classical", *QUICK, "--out", tmp_path / "out")
+    for command in (evaluating, ("run", tmp_path / "mine.yaml", "--out", tmp_path / "out", "--dry-run")):
+        said = augment(*command)
+        if count == 1:
+            check_refused(said, "the test set has 1 image: at least 2 are needed")
+            assert not (tmp_path / "out").exists()
+        else:
+            assert said.status == 0
+
+
 def broken(photos: Path) -> Path:
     file = min(photos.rglob("*.png"))
     file.write_bytes(file.read_bytes()[:60])
