@@ -22,7 +22,7 @@ from augment.duplicates import Pairs, find_copies, find_leaks, near_duplicates, 
 from augment.images import LabelledImages, resize_images, subset_per_class
 from augment.pictures import open_picture
 from augment.sources import Source
-from augment.words import counted
+from augment.words import counted, printable
 
 WORKING_MINIMUM = 20  # training images a class
 IMBALANCE = 3.0  # largest class over smallest
@@ -252,7 +252,7 @@ def contact_sheet(data: LabelledImages, per_class: int = 10, scale: int | None =
     """
     scale = scale or max(-(-THUMBNAIL // data.size), 1)
     font, gap, cell = ImageFont.load_default(size=14), 4, data.size * scale
-    names = [_shortened(name) for name in data.class_names]
+    names = [_shortened(printable(name)) for name in data.class_names]
     captions = [f"{name} ({count})" for name, count in zip(names, data.counts(), strict=True)]
     left = max(int(font.getlength(caption)) for caption in captions) + 4 * gap
     shown = subset_per_class(data, per_class, seed=0)

@@ -7,7 +7,6 @@ everything resumable. Heavy imports happen inside the commands, so that `augment
 from __future__ import annotations
 
 import io
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from augment.errors import ConfigError
+from augment.words import printable, shell_word
 from pipelines.options import (
     LAST_SEED,
     MOST_IMAGES,
@@ -80,7 +80,7 @@ def inspect(
         contact_sheet(data.train, samples_per_class).save(picture, format="PNG")
         out.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(out, picture.getvalue())
-        typer.echo(f"contact sheet: {out}")
+        _say(f"contact sheet: {out}")
     if data.test is not None:
         _next("augment", "fit", source, *as_options(None, image_size, resize, skip_broken), "--out", "runs/gan")
         return
@@ -156,7 +156,7 @@ def fit(
     if outcome == Outcome.STOPPED:
         raise KeyboardInterrupt
     done = "was finished already and is left as it is" if outcome == Outcome.WAS_FINISHED else "is finished"
-    typer.echo(f"{out} {done}; more --steps would continue it")
+    _say(f"{out} {done}; more --steps would continue it")
     _warn(untested_note(loaded))
     _next("augment", "generate", out, "--out", f"{out}-images", "--per-class", "200")
 
@@ -190,7 +190,7 @@ def generate(
     with counted_progress("generate", sum(counts.values()), quiet) as on_images:
         made = generate_images(model, counts, seed=seed, on_images=on_images)
     write_images(made, out, format.value, overwrite=overwrite)
-    typer.echo(f"{len(made.data)} images of {sum(c > 0 for c in counts.values())} classes: {out}")
+    _say(f"{len(made.data)} images of {sum(c > 0 for c in counts.values())} classes: {out}")
     _next("augment", "evaluate", "SOURCE", "--synthetic", out, "--out", f"{out}-evaluation")
 
 
@@ -386,7 +386,7 @@ def run(
     where = find_device(device)
     if dry_run:
         for stage in plan(definition, load(definition.data), folder, lambda note: _warn((note,))):
-            typer.echo(_describe(stage))
+            _say(_describe(stage))
         _next("augment", "run", pipeline, *(p for s in settings for p in ("--set", s)), "--out", folder)
         return
     with stop_on_signal() as stopped, RunProgress(quiet) as progress:
@@ -438,6 +438,9 @@ def main() -> None:
     """Run the command line and exit; an error of ours becomes one sentence on standard error."""
     tune_threads()
     tune_allocator()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that is not UTF-8 shows a name as escapes
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = app(None if sys.argv[1:] else ["--help"], standalone_mode=False)
     except Exception as error:
@@ -449,8 +452,12 @@ def main() -> None:
 
 
 def _fail(sentence: str, status: int) -> None:
-    print(f"augment: {' '.join(sentence.splitlines())}", file=sys.stderr)
+    _say(f"augment: {' '.join(sentence.splitlines())}", err=True)
     sys.exit(status)
+
+
+def _say(line: str, err: bool = False) -> None:
+    typer.echo(printable(line), err=err)
 
 
 def _describe(stage: Stage) -> str:
@@ -459,12 +466,12 @@ def _describe(stage: Stage) -> str:
 
 def _warn(warnings: tuple[str, ...]) -> None:
     for warning in warnings:
-        typer.echo(f"note: {warning}", err=True)
+        _say(f"note: {warning}", err=True)
 
 
 def _next(*command: str | Path) -> None:
-    typer.echo(f"next: {shlex.join(map(str, command))}")
+    _say(f"next: {' '.join(shell_word(str(part)) for part in command)}")
 
 
 def _next_in_browser(page: Path) -> None:
-    typer.echo(f"next: open {page} in a browser")
+    _say(f"next: open {page} in a browser")
