@@ -113,6 +113,7 @@ def fit(
     quiet: Quiet = False,
 ) -> None:
     """Train the class-conditional GAN; an interrupted run is continued, a finished one only with more --steps."""
+    from augment.collapse import notes_on_run
     from augment.devices import find_device
     from augment.training import Outcome
     from augment.training import fit as fit_gan
@@ -157,7 +158,7 @@ def fit(
         raise KeyboardInterrupt
     done = "was finished already and is left as it is" if outcome == Outcome.WAS_FINISHED else "is finished"
     _say(f"{out} {done}; more --steps would continue it")
-    _warn(untested_note(loaded))
+    _warn((*notes_on_run(out, find_device(device)), *untested_note(loaded)))
     _next("augment", "generate", out, "--out", f"{out}-images", "--per-class", "200")
 
 
@@ -179,6 +180,7 @@ def generate(
     quiet: Quiet = False,
 ) -> None:
     """Make labelled images with a trained generator; the folder is itself a SOURCE."""
+    from augment.collapse import collapse_notes
     from augment.devices import find_device
     from augment.sampling import generate as generate_images
     from augment.sampling import load_model
@@ -190,6 +192,7 @@ def generate(
     with counted_progress("generate", sum(counts.values()), quiet) as on_images:
         made = generate_images(model, counts, seed=seed, on_images=on_images)
     write_images(made, out, format.value, overwrite=overwrite)
+    _warn(collapse_notes(made.data))
     _say(f"{len(made.data)} images of {sum(c > 0 for c in counts.values())} classes: {out}")
     _next("augment", "evaluate", "SOURCE", "--synthetic", out, "--out", f"{out}-evaluation")
 

@@ -224,6 +224,16 @@ def test_generate_balances_and_counts(gan: Path, tmp_path: Path, augment: Augmen
     assert [len(list((tmp_path / "counted" / name).iterdir())) for name in (few, many)] == [2, 5]
 
 
+def test_a_generator_of_one_picture_is_noted(photos: Path, tiny: Path, tmp_path: Path, augment: Augment) -> None:
+    wild = TINY_GAN | {"network": "dcgan", "lr_generator": 1, "lr_discriminator": 1, "steps": 40}
+    tiny.write_text(json.dumps(wild))
+    said = augment("fit", photos, "--out", tmp_path / "run", "--config", tiny, "--image-size", "12", "--quiet")
+    assert said.status == 0
+    assert said.err.startswith("note: all 48 generated images look the same: the generator has collapsed")
+    said = augment("generate", tmp_path / "run", "--out", tmp_path / "images", "--per-class", "3")
+    assert said.err.startswith("note: all 9 generated images look the same: ")
+
+
 def test_evaluate_takes_test_images_from_elsewhere(image_folder: Path, tmp_path: Path, augment: Augment) -> None:
     options = ("--test", image_folder / "test", "--arms", "none, classical", "--out", tmp_path / "out")
     said = augment("evaluate", image_folder / "train", *options, *QUICK)
