@@ -16,6 +16,7 @@ from augment.npz import read_arrays
 from augment.words import quoted
 
 BUNDLED = {"fashion": "fashion.npz"}
+MOST_CLASSES, MOST_BYTES = 10**5, 2**24  # of names
 KEYS = ("class_names", *(f"{split}_{part}" for split in SPLITS for part in ("images", "labels")))
 
 
@@ -82,6 +83,8 @@ def _class_names(
     lowest, highest = min(int(y.min()) for y in labels.values()), max(int(y.max()) for y in labels.values())
     if names is None:
         return tuple(map(str, range(_count_classes(path, labels["train"], lowest, highest))))
+    if names.ndim == 1 and (len(names) > MOST_CLASSES or names.nbytes > MOST_BYTES):
+        raise SourceError(f"{path}: class_names: {len(names):,} names in {names.nbytes:,} bytes are too many")
     if names.ndim != 1 or names.dtype.kind != "U" or len(set(names.tolist())) < len(names):
         raise SourceError(f"{path}: class_names: expected a list of different strings, got {quoted(names.tolist())}")
     if lowest < 0 or highest >= len(names):

@@ -1,4 +1,4 @@
-"""The one opener of `.npz` archives: plain arrays only, and no more memory than the file bears out.
+"""The one opener of `.npz` archives: plain arrays only, and no more memory than the data in the file need.
 
 numpy's own reader allocates what a header announces, before it has read a byte of it, and passes on whatever zipfile,
 its four decompressors and the parser of headers raise.

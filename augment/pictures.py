@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from augment.errors import SourceError
 from augment.files import irregular
@@ -104,7 +104,10 @@ def open_picture(path: Path) -> Image.Image:
     """The picture, not decoded yet. Raises `OSError` if it is no regular file or of none of `FORMATS`."""
     if kind := irregular(path):
         raise OSError(f"it is {kind}")
-    return Image.open(path, formats=FORMATS)
+    try:
+        return Image.open(path, formats=FORMATS)
+    except UnidentifiedImageError as error:
+        raise OSError(f"it is none of {', '.join(FORMATS)}, or damaged") from error
 
 
 def _header(path: Path) -> _Header:

@@ -79,7 +79,8 @@ def read_source(
         else:
             source = _from_arrays(name, found, choose_size, resize)
     except OSError as error:
-        raise SourceError(f"{error.filename or spec} cannot be read: {error.strerror or error}") from error
+        named = shortened(str(error.filename or spec), 300)
+        raise SourceError(f"{named} cannot be read: {error.strerror or error}") from error
     _check_classes(source.name, source.train, complete)
     return source
 
@@ -94,11 +95,11 @@ def _find(spec: str) -> tuple[str, Listing | Arrays]:
     if path.is_dir():
         return printable(path.resolve().name), _read_folder(path)
     if not path.exists():
-        raise SourceError(f"there is no {spec!r}: expected {FORMS}")
+        raise SourceError(f"there is no {quoted(spec)}: expected {FORMS}")
     if kind := irregular(path):
-        raise SourceError(f"{spec!r} is {kind}: expected {FORMS}")
+        raise SourceError(f"{quoted(spec)} is {kind}: expected {FORMS}")
     if path.suffix.lower() not in SUFFIXES:
-        raise SourceError(f"{spec!r} is a file of an unknown kind: expected {FORMS}")
+        raise SourceError(f"{quoted(spec)} is a file of an unknown kind: expected {FORMS}")
     return printable(path.name), SUFFIXES[path.suffix.lower()](path)
 
 

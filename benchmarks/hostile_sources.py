@@ -119,7 +119,7 @@ def manifest(rng: np.random.Generator, data: LabelledImages, folder: Path) -> No
         write_folder(data, synthetic, seeds=range(len(data)), scores=[0.5] * len(data))
         text = damage_text(rng, (synthetic / "manifest.csv").read_text(), CELLS, ",\n")
         (synthetic / "manifest.csv").write_bytes(text.encode("utf-8", "surrogateescape"))
-    said(lambda: load_synthetic(synthetic, data))
+    report(lambda: load_synthetic(synthetic, data))
 
 
 def definition(rng: np.random.Generator, data: LabelledImages, folder: Path) -> None:
@@ -133,13 +133,13 @@ def definition(rng: np.random.Generator, data: LabelledImages, folder: Path) -> 
     whole = lambda: load_pipeline(str(path), overrides)  # noqa: E731
     part = lambda: load_gan_config(path, steps=3)  # noqa: E731
     other = lambda: load_evaluate_config(path, arms=None, has_synthetic=True, steps=3)  # noqa: E731
-    said([whole, whole, part, other][int(rng.integers(4))])
+    report([whole, whole, part, other][int(rng.integers(4))])
 
 
 KINDS = {f.__name__: f for f in (npz, table, classes, picture, manifest, definition)}
 
 
-def said(call: Callable[[], object]) -> None:
+def report(call: Callable[[], object]) -> None:
     """Call it, and print and exit as the command line does."""
     try:
         call()
@@ -180,10 +180,10 @@ def run_case(number: int, seed: int, data: LabelledImages) -> Case:
             return Case(number, kind, "traceback", traceback.format_exc())
         finally:
             sys.argv = arguments
-    return Case(number, kind, judge(status, out.getvalue(), err.getvalue()), err.getvalue())
+    return Case(number, kind, classify(status, out.getvalue(), err.getvalue()), err.getvalue())
 
 
-def judge(status: int, out: str, err: str) -> str:
+def classify(status: int, out: str, err: str) -> str:
     if "the memory is not enough" in err:
         return "memory"
     plain = all(line == printable(line) for line in [*out.split("\n"), *err.split("\n")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -123,5 +124,6 @@ def resolve_jobs(jobs: int | None, device_type: str) -> int:
 def refuse_into_source(out: Path, *sources: str | None) -> None:
     """Raise `ConfigError` if `out` is the folder of a source, whose images are nobody's output."""
     for source in sources:
-        if source and out.exists() and Path(source).exists() and out.samefile(source):
+        # Those of os.path are false for a name that is too long, where those of Path raise.
+        if source and os.path.exists(out) and os.path.exists(source) and out.samefile(source):
             raise ConfigError(f"{out} is the source itself; choose another folder for the output")

@@ -24,7 +24,7 @@ from pipelines.tuning import FURTHER, Tuned
 
 
 class _Console(Console):
-    """A console that prints text and does not obey it: a class or a file may be called anything."""
+    """A console that escapes control characters in strings: a class or a file may be called anything."""
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print; a string is one line."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -19,7 +20,7 @@ from augment.yaml_text import parse_mapping, parse_value, read_mapping
 from pipelines.definition import ARMS, EvaluateConfig, Pipeline
 
 M = TypeVar("M", bound=BaseModel)
-MOST_TOLD = 8  # mistakes in one sentence
+MOST_NAMED = 8  # mistakes in one sentence
 
 
 def shipped_pipelines() -> list[str]:
@@ -31,13 +32,15 @@ def shipped_pipelines() -> list[str]:
 def load_pipeline(name_or_path: str, overrides: Sequence[str] = ()) -> Pipeline:
     """The definition in a YAML file, or shipped under a name, after overrides such as `data.source=DIR`.
 
-    Paths in the YAML resolve against its file, those in overrides against the working directory. Raises `ConfigError`.
+    Paths in the YAML resolve against its file, those in overrides against the working directory. An override of a text
+    is that text as it stands, and null for none where the text may be left out; any other value is YAML. Raises
+    `ConfigError`.
     """
     path = Path(name_or_path)
     if name_or_path in shipped_pipelines():
         text = (files("pipelines") / f"{name_or_path}.yaml").read_text(encoding="utf-8")
         tree, base = parse_mapping(text, name_or_path), Path()
-    elif path.is_file():
+    elif os.path.isfile(path):  # which is false for a name that is too long, too
         tree, base = read_mapping(path), path.parent
     else:
         raise ConfigError(
@@ -62,9 +65,9 @@ def parse(model: type[M], tree: Mapping[str, Any], where: str) -> M:
         return model.model_validate(tree)
     except ValidationError as error:
         found = error.errors()
-        told = [shortened(_explain(model, dict(e)), 600) for e in found[:MOST_TOLD]]
-        more = [f"and {len(found) - MOST_TOLD} more"] if len(found) > MOST_TOLD else []
-        raise ConfigError(f"{where}: " + "; ".join([*told, *more])) from error
+        named = [shortened(_explain(model, dict(e)), 600) for e in found[:MOST_NAMED]]
+        more = [f"and {len(found) - MOST_NAMED} more"] if len(found) > MOST_NAMED else []
+        raise ConfigError(f"{where}: " + "; ".join([*named, *more])) from error
 
 
 def _explain(model: type[BaseModel], error: dict[str, Any]) -> str:

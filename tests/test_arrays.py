@@ -43,8 +43,14 @@ def test_a_test_label_beyond_the_training_labels_is_refused(fashion: LabelledIma
         read_source(npz(tmp_path, fashion, [0, 1, 0, 1, 0, 1], **test))
 
 
+@pytest.mark.parametrize("names", [np.zeros(2 * 10**6, "U1"), np.zeros(6, "U1000000")])
+def test_more_names_than_classes_can_be_are_refused(names: np.ndarray, fashion: LabelledImages, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"class_names: [\d,]+ names in [\d,]+ bytes are too many"):
+        read_source(npz(tmp_path, fashion, [0, 1, 0, 1, 0, 1], class_names=names))
+
+
 def test_wrong_class_names_are_quoted_in_part(fashion: LabelledImages, tmp_path: Path) -> None:
-    names = np.array(["x" * 10_000] * 500)
+    names = np.array(["x" * 10_000] * 50)
     with pytest.raises(SourceError, match="expected a list of different strings") as caught:
         read_source(npz(tmp_path, fashion, [0, 1, 0, 1, 0, 1], class_names=names))
     assert len(str(caught.value)) < 500

@@ -48,7 +48,7 @@ def test_a_small_value_is_quoted_as_python_writes_it(value: object) -> None:
         ("\u202etxt\u2028", "\\u202etxt\\u2028"),
     ],
 )
-def test_what_a_terminal_would_obey_is_escaped(text: str, shown: str) -> None:
+def test_control_characters_and_lone_surrogates_are_escaped(text: str, shown: str) -> None:
     assert printable(text) == shown
 
 
