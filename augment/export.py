@@ -20,10 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from augment.errors import SourceError
 from augment.files import write_bytes
-from augment.images import LabelledImages
+from augment.images import SPLITS, LabelledImages
+from augment.npz import read_arrays
 from augment.output_folders import OutputFolder
-from augment.sources import MANIFEST, SPLITS
+from augment.sources import MANIFEST
+from augment.tables import read_rows
+from augment.words import quoted
 
 # For Windows, macOS and Linux at once: separators and wildcards, control characters and lone surrogates, a dot or a
 # space at either end, and the percent sign itself
@@ -112,14 +116,41 @@ def dump_npz(data: LabelledImages, *, seeds: Sequence[int], scores: Sequence[flo
 
 
 def read_scores(folder: Path) -> NDArray[np.float64] | None:
-    """The scores beside the images that `write_folder` or `write_npz` left in `folder`, in their order, or None."""
+    """The scores beside the images that `write_folder` or `write_npz` left in `folder`, in their order, or None.
+
+    Of a table with splits those of the training images. Raises `SourceError` if they are no finite numbers, one an
+    image.
+    """
     archives = list(folder.glob("*.npz"))
     if (folder / MANIFEST).is_file():
-        with (folder / MANIFEST).open(newline="", encoding="utf-8-sig") as lines:
-            scores = [row.get("scores") for row in csv.DictReader(lines)]
-    elif len(archives) == 1:
-        with np.load(archives[0]) as content:
-            scores = list(content["train_scores"]) if "train_scores" in content else []
-    else:
+        return _scores_of_table(folder / MANIFEST)
+    return _scores_of_archive(archives[0]) if len(archives) == 1 else None
+
+
+def _scores_of_table(path: Path) -> NDArray[np.float64] | None:
+    rows = [row for row in read_rows(path, used=("scores", "split")) if row[1].get("split") in (None, "", "train")]
+    texts = [row.get("scores") for _, row in rows]
+    if not all(texts):
         return None
-    return np.array(scores, np.float64) if scores and all(score not in (None, "") for score in scores) else None
+    scores = np.empty(len(rows), np.float64)
+    for i, (where, text) in enumerate(zip((where for where, _ in rows), texts, strict=True)):
+        try:
+            scores[i] = float(text or "")
+        except ValueError:
+            scores[i] = np.nan
+        if not np.isfinite(scores[i]):
+            raise SourceError(f"{where}: expected a finite number as the score, got {quoted(text)}")
+    return scores if len(scores) else None
+
+
+def _scores_of_archive(path: Path) -> NDArray[np.float64] | None:
+    content = read_arrays(path, ("train_scores", "train_labels"))
+    if not {"train_scores", "train_labels"} <= set(content):
+        return None
+    scores, count = content["train_scores"], content["train_labels"].size
+    if scores.shape != (count,) or scores.dtype.kind not in "iuf" or not np.isfinite(scores).all():
+        raise SourceError(
+            f"{path}: train_scores: expected {count} finite numbers, one an image, got {scores.dtype} of shape "
+            f"{scores.shape}"
+        )
+    return scores.astype(np.float64) if count else None

@@ -22,6 +22,13 @@ from augment.errors import OutputError
 
 M = TypeVar("M", bound=BaseModel)
 TEMPORARY = re.compile(r"\.augment-[0-9a-f]{16}\.part")
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opening a named pipe must not wait for a writer
 
@@ -101,6 +108,15 @@ def parse_json(data: bytes | str, model: type[M], path: Path) -> M:
             f"{path} is damaged, or of another version of this program ({where + ': ' if where else ''}"
             f"{first['msg'].lower()[:120]}); remove it or choose another folder"
         ) from error
+
+
+def irregular(path: Path) -> str | None:
+    """What `path` is, such as "a named pipe", if it is no regular file, or a link to one; otherwise None.
+
+    Raises `OSError` if it is not there or if that cannot be told.
+    """
+    mode = path.stat().st_mode
+    return None if stat.S_ISREG(mode) else KINDS.get(stat.S_IFMT(mode), "no regular file")
 
 
 def inside(folder: Path, name: str) -> Path:

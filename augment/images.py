@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Resize = Literal["pad", "crop", "stretch"]
 SMALLEST, LARGEST, MULTIPLE = 8, 128, 4  # px
+SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,8 @@ def check_size(size: int) -> int:
 
 def nearest_size(size: float) -> int:
     """The allowed image size nearest to `size` px; halves go up."""
-    return min(max(int(size / MULTIPLE + 0.5) * MULTIPLE, SMALLEST), LARGEST)
+    within = min(max(size, SMALLEST), LARGEST)  # first, for the sake of integers that no float can hold
+    return int(within / MULTIPLE + 0.5) * MULTIPLE
 
 
 def fit_to_square(picture: Image.Image, size: int, resize: Resize) -> Image.Image:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from augment.duplicates import Pairs, find_copies, find_leaks, near_duplicates, near_matches
 from augment.images import LabelledImages, resize_images, subset_per_class
+from augment.pictures import open_picture
 from augment.sources import Source
-from augment.words import counted
+from augment.words import counted, printable
 
 WORKING_MINIMUM = 20  # training images a class
 IMBALANCE = 3.0  # largest class over smallest
@@ -225,7 +227,7 @@ def _count_transparent(source: Source) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata
         for path in (path for paths in source.files.values() for path in paths):
-            with suppress(OSError), Image.open(path) as picture:  # reads the header only
+            with suppress(OSError), open_picture(Path(path)) as picture:  # reads the header only
                 count += picture.has_transparency_data
     return count
 
@@ -250,7 +252,7 @@ def contact_sheet(data: LabelledImages, per_class: int = 10, scale: int | None =
     """
     scale = scale or max(-(-THUMBNAIL // data.size), 1)
     font, gap, cell = ImageFont.load_default(size=14), 4, data.size * scale
-    names = [_shortened(name) for name in data.class_names]
+    names = [_shortened(printable(name)) for name in data.class_names]
     captions = [f"{name} ({count})" for name, count in zip(names, data.counts(), strict=True)]
     left = max(int(font.getlength(caption)) for caption in captions) + 4 * gap
     shown = subset_per_class(data, per_class, seed=0)

@@ -1,4 +1,4 @@
-"""Picture files of any kind that Pillow opens, decoded straight into the arrays that are kept.
+"""Picture files of the common formats, decoded straight into the arrays that are kept.
 
 Files are opened twice: for their headers, which give the size and the channels of all, and then one by one. What varies
 between files is evened out: 16 bits become 8, transparency becomes white, the orientation in EXIF is applied.
@@ -15,12 +15,15 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from augment.errors import SourceError
+from augment.files import irregular
 from augment.images import LabelledImages, Resize, fit_to_square
 
 T = TypeVar("T")
+# What Pillow reads by itself: other formats start a program (EPS), or are drawings, films and scientific data
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "JPEG2000", "PPM", "ICO", "TGA", "PCX")
 ChooseSize = Callable[[Counter[tuple[int, int]]], int]  # (width, height) in px -> images, to the size of all in px
 
 
@@ -97,8 +100,18 @@ def _each(files: Iterable[File], read: Callable[[Path], T], skipped: list[str] |
             yield file, result
 
 
+def open_picture(path: Path) -> Image.Image:
+    """The picture, not decoded yet. Raises `OSError` if it is no regular file or of none of `FORMATS`."""
+    if kind := irregular(path):
+        raise OSError(f"it is {kind}")
+    try:
+        return Image.open(path, formats=FORMATS)
+    except UnidentifiedImageError as error:
+        raise OSError(f"it is none of {', '.join(FORMATS)}, or damaged") from error
+
+
 def _header(path: Path) -> _Header:
-    with Image.open(path) as picture:
+    with open_picture(path) as picture:
         width, height = picture.size
         turned = "exif" in picture.info and picture.getexif().get(0x0112) in (5, 6, 7, 8)  # orientation: on its side
         return _Header((height, width) if turned else (width, height), _is_grey(picture))
@@ -113,7 +126,7 @@ def _is_grey(picture: Image.Image) -> bool:
 
 def _pixels(path: Path, size: int, resize: Resize, grey: bool) -> NDArray[np.uint8]:
     """C x size x size."""
-    with Image.open(path) as opened:
+    with open_picture(path) as opened:
         opened.draft(None, (2 * size, 2 * size))  # a JPEG decodes faster at 1/2, 1/4 or 1/8, never below this size
         picture = _opaque(ImageOps.exif_transpose(opened)).convert("L" if grey else "RGB")
     pixels = np.asarray(fit_to_square(picture, size, resize))

@@ -36,8 +36,8 @@ def generate_folder(
     seed: int,
     overwrite: bool = False,
     on_images: Callable[[int], None] = lambda _: None,
-) -> bool:
-    """Generate images into `folder` in one of `FORMATS`; False if they are there already, of the same model and seed.
+) -> Synthetic | None:
+    """Generate images into `folder` in one of `FORMATS`; None if they are there already, of the same model and seed.
 
     Raises `ConfigError` if there is nothing to generate, `OutputError` if `folder` holds something else.
     """
@@ -49,10 +49,11 @@ def generate_folder(
     files = form.files(model.class_names, labels)
     with open_output(folder, "generate", identity, files=files, overwrite=overwrite, replace="unfinished") as output:
         if output.finished:
-            return False
-        form.write(generate(model, counts, seed=seed, on_images=on_images), output)
+            return None
+        made = generate(model, counts, seed=seed, on_images=on_images)
+        form.write(made, output)
         output.finish(files[-1])
-    return True
+    return made
 
 
 class Form(NamedTuple):

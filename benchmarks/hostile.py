@@ -2,10 +2,10 @@
 
     python benchmarks/hostile.py --cases 500 --seed 0 --jobs 2
 
-A file is cut, flipped, emptied, filled with noise, given other values of other types, replaced by a folder, a pipe, or
-a link to a bystander's file, or deleted. The command may refuse in one sentence or mend what it finds; it may not end in
-a traceback, hang, or touch anything outside of its folder, and where it succeeds it has to leave what it would have left
-anyway. It prints a line a case and exits with 1 if one is wrong. Sources have a benchmark of their own.
+A file is cut, flipped, emptied, filled with noise, given other values of other types, replaced by a folder, a pipe or
+a link to a bystander's file, or deleted. The command may refuse in one sentence or mend what it finds; it may not end
+in a traceback, hang, or touch anything outside of its folder, and where it succeeds it has to leave what it would have
+left anyway. It prints a line a case and exits with 1 if one is wrong. Sources have a benchmark of their own.
 """
 
 from __future__ import annotations

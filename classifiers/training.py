@@ -26,17 +26,17 @@ WARM_UP = 0.2  # of the steps
 class FitConfig(BaseModel):
     """How a classifier is trained. The defaults were tuned on Fashion-MNIST at 20 images a class."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     network: str = "small"
-    width: int | None = Field(None, ge=1)  # None: the network's own
-    steps: int = Field(300, ge=1)
-    batch_size: int = Field(64, ge=2)
-    lr: float = Field(8e-3, gt=0)  # at its peak
-    weight_decay: float = Field(0.05, ge=0)  # AdamW's; not of biases and norms
+    width: int | None = Field(None, ge=1, le=4096)  # None: the network's own
+    steps: int = Field(300, ge=1, le=10**8)
+    batch_size: int = Field(64, ge=2, le=2**16)
+    lr: float = Field(8e-3, gt=0, le=1)  # at its peak
+    weight_decay: float = Field(0.05, ge=0, le=100)  # AdamW's; not of biases and norms
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    mixup: float = Field(0.4, ge=0)  # alpha of Beta(alpha, alpha); 0 turns it off
-    cutmix: float = Field(0.0, ge=0)  # the same; with both on, each batch takes one of them by lot
+    mixup: float = Field(0.4, ge=0, le=1000)  # alpha of Beta(alpha, alpha); 0 turns it off
+    cutmix: float = Field(0.0, ge=0, le=1000)  # the same; with both on, each batch takes one of them by lot
     sampling: str = "balanced"  # how often a class is drawn, by its number of images
 
     @field_validator("network", "sampling")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import shlex
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +16,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from augment.errors import ConfigError
+from augment.words import printable, shell_word
 from pipelines.options import (
+    LAST_SEED,
+    MOST_IMAGES,
     Device,
     Flip,
     Format,
@@ -80,7 +82,7 @@ def inspect(
         contact_sheet(data.train, samples_per_class).save(picture, format="PNG")
         out.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(out, picture.getvalue())
-        typer.echo(f"contact sheet: {out}")
+        _say(f"contact sheet: {out}")
     if data.test is not None:
         _next("augment", "fit", source, *as_options(None, image_size, resize, skip_broken), "--out", "runs/gan")
         return
@@ -105,12 +107,15 @@ def fit(
     image_size: ImageSize = None,
     resize: Resizing = ResizeMode.pad,
     skip_broken: SkipBroken = False,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Everything random follows from it.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, max=LAST_SEED, help="Everything random follows from it.")
+    ] = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
     """Train the class-conditional GAN; an interrupted run is continued, a finished one only with more --steps."""
+    from augment.collapse import notes_on_run
     from augment.devices import find_device
     from augment.training import Outcome
     from augment.training import fit as fit_gan
@@ -155,8 +160,8 @@ def fit(
     if outcome == Outcome.STOPPED:
         raise KeyboardInterrupt
     done = "was finished already and is left as it is" if outcome == Outcome.WAS_FINISHED else "is finished"
-    typer.echo(f"{out} {done}; more --steps would continue it")
-    _warn(untested_note(loaded))
+    _say(f"{out} {done}; more --steps would continue it")
+    _warn((*notes_on_run(out, find_device(device)), *untested_note(loaded)))
     _next("augment", "generate", out, "--out", f"{out}-images", "--per-class", "200")
 
 
@@ -164,7 +169,9 @@ def fit(
 def generate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder that augment fit has finished.")],
     out: Out,
-    per_class: Annotated[int | None, typer.Option("--per-class", metavar="N", min=1, help="N of each class.")] = None,
+    per_class: Annotated[
+        int | None, typer.Option("--per-class", metavar="N", min=1, max=MOST_IMAGES, help="N of each class.")
+    ] = None,
     balance: Annotated[bool, typer.Option("--balance", help="Fill every class up to the largest one.")] = False,
     count: Annotated[
         list[str] | None, typer.Option("--count", metavar="CLASS=N", help="N of one class; may be repeated.")
@@ -176,6 +183,7 @@ def generate(
     quiet: Quiet = False,
 ) -> None:
     """Make labelled images with a trained generator; the folder is itself a SOURCE."""
+    from augment.collapse import collapse_notes
     from augment.devices import find_device
     from augment.sampling import load_model
     from augment.synthesis import generate_folder, wanted_counts
@@ -185,8 +193,9 @@ def generate(
     counts = wanted_counts(model, per_class=per_class, balance=balance, counts=parse_counts(count or []))
     with counted_progress("generate", sum(counts.values()), quiet) as on_images:
         new = generate_folder(model, counts, out, format.value, seed=seed, overwrite=overwrite, on_images=on_images)
+    _warn(collapse_notes(new.data) if new else ())
     done = "" if new else "were there already and are left as they are: "
-    typer.echo(f"{done}{sum(counts.values())} images of {sum(c > 0 for c in counts.values())} classes: {out}")
+    _say(f"{done}{sum(counts.values())} images of {sum(c > 0 for c in counts.values())} classes: {out}")
     _next("augment", "evaluate", "SOURCE", "--synthetic", out, "--out", f"{out}-evaluation")
 
 
@@ -277,9 +286,11 @@ def evaluate(
 def tune(
     source: SourceArgument,
     out: Out,
-    trials: Annotated[int, typer.Option("--trials", min=1, help="Settings to try.")] = 30,
+    trials: Annotated[int, typer.Option("--trials", min=1, max=10**6, help="Settings to try.")] = 30,
     minutes: Annotated[float | None, typer.Option("--minutes", help="Stop trying after so many.")] = None,
-    splits: Annotated[int, typer.Option("--splits", min=1, help="Validation splits of the training images.")] = 3,
+    splits: Annotated[
+        int, typer.Option("--splits", min=1, max=10**4, help="Validation splits of the training images.")
+    ] = 3,
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE.yaml", help="Fields of EvaluateConfig to begin from.")
     ] = None,
@@ -301,6 +312,8 @@ def tune(
     from pipelines.schema import load_evaluate_config
     from pipelines.tuning import tune as tune_classifier
 
+    if minutes is not None and not minutes >= 0:  # nor is it one that is no number
+        raise ConfigError(f"--minutes {minutes}: expected 0 or more")
     begin = load_evaluate_config(
         config, arms=None, has_synthetic=True, steps=steps, horizontal_flip=horizontal_flip or None, seed=seed
     )
@@ -345,12 +358,17 @@ def run(
         Path | None, typer.Option("--out", metavar="DIR", help="Folder to write; default: runs/<pipeline>.")
     ] = None,
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="a.b=c", help="Override a value; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="a.b=c", help="Override a value; may be repeated. Text as it is, null for none; else YAML."
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print which stages would run, and why.")] = False,
     samples_per_class: PerClassUsed = None,
     image_size: ImageSize = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of every stage, in place of their own.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, max=LAST_SEED, help="Of every stage, in place of their own.")
+    ] = None,
     device: Device = "auto",
     jobs: Jobs = None,
     overwrite: Overwrite = False,
@@ -373,7 +391,7 @@ def run(
     where = find_device(device)
     if dry_run:
         for stage in plan(definition, load(definition.data), folder, lambda note: _warn((note,))):
-            typer.echo(_describe(stage))
+            _say(_describe(stage))
         _next("augment", "run", pipeline, *(p for s in settings for p in ("--set", s)), "--out", folder)
         return
     with stop_on_signal() as stopped, RunProgress(quiet) as progress:
@@ -397,7 +415,8 @@ def bench(
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write bench.json and bench.png.")] = None,
     preset: Annotated[str, typer.Option("--preset", help="quickstart or dcgan-64.")] = "quickstart",
     repeats: Annotated[
-        int | None, typer.Option("--repeats", min=3, help="Interleaved repeats of each step; by preset: 60 or 5.")
+        int | None,
+        typer.Option("--repeats", min=3, max=10**6, help="Interleaved repeats of each step; by preset: 60 or 5."),
     ] = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
@@ -426,6 +445,9 @@ def main() -> None:
     """Run the command line and exit; an error of ours becomes one sentence on standard error."""
     tune_threads()
     tune_allocator()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that is not UTF-8 shows a name as escapes
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = app(None if sys.argv[1:] else ["--help"], standalone_mode=False)
         sys.stdout.flush()
@@ -434,15 +456,19 @@ def main() -> None:
         status = 1
     except Exception as error:
         sentence, status = explain(error)
-        _fail(f"augment: {' '.join(sentence.splitlines())}\n", status)
+        _fail(f"augment: {' '.join(sentence.splitlines())}", status)
     if status == 130:  # what typer makes of a KeyboardInterrupt
-        _fail(STOPPED, 128 + (received_signal() or 2))
+        _fail(STOPPED.strip(), 128 + (received_signal() or 2))
     sys.exit(status)
 
 
 def _fail(sentence: str, status: int) -> None:
-    sys.stderr.write(sentence)
+    typer.echo(printable(sentence), err=True)
     sys.exit(status)
+
+
+def _say(line: str, err: bool = False) -> None:
+    typer.echo(printable(line), err=err)
 
 
 def _describe(stage: Plan) -> str:
@@ -451,12 +477,12 @@ def _describe(stage: Plan) -> str:
 
 def _warn(warnings: tuple[str, ...]) -> None:
     for warning in warnings:
-        typer.echo(f"note: {warning}", err=True)
+        _say(f"note: {warning}", err=True)
 
 
 def _next(*command: str | Path) -> None:
-    typer.echo(f"next: {shlex.join(map(str, command))}")
+    _say(f"next: {' '.join(shell_word(str(part)) for part in command)}")
 
 
 def _next_in_browser(page: Path) -> None:
-    typer.echo(f"next: open {page} in a browser")
+    _say(f"next: open {page} in a browser")

@@ -7,20 +7,24 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FilePath, field_validator, model_validator
 
 from augment.classical import POLICIES, VIEWS
-from augment.config import GanConfig, known, one_of
+from augment.config import GanConfig, Seed, known, one_of
 from augment.filtering import SCORERS
 from augment.images import Resize
+from augment.words import quoted, shortened
 from classifiers.inception import check_inception
 from classifiers.training import FitConfig
 from pipelines.measures import METRICS
 
+MOST_IMAGES = 10**7  # of a class
+MOST_REPEATS = 10**5
+LARGEST_RATIO = 1000.0
 GAN_TRAIN = "gan-train"  # the classifiers behind the fidelity figure of that name stand among the records
 
 
 class Section(BaseModel):
     """A frozen part of a definition in which unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Arm(Section):
@@ -31,7 +35,7 @@ class Arm(Section):
     synthetic: bool = False
     # on real and synthetic images alike; `classical` is the evaluation's own
     policy: Annotated[str, known({"classical": None, **POLICIES})] | None = None
-    ratio: float | None = Field(None, gt=0, allow_inf_nan=False)  # None: the evaluation's
+    ratio: float | None = Field(None, gt=0, le=LARGEST_RATIO)  # None: the evaluation's
     filter: Annotated[str, known(SCORERS)] = "confidence"
     keep: float = Field(1.0, gt=0, le=1)  # share of each class's synthetic images, the best by `filter`
     share: float | None = Field(None, gt=0, lt=1)  # of each batch that is synthetic; None: as the ratio has it
@@ -79,11 +83,11 @@ class DataConfig(Section):
     source: str
     test: str | None = None  # a source whose images are the test set; otherwise the source's own test split
     holdout: float = Field(0.3, gt=0, lt=1)  # share of each class held out where a test split is needed and lacks
-    samples_per_class: int | None = Field(None, ge=2)  # at most
+    samples_per_class: int | None = Field(None, ge=2, le=MOST_IMAGES)  # at most
     image_size: int | None = None  # px
     resize: Resize = "pad"
     skip_broken: bool = False
-    seed: int = Field(0, ge=0)  # of the subset and of what is held out
+    seed: Seed = 0  # of the subset and of what is held out
 
 
 class ProtocolConfig(Section):
@@ -91,8 +95,9 @@ class ProtocolConfig(Section):
 
     kind: Literal["holdout", "subsample", "kfold"] | None = None
     redraw_generator: bool = True  # holdout: a generator a repeat; otherwise one for all, and the report says so
-    sizes: tuple[Annotated[int, Field(ge=2)], ...] = ()  # subsample: images of each class, ascending
-    folds: int | None = Field(None, ge=2)  # kfold; None: 5, or the nearest number of folds that divides the repeats
+    sizes: tuple[Annotated[int, Field(ge=2, le=MOST_IMAGES)], ...] = ()  # subsample: images of each class, ascending
+    # kfold; None: 5, or the nearest number of folds that divides the repeats
+    folds: int | None = Field(None, ge=2, le=MOST_REPEATS)
 
     @field_validator("sizes")
     @classmethod
@@ -106,43 +111,44 @@ class ChooseConfig(Section):
     """Which mixes of one arm are tried on an inner validation split; "no synthetic images" is always among them."""
 
     arm: str = "classical+synthetic"
-    ratios: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] = Field((0.5, 1.0, 2.0), min_length=1)
+    ratios: tuple[Annotated[float, Field(gt=0, le=LARGEST_RATIO)], ...] = Field((0.5, 1.0, 2.0), min_length=1)
     keep: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((1.0,), min_length=1)
     filter: Annotated[str, known(SCORERS)] = "confidence"
     weights: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((1.0,), min_length=1)
     validation: float = Field(0.3, gt=0, lt=1)  # share of each class
-    splits: int = Field(2, ge=1)  # each with a generator of its own, which has not seen the validation images
-    repeats: int = Field(6, ge=2)  # classifiers of each candidate on each split
+    # each with a generator of its own, which has not seen the validation images
+    splits: int = Field(2, ge=1, le=MOST_REPEATS)
+    repeats: int = Field(6, ge=2, le=MOST_REPEATS)  # classifiers of each candidate on each split
 
 
 class GenerateConfig(Section):
     """How many images are made."""
 
-    per_class: int = Field(200, ge=1)
-    seed: int = Field(0, ge=0)
+    per_class: int = Field(200, ge=1, le=MOST_IMAGES)
+    seed: Seed = 0
 
 
 class EvaluateConfig(Section):
     """Which classifiers are compared, and how often."""
 
     arms: tuple[Arm, ...] = Field(tuple(ARMS), min_length=1, validate_default=True)
-    repeats: int = Field(10, ge=2)
-    ratio: float = Field(1.0, gt=0, allow_inf_nan=False)  # synthetic images per real image
+    repeats: int = Field(10, ge=2, le=MOST_REPEATS)
+    ratio: float = Field(1.0, gt=0, le=LARGEST_RATIO)  # synthetic images per real image
     policy: Annotated[str, known(POLICIES)] = "standard"  # what `classical` means
-    views: int = Field(VIEWS, ge=1)  # of each image, made ahead by the policy
+    views: int = Field(VIEWS, ge=1, le=MOST_REPEATS)  # of each image, made ahead by the policy
     horizontal_flip: bool = False  # only for classes that look the same mirrored
     metric: Annotated[str, known(METRICS)] | None = None  # None: accuracy, balanced under imbalance
     classifier: FitConfig = FitConfig()
     # its features are compared by the fidelity figures; None: those of a classifier trained on the training images
     inception: Annotated[FilePath, AfterValidator(check_inception)] | None = None
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
 
     @field_validator("arms")
     @classmethod
     def _each_once(cls, value: tuple[Arm, ...]) -> tuple[Arm, ...]:
         names = [arm.name for arm in value]
         if len(set(names)) < len(names):
-            raise ValueError(f"expected each arm once, got {', '.join(names)}")
+            raise ValueError(f"expected each arm once, got {shortened(', '.join(names))}")
         if GAN_TRAIN in names:
             raise ValueError(f"{GAN_TRAIN} is the name of a figure; expected another one for the arm")
         return value
@@ -171,12 +177,12 @@ class Pipeline(Section):
         mixed = {arm.name: (arm.policy, arm.soft_labels) for arm in arms if arm.real and arm.synthetic}
         if self.choose.arm not in mixed:
             raise ValueError(
-                f"choose.arm is {self.choose.arm!r}: expected one of the arms with real and synthetic images, "
-                + (", ".join(mixed) or "and there is none")
+                f"choose.arm is {quoted(self.choose.arm)}: expected one of the arms with real and synthetic images, "
+                + (shortened(", ".join(mixed), 300) or "and there is none")
             )
         if mixed[self.choose.arm] not in [(arm.policy, arm.soft_labels) for arm in arms if not arm.synthetic]:
             raise ValueError(
-                f"choose.arm is {self.choose.arm!r}, and evaluate.arms has none like it without synthetic images, "
-                "to compare it with; add one"
+                f"choose.arm is {quoted(self.choose.arm)}, and evaluate.arms has none like it without synthetic "
+                "images, to compare it with; add one"
             )
         return self

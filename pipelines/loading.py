@@ -15,7 +15,7 @@ from augment.export import read_scores
 from augment.images import LabelledImages, subset_per_class
 from augment.mixing import match
 from augment.sources import Source, read_source
-from augment.words import counted
+from augment.words import counted, printable
 from pipelines.definition import DataConfig
 
 
@@ -137,5 +137,6 @@ def _skipped(source: Source) -> list[str]:
         return []
     first, *others = source.skipped
     return [
-        f"{counted(1 + len(others), 'broken file')} skipped: {first}" + (f" and {len(others)} more" if others else "")
+        f"{counted(1 + len(others), 'broken file')} skipped: {printable(first)}"
+        + (f" and {len(others)} more" if others else "")
     ]

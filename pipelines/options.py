@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from augment.errors import ConfigError
+from augment.words import quoted
 
 if TYPE_CHECKING:
     from pipelines.loading import Loaded
@@ -46,7 +48,9 @@ SourceArgument = Annotated[
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what this command wrote there before.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Everything random follows from it.")]
+LAST_SEED = 2**32 - 1  # augment.config.SEEDS - 1; that module is too heavy to import for `--help`
+MOST_IMAGES = 10**7  # of a class
+Seed = Annotated[int, typer.Option("--seed", min=0, max=LAST_SEED, help="Everything random follows from it.")]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda[:n]|mps", help="Where to compute.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only the result.")]
 ImageSize = Annotated[int | None, typer.Option("--image-size", metavar="PX", help="Multiple of 4 from 8 to 128.")]
@@ -54,7 +58,9 @@ Resizing = Annotated[ResizeMode, typer.Option("--resize", help="How images that 
 SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out files that are no image.")]
 PerClassUsed = Annotated[int | None, typer.Option("--samples-per-class", metavar="N", help="Use at most N a class.")]
 Flip = Annotated[bool, typer.Option("--horizontal-flip", help="Classes look the same mirrored: allow flips.")]
-Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; default: the cores on a CPU, 1 on a GPU.")]
+Jobs = Annotated[
+    int | None, typer.Option("--jobs", min=1, max=1024, help="Processes; default: the cores on a CPU, 1 on a GPU.")
+]
 
 
 def load_images(
@@ -100,8 +106,11 @@ def parse_counts(pairs: list[str]) -> dict[str, int]:
     for pair in pairs:
         name, _, number = pair.rpartition("=")
         if not name or not number.isdecimal():
-            raise ConfigError(f"--count {pair!r}: expected CLASS=N, for example --count shirt=50")
-        counts[name] = int(number)
+            raise ConfigError(f"--count {quoted(pair)}: expected CLASS=N, for example --count shirt=50")
+        digits = number.lstrip("0") or "0"
+        if len(digits) > len(str(MOST_IMAGES)) or int(digits) > MOST_IMAGES:
+            raise ConfigError(f"--count {quoted(pair)}: expected at most {MOST_IMAGES:,} images of a class")
+        counts[name] = int(digits)
     return counts
 
 
@@ -115,5 +124,6 @@ def resolve_jobs(jobs: int | None, device_type: str) -> int:
 def refuse_into_source(out: Path, *sources: str | None) -> None:
     """Raise `ConfigError` if `out` is the folder of a source, whose images are nobody's output."""
     for source in sources:
-        if source and out.exists() and Path(source).exists() and out.samefile(source):
+        # Those of os.path are false for a name that is too long, where those of Path raise.
+        if source and os.path.exists(out) and os.path.exists(source) and out.samefile(source):
             raise ConfigError(f"{out} is the source itself; choose another folder for the output")

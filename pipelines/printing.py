@@ -11,18 +11,33 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from augment.efficiency import Bench
 from augment.efficiency_plot import digits
 from augment.inspection import Inspection
 from augment.training import Progress as TrainingProgress
+from augment.words import printable
 from pipelines.measures import METRICS
 from pipelines.runner import Events
 from pipelines.stage_file import Plan
 from pipelines.tuning import FURTHER, Tuned
 
-OUT = Console(highlight=False, soft_wrap=True, markup=False)  # a class may be called [b]
-ERR = Console(stderr=True, highlight=False, markup=False)
+
+class _Console(Console):
+    """A console that escapes control characters in strings: a class or a file may be called anything."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print; a string is one line."""
+        super().print(*(printable(part) if isinstance(part, str) else part for part in objects), **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Strings within tables; those of our own may have several lines."""
+        return super().render_str("\n".join(map(printable, text.split("\n"))), **options)
+
+
+OUT = _Console(highlight=False, soft_wrap=True, markup=False)  # a class may be called [b]
+ERR = _Console(stderr=True, highlight=False, markup=False)
 SECONDS_A_LINE = 30
 
 
@@ -110,7 +125,7 @@ def print_results(results: dict[str, Any]) -> None:
     table = Table("arm", *(METRICS[m].words for m in metrics), "n")
     for arm, figures in results["arms"].items():
         cells = [f"{figures[m]['mean']:.3f} ± {figures[m]['std']:.3f}" for m in metrics]
-        table.add_row(arm, *cells, str(len(figures["accuracy"]["values"])))
+        table.add_row(printable(arm), *cells, str(len(figures["accuracy"]["values"])))
     OUT.print(table)
     fidelity = results["fidelity"]
     if fidelity:
@@ -127,7 +142,7 @@ def print_inspection(inspection: Inspection) -> None:
     table = Table("class", *inspection.counts)
     first = next(iter(inspection.counts.values()))
     for name in first:
-        table.add_row(name, *(str(counts.get(name, 0)) for counts in inspection.counts.values()))
+        table.add_row(printable(name), *(str(counts.get(name, 0)) for counts in inspection.counts.values()))
     OUT.print(table)
     largest, smallest = max(first.values()), min(first.values())
     if largest != smallest:
@@ -195,7 +210,7 @@ def _progress(name: str, total: int, quiet: bool) -> Iterator[Callable[[int, str
     with Progress(*columns, console=ERR) as bar:
         task = bar.add_task(name, total=total, figures="")
         try:
-            yield lambda done, figures: bar.update(task, completed=done, figures=figures)
+            yield lambda done, figures: bar.update(task, completed=done, figures=printable(figures))
         except BaseException:
             bar.live.transient = True  # it vanishes, and the sentence that tells what is wrong stands alone
             raise

@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from augment.errors import SourceError
+from augment.words import counted
 from pipelines.comparisons import Record, adjust, compare, declared_comparisons, of_arm
 from pipelines.definition import Arm
 from pipelines.measures import METRICS, default_metric
 from pipelines.recommendation import recommend, words_of
 
+FEWEST_TESTED = 2  # images; the two-way interval resamples them
 PROTOCOL_NOTES = {
     "holdout": (
         "The interval is for these images: one training subset, one set of synthetic images, one test set. "
@@ -48,7 +51,8 @@ class Design:
     """How the repeats were drawn: what the statistics and the reader have to know.
 
     kind: a key of `PROTOCOL_NOTES`. why: in a sentence. correlation: by size, of the repeats' gains. test_labels:
-    int64, N, where all repeats share one test set.
+    int64, N, where all repeats share one test set. Raises `SourceError` if that is a single image, of which nothing can
+    be said for others; a design is there before anything is trained.
     """
 
     kind: str = "holdout"
@@ -56,6 +60,13 @@ class Design:
     correlation: Mapping[int | None, float] = field(default_factory=lambda: {None: 0.0})
     test_labels: NDArray[np.int64] | None = None
     told: Mapping[str, Any] = field(default_factory=dict)  # whatever else belongs under `protocol`
+
+    def __post_init__(self) -> None:
+        if self.test_labels is not None and len(self.test_labels) < FEWEST_TESTED:
+            raise SourceError(
+                f"the test set has {counted(len(self.test_labels), 'image')}: at least {FEWEST_TESTED} are needed, and "
+                "some of each class to say anything of it; add test images"
+            )
 
 
 def build_results(

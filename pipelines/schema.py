@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from augment.config import GanConfig
 from augment.errors import ConfigError
 from augment.sources import PREFIXES
+from augment.words import quoted, shortened
+from augment.yaml_text import parse_mapping, parse_value, read_mapping
 from pipelines.definition import ARMS, EvaluateConfig, Pipeline
 
 M = TypeVar("M", bound=BaseModel)
+MOST_NAMED = 8  # mistakes in one sentence
 
 
 def shipped_pipelines() -> list[str]:
@@ -29,18 +32,20 @@ def shipped_pipelines() -> list[str]:
 def load_pipeline(name_or_path: str, overrides: Sequence[str] = ()) -> Pipeline:
     """The definition in a YAML file, or shipped under a name, after overrides such as `data.source=DIR`.
 
-    Paths in the YAML resolve against its file, those in overrides against the working directory. Raises `ConfigError`.
+    Paths in the YAML resolve against its file, those in overrides against the working directory. An override of a text
+    is that text as it stands, and null for none where the text may be left out; any other value is YAML. Raises
+    `ConfigError`.
     """
     path = Path(name_or_path)
     if name_or_path in shipped_pipelines():
-        text, base = (files("pipelines") / f"{name_or_path}.yaml").read_text(encoding="utf-8"), Path()
-    elif path.is_file():
-        text, base = _read(path), path.parent
+        text = (files("pipelines") / f"{name_or_path}.yaml").read_text(encoding="utf-8")
+        tree, base = parse_mapping(text, name_or_path), Path()
+    elif os.path.isfile(path):  # which is false for a name that is too long, too
+        tree, base = read_mapping(path), path.parent
     else:
         raise ConfigError(
-            f"no pipeline {name_or_path!r}: expected a YAML file or one of {', '.join(shipped_pipelines())}"
+            f"no pipeline {quoted(name_or_path)}: expected a YAML file or one of {', '.join(shipped_pipelines())}"
         )
-    tree = _mapping(text, name_or_path)
     _resolve_paths(tree, base)
     for override in overrides:
         _apply(tree, override)
@@ -49,7 +54,7 @@ def load_pipeline(name_or_path: str, overrides: Sequence[str] = ()) -> Pipeline:
 
 def load_gan_config(path: Path | None, **overrides: Any) -> GanConfig:
     """GanConfig from a YAML file of its fields, if given, with the overrides that are not None on top."""
-    tree = _mapping(_read(path), str(path)) if path else {}
+    tree = read_mapping(path) if path else {}
     given = {key: value for key, value in overrides.items() if value is not None}
     return parse(GanConfig, {**tree, **given}, str(path or "the options"))
 
@@ -59,21 +64,24 @@ def parse(model: type[M], tree: Mapping[str, Any], where: str) -> M:
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(f"{where}: " + "; ".join(_explain(model, dict(e)) for e in error.errors())) from error
+        found = error.errors()
+        named = [shortened(_explain(model, dict(e)), 600) for e in found[:MOST_NAMED]]
+        more = [f"and {len(found) - MOST_NAMED} more"] if len(found) > MOST_NAMED else []
+        raise ConfigError(f"{where}: " + "; ".join([*named, *more])) from error
 
 
 def _explain(model: type[BaseModel], error: dict[str, Any]) -> str:
     path = error["loc"]
-    name = ".".join(map(str, path))
+    name = shortened(".".join(map(str, path)))
     if error["type"] == "extra_forbidden":
         valid = _keys_at(model, path[:-1])
-        near = difflib.get_close_matches(str(path[-1]), valid, n=3, cutoff=0.5) or valid
+        near = difflib.get_close_matches(shortened(str(path[-1])), valid, n=3, cutoff=0.5) or valid
         return f"unknown key {name}; did you mean {' or '.join(near)}?"
     if error["type"] == "missing":
         return f"{name} is missing"
     message = error["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    return f"{name}: {message}" + ("" if error["type"] == "value_error" else f", got {error['input']!r}")
+    return f"{name}: {message}" + ("" if error["type"] == "value_error" else f", got {quoted(error['input'])}")
 
 
 def _keys_at(model: type[BaseModel], path: Sequence[Any]) -> list[str]:
@@ -92,44 +100,52 @@ def _model_within(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read as a YAML file: {error}") from error
-
-
-def _mapping(text: str, where: str) -> dict[str, Any]:
-    try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{where}: expected keys and values, got {type(tree).__name__}")
-    return tree
-
-
 def _resolve_paths(tree: dict[str, Any], base: Path) -> None:
     for name, key in (("data", "source"), ("data", "test"), ("evaluate", "inception")):
         section = tree.get(name)
         if isinstance(section, dict) and isinstance(section.get(key), str):
-            named = section[key].startswith(tuple(PREFIXES))
-            section[key] = section[key] if named else str(base / section[key])
+            no_path = section[key].startswith(tuple(PREFIXES)) or not section[key].strip()
+            section[key] = section[key] if no_path else str(base / section[key])
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
+    """Put `a.b=value` into `tree`. Text is taken as it stands; null is none where a text may be left out."""
     path, equals, value = override.partition("=")
     keys = path.strip().split(".")
+    where = f"--set {quoted(override)}"
     if not equals or not all(keys):
-        raise ConfigError(f"--set {override!r}: expected section.key=value, for example --set data.source=DIR")
+        raise ConfigError(f"{where}: expected section.key=value, for example --set data.source=DIR")
     for key in keys[:-1]:
         tree = tree.setdefault(key, {})
         if not isinstance(tree, dict):
-            raise ConfigError(f"--set {override!r}: {key} is not a section")
-    try:
-        tree[keys[-1]] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override!r}: {value!r} is not valid YAML") from error
+            raise ConfigError(f"{where}: {shortened(key)} is not a section")
+    annotation = _annotation_at(Pipeline, keys)
+    if not _is_text(annotation):
+        tree[keys[-1]] = parse_value(value, f"{where}: {quoted(value)}")
+    else:
+        tree[keys[-1]] = None if value == "null" and NoneType in get_args(annotation) else value
+
+
+def _annotation_at(model: type[BaseModel], keys: Sequence[str]) -> Any:
+    """The type of the field that `keys` lead to, or None if there is none."""
+    for key in keys[:-1]:
+        inner = _model_within(model.model_fields[key].annotation) if key in model.model_fields else None
+        if inner is None:
+            return None
+        model = inner
+    return model.model_fields[keys[-1]].annotation if keys[-1] in model.model_fields else None
+
+
+def _is_text(annotation: Any) -> bool:
+    """Whether values of this type are strings or paths, apart from none."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _is_text(arguments[0])
+    if origin is Literal:
+        return all(isinstance(value, str) for value in arguments)
+    if origin in (Union, UnionType):
+        return all(_is_text(part) for part in arguments if part is not NoneType)
+    return isinstance(annotation, type) and issubclass(annotation, str | Path)
 
 
 def load_evaluate_config(
@@ -139,12 +155,12 @@ def load_evaluate_config(
 
     Without synthetic images and without a word on arms, those that need them are left out.
     """
-    tree = _mapping(_read(path), str(path)) if path else {}
+    tree = read_mapping(path) if path else {}
     tree |= {key: value for key, value in given.items() if value is not None}
     if arms is not None:
         tree["arms"] = [arm.strip() for arm in arms]
     elif "arms" not in tree and not has_synthetic:
         tree["arms"] = [name for name, settings in ARMS.items() if not settings.get("synthetic")]
-    if steps is not None:
+    if steps is not None and isinstance(tree.get("classifier"), dict | None):
         tree["classifier"] = {**(tree.get("classifier") or {}), "steps": steps}
     return parse(EvaluateConfig, tree, str(path or "the options"))

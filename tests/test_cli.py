@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from augment.config import GanConfig
+from augment.losses import LOSSES
 from augment.sources import read_source
 from augment.training import fit
 from pipelines.cli import main
@@ -223,6 +224,16 @@ def test_generate_balances_and_counts(gan: Path, tmp_path: Path, augment: Augmen
     assert [len(list((tmp_path / "counted" / name).iterdir())) for name in (few, many)] == [2, 5]
 
 
+def test_a_generator_of_one_picture_is_noted(photos: Path, tiny: Path, tmp_path: Path, augment: Augment) -> None:
+    wild = TINY_GAN | {"network": "dcgan", "lr_generator": 1, "lr_discriminator": 1, "steps": 40}
+    tiny.write_text(json.dumps(wild))
+    said = augment("fit", photos, "--out", tmp_path / "run", "--config", tiny, "--image-size", "12", "--quiet")
+    assert said.status == 0
+    assert said.err.startswith("note: all 48 generated images look the same: the generator has collapsed")
+    said = augment("generate", tmp_path / "run", "--out", tmp_path / "images", "--per-class", "3")
+    assert said.err.startswith("note: all 9 generated images look the same: ")
+
+
 def test_evaluate_takes_test_images_from_elsewhere(image_folder: Path, tmp_path: Path, augment: Augment) -> None:
     options = ("--test", image_folder / "test", "--arms", "none, classical", "--out", tmp_path / "out")
     said = augment("evaluate", image_folder / "train", *options, *QUICK)
@@ -283,6 +294,25 @@ def test_run_plans_then_does_all_of_it_once(photos: Path, tmp_path: Path, augmen
     assert "held out" in results["warnings"][0]
     said = augment(*command, "--jobs", "1")
     assert said.err.count("is up to date: done") == 3
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_test_set_of_one_image_is_refused_before_anything_is_trained(
+    count: int, image_folder: Path, tmp_path: Path, augment: Augment
+) -> None:
+    photos = Path(shutil.copytree(image_folder, tmp_path / "photos"))
+    first, *others = sorted((photos / "test").iterdir())
+    for file in [file for folder in others for file in folder.iterdir()] + sorted(first.iterdir())[count:]:
+        file.unlink()
+    (tmp_path / "mine.yaml").write_text(PIPELINE.format(source="photos"))
+    evaluating = ("evaluate", photos, "--arms", "none,classical", *QUICK, "--out", tmp_path / "out")
+    for command in (evaluating, ("run", tmp_path / "mine.yaml", "--out", tmp_path / "out", "--dry-run")):
+        said = augment(*command)
+        if count == 1:
+            check_refused(said, "the test set has 1 image: at least 2 are needed")
+            assert not (tmp_path / "out").exists()
+        else:
+            assert said.status == 0
 
 
 def broken(photos: Path) -> Path:
@@ -364,6 +394,10 @@ OPTIONS = [
     ("fit SOURCE --out OUT --config wrong.yaml", "unknown key stepz; did you mean steps"),
     ("fit SOURCE --out OUT --samples-per-class 1", "samples_per_class: "),
     ("fit SOURCE --out mine.txt", "mine.txt is a file"),
+    ("fit " + "x" * 5000 + " --out OUT", "File name too long"),
+    ("inspect " + "x" * 5000, "File name too long"),
+    ("run " + "x" * 5000 + " --out OUT", "no pipeline 'xxx"),
+    ("fit SOURCE --out OUT --config " + "x" * 5000, "cannot be read as a YAML file"),
     ("fit SOURCE --out mine.txt/run", "a file is in its way"),
     ("fit SOURCE --out held", "held already holds other files (thesis.txt, ...)"),
     ("generate held --out OUT --per-class 2", "held is no RUN folder"),
@@ -374,6 +408,25 @@ OPTIONS = [
     ("generate GAN --out OUT --count hat=3", "the run has no class 'hat'"),
     ("generate GAN --out OUT --count coat:3", "--count 'coat:3': expected CLASS=N"),
     ("generate GAN --out OUT --count coat=-3", "--count 'coat=-3': expected CLASS=N"),
+    ("generate GAN --out OUT --count coat=99999999999999999999", "expected at most 10,000,000 images of a class"),
+    ("generate GAN --out OUT --count coat=" + "9" * 5000, "expected at most 10,000,000 images of a class"),
+    ("generate GAN --out OUT --per-class 99999999999999999999", "Invalid value for '--per-class'"),
+    ("generate GAN --out OUT --per-class " + "9" * 5000, "Invalid value for '--per-class'"),
+    ("generate GAN --out OUT --per-class 2 --seed 4294967296", "Invalid value for '--seed'"),
+    ("fit SOURCE --out OUT --seed 4294967296", "Invalid value for '--seed'"),
+    ("fit SOURCE --out OUT --seed -1", "Invalid value for '--seed'"),
+    ("tune SOURCE --out OUT --seed 99999999999999999999", "Invalid value for '--seed'"),
+    ("tune SOURCE --out OUT --minutes nan", "--minutes nan: expected 0 or more"),
+    ("evaluate SOURCE --test TEST --out OUT --seed 4294967296", "Invalid value for '--seed'"),
+    ("run pipeline.yaml --out OUT --seed 4294967296", "Invalid value for '--seed'"),
+    ("run pipeline.yaml --out OUT --set data.seed=4294967296", "data.seed: input should be less than 4294967296"),
+    ("run pipeline.yaml --out OUT --set evaluate.seed=-1", "evaluate.seed: input should be greater than or equal to 0"),
+    ("run pipeline.yaml --out OUT --set generate.seed=4294967296", "generate.seed: input should be less than"),
+    ("run pipeline.yaml --out OUT --set gan.seed=4294967296", "gan.seed: input should be less than 4294967296"),
+    ("fit SOURCE --out OUT --image-size " + "9" * 400, "the nearest is 128"),
+    ("inspect SOURCE --image-size " + "9" * 400, "the nearest is 128"),
+    ("fit SOURCE --out OUT --steps 99999999999999999999", "steps: input should be less than or equal to 99999999"),
+    ("evaluate SOURCE --test TEST --out OUT --ratio nan", "ratio: "),
     ("evaluate SOURCE --out OUT", "has no test split"),
     ("evaluate SOURCE --out OUT", "let `augment run quickstart --set data.source=...` hold some out"),
     ("evaluate SOURCE --test TEST --out OUT --arms none,best", "arms.1: expected one of none"),
@@ -446,10 +499,12 @@ def test_a_run_or_an_evaluation_made_with_other_settings_is_left_alone(
     assert augment(*fitting, "--loss", "wasserstein", "--overwrite").status == 0
 
 
-def test_a_diverged_training_is_not_the_inputs_fault(photos: Path, tmp_path: Path, augment: Augment) -> None:
-    wild = TINY_GAN | {"loss": "least-squares", "network": "dcgan", "lr_discriminator": 1e30, "steps": 40}
-    (tmp_path / "wild.yaml").write_text(json.dumps(wild).replace("1e+30", "1.0e+30"))
-    said = augment("fit", photos, "--out", tmp_path / "run", "--config", tmp_path / "wild.yaml", "--image-size", "12")
+def test_a_diverged_training_is_not_the_inputs_fault(
+    photos: Path, tiny: Path, tmp_path: Path, augment: Augment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steep = LOSSES["hinge"]._replace(generator=lambda _, l_f: -l_f.exp().mean() * 1e38)
+    monkeypatch.setitem(LOSSES, "hinge", steep)
+    said = augment("fit", photos, "--out", tmp_path / "run", "--config", tiny, "--image-size", "12")
     check_refused(said, "training diverged", status=1)
 
 

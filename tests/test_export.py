@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from augment.errors import SourceError
 from augment.export import dump_npz, escape_name, folder_files, folder_names, read_scores, write_folder
 from augment.images import LabelledImages
 from augment.output_folders import MARKER, open_output
@@ -113,3 +114,46 @@ def test_images_made_elsewhere_have_no_scores(tmp_path, fashion):
     manifest = tmp_path / "manifest.csv"
     manifest.write_text(manifest.read_text().replace("scores", "remarks"))
     assert read_scores(tmp_path) is None
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "high", "0.5.1", "1e999", "x" * 200_000])
+def test_a_score_in_a_table_is_a_finite_number(text, tmp_path, fashion):
+    write(fashion.take(np.arange(26)), tmp_path, seeds=range(26), scores=[0.25] * 26)
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text(manifest.read_text().replace("6,0.25", f"6,{text}"))
+    with pytest.raises(
+        SourceError, match=r"manifest\.csv (line 8: expected a finite number|is no CSV in UTF-8)"
+    ) as caught:
+        read_scores(tmp_path)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        np.array([{}] * 26),
+        np.zeros((26, 2)),
+        np.zeros((26, 1)),
+        np.zeros(25),
+        np.zeros(()),
+        np.full(26, np.nan),
+        np.full(26, -np.inf),
+        np.array(["0.5"] * 26),
+        np.zeros(26, complex),
+        np.zeros(26, "datetime64[s]"),
+    ],
+)
+def test_scores_in_an_archive_are_finite_numbers_one_an_image(scores, tmp_path, fashion):
+    images = fashion.images[:26, 0]
+    np.savez(tmp_path / "images.npz", train_images=images, train_labels=np.arange(26) % 2, train_scores=scores)
+    with pytest.raises(SourceError, match=r"images\.npz(: train_scores: expected 26 finite| is no readable)"):
+        read_scores(tmp_path)
+
+
+def test_the_scores_of_a_table_with_splits_are_those_of_the_training_images(tmp_path, fashion):
+    write(fashion.take(np.arange(4)), tmp_path, seeds=range(4), scores=[1, 2, 3, 4])
+    lines = (tmp_path / "manifest.csv").read_text().splitlines()
+    splits = ["split", "train", "test", "train", ""]
+    rows = [f"{line},{split}" for line, split in zip(lines, splits, strict=True)]
+    (tmp_path / "manifest.csv").write_text("\n".join(rows))
+    assert read_scores(tmp_path).tolist() == [1, 3, 4]

@@ -205,3 +205,95 @@ def test_a_gan_config_takes_a_file_with_options_on_top(tmp_path: Path) -> None:
 def test_a_definition_survives_its_own_dump() -> None:
     pipeline = load_pipeline("fashion-50", ["evaluate.arms=[none,{name: a, policy: classical}]"])
     assert Pipeline.model_validate(pipeline.model_dump(mode="json")) == pipeline
+
+
+NAMES = (
+    "pets #2|2024-01-15|2020-13-45|123|on|off|yes|my: data|null|~|[a]|{x}|1e3|0x10|true|'quoted'|- a|&a|*a|!!int|%| a"
+)
+
+
+@pytest.mark.parametrize("name", NAMES.split("|"))
+def test_a_source_given_by_an_override_is_taken_as_it_stands(name: str) -> None:
+    assert load_pipeline("quickstart", [f"data.source={name}"]).data.source == name
+
+
+def test_an_optional_text_is_none_for_null_and_other_text_is_kept(tmp_path: Path) -> None:
+    path = write(tmp_path, "data: {source: x, test: y}\nevaluate: {metric: accuracy}")
+    assert load_pipeline(path, ["data.test=null", "evaluate.metric=null"]).evaluate.metric is None
+    assert load_pipeline(path, ["data.test=null"]).data.test is None
+    assert load_pipeline(path, ["data.test=~"]).data.test == "~"
+    assert load_pipeline(path, ["data.resize=crop", "gan.loss=hinge", "description=a: b"]).description == "a: b"
+
+
+def test_values_that_are_no_text_stay_yaml(tmp_path: Path) -> None:
+    path = write(tmp_path, "data: {source: x}")
+    pipeline = load_pipeline(path, ["evaluate.arms=[none, classical]", "gan.augment=[]", "gan.penalties={r1: 2}"])
+    assert [arm.name for arm in pipeline.evaluate.arms] == ["none", "classical"]
+    assert (pipeline.gan.augment, pipeline.gan.penalties) == ((), {"r1": 2.0})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"data: {{source: x}}\ngan: {{steps: {'x' * 10**5}}}",
+        f"data: {{source: x}}\ngan: {{steps: [{'[1], ' * 10**4}]}}",
+        f"data: {{source: x}}\ngan: {{steps: 0x{'f' * 10**5}}}",
+        f"data: {{source: x}}\nevaluate: {{ratio: 0x{'f' * 10**5}}}",
+        f"data: {{source: x}}\nevaluate: {{arms: [{'best, ' * 10**4}]}}",
+        f"data: {{source: x}}\nevaluate: {{policy: {'x' * 10**5}}}",
+        f"data: {{source: x}}\nevaluate: {{classifier: {{network: {'x' * 10**5}}}}}",
+        f"data: {{source: x}}\ngan: {{{'x' * 900}: 1}}",
+        "data: {source: x, 5: 6}",
+    ],
+    ids=range(9),
+)
+def test_a_mistake_of_any_size_is_a_short_sentence(text: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_pipeline(write(tmp_path, text))
+    assert len(str(caught.value)) < 3000
+
+
+FLOATS = [
+    *(
+        f"gan.{key}"
+        for key in ("lecam", "lr_generator", "lr_discriminator", "beta1", "beta2", "ema_decay", "penalties.r1")
+    ),
+    *(f"evaluate.classifier.{key}" for key in ("lr", "weight_decay", "label_smoothing", "mixup", "cutmix")),
+    "evaluate.ratio",
+    "data.holdout",
+    "choose.validation",
+]
+ARM_FLOATS = ["ratio", "keep", "share", "weight", "synthetic_first"]
+
+
+@pytest.mark.parametrize("value", [".nan", ".inf", "-.inf", "1.0e+30", "0x" + "f" * 400])
+@pytest.mark.parametrize("key", FLOATS)
+def test_no_setting_takes_what_is_no_sensible_number(key: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=key.partition(".")[2]):
+        load_pipeline("quickstart", ["data.source=x", f"{key}={value}"])
+
+
+@pytest.mark.parametrize("value", [".nan", ".inf", "1.0e+30"])
+@pytest.mark.parametrize("key", ARM_FLOATS)
+def test_no_setting_of_an_arm_takes_what_is_no_sensible_number(key: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=rf"arms\.0\.{key}"):
+        load_pipeline("quickstart", ["data.source=x", f"evaluate.arms=[{{name: a, synthetic: true, {key}: {value}}}]"])
+
+
+@pytest.mark.parametrize("key", [k for k, f in GanConfig.model_fields.items() if f.annotation is int])
+def test_no_whole_number_of_the_generator_is_without_a_bound(key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"gan\.{key}: input should be less than"):
+        load_pipeline("quickstart", ["data.source=x", f"gan.{key}={10**20}"])
+
+
+def test_sensible_extremes_are_taken() -> None:
+    settings = ["gan.lr_generator=0.1", "gan.penalties={r1: 1000}", "gan.batch_size=4096", "gan.steps=5000000"]
+    settings += ["evaluate.classifier.lr=0.5", "evaluate.classifier.weight_decay=10", "evaluate.ratio=100"]
+    settings += [f"{section}.seed=4294967295" for section in ("data", "gan", "generate", "evaluate")]
+    assert load_pipeline("quickstart", ["data.source=x", *settings]).evaluate.seed == 2**32 - 1
+
+
+def test_a_classifier_that_is_no_section_is_refused_beside_options(tmp_path: Path) -> None:
+    path = Path(write(tmp_path, "classifier: 5"))
+    with pytest.raises(ConfigError, match=r"classifier: .*got 5"):
+        load_evaluate_config(path, arms=None, has_synthetic=False, steps=4)

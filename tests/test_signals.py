@@ -129,7 +129,7 @@ def test_a_full_standard_output_is_one_sentence() -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert done.stderr.startswith("augment: no room for standard output")
+    assert done.stderr.startswith("augment: no room on the disk for standard output")
 
 
 def test_a_closed_standard_output_ends_without_a_word() -> None:

@@ -338,3 +338,24 @@ def test_reading_imports_no_heavy_library():
     code = "import sys, augment.sources, augment.export, augment.inspection; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "sklearn", "matplotlib", "albumentations", "scipy"} & set(modules)
+
+
+def test_loops_of_links_are_passed_over_or_named(photos, tmp_path):
+    (photos / "loop").symlink_to("loop")
+    assert len(read_source(photos).train) == 7
+    with pytest.raises(SourceError, match="there is no "):
+        read_source(photos / "loop")
+    (photos / "train" / "bag" / "again.png").symlink_to("again.png")
+    with pytest.raises(SourceError, match=r"again\.png is no readable picture"):
+        read_source(photos)
+    (photos / "train" / "bag" / "again.png").unlink()
+    (photos / "train" / "bag" / "up").symlink_to(photos)
+    with pytest.raises(SourceError, match="holds the folder up/"):
+        read_source(photos)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_a_class_folder_that_may_not_be_read_is_named(photos):
+    (photos / "train" / "bag").chmod(0)
+    with pytest.raises(SourceError, match=r"bag cannot be read: Permission denied"):
+        read_source(photos)

@@ -1,0 +1,55 @@
+"""What the libraries below say of too little memory is one sentence, and a bug of ours keeps its traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from augment.errors import ConfigError, DivergedError
+from pipelines.problems import explain
+
+TOO_LARGE: dict[str, Callable[[], object]] = {
+    "torch, more than there is": lambda: torch.randn(2**50),
+    "torch, more than can be counted": lambda: torch.empty(2**40, 2**40),
+    "torch, a layer": lambda: torch.nn.Linear(2**33, 2**33),
+    "torch, no size at all": lambda: torch.empty(2**70),
+    "torch, copies": lambda: torch.zeros(2**20).repeat(2**40),
+    "numpy, more than there is": lambda: np.arange(10**17),
+    "numpy, more than can be counted": lambda: np.zeros((2**40, 2**40)),
+    "numpy, no size at all": lambda: np.empty(10**30),
+    "numpy, repeats": lambda: np.repeat(np.arange(2), [10**19, 1]),
+    "Python, a list": lambda: [0] * 10**18,
+    "Python, no size at all": lambda: bytearray(2**63),
+}
+
+
+@pytest.mark.parametrize("allocate", TOO_LARGE.values(), ids=TOO_LARGE)
+def test_what_does_not_fit_into_the_memory_is_told(allocate: Callable[[], object]) -> None:
+    with pytest.raises((RuntimeError, ValueError, TypeError, OverflowError, MemoryError)) as caught:
+        allocate()
+    sentence, status = explain(caught.value)
+    assert sentence.startswith("the memory is not enough; lower the batch size")
+    assert status == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA out of memory. Tried to allocate 2 GiB",
+        "MPS backend out of memory (MPS allocated: 8 GB)",
+        "Invalid buffer size: 40.00 GiB",
+        "[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes.",
+    ],
+)
+def test_what_other_devices_and_systems_say_of_memory_is_told_too(words: str) -> None:
+    assert explain(RuntimeError(words))[1] == 1
+
+
+def test_the_kind_of_an_error_decides_the_exit_status() -> None:
+    assert explain(ConfigError("steps: wrong")) == ("steps: wrong", 2)
+    assert explain(DivergedError("diverged")) == ("diverged", 1)
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        explain(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
