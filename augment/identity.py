@@ -45,7 +45,7 @@ class Identity:
                 old = type(section).model_validate(old_settings.get(name, {}))
             except ValidationError as error:
                 keys = sorted({".".join(map(str, (name, *e["loc"]))) for e in error.errors(include_url=False)})
-                changed.append(f"{', '.join(keys)[:LONGEST]}: not known to this version")
+                changed.append(f"{', '.join(keys)[:LONGEST]}: not known to this version, or no longer allowed")
                 continue
             changed += changes(self._counted(name, old), self._counted(name, section), name)
         changed += [f"{name}: not there before" for name in self.data if name not in old_data]

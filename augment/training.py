@@ -87,6 +87,7 @@ def fit(
         if not _loop(state, data, config, run, on_progress, stopped):
             return Outcome.STOPPED
         recalibrate(state.ema, shape, seed=config.seed)
+        _check_finite(state, run, *state.ema.state_dict().values())
         about = ModelAbout(
             identity=run.output.identity,
             network=config.network,
@@ -249,7 +250,8 @@ def _log(state: State, steps: int, run: Run, images_per_second: float) -> Progre
 
 
 def _checkpoint(state: State, run: Run) -> None:
-    _check_finite(state, run, state.loss_sums, *state.generator.parameters(), *state.discriminator.parameters())
+    networks = (state.generator, state.ema, state.discriminator)
+    _check_finite(state, run, state.loss_sums, *(t for network in networks for t in network.state_dict().values()))
     run.keep_checkpoint(state.step, dump_state(state, run.output.identity))
 
 

@@ -28,8 +28,9 @@ import numpy as np
 from damage import CELLS, NAMES, YAML, damage, damage_archive, damage_folder, damage_text, pick
 from PIL import Image
 
-from augment.export import write_folder, write_npz
+from augment.export import dump_npz, folder_files, write_folder
 from augment.images import LabelledImages, resize_images
+from augment.output_folders import open_output
 from augment.sources import read_source
 from augment.words import printable
 from pipelines.cli import main as augment
@@ -73,7 +74,7 @@ def inspect(spec: Path, rng: np.random.Generator) -> None:
 
 
 def npz(rng: np.random.Generator, data: LabelledImages, folder: Path) -> None:
-    write_npz(data, folder / "data.npz", seeds=range(len(data)), scores=[0.5] * len(data))
+    (folder / "data.npz").write_bytes(dump_npz(data, seeds=range(len(data)), scores=[0.5] * len(data)))
     damage_archive(rng, folder / "data.npz")
     inspect(folder / "data.npz", rng)
 
@@ -113,10 +114,11 @@ def manifest(rng: np.random.Generator, data: LabelledImages, folder: Path) -> No
     synthetic = folder / "synthetic"
     synthetic.mkdir()
     if rng.random() < 0.5:
-        write_npz(data, synthetic / "images.npz", seeds=range(len(data)), scores=[0.5] * len(data))
+        (synthetic / "images.npz").write_bytes(dump_npz(data, seeds=range(len(data)), scores=[0.5] * len(data)))
         damage_archive(rng, synthetic / "images.npz")
     else:
-        write_folder(data, synthetic, seeds=range(len(data)), scores=[0.5] * len(data))
+        with open_output(synthetic, "generate", files=folder_files(data.class_names, data.labels)) as output:
+            write_folder(data, output, seeds=range(len(data)), scores=[0.5] * len(data))
         text = damage_text(rng, (synthetic / "manifest.csv").read_text(), CELLS, ",\n")
         (synthetic / "manifest.csv").write_bytes(text.encode("utf-8", "surrogateescape"))
     report(lambda: load_synthetic(synthetic, data))

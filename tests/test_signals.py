@@ -137,5 +137,6 @@ def test_a_closed_standard_output_ends_without_a_word() -> None:
     assert process.stdout is not None
     process.stdout.close()
     assert process.stderr is not None
-    assert process.stderr.read() == ""
+    with process.stderr:
+        assert process.stderr.read() == ""
     assert process.wait(timeout=60) == 1
