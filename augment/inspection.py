@@ -1,8 +1,7 @@
 """What is in a source, and what of it would spoil a training or an evaluation: `augment inspect SOURCE`.
 
 Duplicates and leaks are images whose pixels, as read, are equal; near ones are those that `augment.duplicates` takes
-for copies all the same. Whether horizontal flips keep the class is measured rather than guessed: a mirrored image
-should find its class among the others as often as the image itself does.
+for copies all the same. Whether horizontal flips keep the class is measured by `augment.flips`.
 """
 
 from __future__ import annotations
@@ -14,34 +13,18 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from augment.duplicates import Pairs, find_copies, find_leaks, near_duplicates, near_matches
-from augment.images import LabelledImages, resize_images, subset_per_class
+from augment.flips import Flips, advise_on_flips, measure_flips
+from augment.images import LabelledImages, subset_per_class
 from augment.sources import Source
 from augment.words import counted
 
 WORKING_MINIMUM = 20  # training images a class
 IMBALANCE = 3.0  # largest class over smallest
-FLIP_DROP = 0.03  # of the nearest-neighbour accuracy
-FLIP_IMAGES, FLIP_SIZE = 2000, 32  # images compared, at most; px
 THUMBNAIL = 48  # px, at least
 NAMED = 5  # at most, in one sentence
-
-
-@dataclass(frozen=True)
-class Flips:
-    """Share of `images` whose nearest other image is of their class, as they are and mirrored left to right."""
-
-    plain: float
-    mirrored: float
-    images: int
-
-    @property
-    def safe(self) -> bool:
-        """Mirroring costs at most 3 points."""
-        return self.plain - self.mirrored <= FLIP_DROP
 
 
 @dataclass(frozen=True)
@@ -81,7 +64,7 @@ def inspect(source: Source) -> Inspection:
         *_advise_on_repeats(source, duplicates, conflicts, leaks),
         *_advise_on_near_repeats(source, near, near_leaks),
         *_advise_on_pictures(source, colourless),
-        _advise_on_flips(flips),
+        advise_on_flips(flips),
     )
     return Inspection(
         name=source.name,
@@ -99,30 +82,6 @@ def inspect(source: Source) -> Inspection:
         skipped=source.skipped,
         advice=advice,
     )
-
-
-def measure_flips(data: LabelledImages) -> Flips:
-    """Leave-one-out 1-nearest-neighbour accuracy of the images and of their mirror images, in pixels, at most 32 px.
-
-    A mirror image is compared with all images but the one that it is made from. At most 2,000 images are used, the
-    same number of each class as far as they go.
-    """
-    if len(data) > FLIP_IMAGES:
-        data = subset_per_class(data, max(FLIP_IMAGES // data.num_classes, 2), seed=0)
-    images = resize_images(data.images, min(data.size, FLIP_SIZE), "stretch")
-    vectors, mirrored = (view.reshape(len(view), -1).astype(np.float32) for view in (images, images[..., ::-1]))
-    found = (data.labels[_nearest_other(queries, vectors)] for queries in (vectors, mirrored))
-    plain, turned = (float((labels == data.labels).mean()) for labels in found)
-    return Flips(plain, turned, len(data))
-
-
-def _nearest_other(queries: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.intp]:
-    """N x D and N x D to N: the nearest of `vectors` to each query, but for the one at the query's own place."""
-    squares = np.square(vectors).sum(1)
-    distances: NDArray[np.float32] = squares - 2 * queries @ vectors.T  # but for the query's square, constant in a row
-    np.fill_diagonal(distances, np.inf)
-    nearest: NDArray[np.intp] = distances.argmin(1)
-    return nearest
 
 
 def _advise_on_classes(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
@@ -228,14 +187,6 @@ def _count_transparent(source: Source) -> int:
             with suppress(OSError), Image.open(path) as picture:  # reads the header only
                 count += picture.has_transparency_data
     return count
-
-
-def _advise_on_flips(flips: Flips) -> str:
-    verdict = "look safe" if flips.safe else "do not look safe"
-    return (
-        f"horizontal flips {verdict} (of {flips.images} images, {flips.plain:.1%} have a nearest neighbour of their "
-        f"own class; mirrored, {flips.mirrored:.1%} have)."
-    )
 
 
 def _some(names: tuple[str, ...] | list[str]) -> str:

@@ -7,7 +7,7 @@ from PIL import Image
 
 from augment.duplicates import find_leaks
 from augment.images import LabelledImages, concatenate, subset_per_class
-from augment.inspection import contact_sheet, inspect, measure_flips
+from augment.inspection import contact_sheet, inspect
 from augment.sources import Source, read_source
 from pipelines.printing import print_inspection
 
@@ -164,37 +164,6 @@ def test_resized_skipped_and_needlessly_coloured_pictures_are_told(fashion):
     assert "2 sizes, the largest 300 x 200 px, were resized to 28 x 28 px" in advice
     assert "1 broken file skipped: 'bag/torn.png'" in advice
     assert "grey but stored as RGB" in advice
-
-
-def test_flips_look_safe_where_the_class_is_symmetric_and_unsafe_for_digits(fashion):
-    safe = measure_flips(of_classes(fashion.train, trouser=60, pullover=60))
-    assert safe.safe
-    assert safe.plain > 0.95
-    digits = measure_flips(read_source("sklearn:digits").train)
-    assert not digits.safe
-    assert digits.plain - digits.mirrored > 0.5
-
-
-@pytest.mark.parametrize(("half", "mirrored"), [(np.s_[:, :, :4], 1.0), (np.s_[:, :, :, :4], 0.0)])
-def test_flips_are_left_to_right(half, mirrored):
-    """Class 0 is bright above (or at the left), class 1 is not."""
-    images = np.random.default_rng(3).integers(0, 50, (10, 1, 8, 8), dtype=np.uint8)
-    images[:5][half] += 200
-    images[5:][..., ::-1, ::-1][half] += 200
-    flips = measure_flips(LabelledImages(images, np.repeat([0, 1], 5), ("above", "below")))
-    assert (flips.plain, flips.mirrored) == (1.0, mirrored)
-
-
-def test_a_mirror_image_is_not_compared_with_its_own_original():
-    """Both classes are symmetric, so each mirror image equals its original; only others may vouch for it."""
-    half = np.random.default_rng(3).integers(0, 256, (4, 1, 8, 4), dtype=np.uint8)
-    images = np.concatenate([half, half[..., ::-1]], axis=3)
-    flips = measure_flips(LabelledImages(images, np.array([0, 1, 2, 3]), tuple("abcd")))
-    assert (flips.plain, flips.mirrored, flips.images) == (0, 0, 4)
-
-
-def test_flips_are_measured_on_2000_images_at_most(fashion):
-    assert measure_flips(concatenate([fashion.train, fashion.test])).images == 2000
 
 
 def test_a_contact_sheet_has_a_row_a_class_at_48_px_or_more(fashion):
