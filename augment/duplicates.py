@@ -20,7 +20,7 @@ alike to tell. Parts of it, 20 and 20 to 500 and 200 images, have 0.05 to 0.3 su
 Pictures in a frame that stands out more than what is in it pass for alike. The limits were chosen on these two sets.
 
 Every pair is compared, but only in one product of matrices; 60,000 images of 28 px take 16 s on one core of a Xeon that
-other work shares, and 28 s where each is there three times (65 s for the former when all hashes were compared).
+other work shares, and 28 s where each of them is there three times.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ PENDING = 500_000  # pairs that are collected before the shortlists are made sho
 
 Floats = NDArray[np.float32]
 Places = NDArray[np.intp]
-Pairs = tuple[tuple[int, int], ...]
+Pair = tuple[int, int]
+Pairs = tuple[Pair, ...]
 
 
 def find_leaks(train: LabelledImages, other: LabelledImages) -> Pairs:
@@ -67,22 +68,36 @@ def _digests(data: LabelledImages) -> list[bytes]:
 
 
 def near_duplicates(data: LabelledImages) -> Pairs:
-    """(i, j), i < j, for images that are nearly the same or nearly mirror images; of exact copies the first counts.
+    """The pairs of `measure_duplicates`."""
+    return tuple(measure_duplicates(data))
 
-    In a group of more than five near copies the copies are each other's rivals, and a pair is told only if its
-    difference is below 0.005.
+
+def measure_duplicates(data: LabelledImages) -> dict[Pair, float]:
+    """(i, j), i < j, of images that are nearly the same or nearly mirror images, with their difference, in order.
+
+    Of exact copies the first counts. In a group of more than five near copies the copies are each other's rivals, and a
+    pair is told only if its difference is below 0.005.
     """
     firsts = np.array([places[0] for places in find_copies(data).values()])
     everything = np.arange(len(firsts))
-    i, j, _ = _near_pairs(_reduced(data.images)[firsts], everything, everything)
-    pairs = zip(firsts[i].tolist(), firsts[j].tolist(), strict=True)
-    return tuple(sorted({(min(pair), max(pair)) for pair in pairs}))
+    i, j, difference = _near_pairs(_reduced(data.images)[firsts], everything, everything)
+    found: dict[Pair, float] = {}
+    for one, other, d in zip(firsts[i].tolist(), firsts[j].tolist(), difference.tolist(), strict=True):
+        pair = (min(one, other), max(one, other))
+        found[pair] = min(d, found.get(pair, np.inf))
+    return dict(sorted(found.items()))
 
 
 def near_matches(train: LabelledImages, other: LabelledImages) -> Pairs:
-    """(i, j) for each training image i that has a near duplicate in `other`; j is the one that differs least from it.
+    """The pairs of `measure_matches`."""
+    return tuple(measure_matches(train, other))
 
-    Both have images of one shape. Training images that are in `other` pixel for pixel are left to `find_leaks`.
+
+def measure_matches(train: LabelledImages, other: LabelledImages) -> dict[Pair, float]:
+    """(i, j) for each training image i that has a near duplicate in `other`, with their difference, in order.
+
+    j is the one that differs least from it. Both have images of one shape. Training images that are in `other` pixel
+    for pixel are left to `find_leaks`.
     """
     digests = np.array([*_digests(train), *_digests(other)])
     _, firsts, distinct = np.unique(digests, return_index=True, return_inverse=True)
@@ -90,9 +105,10 @@ def near_matches(train: LabelledImages, other: LabelledImages) -> Pairs:
     mine, others = distinct[: len(train)], distinct[len(train) :]
     i, j, difference = _near_pairs(pool, np.setdiff1d(mine, others), np.unique(others))
     order = np.argsort(-difference)  # the least difference comes last and stays
-    match = dict(zip(i[order].tolist(), j[order].tolist(), strict=True))
+    match = {k: (n, d) for k, n, d in zip(*(part[order].tolist() for part in (i, j, difference)), strict=True)}
     place = {k: n for n, k in reversed(list(enumerate(others.tolist())))}
-    return tuple((n, place[match[k]]) for n, k in enumerate(mine.tolist()) if k in match)
+    found = ((n, match[k]) for n, k in enumerate(mine.tolist()) if k in match)
+    return {(n, place[nearest]): d for n, (nearest, d) in found}
 
 
 def _reduced(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -7,17 +7,20 @@ for copies all the same. Whether horizontal flips keep the class is measured by 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from augment.duplicates import Pairs, find_copies, find_leaks, near_duplicates, near_matches
+from augment.copies import Copy, as_csv, find_all
+from augment.duplicates import Pairs, find_copies
 from augment.flips import Flips, advise_on_flips, measure_flips
 from augment.images import LabelledImages, subset_per_class
+from augment.outputs import write_text
 from augment.sources import Source
 from augment.words import counted
 
@@ -40,29 +43,32 @@ class Inspection:
     duplicates: tuple[tuple[int, ...], ...]  # groups of equal training images
     conflicts: tuple[tuple[int, ...], ...]  # those of the groups that have more than one class
     near_duplicates: Pairs  # of training images
-    leaks: Mapping[str, Pairs]  # val or test -> what `find_leaks` found
-    near_leaks: Mapping[str, Pairs]  # val or test -> what `near_matches` found
+    leaks: Mapping[str, Pairs]  # val or test -> training images that are in it, and their first place there
+    near_leaks: Mapping[str, Pairs]  # the same of nearly equal ones, and the most alike
+    copies: tuple[Copy, ...]  # all of these: exact and near, and those in other splits
     flips: Flips
     skipped: tuple[str, ...]
+    use: str  # what each split is for, in a sentence
     advice: tuple[str, ...]
 
 
 def inspect(source: Source) -> Inspection:
     """Counts, sizes, duplicates, leaks between the splits, a test of horizontal flips, and advice in plain words."""
     splits, train = source.splits, source.train
-    others = {split: data for split, data in splits.items() if split != "train"}
+    others = [split for split in splits if split != "train"]
     counts = {split: data.per_class() for split, data in splits.items()}
     duplicates = tuple(tuple(group) for group in find_copies(train).values() if len(group) > 1)
     conflicts = tuple(group for group in duplicates if len(set(train.labels[list(group)].tolist())) > 1)
-    near = near_duplicates(train)
-    leaks = {split: find_leaks(train, data) for split, data in others.items()}
-    near_leaks = {split: near_matches(train, data) for split, data in others.items()}
+    copies = find_all(splits)
+    near = _pairs(copies, "train", exact=False)
+    leaks, near_leaks = ({split: _pairs(copies, split, exact=exact) for split in others} for exact in (True, False))
     colourless = train.channels == 3 and all((image == image[:1]).all() for image in train.images)
     flips = measure_flips(train)
     advice = (
         *_advise_on_classes(counts),
         *_advise_on_repeats(source, duplicates, conflicts, leaks),
         *_advise_on_near_repeats(source, near, near_leaks),
+        *_advise_to_drop(len(copies)),
         *_advise_on_pictures(source, colourless),
         advise_on_flips(flips),
     )
@@ -78,10 +84,31 @@ def inspect(source: Source) -> Inspection:
         near_duplicates=near,
         leaks=leaks,
         near_leaks=near_leaks,
+        copies=tuple(copies),
         flips=flips,
         skipped=source.skipped,
+        use=use_of_splits(splits),
         advice=advice,
     )
+
+
+def _pairs(copies: Iterable[Copy], split: str, *, exact: bool) -> Pairs:
+    return tuple((copy.first, copy.second) for copy in copies if copy.split == split and copy.exact == exact)
+
+
+def use_of_splits(splits: Mapping[str, LabelledImages]) -> str:
+    """What every split will be used for, and how many images it has."""
+    count = {split: counted(len(data), "image") for split, data in splits.items()}
+    parts = [f"train ({count['train']}) is what generators and classifiers learn from"]
+    if "test" in splits:
+        if "val" in splits:
+            parts.append(f"val ({count['val']}) is what a mix is chosen on, where a pipeline with holdout chooses one")
+        parts.append(f"test ({count['test']}) is only measured on")
+    elif "val" in splits:
+        parts.append(f"val ({count['val']}) is the test set, as there is no other: it is only measured on")
+    else:
+        parts.append("some of it is held out to measure on, as there is no test split")
+    return "; ".join(parts)
 
 
 def _advise_on_classes(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
@@ -97,12 +124,12 @@ def _advise_on_classes(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
             f"class {largest!r} has {ratio:.1f} times the training images of class {smallest!r}: "
             "classifiers draw them evenly all the same, and `augment tune` tries other ways."
         )
-    if "test" not in counts:
+    if "test" not in counts and "val" not in counts:
         advice.append(
             "there is no test split: an evaluation holds out a part of each class of the training images; "
             "a test/ folder or a separate test source makes its figures firmer."
         )
-    elif untested := [name for name, count in counts["test"].items() if not count]:
+    elif untested := [name for name, count in counts.get("test", {}).items() if not count]:
         advice.append(f"the test split has no image of {_some(untested)}: nothing can be said of these classes.")
     return advice
 
@@ -113,7 +140,7 @@ def _advise_on_repeats(
     conflicts: tuple[tuple[int, ...], ...],
     leaks: Mapping[str, Pairs],
 ) -> list[str]:
-    where = partial(_where, source)
+    where = partial(image_name, source)
     advice = []
     if duplicates:
         spare = sum(len(group) - 1 for group in duplicates)
@@ -151,12 +178,22 @@ def _advise_on_near_repeats(source: Source, near: Pairs, near_leaks: Mapping[str
     return advice
 
 
+def _advise_to_drop(copies: int) -> list[str]:
+    if not copies:
+        return []
+    return [
+        f"--duplicates FILE.csv lists {counted(copies, 'pair')} of copies; `augment run` and `augment fit` leave "
+        "copies out of the training images with --drop-duplicates."
+    ]
+
+
 def _named_pairs(source: Source, pairs: Pairs, split: str) -> str:
-    told = [f"{_where(source, 'train', i)} ~ {_where(source, split, j)}" for i, j in pairs[:NAMED]]
+    told = [f"{image_name(source, 'train', i)} ~ {image_name(source, split, j)}" for i, j in pairs[:NAMED]]
     return ", ".join(told) + (f" and {len(pairs) - NAMED} more" if len(pairs) > NAMED else "")
 
 
-def _where(source: Source, split: str, i: int) -> str:
+def image_name(source: Source, split: str, i: int) -> str:
+    """The file of an image; of sources that are arrays, its split and its place there."""
     return source.files[split][i] if split in source.files else f"{split} image {i}"
 
 
@@ -187,6 +224,12 @@ def _count_transparent(source: Source) -> int:
             with suppress(OSError), Image.open(path) as picture:  # reads the header only
                 count += picture.has_transparency_data
     return count
+
+
+def write_copies(inspection: Inspection, source: Source, path: Path) -> None:
+    """Write the table of all copies to `path`; a file that is there is replaced."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, as_csv(inspection.copies, source.splits, partial(image_name, source)))
 
 
 def _some(names: tuple[str, ...] | list[str]) -> str:

@@ -37,7 +37,10 @@ def test_the_bundled_set_is_balanced_and_clean(fashion):
     assert (found.duplicates, found.conflicts, found.leaks) == ((), (), {"test": ()})
     assert found.near_duplicates == ()
     assert len(found.near_leaks["test"]) <= 3  # clothes too alike to tell
-    assert len(found.advice) == 2  # on these, and on flips
+    assert len(found.advice) == 3  # on these, on what to do about them, and on flips
+    assert found.use == (
+        "train (1,000 images) is what generators and classifiers learn from; test (2,000 images) is only measured on"
+    )
 
 
 def test_small_and_unequal_classes_are_named(fashion):
@@ -124,6 +127,28 @@ def saved_as_jpeg(picture):
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=75)
     return np.asarray(Image.open(buffer))
+
+
+def test_the_use_of_every_split_is_said(fashion):
+    train, val, test = (of_classes(fashion.train, trouser=20, bag=n) for n in (20, 3, 2))
+
+    def use(**others):
+        splits = {"val": None, "test": None} | others
+        return inspect(Source("photos", train, **splits, original_sizes=Counter({(28, 28): 40}))).use
+
+    learns = "train (40 images) is what generators and classifiers learn from; "
+    assert use() == f"{learns}some of it is held out to measure on, as there is no test split"
+    assert use(val=val) == f"{learns}val (23 images) is the test set, as there is no other: it is only measured on"
+    assert use(val=val, test=test) == (
+        f"{learns}val (23 images) is what a mix is chosen on, where a pipeline with holdout chooses one; "
+        "test (22 images) is only measured on"
+    )
+
+
+def test_validation_images_without_a_test_split_are_enough_to_measure_on(fashion):
+    train, val = (of_classes(fashion.train, trouser=n, bag=20) for n in (20, 0))
+    advice = inspect(Source("photos", train, val, None, Counter({(28, 28): 40}))).advice
+    assert not any("no test split" in line for line in advice)
 
 
 def test_files_with_an_alpha_channel_are_counted(folder):
