@@ -83,6 +83,7 @@ class DataConfig(Section):
     image_size: int | None = None  # px
     resize: Resize = "pad"
     skip_broken: bool = False
+    drop_duplicates: bool = False  # of training images: exact and near copies, and what is in test or val too
     seed: int = Field(0, ge=0)  # of the subset and of what is held out
 
 
