@@ -1,49 +1,34 @@
 """What is in a source, and what of it would spoil a training or an evaluation: `augment inspect SOURCE`.
 
 Duplicates and leaks are images whose pixels, as read, are equal; near ones are those that `augment.duplicates` takes
-for copies all the same. Whether horizontal flips keep the class is measured rather than guessed: a mirrored image
-should find its class among the others as often as the image itself does.
+for copies all the same. Whether horizontal flips keep the class is measured by `augment.flips`.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from augment.duplicates import Pairs, find_copies, find_leaks, near_duplicates, near_matches
-from augment.images import LabelledImages, resize_images, subset_per_class
+from augment.copies import Copy, as_csv, find_all
+from augment.duplicates import Pairs, find_copies
+from augment.files import write_text
+from augment.flips import Flips, advise_on_flips, measure_flips
+from augment.images import LabelledImages, subset_per_class
 from augment.pictures import open_picture
 from augment.sources import Source
 from augment.words import counted, printable
 
 WORKING_MINIMUM = 20  # training images a class
 IMBALANCE = 3.0  # largest class over smallest
-FLIP_DROP = 0.03  # of the nearest-neighbour accuracy
-FLIP_IMAGES, FLIP_SIZE = 2000, 32  # images compared, at most; px
 THUMBNAIL = 48  # px, at least
 NAMED = 5  # at most, in one sentence
-
-
-@dataclass(frozen=True)
-class Flips:
-    """Share of `images` whose nearest other image is of their class, as they are and mirrored left to right."""
-
-    plain: float
-    mirrored: float
-    images: int
-
-    @property
-    def safe(self) -> bool:
-        """Mirroring costs at most 3 points."""
-        return self.plain - self.mirrored <= FLIP_DROP
 
 
 @dataclass(frozen=True)
@@ -59,31 +44,34 @@ class Inspection:
     duplicates: tuple[tuple[int, ...], ...]  # groups of equal training images
     conflicts: tuple[tuple[int, ...], ...]  # those of the groups that have more than one class
     near_duplicates: Pairs  # of training images
-    leaks: Mapping[str, Pairs]  # val or test -> what `find_leaks` found
-    near_leaks: Mapping[str, Pairs]  # val or test -> what `near_matches` found
+    leaks: Mapping[str, Pairs]  # val or test -> training images that are in it, and their first place there
+    near_leaks: Mapping[str, Pairs]  # the same of nearly equal ones, and the most alike
+    copies: tuple[Copy, ...]  # all of these: exact and near, and those in other splits
     flips: Flips
     skipped: tuple[str, ...]
+    use: str  # what each split is for, in a sentence
     advice: tuple[str, ...]
 
 
 def inspect(source: Source) -> Inspection:
     """Counts, sizes, duplicates, leaks between the splits, a test of horizontal flips, and advice in plain words."""
     splits, train = source.splits, source.train
-    others = {split: data for split, data in splits.items() if split != "train"}
+    others = [split for split in splits if split != "train"]
     counts = {split: data.per_class() for split, data in splits.items()}
     duplicates = tuple(tuple(group) for group in find_copies(train).values() if len(group) > 1)
     conflicts = tuple(group for group in duplicates if len(set(train.labels[list(group)].tolist())) > 1)
-    near = near_duplicates(train)
-    leaks = {split: find_leaks(train, data) for split, data in others.items()}
-    near_leaks = {split: near_matches(train, data) for split, data in others.items()}
+    copies = find_all(splits)
+    near = _pairs(copies, "train", exact=False)
+    leaks, near_leaks = ({split: _pairs(copies, split, exact=exact) for split in others} for exact in (True, False))
     colourless = train.channels == 3 and all((image == image[:1]).all() for image in train.images)
     flips = measure_flips(train)
     advice = (
         *_advise_on_classes(counts),
         *_advise_on_repeats(source, duplicates, conflicts, leaks),
         *_advise_on_near_repeats(source, near, near_leaks),
+        *_advise_to_drop(len(copies)),
         *_advise_on_pictures(source, colourless),
-        _advise_on_flips(flips),
+        advise_on_flips(flips),
     )
     return Inspection(
         name=source.name,
@@ -97,34 +85,31 @@ def inspect(source: Source) -> Inspection:
         near_duplicates=near,
         leaks=leaks,
         near_leaks=near_leaks,
+        copies=tuple(copies),
         flips=flips,
         skipped=source.skipped,
+        use=use_of_splits(splits),
         advice=advice,
     )
 
 
-def measure_flips(data: LabelledImages) -> Flips:
-    """Leave-one-out 1-nearest-neighbour accuracy of the images and of their mirror images, in pixels, at most 32 px.
-
-    A mirror image is compared with all images but the one that it is made from. At most 2,000 images are used, the
-    same number of each class as far as they go.
-    """
-    if len(data) > FLIP_IMAGES:
-        data = subset_per_class(data, max(FLIP_IMAGES // data.num_classes, 2), seed=0)
-    images = resize_images(data.images, min(data.size, FLIP_SIZE), "stretch")
-    vectors, mirrored = (view.reshape(len(view), -1).astype(np.float32) for view in (images, images[..., ::-1]))
-    found = (data.labels[_nearest_other(queries, vectors)] for queries in (vectors, mirrored))
-    plain, turned = (float((labels == data.labels).mean()) for labels in found)
-    return Flips(plain, turned, len(data))
+def _pairs(copies: Iterable[Copy], split: str, *, exact: bool) -> Pairs:
+    return tuple((copy.first, copy.second) for copy in copies if copy.split == split and copy.exact == exact)
 
 
-def _nearest_other(queries: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.intp]:
-    """N x D and N x D to N: the nearest of `vectors` to each query, but for the one at the query's own place."""
-    squares = np.square(vectors).sum(1)
-    distances: NDArray[np.float32] = squares - 2 * queries @ vectors.T  # but for the query's square, constant in a row
-    np.fill_diagonal(distances, np.inf)
-    nearest: NDArray[np.intp] = distances.argmin(1)
-    return nearest
+def use_of_splits(splits: Mapping[str, LabelledImages]) -> str:
+    """What every split will be used for, and how many images it has."""
+    count = {split: counted(len(data), "image") for split, data in splits.items()}
+    parts = [f"train ({count['train']}) is what generators and classifiers learn from"]
+    if "test" in splits:
+        if "val" in splits:
+            parts.append(f"val ({count['val']}) is what a mix is chosen on, where a pipeline with holdout chooses one")
+        parts.append(f"test ({count['test']}) is only measured on")
+    elif "val" in splits:
+        parts.append(f"val ({count['val']}) is the test set, as there is no other: it is only measured on")
+    else:
+        parts.append("some of it is held out to measure on, as there is no test split")
+    return "; ".join(parts)
 
 
 def _advise_on_classes(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
@@ -140,12 +125,12 @@ def _advise_on_classes(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
             f"class {largest!r} has {ratio:.1f} times the training images of class {smallest!r}: "
             "classifiers draw them evenly all the same, and `augment tune` tries other ways."
         )
-    if "test" not in counts:
+    if "test" not in counts and "val" not in counts:
         advice.append(
             "there is no test split: an evaluation holds out a part of each class of the training images; "
             "a test/ folder or a separate test source makes its figures firmer."
         )
-    elif untested := [name for name, count in counts["test"].items() if not count]:
+    elif untested := [name for name, count in counts.get("test", {}).items() if not count]:
         advice.append(f"the test split has no image of {_some(untested)}: nothing can be said of these classes.")
     return advice
 
@@ -156,7 +141,7 @@ def _advise_on_repeats(
     conflicts: tuple[tuple[int, ...], ...],
     leaks: Mapping[str, Pairs],
 ) -> list[str]:
-    where = partial(_where, source)
+    where = partial(image_name, source)
     advice = []
     if duplicates:
         spare = sum(len(group) - 1 for group in duplicates)
@@ -194,12 +179,22 @@ def _advise_on_near_repeats(source: Source, near: Pairs, near_leaks: Mapping[str
     return advice
 
 
+def _advise_to_drop(copies: int) -> list[str]:
+    if not copies:
+        return []
+    return [
+        f"--duplicates FILE.csv lists {counted(copies, 'pair')} of copies; `augment run` and `augment fit` leave "
+        "copies out of the training images with --drop-duplicates."
+    ]
+
+
 def _named_pairs(source: Source, pairs: Pairs, split: str) -> str:
-    told = [f"{_where(source, 'train', i)} ~ {_where(source, split, j)}" for i, j in pairs[:NAMED]]
+    told = [f"{image_name(source, 'train', i)} ~ {image_name(source, split, j)}" for i, j in pairs[:NAMED]]
     return ", ".join(told) + (f" and {len(pairs) - NAMED} more" if len(pairs) > NAMED else "")
 
 
-def _where(source: Source, split: str, i: int) -> str:
+def image_name(source: Source, split: str, i: int) -> str:
+    """The file of an image; of sources that are arrays, its split and its place there."""
     return source.files[split][i] if split in source.files else f"{split} image {i}"
 
 
@@ -232,12 +227,10 @@ def _count_transparent(source: Source) -> int:
     return count
 
 
-def _advise_on_flips(flips: Flips) -> str:
-    verdict = "look safe" if flips.safe else "do not look safe"
-    return (
-        f"horizontal flips {verdict} (of {flips.images} images, {flips.plain:.1%} have a nearest neighbour of their "
-        f"own class; mirrored, {flips.mirrored:.1%} have)."
-    )
+def write_copies(inspection: Inspection, source: Source, path: Path) -> None:
+    """Write the table of all copies to `path`; a file that is there is replaced."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, as_csv(inspection.copies, source.splits, partial(image_name, source)))
 
 
 def _some(names: tuple[str, ...] | list[str]) -> str:

@@ -21,6 +21,7 @@ from pipelines.options import (
     LAST_SEED,
     MOST_IMAGES,
     Device,
+    Drop,
     Flip,
     Format,
     ImageSize,
@@ -38,6 +39,7 @@ from pipelines.options import (
     as_options,
     load_images,
     parse_counts,
+    refuse_existing,
     refuse_into_source,
     resolve_jobs,
 )
@@ -60,6 +62,9 @@ app = typer.Typer(
 def inspect(
     source: SourceArgument,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE.png", help="Write a contact sheet.")] = None,
+    duplicates: Annotated[
+        Path | None, typer.Option("--duplicates", metavar="FILE.csv", help="Write all exact and near copies.")
+    ] = None,
     image_size: ImageSize = None,
     resize: Resizing = ResizeMode.pad,
     skip_broken: SkipBroken = False,
@@ -68,22 +73,27 @@ def inspect(
 ) -> None:
     """Look at a source: classes, counts, sizes, duplicates, leaks between splits, and advice."""
     from augment.files import write_bytes
-    from augment.inspection import contact_sheet
+    from augment.inspection import contact_sheet, write_copies
     from augment.inspection import inspect as inspect_source
     from augment.sources import read_source
+    from augment.words import counted
     from pipelines.printing import print_inspection
 
-    if out is not None and (out.is_dir() or (out.exists() and not overwrite)):
-        raise ConfigError(f"{out} already exists; choose another file" + ("" if out.is_dir() else ", or --overwrite"))
+    for file in (out, duplicates):
+        refuse_existing(file, overwrite)
     data = read_source(source, image_size=image_size, resize=resize.value, skip_broken=skip_broken)
-    print_inspection(inspect_source(data))
+    found = inspect_source(data)
+    print_inspection(found)
+    if duplicates is not None:
+        write_copies(found, data, duplicates)
+        _say(f"{counted(len(found.copies), 'pair')} of copies: {duplicates}")
     if out is not None:
         picture = io.BytesIO()
         contact_sheet(data.train, samples_per_class).save(picture, format="PNG")
         out.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(out, picture.getvalue())
         _say(f"contact sheet: {out}")
-    if data.test is not None:
+    if data.test is not None or data.val is not None:
         _next("augment", "fit", source, *as_options(None, image_size, resize, skip_broken), "--out", "runs/gan")
         return
     chosen = {"source": source, "image_size": image_size, "resize": resize.value, "skip_broken": skip_broken}
@@ -107,6 +117,7 @@ def fit(
     image_size: ImageSize = None,
     resize: Resizing = ResizeMode.pad,
     skip_broken: SkipBroken = False,
+    drop_duplicates: Drop = False,
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, max=LAST_SEED, help="Everything random follows from it.")
     ] = None,
@@ -143,6 +154,7 @@ def fit(
         resize=resize,
         skip_broken=skip_broken,
         seed=settings.seed,
+        drop_duplicates=drop_duplicates,
     )
     _warn(loaded.warnings)
     with stop_on_signal() as stopped, training_progress(settings.steps, quiet) as on_progress:
@@ -366,6 +378,7 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print which stages would run, and why.")] = False,
     samples_per_class: PerClassUsed = None,
     image_size: ImageSize = None,
+    drop_duplicates: Drop = False,
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, max=LAST_SEED, help="Of every stage, in place of their own.")
     ] = None,
@@ -383,6 +396,7 @@ def run(
     from pipelines.schema import load_pipeline
 
     options = {"data.samples_per_class": samples_per_class, "data.image_size": image_size}
+    options |= {"data.drop_duplicates": drop_duplicates or None}
     options |= {f"{section}.seed": seed for section in ("data", "gan", "generate", "evaluate")}
     settings = [*(overrides or []), *(f"{key}={value}" for key, value in options.items() if value is not None)]
     definition = load_pipeline(pipeline, settings)

@@ -60,10 +60,11 @@ def compare(
 ) -> list[dict[str, Any]]:
     """One dict for each (arm, baseline): mean gain, 95 % interval, p, wins, and gains in recall of each class.
 
-    correlation: of the repeats' gains, where their training sets overlap (`corrected_t_interval`); 0 where they do
-    not, and p is the sign-flip test's. test_labels: of the one test set of all repeats, for the two-way interval; None
-    where every repeat has its own. `p_holm` is None: `adjust` fills it in. Raises `ConfigError` for an unknown metric,
-    if the repeats of the two arms do not pair up, if their compute differs, or with fewer than 2 repeats.
+    `std_gain` is the standard deviation of single repeats' gains. correlation: of these gains, where their training
+    sets overlap (`corrected_t_interval`); 0 where they do not, and p is the sign-flip test's. test_labels: of the one
+    test set of all repeats, for the two-way interval; None where every repeat has its own. `p_holm` is None: `adjust`
+    fills it in. Raises `ConfigError` for an unknown metric, if the repeats of the two arms do not pair up, if their
+    compute differs, or with fewer than 2 repeats.
     """
     if metric not in METRICS:
         raise ConfigError(f"unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
@@ -78,6 +79,8 @@ def compare(
                 "baseline": baseline,
                 "metric": metric,
                 "mean_gain": float(gained.mean()),
+                "std_gain": 0.0 if np.ptp(gained) == 0 else float(gained.std(ddof=1)),
+                "correlation": correlation,
                 "ci95": list(corrected_t_interval(gained, correlation)),
                 "ci95_bca": list(bca_interval(gained, seed=0)) if len(gained) >= FEWEST_BCA else None,
                 "ci95_two_way": _two_way(ours, theirs, metric, test_labels, correlation),

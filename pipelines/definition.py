@@ -87,6 +87,7 @@ class DataConfig(Section):
     image_size: int | None = None  # px
     resize: Resize = "pad"
     skip_broken: bool = False
+    drop_duplicates: bool = False  # of training images: exact and near copies, and what is in test or val too
     seed: Seed = 0  # of the subset and of what is held out
 
 

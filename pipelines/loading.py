@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from augment.copies import without_copies
 from augment.duplicates import find_copies, find_leaks, near_duplicates, near_matches
 from augment.errors import SourceError
 from augment.export import read_scores
@@ -23,7 +24,8 @@ from pipelines.definition import DataConfig
 class Loaded:
     """What a source holds, of equal classes and size, and what a person should know about it.
 
-    pool: all training images. train: those of them that are used, at most `samples_per_class` of each class.
+    pool: all training images. train: those of them that are used, at most `samples_per_class` of each class. val:
+    images to choose a mix on, None where there are none or where they are the test set.
     """
 
     name: str
@@ -31,19 +33,26 @@ class Loaded:
     train: LabelledImages
     test: LabelledImages | None
     warnings: tuple[str, ...]
+    val: LabelledImages | None = None
 
 
 def load(config: DataConfig) -> Loaded:
-    """Read the source and find its test images: those of `config.test`, or the source's own test split, or none.
+    """Read the source and find its test images: those of `config.test`, or the source's test split, or its val split.
 
     Raises `SourceError`, `ConfigError`.
     """
     source = read_source(
         config.source, image_size=config.image_size, resize=config.resize, skip_broken=config.skip_broken
     )
-    pool = source.train
-    test = _read_test(config, pool) if config.test else source.test
-    return Loaded(source.name, pool, limited(pool, config), test, tuple(_skipped(source)))
+    pool, val, notes = source.train, source.val, _skipped(source)
+    test, of_test = _find_test(config, source)
+    if test is source.val:
+        val = None
+    if config.drop_duplicates:
+        others = {"val": val, "test": test}
+        pool, dropped = without_copies(pool, {split: data for split, data in others.items() if data is not None})
+        notes += dropped
+    return Loaded(source.name, pool, limited(pool, config), test, (*notes, *of_test), val)
 
 
 def limited(data: LabelledImages, config: DataConfig) -> LabelledImages:
@@ -51,18 +60,40 @@ def limited(data: LabelledImages, config: DataConfig) -> LabelledImages:
     return data if config.samples_per_class is None else subset_per_class(data, config.samples_per_class, config.seed)
 
 
-def leak_warnings(train: LabelledImages, test: LabelledImages) -> tuple[str, ...]:
-    """Sentences on training images that are in the test set too, exactly or nearly: what would flatter every arm."""
+def limit_notes(data: LabelledImages, config: DataConfig) -> tuple[str, ...]:
+    """A sentence on how many images `limited` leaves out, if any."""
+    used = len(limited(data, config))
+    if used == len(data):
+        return ()
+    most = counted(config.samples_per_class or 0, "image")
+    return (f"at most {most} of each class are used: {used:,} of {counted(len(data), 'training image')}",)
+
+
+def unused_notes(loaded: Loaded) -> tuple[str, ...]:
+    """A sentence on validation images where no mix is chosen, if there are any."""
+    if loaded.val is None:
+        return ()
+    return (
+        f"{counted(len(loaded.val), 'validation image')} of the source not used: they serve `augment run` to choose a "
+        "mix on",
+    )
+
+
+def leak_warnings(train: LabelledImages, test: LabelledImages, split: str = "test") -> tuple[str, ...]:
+    """Sentences on training images that are in the test set too, exactly or nearly: what would flatter every arm.
+
+    split: what the other images are called.
+    """
     warnings = []
+    harm = "accuracies are too high for all arms"
+    if split != "test":
+        harm = "mixes of memorised images win the choice"
     if leaks := find_leaks(train, test):
-        warnings.append(
-            f"{counted(len(leaks), 'training image')} also in the test set, pixel for pixel: "
-            "the accuracies are too high for all arms"
-        )
+        warnings.append(f"{counted(len(leaks), 'training image')} also in the {split} set, pixel for pixel: the {harm}")
     if near := near_matches(train, test):
         warnings.append(
-            f"{counted(len(near), 'training image')} nearly the same as a test image or its mirror image "
-            "(`augment inspect` names some): if these are copies, the accuracies are too high for all arms"
+            f"{counted(len(near), 'training image')} nearly the same as a {split} image or its mirror image "
+            f"(`augment inspect` names some): if these are copies, the {harm}"
         )
     return tuple(warnings)
 
@@ -124,19 +155,34 @@ def untested_note(loaded: Loaded) -> tuple[str, ...]:
     )
 
 
-def _read_test(config: DataConfig, train: LabelledImages) -> LabelledImages:
-    assert config.test is not None
+def _find_test(config: DataConfig, source: Source) -> tuple[LabelledImages | None, tuple[str, ...]]:
+    """The test images, and sentences on what other images took their place or were not used."""
+    if config.test is None:
+        if source.test is not None or source.val is None:
+            return source.test, ()
+        note = f"the source has no test split, so its {counted(len(source.val), 'validation image')} are the test set"
+        return source.val, (note,)
     other = read_source(
-        config.test, image_size=train.size, resize=config.resize, skip_broken=config.skip_broken, complete=False
+        config.test, image_size=source.train.size, resize=config.resize, skip_broken=config.skip_broken, complete=False
     )
-    return match(other.test or other.train, train, "test images")
+    notes = []
+    if source.test is not None:
+        notes.append(
+            f"the source's own {counted(len(source.test), 'test image')} not used: those of {other.name} are the test "
+            "set"
+        )
+    taken = "train" if other.test is None else "test"
+    unused = [counted(len(data), f"{split} image") for split, data in other.splits.items() if split != taken]
+    if unused:
+        notes.append(f"the test set is the {taken} split of {other.name}: its {' and '.join(unused)} not used")
+    return match(other.splits[taken], source.train, "test images"), tuple(notes)
 
 
-def _skipped(source: Source) -> list[str]:
+def _skipped(source: Source) -> tuple[str, ...]:
     if not source.skipped:
-        return []
+        return ()
     first, *others = source.skipped
-    return [
+    return (
         f"{counted(1 + len(others), 'broken file')} skipped: {printable(first)}"
-        + (f" and {len(others)} more" if others else "")
-    ]
+        + (f" and {len(others)} more" if others else ""),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -58,6 +59,9 @@ Resizing = Annotated[ResizeMode, typer.Option("--resize", help="How images that 
 SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out files that are no image.")]
 PerClassUsed = Annotated[int | None, typer.Option("--samples-per-class", metavar="N", help="Use at most N a class.")]
 Flip = Annotated[bool, typer.Option("--horizontal-flip", help="Classes look the same mirrored: allow flips.")]
+Drop = Annotated[
+    bool, typer.Option("--drop-duplicates", help="Leave copies, and what is in test or val too, out of training.")
+]
 Jobs = Annotated[
     int | None, typer.Option("--jobs", min=1, max=1024, help="Processes; default: the cores on a CPU, 1 on a GPU.")
 ]
@@ -72,10 +76,14 @@ def load_images(
     skip_broken: bool,
     seed: int,
     test: str | None = None,
+    drop_duplicates: bool = False,
 ) -> Loaded:
-    """The images that the options speak of. Raises `SourceError` and `ConfigError` where there are none such."""
+    """The images that the options speak of, with warnings of what is left out.
+
+    Raises `SourceError` and `ConfigError` where there are none such.
+    """
     from pipelines.definition import DataConfig
-    from pipelines.loading import load
+    from pipelines.loading import limit_notes, load, unused_notes
     from pipelines.schema import parse
 
     options = {
@@ -86,8 +94,12 @@ def load_images(
         "resize": resize.value,
         "skip_broken": skip_broken,
         "seed": seed,
+        "drop_duplicates": drop_duplicates,
     }
-    return load(parse(DataConfig, options, "the options"))
+    config = parse(DataConfig, options, "the options")
+    loaded = load(config)
+    left_out = (*limit_notes(loaded.pool, config), *unused_notes(loaded))
+    return replace(loaded, warnings=(*loaded.warnings, *left_out))
 
 
 def as_options(
@@ -119,6 +131,12 @@ def resolve_jobs(jobs: int | None, device_type: str) -> int:
     import joblib
 
     return jobs or (joblib.cpu_count() if device_type == "cpu" else 1)  # it counts what a container may use
+
+
+def refuse_existing(file: Path | None, overwrite: bool) -> None:
+    """Raise `ConfigError` if `file`, where one is given, is a folder, or is there and may not be replaced."""
+    if file is not None and (file.is_dir() or (file.exists() and not overwrite)):
+        raise ConfigError(f"{file} already exists; choose another file" + ("" if file.is_dir() else ", or --overwrite"))
 
 
 def refuse_into_source(out: Path, *sources: str | None) -> None:

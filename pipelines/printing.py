@@ -152,6 +152,7 @@ def print_inspection(inspection: Inspection) -> None:
     OUT.print(f"sizes in px: {sizes}" + (f" and {more} more" if more > 0 else ""))
     colour = "RGB, though all training images are grey" if inspection.colourless else "RGB"
     OUT.print("channels: " + (colour if inspection.channels == 3 else "grey"))
+    OUT.print(f"splits: {inspection.use}")
     for sentence in inspection.advice:
         OUT.print(f"- {sentence}")
 

@@ -14,8 +14,9 @@ import numpy as np
 
 from augment.errors import ConfigError
 from augment.images import LabelledImages, split_per_class, subset_per_class
+from augment.words import counted
 from pipelines.definition import ChooseConfig, DataConfig, ProtocolConfig
-from pipelines.loading import Loaded, leak_warnings, limited, twin_warnings
+from pipelines.loading import Loaded, leak_warnings, limit_notes, limited, twin_warnings
 from pipelines.results import Design
 
 FOLDS = 5
@@ -31,6 +32,7 @@ class Fold:
     name: str = ""  # of its folder; empty where there is one fold only
     size: int | None = None  # images a class of a learning curve
     number: int = 0  # what its generator's seed is moved by
+    val: LabelledImages | None = None  # what its mix is chosen on; None: a part of `train`
 
 
 @dataclass(frozen=True)
@@ -42,14 +44,32 @@ class Protocol:
     warnings: tuple[str, ...] = ()
 
 
-def make_protocol(loaded: Loaded, data: DataConfig, config: ProtocolConfig, repeats: int) -> Protocol:
+def make_protocol(
+    loaded: Loaded, data: DataConfig, config: ProtocolConfig, repeats: int, *, chooses: bool | None = None
+) -> Protocol:
     """The folds of the protocol that `config` names or that the source suggests, and why.
+
+    chooses: whether a mix will be chosen, for the note on validation images; None if it is not known.
 
     Raises `ConfigError` if the source has too few images for it, `SourceError` if a class cannot be split.
     """
     kind, why = (config.kind, "chosen in the definition") if config.kind else infer(loaded, data)
     protocol = PROTOCOLS[kind](loaded, data, config, repeats)
-    return replace(protocol, design=replace(protocol.design, why=f"{kind}: {why}"))
+    warnings = (*protocol.warnings, *_val_notes(loaded, protocol.folds[0], kind, chooses))
+    return replace(protocol, design=replace(protocol.design, why=f"{kind}: {why}"), warnings=warnings)
+
+
+def _val_notes(loaded: Loaded, fold: Fold, kind: str, chooses: bool | None) -> tuple[str, ...]:
+    """Sentences on what validation images are used for, and on training images that are among them."""
+    if loaded.val is None:
+        return ()
+    count = counted(len(loaded.val), "validation image")
+    if fold.val is None:
+        return (f"{count} of the source not used: {kind} chooses a mix on parts of its own training images",)
+    if chooses is False:
+        return (f"{count} of the source not used: no mix is chosen",)
+    use = f"{count} of the source: the mix is chosen on them" + (", if one is chosen" if chooses is None else "")
+    return (f"{use}, and nothing else", *leak_warnings(fold.train, loaded.val, "validation"))
 
 
 def infer(loaded: Loaded, data: DataConfig) -> tuple[str, str]:
@@ -68,11 +88,11 @@ def infer(loaded: Loaded, data: DataConfig) -> tuple[str, str]:
 def _holdout(loaded: Loaded, data: DataConfig, config: ProtocolConfig, repeats: int) -> Protocol:
     pool, test, warnings = _with_test(loaded, data)
     train = limited(pool, data)
-    warnings += leak_warnings(train, test)
+    warnings += limit_notes(pool, data) + leak_warnings(train, test)
     if not config.redraw_generator:
-        folds: tuple[Fold, ...] = (Fold(train, test, tuple(range(repeats))),)
+        folds: tuple[Fold, ...] = (Fold(train, test, tuple(range(repeats)), val=loaded.val),)
         return Protocol(folds, Design("holdout", test_labels=test.labels), warnings)
-    folds = tuple(Fold(train, test, (r,), f"g{r}", number=r) for r in range(repeats))
+    folds = tuple(Fold(train, test, (r,), f"g{r}", number=r, val=loaded.val) for r in range(repeats))
     return Protocol(folds, Design("holdout, generator redrawn", test_labels=test.labels), warnings)
 
 
@@ -98,6 +118,11 @@ def _subsample(loaded: Loaded, data: DataConfig, config: ProtocolConfig, repeats
             "set smaller sizes, or take protocol.kind holdout"
         )
     design = Design("subsample", correlation=correlation, test_labels=test.labels, told={"sizes": list(sizes)})
+    drawn = len(folds[-1].train)
+    warnings += (
+        f"every repeat draws {' or '.join(map(str, sizes))} images of each class: at most {drawn:,} of "
+        f"{counted(len(pool), 'training image')}",
+    )
     return Protocol(tuple(folds), design, warnings + leak_warnings(pool, test))
 
 
@@ -122,7 +147,10 @@ def _kfold(loaded: Loaded, data: DataConfig, config: ProtocolConfig, repeats: in
         Fold(train.take(np.sort(kept)), train.take(np.sort(left_out)), (r,), f"f{r}", number=r)
         for r, (kept, left_out) in enumerate(splits.split(np.zeros(len(train)), train.labels))
     )
-    unused = ("the source's test split is not used: kfold tests on the training images",) if loaded.test else ()
+    unused = limit_notes(loaded.pool, data)
+    if loaded.test is not None:
+        left_out = counted(len(loaded.test), "test image")
+        unused += (f"the source's test split is not used, {left_out}: kfold tests on the training images",)
     told = {"folds": k, "rounds": repeats // k}
     return Protocol(folds, Design("kfold", correlation={None: 1 / k}, told=told), unused + twin_warnings(train))
 
@@ -153,15 +181,19 @@ def _with_test(loaded: Loaded, data: DataConfig) -> tuple[LabelledImages, Labell
 
 
 def inner_folds(folds: Sequence[Fold], config: ChooseConfig) -> dict[str, tuple[Fold, ...]]:
-    """By the name of each fold, the splits of its training images that its mix is chosen on; its test set is no part.
+    """By the name of each fold, what its mix is chosen on; its test set is no part.
 
-    Raises `SourceError` if a class has a single image.
+    Where the fold has validation images they are the one validation set, and a generator of its own learns from all
+    its training images, which have none of them. Otherwise `config.splits` parts of the training images are. Raises
+    `SourceError` if a class has a single image.
     """
     inner = {}
     for fold in folds:
         splits = []
-        for s in range(config.splits):
-            train, validation = split_per_class(fold.train, config.validation, seed=1000 * fold.number + s)
+        for s in range(config.splits if fold.val is None else 1):
+            train, validation = fold.train, fold.val
+            if validation is None:
+                train, validation = split_per_class(fold.train, config.validation, seed=1000 * fold.number + s)
             name = "-".join(filter(None, (fold.name, f"inner{s}")))
             number = 1000 + config.splits * fold.number + s  # a seed that no outer fold has
             splits.append(Fold(train, validation, tuple(range(config.repeats)), name, fold.size, number))

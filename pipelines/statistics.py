@@ -24,6 +24,7 @@ DRAWS = 20_000  # random sign flips above that
 TIE = 1e-9  # of the sum of absolute differences: sums closer than this differ by rounding only
 FEWEST_BCA = 20  # repeats; with fewer, BCa covers 0.86 to 0.93 where it says 0.95
 TWO_WAY_DRAWS = 2_000  # they give a standard error to 1 / sqrt(2 * draws), 1.6 %
+MOST_REPEATS = 1_000_000  # beyond any that somebody would run
 BLOCK = 100_000  # resampled images held at a time, for the cache's sake
 
 
@@ -66,6 +67,38 @@ def corrected_t_p(differences: Values, correlation: float) -> float:
 
     mean, error, freedom = _mean_and_error(differences, correlation)
     return 2 * float(t.sf(abs(mean) / error, freedom)) if error else float(mean == 0)
+
+
+def repeats_needed(gain: float, deviation: float, correlation: float = 0.0, power: float = 0.8) -> int | None:
+    """The fewest repeats whose `corrected_t_interval` at 95 % lies above 0 with that power if the mean gain is `gain`.
+
+    deviation: the standard deviation s of single differences. With n repeats the statistic follows the noncentral t
+    distribution with n - 1 degrees of freedom and the noncentrality gain / (s sqrt(1/n + rho/(1 - rho))); for rho = 0
+    this is the power of the paired t test (Cohen, Statistical power analysis for the behavioral sciences, 1988, 2.3).
+    None if no number will do: the part of rho does not shrink as n grows. 2 where s is 0.
+    """
+    from scipy.stats import nct, norm, t
+
+    shared = correlation / (1 - correlation)
+
+    def reached(n: int) -> bool:
+        noncentrality = gain / (deviation * math.sqrt(1 / n + shared))
+        return bool(nct.sf(t.ppf(0.975, n - 1), n - 1, noncentrality) >= power)
+
+    if deviation == 0:
+        return 2
+    if gain <= (norm.ppf(0.975) + norm.ppf(power)) * deviation * math.sqrt(shared):
+        return None
+    enough = 2
+    while not reached(enough):
+        enough *= 2
+        if enough > MOST_REPEATS:
+            return None
+    too_few = enough // 2
+    while enough - too_few > 1:
+        middle = (enough + too_few) // 2
+        too_few, enough = (too_few, middle) if reached(middle) else (middle, enough)
+    return enough
 
 
 def bca_interval(differences: Values, seed: int, confidence: float = 0.95) -> tuple[float, float]:

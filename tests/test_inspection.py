@@ -7,7 +7,7 @@ from PIL import Image
 
 from augment.duplicates import find_leaks
 from augment.images import LabelledImages, concatenate, subset_per_class
-from augment.inspection import contact_sheet, inspect, measure_flips
+from augment.inspection import contact_sheet, inspect
 from augment.sources import Source, read_source
 from pipelines.printing import print_inspection
 
@@ -37,7 +37,10 @@ def test_the_bundled_set_is_balanced_and_clean(fashion):
     assert (found.duplicates, found.conflicts, found.leaks) == ((), (), {"test": ()})
     assert found.near_duplicates == ()
     assert len(found.near_leaks["test"]) <= 3  # clothes too alike to tell
-    assert len(found.advice) == 2  # on these, and on flips
+    assert len(found.advice) == 3  # on these, on what to do about them, and on flips
+    assert found.use == (
+        "train (1,000 images) is what generators and classifiers learn from; test (2,000 images) is only measured on"
+    )
 
 
 def test_small_and_unequal_classes_are_named(fashion):
@@ -126,6 +129,28 @@ def saved_as_jpeg(picture):
     return np.asarray(Image.open(buffer))
 
 
+def test_the_use_of_every_split_is_said(fashion):
+    train, val, test = (of_classes(fashion.train, trouser=20, bag=n) for n in (20, 3, 2))
+
+    def use(**others):
+        splits = {"val": None, "test": None} | others
+        return inspect(Source("photos", train, **splits, original_sizes=Counter({(28, 28): 40}))).use
+
+    learns = "train (40 images) is what generators and classifiers learn from; "
+    assert use() == f"{learns}some of it is held out to measure on, as there is no test split"
+    assert use(val=val) == f"{learns}val (23 images) is the test set, as there is no other: it is only measured on"
+    assert use(val=val, test=test) == (
+        f"{learns}val (23 images) is what a mix is chosen on, where a pipeline with holdout chooses one; "
+        "test (22 images) is only measured on"
+    )
+
+
+def test_validation_images_without_a_test_split_are_enough_to_measure_on(fashion):
+    train, val = (of_classes(fashion.train, trouser=n, bag=20) for n in (20, 0))
+    advice = inspect(Source("photos", train, val, None, Counter({(28, 28): 40}))).advice
+    assert not any("no test split" in line for line in advice)
+
+
 def test_files_with_an_alpha_channel_are_counted(folder):
     assert "alpha" not in " ".join(inspect(read_source(folder)).advice)
     for file in (folder / "train" / "bag" / "02.png", folder / "train" / "bag" / "04.png"):
@@ -164,37 +189,6 @@ def test_resized_skipped_and_needlessly_coloured_pictures_are_told(fashion):
     assert "2 sizes, the largest 300 x 200 px, were resized to 28 x 28 px" in advice
     assert "1 broken file skipped: 'bag/torn.png'" in advice
     assert "grey but stored as RGB" in advice
-
-
-def test_flips_look_safe_where_the_class_is_symmetric_and_unsafe_for_digits(fashion):
-    safe = measure_flips(of_classes(fashion.train, trouser=60, pullover=60))
-    assert safe.safe
-    assert safe.plain > 0.95
-    digits = measure_flips(read_source("sklearn:digits").train)
-    assert not digits.safe
-    assert digits.plain - digits.mirrored > 0.5
-
-
-@pytest.mark.parametrize(("half", "mirrored"), [(np.s_[:, :, :4], 1.0), (np.s_[:, :, :, :4], 0.0)])
-def test_flips_are_left_to_right(half, mirrored):
-    """Class 0 is bright above (or at the left), class 1 is not."""
-    images = np.random.default_rng(3).integers(0, 50, (10, 1, 8, 8), dtype=np.uint8)
-    images[:5][half] += 200
-    images[5:][..., ::-1, ::-1][half] += 200
-    flips = measure_flips(LabelledImages(images, np.repeat([0, 1], 5), ("above", "below")))
-    assert (flips.plain, flips.mirrored) == (1.0, mirrored)
-
-
-def test_a_mirror_image_is_not_compared_with_its_own_original():
-    """Both classes are symmetric, so each mirror image equals its original; only others may vouch for it."""
-    half = np.random.default_rng(3).integers(0, 256, (4, 1, 8, 4), dtype=np.uint8)
-    images = np.concatenate([half, half[..., ::-1]], axis=3)
-    flips = measure_flips(LabelledImages(images, np.array([0, 1, 2, 3]), tuple("abcd")))
-    assert (flips.plain, flips.mirrored, flips.images) == (0, 0, 4)
-
-
-def test_flips_are_measured_on_2000_images_at_most(fashion):
-    assert measure_flips(concatenate([fashion.train, fashion.test])).images == 2000
 
 
 def test_a_contact_sheet_has_a_row_a_class_at_48_px_or_more(fashion):

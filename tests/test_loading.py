@@ -14,7 +14,7 @@ from augment.errors import ConfigError, SourceError
 from augment.images import LabelledImages
 from augment.sources import read_source
 from pipelines.definition import DataConfig
-from pipelines.loading import leak_warnings, load, load_synthetic, require_test
+from pipelines.loading import leak_warnings, limit_notes, load, load_synthetic, require_test, unused_notes
 
 
 def config(source: Path | str, **changes: Any) -> DataConfig:
@@ -143,3 +143,65 @@ def test_synthetic_images_are_matched_to_the_real_ones(folder: Path, shoes: Labe
         load_synthetic(folder / "test", shoes)
     with pytest.raises(SourceError, match="there is no"):
         load_synthetic(folder / "none", real)
+
+
+@pytest.fixture
+def three_splits(folder: Path) -> Path:
+    """train/, val/ and test/: 12, 2 and 4 images of each of three classes."""
+    for inner in sorted((folder / "test").iterdir()):
+        (folder / "val" / inner.name).mkdir(parents=True)
+        for file in sorted(inner.iterdir())[:2]:
+            file.rename(folder / "val" / inner.name / file.name)
+    return folder
+
+
+def test_validation_images_stay_apart_where_there_are_test_images(three_splits: Path) -> None:
+    loaded = load(config(three_splits))
+    assert loaded.val is not None
+    assert (len(loaded.pool), len(loaded.val), len(require_test(loaded)), loaded.warnings) == (36, 6, 12, ())
+    assert images(loaded.val) == images(read_source(three_splits / "val", image_size=12).train)
+    assert unused_notes(loaded)[0].startswith("6 validation images of the source not used: they serve `augment run`")
+
+
+def test_validation_images_are_the_test_set_where_there_is_no_other(three_splits: Path) -> None:
+    shutil.rmtree(three_splits / "test")
+    loaded = load(config(three_splits))
+    assert (len(loaded.pool), loaded.val, len(require_test(loaded))) == (36, None, 6)
+    assert loaded.warnings == ("the source has no test split, so its 6 validation images are the test set",)
+    assert unused_notes(loaded) == ()
+
+
+def test_images_of_a_test_source_that_are_not_used_are_counted(three_splits: Path, image_folder: Path) -> None:
+    loaded = load(config(three_splits, test=str(image_folder)))
+    assert loaded.warnings == (
+        f"the source's own 12 test images not used: those of {image_folder.name} are the test set",
+        f"the test set is the test split of {image_folder.name}: its 36 train images not used",
+    )
+    assert loaded.val is not None
+    assert (len(loaded.val), len(require_test(loaded))) == (6, 18)
+
+
+def test_how_many_images_a_limit_leaves_is_said(image_folder: Path) -> None:
+    some = config(image_folder, samples_per_class=5)
+    assert limit_notes(load(some).pool, some) == ("at most 5 images of each class are used: 15 of 36 training images",)
+    assert limit_notes(load(some).pool, config(image_folder, samples_per_class=12)) == ()
+
+
+def test_copies_are_dropped_from_training_images_alone(three_splits: Path) -> None:
+    train, val, test = (sorted((three_splits / split).iterdir())[0] for split in ("train", "val", "test"))
+    first, second, third, fourth = sorted(train.iterdir())[:4]
+    shutil.copy(first, train / "z-again.png")
+    shutil.copy(second, val / "z.png")
+    Image.open(third).save(test / "z.jpg", quality=75)
+    Image.open(fourth).save(test / "z-other.png")
+    kept, dropped = (load(config(three_splits, image_size=28, drop_duplicates=drop)) for drop in (False, True))
+    assert kept.warnings == ()
+    assert (len(kept.pool), len(dropped.pool), len(dropped.train)) == (37, 33, 33)
+    assert dropped.warnings == (
+        "4 of 37 training images were dropped as copies: 1 that repeat another one, 3 that are in val or test too, or "
+        "copies of such",
+    )
+    assert dropped.val is not None
+    assert (len(dropped.val), len(require_test(dropped))) == (7, 14)
+    assert leak_warnings(dropped.train, require_test(dropped)) == ()
+    assert leak_warnings(dropped.train, dropped.val) == ()

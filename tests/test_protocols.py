@@ -105,7 +105,8 @@ def test_kfold_tests_every_image_once_a_round_and_never_trains_on_it(
     assert pictures(protocol.folds[0].test) != pictures(protocol.folds[3].test)  # cut anew
     assert protocol.design.correlation == {None: pytest.approx(1 / 3)}
     assert protocol.design.test_labels is None
-    assert protocol_of(train, test, 6, kind="kfold", folds=3).warnings[0].startswith("the source's test split is not")
+    unused = protocol_of(train, test, 6, kind="kfold", folds=3).warnings[0]
+    assert unused.startswith(f"the source's test split is not used, {len(test)} test images: kfold")
 
 
 def test_kfold_says_how_many_folds_and_repeats_go_together(split: tuple[LabelledImages, LabelledImages]) -> None:
@@ -161,8 +162,10 @@ def test_images_in_training_and_test_are_told(
 ) -> None:
     """Of a pool too, most of whose images one draw of 20 leaves out."""
     train, test = split
-    assert protocol_of(train, test, 2, **config).warnings == ()
-    exact, near = protocol_of(train, with_copies(test, train), 2, **config).warnings
+    before = protocol_of(train, test, 2, **config).warnings
+    *others, exact, near = protocol_of(train, with_copies(test, train), 2, **config).warnings
+    assert tuple(others) == before
+    assert not any("test" in line for line in before)
     assert exact.startswith("3 training images also in the test set")
     assert near.startswith("2 training images nearly the same as a test image")
 
@@ -191,3 +194,70 @@ def test_inner_splits_stay_within_their_folds_training_images(split: tuple[Label
     assert len({s.name for s in every}) == len({s.number for s in every}) == 6
     assert not {s.number for s in every} & {fold.number for fold in outer}
     assert len({frozenset(pictures(s.test)) for s in every}) == 6
+
+
+def with_val(split: tuple[LabelledImages, LabelledImages], **config: Any) -> Protocol:
+    """Of a source whose test images are cut into 5 validation images of each class and test images."""
+    train, others = split
+    test, val = split_per_class(others, 5 / others.counts().min(), seed=0)
+    loaded = Loaded("-", train, train, test, (), val)
+    chooses = config.pop("chooses", None)
+    return make_protocol(loaded, DataConfig(source="-"), ProtocolConfig(**config), 3, chooses=chooses)
+
+
+def test_a_mix_is_chosen_on_the_validation_images_under_holdout(split: tuple[LabelledImages, LabelledImages]) -> None:
+    outer = with_val(split, kind="holdout").folds
+    inner = inner_folds(outer, ChooseConfig(splits=2, repeats=4))
+    assert {name: len(splits) for name, splits in inner.items()} == {"g0": 1, "g1": 1, "g2": 1}
+    for fold in outer:
+        (chosen_on,) = inner[fold.name]
+        assert fold.val is not None
+        assert pictures(chosen_on.test) == pictures(fold.val)
+        assert chosen_on.test.counts().tolist() == [5] * 10
+        assert pictures(chosen_on.train) == pictures(fold.train)  # its generator sees these alone
+        assert not pictures(chosen_on.test) & (pictures(fold.train) | pictures(fold.test))
+        assert (chosen_on.repeats, chosen_on.number != fold.number) == ((0, 1, 2, 3), True)
+
+
+@pytest.mark.parametrize("config", [{"kind": "kfold", "folds": 3}, {"kind": "subsample", "sizes": (6,)}])
+def test_other_protocols_say_that_validation_images_are_not_used(
+    config: dict[str, Any], split: tuple[LabelledImages, LabelledImages]
+) -> None:
+    protocol = with_val(split, **config)
+    assert protocol.warnings[-1].startswith(f"50 validation images of the source not used: {config['kind']} chooses")
+    for fold in protocol.folds:
+        (first, *_) = inner_folds([fold], ChooseConfig(splits=2, validation=0.25))[fold.name]
+        assert pictures(first.test) < pictures(fold.train)
+
+
+@pytest.mark.parametrize(
+    ("chooses", "words"),
+    [
+        (True, "50 validation images of the source: the mix is chosen on them, and nothing else"),
+        (None, "50 validation images of the source: the mix is chosen on them, if one is chosen, and nothing else"),
+        (False, "50 validation images of the source not used: no mix is chosen"),
+    ],
+)
+def test_what_validation_images_are_for_is_said_under_holdout(
+    chooses: bool | None, words: str, split: tuple[LabelledImages, LabelledImages]
+) -> None:
+    assert with_val(split, kind="holdout", chooses=chooses).warnings == (words,)
+
+
+def test_training_images_among_those_of_validation_are_told(split: tuple[LabelledImages, LabelledImages]) -> None:
+    train, test = split
+    loaded = Loaded("-", train, train, test, (), with_copies(test, train))
+    protocol = make_protocol(loaded, DataConfig(source="-"), ProtocolConfig(kind="holdout"), 2, chooses=True)
+    _, exact, near = protocol.warnings
+    assert exact.startswith("3 training images also in the validation set, pixel for pixel: the mixes of memorised")
+    assert near.startswith("2 training images nearly the same as a validation image")
+
+
+def test_images_beyond_the_number_of_each_class_are_counted(split: tuple[LabelledImages, LabelledImages]) -> None:
+    train, test = split
+    used = "at most 20 images of each class are used: 200 of 600 training images"
+    assert protocol_of(train, test, 2, {"samples_per_class": 20}, kind="holdout").warnings == (used,)
+    assert protocol_of(train, None, 4, {"samples_per_class": 20}, kind="kfold").warnings[0] == used
+    (drawn,) = protocol_of(train, test, 2, kind="subsample", sizes=(6, 15)).warnings
+    assert drawn == "every repeat draws 6 or 15 images of each class: at most 150 of 600 training images"
+    assert protocol_of(train, test, 2, {"samples_per_class": 60}, kind="holdout").warnings == ()

@@ -1,9 +1,11 @@
 """The answer in one sentence: augment only where a gain is shown."""
 
+import numpy as np
 import pytest
+from scipy import stats
 from toy import GAIN, UNCLEAR, headline
 
-from pipelines.recommendation import recommend, words_of
+from pipelines.recommendation import recommend, rounded, words_of
 
 MIX = {"ratio": 1.0}
 
@@ -22,7 +24,10 @@ def test_a_shown_gain_recommends_the_arm_and_its_ratio():
     ("gain", "begin"),
     [
         (GAIN, "Synthetic images raise accuracy at 20 images a class by 3.0 points"),
-        (UNCLEAR, "Do not augment at 20 images a class: with synthetic images accuracy changes by"),
+        (
+            UNCLEAR,
+            "Do not augment at 20 images a class: no gain can be shown, as with synthetic images accuracy changes by",
+        ),
         ([-g for g in GAIN], "Do not augment at 20 images a class: synthetic images lower accuracy by"),
         ([0.05] * 5, "Too few repeats for a claim (5, and 6 are needed): with synthetic images accuracy at 20 images"),
     ],
@@ -35,8 +40,9 @@ def test_an_interval_that_holds_zero_recommends_the_baseline():
     said = recommend(headline(UNCLEAR), MIX)
     assert (said["augment"], said["arm"], said["ratio"]) == (False, "none", 0.0)
     assert said["sentence"] == (
-        "Do not augment: with synthetic images accuracy changes by -0.3 points (95 % interval -3.0 to 2.4, "
-        "3 of 6 repeats better), so no gain is shown."
+        "Do not augment: no gain can be shown, as with synthetic images accuracy changes by -0.3 points (95 % interval "
+        "-3.0 to 2.4, 3 of 6 repeats better); a gain larger than 2.4 points can be excluded, a smaller one cannot; "
+        "about 55 repeats would show a gain of 1 point."
     )
 
 
@@ -53,6 +59,82 @@ def test_a_shown_loss_is_called_a_loss():
         "Do not augment: synthetic images lower accuracy by 3.0 points (95 % interval 1.5 to 4.5, "
         "0 of 6 repeats better)."
     )
+
+
+@pytest.mark.parametrize(
+    ("gain", "verdict"),
+    [
+        (GAIN, "helps"),
+        ([-g for g in GAIN], "harms"),
+        (UNCLEAR, "inconclusive"),
+        ([0.0] * 6, "inconclusive"),
+        ([0.05] * 5, "too few repeats"),
+    ],
+)
+def test_the_verdict_tells_help_harm_and_ignorance_apart(gain, verdict):
+    assert recommend(headline(gain), MIX)["verdict"] == verdict
+
+
+def test_a_gain_that_validation_did_not_show_is_inconclusive_and_a_loss_harms():
+    assert recommend(headline(GAIN), CHOSEN, choice(shown=False))["verdict"] == "inconclusive"
+    assert recommend(headline([-g for g in GAIN]), CHOSEN, choice(shown=False))["verdict"] == "harms"
+
+
+def test_the_largest_gain_not_excluded_is_the_upper_end_of_the_interval():
+    for gain in (GAIN, UNCLEAR):
+        assert recommend(headline(gain), MIX)["largest_gain_not_excluded"] == headline(gain)["ci95"][1] > 0
+    assert recommend(headline([-g for g in GAIN]), MIX)["largest_gain_not_excluded"] == 0
+
+
+def test_the_repeats_for_one_point_are_those_of_the_paired_t_test():
+    said = recommend(headline(UNCLEAR), MIX)
+    deviation = np.std(UNCLEAR, ddof=1)
+    powers = [stats.nct.sf(stats.t.ppf(0.975, n - 1), n - 1, 0.01 / deviation * n**0.5) for n in (54, 55)]
+    assert powers[0] < 0.8 <= powers[1]
+    assert said["repeats_for_one_point"] == 55
+
+
+def test_repeats_that_overlap_too_much_would_never_show_one_point():
+    said = recommend(headline(UNCLEAR, correlation=0.2), MIX)
+    assert said["repeats_for_one_point"] is None
+    assert said["sentence"].endswith(
+        "a smaller one cannot; no number of repeats would show a gain of 1 point, because their training sets overlap."
+    )
+
+
+def test_repeats_that_overlap_a_little_have_to_be_more():
+    little = recommend(headline([g / 2 for g in UNCLEAR], correlation=0.05), MIX)["repeats_for_one_point"]
+    assert little > recommend(headline([g / 2 for g in UNCLEAR]), MIX)["repeats_for_one_point"]
+
+
+def test_repeats_that_would_have_shown_one_point_say_so():
+    said = recommend(headline([g / 10 for g in UNCLEAR]), MIX)
+    assert said["repeats_for_one_point"] == 6
+    assert said["sentence"].endswith("a gain of 1 point would have been shown by 6 repeats.")
+    assert "any gain is excluded; a gain of 1 point" in recommend(headline([0.0] * 6), MIX)["sentence"]
+
+
+def test_for_log_loss_it_is_a_fall_that_may_be_left():
+    said = recommend(headline(UNCLEAR, "log_loss"), MIX)["sentence"]
+    assert said.endswith(
+        "a fall in log loss larger than 0.024 nats can be excluded, a smaller one cannot; about 55 repeats would show "
+        "a fall in log loss of 0.01 nats."
+    )
+
+
+def test_a_loss_on_the_test_images_is_called_one_whatever_validation_shows():
+    said = recommend(headline([-g for g in GAIN]), CHOSEN, choice(shown=False))["sentence"]
+    assert "; on the test images they lower accuracy by 3.0 points (95 % interval 1.5 to 4.5, 0 of 6" in said
+
+
+def test_a_mix_that_validation_did_not_choose_has_the_same_limits():
+    said = recommend(headline(UNCLEAR), CHOSEN, choice(shown=False))["sentence"]
+    assert said.endswith("about 55 repeats would show a gain of 1 point.")
+
+
+@pytest.mark.parametrize(("repeats", "words"), [(7, 7), (87, 87), (101, 110), (1240, 1300)])
+def test_numbers_of_repeats_are_given_with_two_digits(repeats, words):
+    assert rounded(repeats) == words
 
 
 def test_five_repeats_are_too_few_however_clear_they_look():
@@ -81,6 +163,8 @@ def test_an_interval_just_above_zero_does_not_read_as_zero():
 def test_without_a_comparison_there_is_nothing_to_recommend():
     said = recommend(None, MIX)
     assert (said["augment"], said["arm"], said["ratio"]) == (False, None, 0.0)
+    assert said["verdict"] == "nothing to compare"
+    assert said["largest_gain_not_excluded"] is said["repeats_for_one_point"] is None
 
 
 CHOSEN = {"ratio": 2.0, "keep": 0.5, "filter": "confidence", "weight": 1.0}
@@ -102,8 +186,8 @@ def test_no_gain_on_validation_is_no_recommendation_whatever_the_test_shows():
     assert (said["augment"], said["arm"], said["ratio"]) == (False, "none", 0.0)
     assert said["sentence"] == (
         "Do not augment: on validation no mix showed a gain (the best of 6, 2 synthetic images per real image, "
-        "the best 50% of each class by confidence, +0.3 points, lower bound -1.1); on the test images accuracy "
-        "changes by 3.0 points (95 % interval 1.5 to 4.5, 6 of 6 repeats better)."
+        "the best 50% of each class by confidence, +0.3 points, lower bound -1.1); on the test images they "
+        "raise accuracy by 3.0 points (95 % interval 1.5 to 4.5, 6 of 6 repeats better)."
     )
 
 

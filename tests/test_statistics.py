@@ -15,6 +15,7 @@ from pipelines.statistics import (
     corrected_t_p,
     holm,
     paired_t_interval,
+    repeats_needed,
     sign_flip_p,
     two_way_interval,
 )
@@ -350,3 +351,31 @@ def test_where_images_do_not_matter_the_two_way_interval_is_the_corrected_one():
     d = np.repeat(gain[:, None], 50, axis=1)  # a repeat gains the same on every image
     assert two_way_interval(d, seed=0, correlation=0.25) == pytest.approx(corrected_t_interval(gain, 0.25))
     assert two_way_interval(d, seed=0) == pytest.approx(paired_t_interval(gain))
+
+
+@pytest.mark.parametrize(("effect", "repeats"), [(0.2, 199), (0.5, 34), (0.8, 15), (1.0, 10)])
+def test_the_repeats_needed_are_those_of_published_tables(effect, repeats):
+    """Pairs for 80 % power at 5 %, two-sided, by the effect in standard deviations (G*Power, Faul et al., 2007)."""
+    assert repeats_needed(effect * 0.03, 0.03) == repeats
+
+
+def test_the_repeats_needed_do_show_the_gain_in_four_of_five_experiments():
+    """Simulated with a shared part in every repeat, of which the interval has to know."""
+    gain, deviation, correlation = 0.8, 1.0, 0.05
+    repeats = repeats_needed(gain, deviation, correlation)
+    rng = np.random.default_rng(5)
+    shared = rng.normal(0, (correlation / (1 - correlation)) ** 0.5, (3000, 1))
+    samples = gain + shared * deviation + rng.normal(0, deviation, (3000, repeats))
+    shown = np.mean([corrected_t_interval(sample, correlation)[0] > 0 for sample in samples])
+    assert repeats > repeats_needed(gain, deviation)
+    assert 0.77 < shown < 0.86
+
+
+def test_no_number_of_repeats_averages_away_what_they_share():
+    limit = (1.959964 + 0.841621) * 0.5  # at rho = 1/5 the shared part is half of a deviation
+    assert repeats_needed(limit * 0.99, 1.0, 0.2) is None
+    assert repeats_needed(limit * 1.2, 1.0, 0.2) is not None
+
+
+def test_repeats_that_do_not_differ_need_no_more():
+    assert repeats_needed(0.01, 0.0, 0.3) == 2

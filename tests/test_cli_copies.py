@@ -1,0 +1,106 @@
+"""Copies and left-out images as the command line speaks of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipelines.cli import main
+
+Augment = Callable[..., tuple[int, str, str]]
+TINY = "width: 4\nlatent_dim: 8\nbatch_size: 8\nsteps: 2\n"
+PIPELINE = """
+data: {{source: {source}, image_size: 28}}
+gan: {{width: 4, latent_dim: 8, steps: 2, batch_size: 8}}
+generate: {{per_class: 12}}
+protocol: {{kind: holdout, redraw_generator: false}}
+evaluate: {{arms: [none, none+synthetic], repeats: 2, classifier: {{width: 4, steps: 3, batch_size: 6}}}}
+"""
+
+
+@pytest.fixture
+def augment(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Augment:
+    """`augment` with arguments, in this process: its status, output and errors."""
+    monkeypatch.setenv("GOMP_SPINCOUNT", "10000")
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["augment", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit:
+            main()
+        said = capsys.readouterr()
+        return int(exit.value.code or 0), said.out, said.err
+
+    return call
+
+
+@pytest.fixture
+def folder(image_folder: Path, tmp_path: Path) -> Path:
+    """36 training images of three classes, one of them copied, one nearly, and one also among 18 test images."""
+    copied = Path(shutil.copytree(image_folder, tmp_path / "photos"))
+    train, test = (sorted((copied / split).iterdir())[0] for split in ("train", "test"))
+    first, second, third = sorted(train.iterdir())[:3]
+    shutil.copy(first, train / "z-again.png")
+    Image.open(second).save(train / "z-saved.jpg", quality=75)
+    shutil.copy(third, test / "z-leak.png")
+    return copied
+
+
+DROPPED = "note: 3 of 38 training images were dropped as copies: 2 that repeat another one, 1 that are in test too"
+
+
+def test_inspect_writes_a_table_of_copies_by_their_files(folder: Path, tmp_path: Path, augment: Augment) -> None:
+    table = tmp_path / "new" / "copies.csv"
+    status, out, _ = augment("inspect", folder, "--duplicates", table)
+    assert (status, f"3 pairs of copies: {table}" in out) == (0, True)
+    assert "splits: train (38 images) is what generators and classifiers learn from; test (19 images)" in out
+    with table.open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert [(row["kind"], row["second_split"], Path(row["second"]).name) for row in rows] == [
+        ("exact", "train", "z-again.png"),
+        ("near", "train", "z-saved.jpg"),
+        ("exact", "test", "z-leak.png"),
+    ]
+    assert all(Path(row[side]).is_file() for row in rows for side in ("first", "second"))
+
+
+def test_a_table_that_is_there_is_replaced_only_on_request(folder: Path, tmp_path: Path, augment: Augment) -> None:
+    table = tmp_path / "mine.csv"
+    table.write_text("mine")
+    status, out, error = augment("inspect", folder, "--duplicates", table)
+    assert (status, out, table.read_text()) == (2, "", "mine")
+    assert "mine.csv already exists; choose another file, or --overwrite" in error
+    assert augment("inspect", folder, "--duplicates", table, "--overwrite")[0] == 0
+    assert table.read_text().startswith("kind,first_split,first,")
+
+
+def test_images_of_arrays_are_named_by_their_places(tmp_path: Path, augment: Augment) -> None:
+    assert augment("inspect", "bundled:fashion", "--duplicates", tmp_path / "copies.csv")[0] == 0
+    (first, *_) = csv.DictReader((tmp_path / "copies.csv").read_text().splitlines())
+    assert (first["kind"], first["first"], first["second"]) == ("near", "train image 20", "test image 934")
+
+
+def test_fit_leaves_copies_out_of_training_and_says_so(folder: Path, tmp_path: Path, augment: Augment) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    options = ("--config", tmp_path / "tiny.yaml", "--quiet", "--out", tmp_path / "run", "--image-size", "28")
+    status, _, error = augment("fit", folder, *options, "--drop-duplicates", "--samples-per-class", "11")
+    assert (status, DROPPED in error) == (0, True)
+    assert "note: at most 11 images of each class are used: 33 of 35 training images" in error
+
+
+def test_a_run_leaves_copies_out_and_its_report_says_so(folder: Path, tmp_path: Path, augment: Augment) -> None:
+    (tmp_path / "small.yaml").write_text(PIPELINE.format(source=folder))
+    out = tmp_path / "out"
+    assert augment("run", tmp_path / "small.yaml", "--out", out, "--quiet", "--jobs", "1", "--drop-duplicates")[0] == 0
+    results = json.loads((out / "evaluation" / "results.json").read_text())
+    assert any(DROPPED.removeprefix("note: ") in warning for warning in results["warnings"])
+    assert not any("pixel for pixel" in warning for warning in results["warnings"])
+    assert sum(results["dataset"]["train_per_class"].values()) == 35
+    assert results["dataset"]["test_size"] == 19
+    assert DROPPED.removeprefix("note: ") in (out / "evaluation" / "report.html").read_text()
