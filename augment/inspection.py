@@ -6,6 +6,7 @@ for copies all the same. Whether horizontal flips keep the class is measured by 
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -15,16 +16,18 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
-from augment.copies import Copy, as_csv, find_all
+from augment.copies import COLUMNS, Copy, as_csv, find_all
 from augment.duplicates import Pairs, find_copies
-from augment.files import write_text
+from augment.files import write_bytes, write_text
 from augment.flips import Flips, advise_on_flips, measure_flips
 from augment.images import LabelledImages, subset_per_class
 from augment.pictures import open_picture
 from augment.sources import Source
 from augment.words import counted, printable
 
+PROGRAM = "augment inspect"  # written into contact sheets
 WORKING_MINIMUM = 20  # training images a class
 IMBALANCE = 3.0  # largest class over smallest
 THUMBNAIL = 48  # px, at least
@@ -231,6 +234,24 @@ def write_copies(inspection: Inspection, source: Source, path: Path) -> None:
     """Write the table of all copies to `path`; a file that is there is replaced."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, as_csv(inspection.copies, source.splits, partial(image_name, source)))
+
+
+def write_sheet(sheet: Image.Image, path: Path) -> None:
+    """Write a contact sheet as PNG, marked as this program's; a file that is there is replaced."""
+    marks, content = PngInfo(), io.BytesIO()
+    marks.add_text("Software", PROGRAM)
+    sheet.save(content, format="PNG", pnginfo=marks)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, content.getvalue())
+
+
+def wrote(path: Path) -> bool:
+    """Whether `write_sheet` or `write_copies` wrote the file."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(512)
+    return f"Software\0{PROGRAM}".encode() in head or head.startswith(",".join(COLUMNS).encode())
 
 
 def _some(names: tuple[str, ...] | list[str]) -> str:

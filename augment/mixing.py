@@ -25,6 +25,12 @@ def draw_by_ratio(synthetic: LabelledImages, real: LabelledImages, ratio: float,
     return draw_per_class(synthetic.labels, per_class, seed)
 
 
+def fills_up(synthetic: LabelledImages, real: LabelledImages) -> bool:
+    """Whether the synthetic images bring every class to one number of images, most of them the small classes."""
+    counts = synthetic.counts()
+    return bool(np.ptp(counts) > 0 and np.ptp(counts + real.counts()) == 0)
+
+
 def needed_per_class(real: LabelledImages, ratio: float) -> int:
     """How many synthetic images of each class `ratio` takes."""
     return max(round(ratio * len(real) / real.num_classes), 1)

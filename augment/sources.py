@@ -19,6 +19,7 @@ from augment.arrays import Arrays, read_bundled, read_npz, read_sklearn
 from augment.errors import SourceError
 from augment.files import irregular
 from augment.images import SPLITS, LabelledImages, Resize, check_size, nearest_size, resize_images
+from augment.output_folders import read_marker
 from augment.pictures import ChooseSize, File, Listing, decode
 from augment.tables import read_rows
 from augment.words import counted, printable, quoted, shortened
@@ -61,17 +62,19 @@ def read_source(
     resize: Resize = "pad",
     skip_broken: bool = False,
     complete: bool = True,
+    largest: int | None = None,
 ) -> Source:
     """The source that `spec` names, at image_size x image_size px.
 
     Without `image_size`, images of one square, allowed size keep it; others get the allowed size nearest to the median
-    of their longer sides, at most 64 px. `skip_broken` leaves files out that are no picture, and lists them.
-    `complete=False` also takes what cannot be trained on alone, such as generated images: a single class, and classes
-    with less than two images. Raises `SourceError` if the source cannot be read, `ConfigError` for a wrong size.
+    of their longer sides, at most 64 px. `largest` is the most that either may be. `skip_broken` leaves files out that
+    are no picture, and lists them. `complete=False` also takes what cannot be trained on alone, such as generated
+    images: a single class, and classes with less than two images. Raises `SourceError` if the source cannot be read,
+    `ConfigError` for a wrong size.
     """
     if image_size is not None:
         check_size(image_size)
-    choose_size = partial(_choose_size, wanted=image_size)
+    choose_size = partial(_choose_size, wanted=image_size, largest=largest)
     try:
         name, found = _find(str(spec))
         if isinstance(found, Listing):
@@ -122,14 +125,14 @@ def _check_classes(name: str, train: LabelledImages, complete: bool) -> None:
             )
 
 
-def _choose_size(sizes: Counter[tuple[int, int]], wanted: int | None) -> int:
+def _choose_size(sizes: Counter[tuple[int, int]], wanted: int | None, largest: int | None) -> int:
     if wanted is not None:
         return wanted
     width, height = next(iter(sizes))
     if len(sizes) == 1 and width == height == nearest_size(width):
-        return width
+        return min(width, largest or width)
     longer = np.repeat([max(size) for size in sizes], list(sizes.values()))
-    return min(nearest_size(float(np.median(longer))), DEFAULT_LARGEST)
+    return min(nearest_size(float(np.median(longer))), largest or DEFAULT_LARGEST)
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -138,6 +141,9 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _read_folder(folder: Path) -> Listing | Arrays:
+    marker = read_marker(folder)
+    if marker is not None and marker.command == "generate" and not marker.finished:
+        raise SourceError(f"{folder} is half generated; run the same `augment generate` again, and it will be whole")
     entries = _entries(folder)
     folders = {p.name: p for p in entries if p.is_dir()}
     archives = [p for p in entries if p.suffix.lower() == ".npz" and p.name not in folders]

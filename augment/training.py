@@ -34,6 +34,18 @@ from augment.state import State, dump_state, restore, start
 from augment.steps import STEPS, Game, critic_step
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where the images come from. words: of a command line that read them again. tested: test images are there too."""
+
+    name: str = "images"
+    words: tuple[str, ...] = ()
+    tested: bool = False
+
+
+UNKNOWN = Origin()
+
+
 class Outcome(StrEnum):
     """How a call of `fit` ended."""
 
@@ -58,7 +70,7 @@ def fit(
     config: GanConfig,
     folder: Path,
     *,
-    name: str = "images",
+    origin: Origin = UNKNOWN,
     device: str | torch.device = "cpu",
     overwrite: bool = False,
     replace: Replace = "nothing",
@@ -77,7 +89,7 @@ def fit(
     device = torch.device(device)
     shape = Shape(data.num_classes, data.channels, data.size, config.width, config.latent_dim)
     state = start(config, shape, device)
-    with open_run(folder, config, data, name, overwrite=overwrite, replace=replace) as run:
+    with open_run(folder, config, data, origin.name, overwrite=overwrite, replace=replace) as run:
         finished = run.finished_step()
         if finished is not None and finished >= config.steps:
             return Outcome.WAS_FINISHED
@@ -94,7 +106,9 @@ def fit(
             shape=shape,
             classes=data.class_names,
             train_per_class=data.per_class(),
-            name=name,
+            name=origin.name,
+            origin=origin.words,
+            tested=origin.tested,
             step=state.step,
             threads=torch.get_num_threads(),
         )

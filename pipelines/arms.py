@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from augment.classical import bank_of_views
 from augment.errors import ConfigError
 from augment.filtering import SCORERS, Judged, confidence, keep_best
-from augment.images import LabelledImages
+from augment.images import LabelledImages, concatenate
 from augment.mixing import draw_by_ratio, synthetic_share
 from classifiers.batches import Pool
 from classifiers.training import fit
@@ -60,50 +60,78 @@ class Materials:
                     f"arm {arm.name!r} filters by the discriminator's scores, and the synthetic images came without; "
                     "`augment generate` writes them; or filter by confidence or distance"
                 )
-            if arm.real:
+            if arm.real and not arm.by_need:
                 kept = keep_best(self.synthetic.labels, np.zeros(len(self.synthetic)), arm.keep)
                 draw_by_ratio(self.synthetic.take(kept), self.train, _ratio(arm, config), seed=0)
 
 
 def train_arm(arm: Arm, materials: Materials, config: EvaluateConfig, *, seed: int, device: torch.device) -> nn.Module:
     """The classifier of one arm: pools of views in the arm's proportions, then the configured steps."""
-    pools = []
-    if arm.real:
-        pools.append(_real(arm, materials, config, seed))
-    if arm.synthetic:
-        pools.append(_synthetic(arm, materials, config, seed))
+    if arm.real and arm.synthetic and arm.by_need:
+        pools = [_filled_up(arm, materials, config, seed)]
+    else:
+        pools = [_real(arm, materials, config, seed)] if arm.real else []
+        pools += [_synthetic(arm, materials, config, seed)] if arm.synthetic else []
     return fit(pools, materials.train.num_classes, config.classifier, seed=seed, device=device)
 
 
 def _real(arm: Arm, materials: Materials, config: EvaluateConfig, seed: int) -> Pool:
     share = 1 - _synthetic_share(arm, config)
     pool = _pool(arm, materials.train, config, share, (arm.synthetic_first, 1.0), seed)
-    if not arm.soft_labels:
-        return pool
-    assert materials.judged is not None
-    classes = np.eye(materials.train.num_classes)[materials.train.labels]
-    soft = (1 - TRUST) * classes + TRUST * materials.judged.real_probabilities
-    return replace(pool, soft=torch.from_numpy(soft).float())
+    return replace(pool, soft=_soft_of_real(materials)) if arm.soft_labels else pool
 
 
 def _synthetic(arm: Arm, materials: Materials, config: EvaluateConfig, seed: int) -> Pool:
-    synthetic, judged = materials.synthetic, materials.judged
+    synthetic, indices = materials.synthetic, _kept(arm, materials)
     assert synthetic is not None
-    places = np.arange(len(synthetic))
-    if arm.keep < 1:
-        assert judged is not None
-        places = keep_best(synthetic.labels, SCORERS[arm.filter](judged), arm.keep)
     if arm.real:
-        places = places[draw_by_ratio(synthetic.take(places), materials.train, _ratio(arm, config), seed=seed)]
+        indices = indices[draw_by_ratio(synthetic.take(indices), materials.train, _ratio(arm, config), seed=seed)]
     span = (0.0, arm.synthetic_first or 1.0)
-    pool = _pool(arm, synthetic.take(places), config, _synthetic_share(arm, config), span, seed + 1)
-    if arm.soft_labels:
-        assert judged is not None
-        pool = replace(pool, soft=torch.from_numpy(judged.probabilities[places]).float())
+    pool = _pool(arm, synthetic.take(indices), config, _synthetic_share(arm, config), span, seed + 1)
+    return replace(pool, soft=_soft_of_synthetic(arm, materials, indices), weights=_weights(arm, materials, indices))
+
+
+def _filled_up(arm: Arm, materials: Materials, config: EvaluateConfig, seed: int) -> Pool:
+    """One pool of the real and all kept synthetic images, of which the small classes have the most."""
+    synthetic, indices = materials.synthetic, _kept(arm, materials)
+    assert synthetic is not None
+    pool = _pool(arm, concatenate([materials.train, synthetic.take(indices)]), config, 1.0, (0.0, 1.0), seed)
+    soft, weights = _soft_of_synthetic(arm, materials, indices), _weights(arm, materials, indices)
+    if soft is not None:
+        pool = replace(pool, soft=torch.cat([_soft_of_real(materials), soft]))
+    return pool if weights is None else replace(pool, weights=torch.cat([torch.ones(len(materials.train)), weights]))
+
+
+def _kept(arm: Arm, materials: Materials) -> NDArray[np.int64]:
+    """Indices of the synthetic images that the arm's filter keeps."""
+    assert materials.synthetic is not None
+    if arm.keep == 1:
+        return np.arange(len(materials.synthetic))
+    assert materials.judged is not None
+    return keep_best(materials.synthetic.labels, SCORERS[arm.filter](materials.judged), arm.keep)
+
+
+def _soft_of_real(materials: Materials) -> Tensor:
+    """Targets between each real image's class and the teacher's probabilities: float32, N x K."""
+    assert materials.judged is not None
+    classes = np.eye(materials.train.num_classes)[materials.train.labels]
+    return torch.from_numpy((1 - TRUST) * classes + TRUST * materials.judged.real_probabilities).float()
+
+
+def _soft_of_synthetic(arm: Arm, materials: Materials, indices: NDArray[np.int64]) -> Tensor | None:
+    """The teacher's probabilities of synthetic images, float32, M x K, if the arm learns from them."""
+    if not arm.soft_labels:
+        return None
+    assert materials.judged is not None
+    return torch.from_numpy(materials.judged.probabilities[indices]).float()
+
+
+def _weights(arm: Arm, materials: Materials, indices: NDArray[np.int64]) -> Tensor | None:
+    """What each synthetic image counts in the loss, float32, M; None if as much as a real one."""
     if arm.weight == "confidence":
-        assert judged is not None
-        return replace(pool, weights=torch.from_numpy(confidence(judged)[places]).float())
-    return pool if arm.weight == 1 else replace(pool, weights=torch.full((len(places),), arm.weight))
+        assert materials.judged is not None
+        return torch.from_numpy(confidence(materials.judged)[indices]).float()
+    return None if arm.weight == 1 else torch.full((len(indices),), arm.weight)
 
 
 def _pool(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -35,13 +36,16 @@ from pipelines.options import (
     Seed,
     SkipBroken,
     SourceArgument,
+    Threads,
     Trainer,
+    absolute,
     as_options,
     load_images,
     parse_counts,
     refuse_existing,
     refuse_into_source,
     resolve_jobs,
+    set_threads,
 )
 from pipelines.problems import explain
 from pipelines.process import STOPPED, received_signal, stop_on_signal, tune_allocator, tune_threads
@@ -72,14 +76,14 @@ def inspect(
     overwrite: Overwrite = False,
 ) -> None:
     """Look at a source: classes, counts, sizes, duplicates, leaks between splits, and advice."""
-    from augment.files import write_bytes
-    from augment.inspection import contact_sheet, write_copies
+    from augment.inspection import contact_sheet, write_copies, write_sheet
     from augment.inspection import inspect as inspect_source
     from augment.sources import read_source
     from augment.words import counted
     from pipelines.printing import print_inspection
 
     for file in (out, duplicates):
+        refuse_into_source(file, source)
         refuse_existing(file, overwrite)
     data = read_source(source, image_size=image_size, resize=resize.value, skip_broken=skip_broken)
     found = inspect_source(data)
@@ -88,17 +92,13 @@ def inspect(
         write_copies(found, data, duplicates)
         _say(f"{counted(len(found.copies), 'pair')} of copies: {duplicates}")
     if out is not None:
-        picture = io.BytesIO()
-        contact_sheet(data.train, samples_per_class).save(picture, format="PNG")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(out, picture.getvalue())
+        write_sheet(contact_sheet(data.train, samples_per_class), out)
         _say(f"contact sheet: {out}")
+    options = as_options(None, image_size, resize, skip_broken)
     if data.test is not None or data.val is not None:
-        _next("augment", "fit", source, *as_options(None, image_size, resize, skip_broken), "--out", "runs/gan")
-        return
-    chosen = {"source": source, "image_size": image_size, "resize": resize.value, "skip_broken": skip_broken}
-    told = [f"data.{key}={value}" for key, value in chosen.items() if value not in (None, False, ResizeMode.pad)]
-    _next("augment", "run", "quickstart", *(p for s in told for p in ("--set", s)), "--out", "runs/mine")
+        _next("augment", "fit", source, *options, "--out", "runs/gan")
+    else:
+        _next("augment", "run", "quickstart", "--set", f"data.source={source}", *options, "--out", "runs/mine")
 
 
 @app.command(epilog="Example: augment fit bundled:fashion --samples-per-class 20 --steps 2000 --out runs/gan")
@@ -122,14 +122,16 @@ def fit(
         int | None, typer.Option("--seed", min=0, max=LAST_SEED, help="Everything random follows from it.")
     ] = None,
     device: Device = "auto",
+    threads: Threads = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
     """Train the class-conditional GAN; an interrupted run is continued, a finished one only with more --steps."""
     from augment.collapse import notes_on_run
     from augment.devices import find_device
-    from augment.training import Outcome
+    from augment.training import Origin, Outcome
     from augment.training import fit as fit_gan
+    from pipelines.cost import gan_step_seconds
     from pipelines.loading import untested_note
     from pipelines.printing import training_progress
     from pipelines.schema import load_gan_config
@@ -157,13 +159,17 @@ def fit(
         drop_duplicates=drop_duplicates,
     )
     _warn(loaded.warnings)
-    with stop_on_signal() as stopped, training_progress(settings.steps, quiet) as on_progress:
+    where = find_device(device)
+    set_threads(threads)
+    expected = None if quiet else settings.steps * gan_step_seconds(loaded.train, settings, where)
+    words = (absolute(source), *as_options(samples_per_class, image_size, resize, skip_broken))
+    with stop_on_signal() as stopped, training_progress(settings.steps, quiet, expected) as on_progress:
         outcome = fit_gan(
             loaded.train,
             settings,
             out,
-            name=loaded.name,
-            device=find_device(device),
+            origin=Origin(loaded.name, words, tested=loaded.test is not None),
+            device=where,
             overwrite=overwrite,
             on_progress=on_progress,
             on_note=lambda note: _warn((note,)),
@@ -173,7 +179,7 @@ def fit(
         raise KeyboardInterrupt
     done = "was finished already and is left as it is" if outcome == Outcome.WAS_FINISHED else "is finished"
     _say(f"{out} {done}; more --steps would continue it")
-    _warn((*notes_on_run(out, find_device(device)), *untested_note(loaded)))
+    _warn((*notes_on_run(out, where), *untested_note(loaded)))
     _next("augment", "generate", out, "--out", f"{out}-images", "--per-class", "200")
 
 
@@ -208,7 +214,13 @@ def generate(
     _warn(collapse_notes(new.data) if new else ())
     done = "" if new else "were there already and are left as they are: "
     _say(f"{done}{sum(counts.values())} images of {sum(c > 0 for c in counts.values())} classes: {out}")
-    _next("augment", "evaluate", "SOURCE", "--synthetic", out, "--out", f"{out}-evaluation")
+    origin = model.about.origin
+    if origin and model.about.tested:
+        _next("augment", "evaluate", *origin, "--synthetic", out, "--out", f"{out}-evaluation")
+    elif origin:
+        _next("augment", "run", "quickstart", "--set", f"data.source={origin[0]}", *origin[1:], "--out", "runs/mine")
+    else:
+        _next("augment", "generate", run, "--out", f"{out}-more", "--per-class", "200", "--seed", str(seed + 1))
 
 
 @app.command(epilog="Example: augment evaluate bundled:fashion --synthetic runs/images --out runs/evaluation")
@@ -241,14 +253,16 @@ def evaluate(
 ) -> None:
     """Measure what synthetic images bring a classifier: paired repeats, an interval, a report."""
     from augment.devices import find_device
+    from augment.mixing import fills_up
     from pipelines.arms import Materials
+    from pipelines.cost import evaluation_seconds
     from pipelines.evaluation import Context
     from pipelines.evaluation import evaluate as evaluate_arms
     from pipelines.experiment import Watch, plan
     from pipelines.loading import leak_warnings, load_synthetic, require_test
     from pipelines.printing import evaluation_progress, print_results
     from pipelines.results import HOLDOUT_ONLY, Design
-    from pipelines.schema import load_evaluate_config
+    from pipelines.schema import filled_up, load_evaluate_config
 
     settings = load_evaluate_config(
         config,
@@ -273,18 +287,23 @@ def evaluate(
     )
     test_images = require_test(loaded)
     made, scores, resized = load_synthetic(synthetic, loaded.train) if synthetic else (None, None, ())
+    notes: tuple[str, ...] = ()
+    if made is not None and ratio is None and fills_up(made, loaded.train):
+        settings, notes = filled_up(settings)
     folds = [Materials(loaded.train, test_images, made, scores)]
-    warnings = (*loaded.warnings, *leak_warnings(loaded.train, test_images), *resized)
+    warnings = (*loaded.warnings, *leak_warnings(loaded.train, test_images), *resized, *notes)
     _warn(warnings)
-    tasks = len(plan(settings, folds))
-    with stop_on_signal() as stopped, evaluation_progress(tasks, quiet) as on_record:
+    tasks, processes = len(plan(settings, folds)), resolve_jobs(jobs, where.type)
+    expected = None if quiet else evaluation_seconds(folds[0], settings, tasks, where, processes)
+    what = f"evaluate {', '.join(arm.name for arm in settings.arms)}" + ("" if synthetic else " (no synthetic images)")
+    with stop_on_signal() as stopped, evaluation_progress(tasks, quiet, expected, what) as on_record:
         results = evaluate_arms(
             folds,
             settings,
             out,
             Context(loaded.name, Design(why=HOLDOUT_ONLY, test_labels=test_images.labels), warnings),
             device=where,
-            jobs=resolve_jobs(jobs, where.type),
+            jobs=processes,
             overwrite=overwrite,
             watch=Watch(on_record, stopped),
         )
@@ -378,12 +397,16 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print which stages would run, and why.")] = False,
     samples_per_class: PerClassUsed = None,
     image_size: ImageSize = None,
+    resize: Annotated[ResizeMode | None, typer.Option("--resize", help="How images become square; pad.")] = None,
+    skip_broken: SkipBroken = False,
+    horizontal_flip: Flip = False,
     drop_duplicates: Drop = False,
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, max=LAST_SEED, help="Of every stage, in place of their own.")
     ] = None,
     device: Device = "auto",
     jobs: Jobs = None,
+    threads: Threads = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
@@ -393,27 +416,39 @@ def run(
     from pipelines.printing import RunProgress, print_results
     from pipelines.runner import plan
     from pipelines.runner import run as run_pipeline
-    from pipelines.schema import load_pipeline
+    from pipelines.schema import load_pipeline, with_flips
 
-    options = {"data.samples_per_class": samples_per_class, "data.image_size": image_size}
-    options |= {"data.drop_duplicates": drop_duplicates or None}
-    options |= {f"{section}.seed": seed for section in ("data", "gan", "generate", "evaluate")}
+    options = {
+        "data.samples_per_class": samples_per_class,
+        "data.image_size": image_size,
+        "data.resize": resize.value if resize else None,
+        "data.skip_broken": skip_broken or None,
+        "data.drop_duplicates": drop_duplicates or None,
+        **{f"{section}.seed": seed for section in ("data", "gan", "generate", "evaluate")},
+    }
     settings = [*(overrides or []), *(f"{key}={value}" for key, value in options.items() if value is not None)]
     definition = load_pipeline(pipeline, settings)
+    if horizontal_flip:
+        definition = with_flips(definition)
     folder = out or Path("runs") / Path(pipeline).stem
     refuse_into_source(folder, definition.data.source, definition.data.test)
-    where = find_device(device)
+    where, processes = find_device(device), resolve_jobs(jobs, device_type=find_device(device).type)
+    set_threads(threads)
     if dry_run:
-        for stage in plan(definition, load(definition.data), folder, lambda note: _warn((note,))):
+        loaded, note = load(definition.data), lambda sentence: _warn((sentence,))
+        for stage in plan(definition, loaded, folder, device=where, jobs=processes, on_note=note):
             _say(_describe(stage))
-        _next("augment", "run", pipeline, *(p for s in settings for p in ("--set", s)), "--out", folder)
+        values = {"--jobs": jobs, "--threads": threads, "--device": None if device == "auto" else device}
+        flags = ["--horizontal-flip"] if horizontal_flip else []
+        flags += [part for name, value in values.items() if value for part in (name, str(value))]
+        _next("augment", "run", pipeline, *(p for s in settings for p in ("--set", s)), *flags, "--out", folder)
         return
     with stop_on_signal() as stopped, RunProgress(quiet) as progress:
         results = run_pipeline(
             definition,
             folder,
             device=where,
-            jobs=resolve_jobs(jobs, where.type),
+            jobs=processes,
             overwrite=overwrite,
             events=progress.events(_describe),
             stopped=stopped,
@@ -452,7 +487,7 @@ def bench(
         print_bench(result)
         if output is not None:
             write_bench(result, output)
-    _next("augment", "fit", "SOURCE", "--trainer", "one-stage", "--out", "runs/gan")
+    _next("augment", "fit", "bundled:fashion", "--samples-per-class", "20", "--out", "runs/gan")
 
 
 def main() -> None:
@@ -499,4 +534,6 @@ def _next(*command: str | Path) -> None:
 
 
 def _next_in_browser(page: Path) -> None:
-    _say(f"next: open {page} in a browser")
+    python = Path(sys.executable)  # by its name where the shell finds that one
+    short = python.name if shutil.which(python.name) == sys.executable else sys.executable
+    _next(short, "-m", "webbrowser", "-t", page)

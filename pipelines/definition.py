@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FilePath, fie
 from augment.classical import POLICIES, VIEWS
 from augment.config import GanConfig, Seed, known, one_of
 from augment.filtering import SCORERS
-from augment.images import Resize
+from augment.images import Resize, check_size
 from augment.words import quoted, shortened
 from classifiers.inception import check_inception
 from classifiers.training import FitConfig
@@ -38,6 +38,7 @@ class Arm(Section):
     ratio: float | None = Field(None, gt=0, le=LARGEST_RATIO)  # None: the evaluation's
     filter: Annotated[str, known(SCORERS)] = "confidence"
     keep: float = Field(1.0, gt=0, le=1)  # share of each class's synthetic images, the best by `filter`
+    by_need: bool = False  # synthetic images fill up the small classes, all of them are used, and no ratio counts
     share: float | None = Field(None, gt=0, lt=1)  # of each batch that is synthetic; None: as the ratio has it
     weight: Annotated[float, Field(gt=0, le=1)] | Literal["confidence"] = 1.0  # of each synthetic image in the loss
     synthetic_first: float = Field(0.0, ge=0, lt=1)  # share of the steps, with synthetic images only; then real only
@@ -52,6 +53,8 @@ class Arm(Section):
     def _has_images(self) -> Self:
         if not (self.real or self.synthetic):
             raise ValueError("expected real: true or synthetic: true, got neither")
+        if self.by_need and (self.synthetic_first or self.share is not None):
+            raise ValueError("by_need draws real and synthetic images together: leave share and synthetic_first out")
         if self.synthetic_first and not (self.real and self.synthetic):
             raise ValueError("synthetic_first needs real: true and synthetic: true, to change from one to the other")
         return self
@@ -64,7 +67,7 @@ class Arm(Section):
 
     def mix(self, ratio: float) -> dict[str, Any]:
         """How its synthetic images are mixed in, as results.json tells it; ratio: the evaluation's."""
-        told = self.model_dump(include={"filter", "keep", "share", "weight", "synthetic_first"})
+        told = self.model_dump(include={"by_need", "filter", "keep", "share", "weight", "synthetic_first"})
         return {"ratio": ratio if self.ratio is None else self.ratio, **told}
 
 
@@ -85,6 +88,7 @@ class DataConfig(Section):
     holdout: float = Field(0.3, gt=0, lt=1)  # share of each class held out where a test split is needed and lacks
     samples_per_class: int | None = Field(None, ge=2, le=MOST_IMAGES)  # at most
     image_size: int | None = None  # px
+    largest_size: Annotated[int, AfterValidator(check_size)] | None = None  # px, where image_size is not set
     resize: Resize = "pad"
     skip_broken: bool = False
     drop_duplicates: bool = False  # of training images: exact and near copies, and what is in test or val too

@@ -18,7 +18,7 @@ from augment.config import GanConfig
 from augment.runs import LogLine, open_run, read_log
 from augment.sampling import load_model
 from augment.synthesis import generate_folder
-from augment.training import Outcome, Progress, fit
+from augment.training import Origin, Outcome, Progress, fit
 from pipelines.definition import GenerateConfig
 from pipelines.parallel import run_in_processes
 from pipelines.process import tune_allocator
@@ -99,14 +99,25 @@ def _stretch(shop: Workshop, fold: Fold) -> _Stretch:
 
 
 def _fit(shop: Workshop, fold: Fold, **options: Any) -> Outcome:
-    folder = shop.of_fold(fold) / "gan"
-    return fit(fold.train, shop.config(fold), folder, name=shop.name, device=shop.device, replace="anything", **options)
+    folder, origin = shop.of_fold(fold) / "gan", Origin(shop.name)
+    return fit(fold.train, shop.config(fold), folder, origin=origin, device=shop.device, replace="anything", **options)
 
 
-def generate_all(shop: Workshop, folds: Sequence[Fold], config: GenerateConfig) -> None:
-    """The images of every fold's generator; what was there before is replaced."""
-    for fold in folds:
+def generate_all(
+    shop: Workshop, folds: Sequence[Fold], config: GenerateConfig, on_images: Callable[[int], None]
+) -> None:
+    """The images of every fold's generator; what was there before is replaced. on_images: how many there are."""
+    for index, fold in enumerate(folds):
         folder = shop.of_fold(fold)
         model = load_model(folder / "gan", shop.device)
         counts = dict.fromkeys(model.class_names, config.per_class)
-        generate_folder(model, counts, folder / "synthetic", "png", seed=config.seed, overwrite=True)
+        before = index * sum(counts.values())
+        generate_folder(
+            model,
+            counts,
+            folder / "synthetic",
+            "png",
+            seed=config.seed,
+            overwrite=True,
+            on_images=lambda n, before=before: on_images(before + n),  # type: ignore[misc]
+        )

@@ -42,7 +42,11 @@ def load(config: DataConfig) -> Loaded:
     Raises `SourceError`, `ConfigError`.
     """
     source = read_source(
-        config.source, image_size=config.image_size, resize=config.resize, skip_broken=config.skip_broken
+        config.source,
+        image_size=config.image_size,
+        resize=config.resize,
+        skip_broken=config.skip_broken,
+        largest=config.largest_size,
     )
     pool, val, notes = source.train, source.val, _skipped(source)
     test, of_test = _find_test(config, source)

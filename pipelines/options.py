@@ -37,6 +37,7 @@ class Trainer(StrEnum):
 
     one_stage = "one-stage"
     two_stage = "two-stage"
+    two_stage_published = "two-stage-published"
 
 
 SourceArgument = Annotated[
@@ -64,6 +65,11 @@ Drop = Annotated[
 ]
 Jobs = Annotated[
     int | None, typer.Option("--jobs", min=1, max=1024, help="Processes; default: the cores on a CPU, 1 on a GPU.")
+]
+
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, max=1024, help="Of the generator's training; another number rounds differently."),
 ]
 
 
@@ -102,10 +108,15 @@ def load_images(
     return replace(loaded, warnings=(*loaded.warnings, *left_out))
 
 
+def absolute(source: str) -> str:
+    """A source as any folder's command line may name it."""
+    return str(Path(source).resolve()) if os.path.exists(source) else source
+
+
 def as_options(
     samples_per_class: int | None, image_size: int | None, resize: ResizeMode, skip_broken: bool
 ) -> list[str]:
-    """Which images of a source are taken, and how, as the next command has to be told again."""
+    """Which images of a source are taken, and how, as options of the next command."""
     options = [] if samples_per_class is None else ["--samples-per-class", str(samples_per_class)]
     options += [] if image_size is None else ["--image-size", str(image_size)]
     options += [] if resize == ResizeMode.pad else ["--resize", resize.value]
@@ -134,14 +145,32 @@ def resolve_jobs(jobs: int | None, device_type: str) -> int:
 
 
 def refuse_existing(file: Path | None, overwrite: bool) -> None:
-    """Raise `ConfigError` if `file`, where one is given, is a folder, or is there and may not be replaced."""
-    if file is not None and (file.is_dir() or (file.exists() and not overwrite)):
+    """Raise `ConfigError` if `file` is there and is no output of `augment inspect` that may be replaced."""
+    if file is None or not os.path.lexists(file):
+        return
+    if file.is_dir() or not overwrite:
         raise ConfigError(f"{file} already exists; choose another file" + ("" if file.is_dir() else ", or --overwrite"))
+    from augment.inspection import wrote
+
+    if not wrote(file):
+        raise ConfigError(f"{file} was not written by `augment inspect`; choose another file")
 
 
-def refuse_into_source(out: Path, *sources: str | None) -> None:
-    """Raise `ConfigError` if `out` is the folder of a source, whose images are nobody's output."""
+def refuse_into_source(out: Path | None, *sources: str | None) -> None:
+    """Raise `ConfigError` if `out` is a source or lies in the folder of one, whose images are nobody's output."""
     for source in sources:
         # Those of os.path are false for a name that is too long, where those of Path raise.
-        if source and os.path.exists(out) and os.path.exists(source) and out.samefile(source):
-            raise ConfigError(f"{out} is the source itself; choose another folder for the output")
+        if out is None or not source or not os.path.exists(source):
+            continue
+        if os.path.exists(out) and out.samefile(source):
+            raise ConfigError(f"{out} is the source itself; choose another place for the output")
+        if os.path.isdir(source) and out.resolve().is_relative_to(Path(source).resolve()):
+            raise ConfigError(f"{out} is inside the source {source}; choose another place for the output")
+
+
+def set_threads(threads: int | None) -> None:
+    """Let torch use so many threads in this process; without a number, as many as it likes."""
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +17,7 @@ from augment.inspection import Inspection
 from augment.training import Progress as TrainingProgress
 from augment.words import printable
 from pipelines.measures import METRICS
+from pipelines.progress import progress
 from pipelines.runner import Events
 from pipelines.stage_file import Plan
 from pipelines.tuning import FURTHER, Tuned
@@ -38,32 +37,38 @@ class _Console(Console):
 
 OUT = _Console(highlight=False, soft_wrap=True, markup=False)  # a class may be called [b]
 ERR = _Console(stderr=True, highlight=False, markup=False)
-SECONDS_A_LINE = 30
 
 
 @contextmanager
-def training_progress(steps: int, quiet: bool) -> Iterator[Callable[[TrainingProgress], None]]:
-    """Steps, images a second and both losses."""
-    with _progress("fit", steps, quiet) as show:
+def training_progress(
+    steps: int, quiet: bool, expected: float | None = None
+) -> Iterator[Callable[[TrainingProgress], None]]:
+    """Steps, images a second and both losses. expected: seconds of all steps."""
+    with progress(ERR, "fit", steps, quiet=quiet, expected=expected) as show:
         yield lambda p: show(
             p.step, f"{p.images_per_second:.0f} images/s, loss of D {p.loss_d:.3f}, of G {p.loss_g:.3f}"
         )
 
 
 @contextmanager
-def evaluation_progress(tasks: int, quiet: bool, name: str = "evaluate") -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Classifiers trained, and the last one's accuracy."""
+def evaluation_progress(
+    tasks: int, quiet: bool, expected: float | None = None, name: str = "evaluate"
+) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Classifiers trained, and the last one's accuracy. expected: seconds of all."""
     done = count(1)
-    with _progress(name, tasks, quiet) as show:
+    with progress(ERR, name, tasks, quiet=quiet, expected=expected) as show:
         yield lambda record: show(
             next(done), f"{record['arm']}, repeat {record['repeat'] + 1}: accuracy {record['accuracy']:.3f}"
         )
 
 
 @contextmanager
-def tuning_progress(trials: int, splits: int, quiet: bool) -> Iterator[Callable[[int, str], None]]:
+def tuning_progress(
+    trials: int, splits: int, quiet: bool, expected: float | None = None
+) -> Iterator[Callable[[int, str], None]]:
     """Settings tried and splits on which the best are compared, and the best score so far."""
-    with _progress("tune", trials + (FURTHER * splits if trials > 1 else 0), quiet) as show:
+    steps = trials + (FURTHER * splits if trials > 1 else 0)
+    with progress(ERR, "tune", steps, quiet=quiet, expected=expected) as show:
         yield show
 
 
@@ -91,6 +96,7 @@ class RunProgress:
         self.quiet = quiet
         self.stack = ExitStack()
         self.on_progress: Callable[[TrainingProgress], None] = lambda _: None
+        self.on_images: Callable[[int], None] = lambda _: None
         self.on_record: Callable[[dict[str, Any]], None] = lambda _: None
 
     def __enter__(self) -> Self:
@@ -106,17 +112,28 @@ class RunProgress:
             self.stack.close()
             if not self.quiet:
                 ERR.print(describe(stage))
-            if stage.name == "fit" and stage.runs:
-                self.on_progress = self.stack.enter_context(training_progress(stage.total, self.quiet))
-            if stage.name in ("choose", "evaluate") and stage.runs:
-                progress = evaluation_progress(stage.total, self.quiet, stage.name)
-                self.on_record = self.stack.enter_context(progress)
+            if not stage.runs:
+                return
+            if stage.name == "fit":
+                bar = training_progress(stage.total, self.quiet, stage.seconds)
+                self.on_progress = self.stack.enter_context(bar)
+            elif stage.name == "generate":
+                self.on_images = self.stack.enter_context(counted_progress("generate", stage.total, self.quiet))
+            else:
+                records = evaluation_progress(stage.total, self.quiet, stage.seconds, stage.name)
+                self.on_record = self.stack.enter_context(records)
 
         def on_note(note: str) -> None:
             if not self.quiet:
                 ERR.print(f"note: {note}", soft_wrap=True)
 
-        return Events(on_note, on_stage, lambda p: self.on_progress(p), lambda record: self.on_record(record))
+        return Events(
+            on_note,
+            on_stage,
+            lambda p: self.on_progress(p),
+            lambda n: self.on_images(n),
+            lambda record: self.on_record(record),
+        )
 
 
 def print_results(results: dict[str, Any]) -> None:
@@ -191,48 +208,5 @@ def print_bench(bench: Bench) -> None:
 @contextmanager
 def counted_progress(name: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
     """How many of `total` are done."""
-    with _progress(name, total, quiet) as show:
+    with progress(ERR, name, total, quiet=quiet) as show:
         yield lambda done: show(done, "")
-
-
-@contextmanager
-def _progress(name: str, total: int, quiet: bool) -> Iterator[Callable[[int, str], None]]:
-    """A function of (done, figures): a bar with the time left on a terminal, a line now and then elsewhere."""
-    if quiet or not ERR.is_terminal:
-        yield _Lines(name, total, quiet)
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(30),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[figures]}", markup=False),
-    )
-    with Progress(*columns, console=ERR) as bar:
-        task = bar.add_task(name, total=total, figures="")
-        try:
-            yield lambda done, figures: bar.update(task, completed=done, figures=printable(figures))
-        except BaseException:
-            bar.live.transient = True  # it vanishes, and the sentence that tells what is wrong stands alone
-            raise
-
-
-class _Lines:
-    """Progress for a log file: a line every half minute."""
-
-    def __init__(self, name: str, total: int, quiet: bool) -> None:
-        self.name, self.total, self.quiet = name, total, quiet
-        self.began = self.shown = time.monotonic()
-        self.first: int | None = None
-
-    def __call__(self, done: int, figures: str) -> None:
-        now = time.monotonic()
-        if self.first is None:  # a continued run begins in the middle
-            self.first, self.began = done, now
-        if self.quiet or now - self.shown < SECONDS_A_LINE:
-            return
-        self.shown = now
-        rate = (done - self.first) / (now - self.began) if now > self.began else 0
-        left = f"{(self.total - done) / rate / 60:.1f} min left" if rate and done < self.total else ""
-        told = ", ".join(filter(None, (left, figures)))
-        ERR.print(f"{self.name} {done}/{self.total}" + (f": {told}" if told else ""), soft_wrap=True)

@@ -27,8 +27,10 @@ from augment.mixing import needed_per_class
 from augment.output_folders import open_output
 from augment.runs import read_log
 from augment.training import Progress
+from augment.words import counted
 from pipelines.arms import Materials
 from pipelines.choosing import choose_mix, mixes, read_choice
+from pipelines.cost import Load, estimate, in_words, peak_memory
 from pipelines.definition import Pipeline
 from pipelines.evaluation import RESULTS, Context, evaluate
 from pipelines.experiment import GAN_TRAIN_REPEATS, Watch
@@ -58,17 +60,44 @@ class Events:
     on_note: Callable[[str], None] = lambda _: None  # the protocol and why, and warnings
     on_stage: Callable[[Plan], None] = lambda _: None
     on_progress: Callable[[Progress], None] = lambda _: None
+    on_images: Callable[[int], None] = lambda _: None  # generated so far
     on_record: Callable[[dict[str, Any]], None] = lambda _: None
 
 
 def plan(
-    pipeline: Pipeline, loaded: Loaded, folder: Path, on_note: Callable[[str], None] = lambda _: None
+    pipeline: Pipeline,
+    loaded: Loaded,
+    folder: Path,
+    *,
+    device: torch.device | None = None,
+    jobs: int = 1,
+    on_note: Callable[[str], None] = lambda _: None,
 ) -> list[Plan]:
-    """The stages in order; nothing is run or written. Raises `ConfigError` if too few images would be generated."""
-    job = _job(pipeline, loaded, folder)
-    for note in job.notes:
+    """The stages in order, and how long they will take; nothing is run or written.
+
+    Raises `ConfigError` if too few images would be generated.
+    """
+    job = _job(pipeline, loaded, folder, device, jobs)
+    plans = _plan(job, folder)
+    for note in (*job.notes, *_cost_notes(job, plans)):
         on_note(note)
-    return _plan(job, folder)
+    return plans
+
+
+def _cost_notes(job: _Job, plans: Sequence[Plan]) -> list[str]:
+    """A sentence on the time and memory that the stages will take, if there are any to run."""
+    seconds = {stage.name: stage.seconds for stage in plans if stage.runs}
+    if not seconds:
+        return []
+    parts = ", ".join(f"{name} {in_words(time)}" for name, time in seconds.items())
+    memory = peak_memory(job.shop.jobs)
+    generators, classifiers = len(job.folds), job.total("choose") + job.total("evaluate")
+    return [
+        f"{counted(generators, 'generator')} of {counted(job.pipeline.gan.steps, 'step')} and "
+        f"{counted(classifiers, 'classifier')} of {counted(job.pipeline.evaluate.classifier.steps, 'step')}, at "
+        f"{job.loaded.train.size} px on {counted(job.shop.jobs, 'process')}: by a short probe about "
+        f"{in_words(sum(seconds.values()))} ({parts})" + (f" and at most {memory:.1f} GB of memory" if memory else "")
+    ]
 
 
 def _plan(job: _Job, folder: Path) -> list[Plan]:
@@ -80,7 +109,8 @@ def _plan(job: _Job, folder: Path) -> list[Plan]:
         believed = entry is not None and entry.finished and not before  # otherwise the outputs need not be read
         digest = digest_files(folder, job.outputs(name)) if believed else None
         plans.append(replace(plan_stage(name, inputs, entry, before, digest), total=job.total(name)))
-    return plans
+    seconds = job.seconds() if any(stage.runs for stage in plans) else {}
+    return [replace(stage, seconds=seconds.get(stage.name, 0.0)) for stage in plans]
 
 
 def _check_ratio(pipeline: Pipeline, folds: Sequence[Fold]) -> None:
@@ -120,9 +150,10 @@ def run(
         inside(folder, subfolder)  # before anything is written: none of them may be a link
     with open_output(folder, "run", files=(CONFIG, STAGES_FILE), overwrite=overwrite) as output:
         output.write(CONFIG, yaml.safe_dump(pipeline.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
-        for note in job.notes:
+        plans = _plan(job, folder)
+        for note in (*job.notes, *_cost_notes(job, plans)):
             job.events.on_note(note)
-        for stage in _plan(job, folder):
+        for stage in plans:
             job.events.on_stage(stage)
             if stage.runs:
                 inputs = job.inputs[stage.name].as_json()
@@ -182,10 +213,21 @@ class _Job:
         evaluation, choose = self.pipeline.evaluate, self.pipeline.choose
         if stage == "fit":
             return self.pipeline.gan.steps * len(self.folds)
-        if stage == "choose" and choose is not None:
-            return (1 + len(mixes(choose))) * choose.repeats * choose.splits * len(self.protocol.folds)
+        if stage == "generate":
+            return self.pipeline.generate.per_class * self.folds[0].train.num_classes * len(self.folds)
+        if stage == "choose":
+            return (
+                0
+                if choose is None
+                else (1 + len(mixes(choose))) * choose.repeats * choose.splits * len(self.protocol.folds)
+            )
         arms = sum(len(evaluation.arms) * len(fold.repeats) for fold in self.protocol.folds)
         return arms + sum(min(GAN_TRAIN_REPEATS, len(fold.repeats)) for fold in self.protocol.folds)
+
+    def seconds(self) -> dict[str, float]:
+        """How long each stage will take, by a short probe."""
+        load = Load(self.folds, self.total("choose"), self.total("evaluate"), self.total("generate"))
+        return estimate(load, self.pipeline.gan, self.pipeline.evaluate, self.shop.device, self.shop.jobs)
 
     def materials(self, folds: Sequence[Fold], choice: Mapping[str, Any] | None = None) -> list[Materials]:
         """Folds with the images that their generators made, and the mixes that were chosen on them."""
@@ -230,7 +272,7 @@ def _fit(job: _Job) -> bool:
 
 
 def _generate(job: _Job) -> bool:
-    generate_all(job.shop, job.folds, job.pipeline.generate)
+    generate_all(job.shop, job.folds, job.pipeline.generate, job.events.on_images)
     return True
 
 

@@ -32,12 +32,14 @@ def shipped_pipelines() -> list[str]:
 def load_pipeline(name_or_path: str, overrides: Sequence[str] = ()) -> Pipeline:
     """The definition in a YAML file, or shipped under a name, after overrides such as `data.source=DIR`.
 
-    Paths in the YAML resolve against its file, those in overrides against the working directory. An override of a text
+    Paths in the YAML resolve against its file, those in overrides against the working directory. A shipped pipeline
+    uses all images of a source that is given in place of its own, if nothing else is said. An override of a text
     is that text as it stands, and null for none where the text may be left out; any other value is YAML. Raises
     `ConfigError`.
     """
     path = Path(name_or_path)
-    if name_or_path in shipped_pipelines():
+    shipped = name_or_path in shipped_pipelines()
+    if shipped:
         text = (files("pipelines") / f"{name_or_path}.yaml").read_text(encoding="utf-8")
         tree, base = parse_mapping(text, name_or_path), Path()
     elif os.path.isfile(path):  # which is false for a name that is too long, too
@@ -47,6 +49,8 @@ def load_pipeline(name_or_path: str, overrides: Sequence[str] = ()) -> Pipeline:
             f"no pipeline {quoted(name_or_path)}: expected a YAML file or one of {', '.join(shipped_pipelines())}"
         )
     _resolve_paths(tree, base)
+    if shipped and any(override.startswith("data.source=") for override in overrides):
+        tree["data"].pop("samples_per_class", None)  # the cap of a shipped pipeline is that of its own source
     for override in overrides:
         _apply(tree, override)
     return parse(Pipeline, tree, name_or_path)
@@ -164,3 +168,21 @@ def load_evaluate_config(
     if steps is not None and isinstance(tree.get("classifier"), dict | None):
         tree["classifier"] = {**(tree.get("classifier") or {}), "steps": steps}
     return parse(EvaluateConfig, tree, str(path or "the options"))
+
+
+def with_flips(pipeline: Pipeline) -> Pipeline:
+    """The definition with horizontal flips in the generator's training and in the classifiers'."""
+    augment = pipeline.gan.augment if "flip" in pipeline.gan.augment else (*pipeline.gan.augment, "flip")
+    gan = pipeline.gan.model_copy(update={"augment": augment})
+    evaluate = pipeline.evaluate.model_copy(update={"horizontal_flip": True})
+    return pipeline.model_copy(update={"gan": gan, "evaluate": evaluate})
+
+
+def filled_up(config: EvaluateConfig) -> tuple[EvaluateConfig, tuple[str, ...]]:
+    """The settings for synthetic images that fill up the small classes, and a sentence that says so."""
+    mixed = [arm.model_copy(update={"by_need": arm.real and arm.synthetic}) for arm in config.arms]
+    note = (
+        "the synthetic images fill up the small classes, so the mixed arms learn from all real and synthetic images "
+        "together, every class equally often; give --ratio for equally many of each class instead"
+    )
+    return config.model_copy(update={"arms": tuple(mixed)}), (note,)

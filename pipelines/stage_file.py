@@ -39,7 +39,8 @@ class Plan:
     name: str
     runs: bool
     why: str
-    total: int = 0  # optimiser steps of all generators, or classifiers
+    total: int = 0  # optimiser steps of all generators, generated images, or classifiers
+    seconds: float = 0.0  # that it is expected to take from its beginning
 
 
 def read_entries(folder: Path) -> dict[str, Entry]:

@@ -135,8 +135,8 @@ def test_a_source_without_test_images_is_led_to_a_pipeline_that_holds_some_out(
     photos: Path, tiny: Path, tmp_path: Path, augment: Augment
 ) -> None:
     command = next_command(augment("inspect", photos, "--image-size", "12", "--resize", "crop"))
-    told = ["--set", f"data.source={photos}", "--set", "data.image_size=12", "--set", "data.resize=crop"]
-    assert command == ["augment", "run", "quickstart", *told, "--out", "runs/mine"]
+    options = ["--set", f"data.source={photos}", "--image-size", "12", "--resize", "crop"]
+    assert command == ["augment", "run", "quickstart", *options, "--out", "runs/mine"]
     assert augment(*command[1:-1], tmp_path / "mine", "--dry-run").status == 0
     said = augment("fit", photos, "--out", tmp_path / "run", "--config", tiny, "--image-size", "12", "--quiet")
     assert said.err.startswith(
@@ -167,10 +167,12 @@ def test_fit_generate_and_evaluate_follow_each_other(
     said = augment(*command[1:-1], "12")
     assert (said.status, said.err) == (0, "")
     command = next_command(said)
-    assert command[:4] == ["augment", "evaluate", "SOURCE", "--synthetic"]
-    said = augment("evaluate", image_folder, *command[3:], *QUICK)
+    source = [str(image_folder), "--image-size", "12"]
+    images, answer = f"{run}-images", f"{run}-images-evaluation"
+    assert command == ["augment", "evaluate", *source, "--synthetic", images, "--out", answer]
+    said = augment(*command[1:], *QUICK[2:])
     assert (said.status, said.err) == (0, "")
-    assert said.out.splitlines()[-1] == f"next: open {run}-images-evaluation/report.html in a browser"
+    assert next_command(said)[1:] == ["-m", "webbrowser", "-t", f"{answer}/report.html"]
     results = json.loads((tmp_path / "my run-images-evaluation" / "results.json").read_text())
     assert len(results["arms"]) == 5
     assert results["recommendation"]["sentence"] in said.out.replace("\n", " ")
@@ -272,8 +274,12 @@ def test_run_tells_its_protocol_before_it_begins(photos: Path, tmp_path: Path, a
     text = PIPELINE.format(source="photos").replace("protocol: {kind: holdout, redraw_generator: false}\n", "")
     (tmp_path / "mine.yaml").write_text(text)
     said = augment("run", tmp_path / "mine.yaml", "--out", tmp_path / "out", "--dry-run")
-    assert said.err == (
-        "note: kfold: the source has no test split, so every image is tested once in each round of folds\n"
+    first, second = said.err.splitlines()
+    assert first == "note: kfold: the source has no test split, so every image is tested once in each round of folds"
+    assert re.fullmatch(
+        r"note: 2 generators of 4 steps and 6 classifiers of 3 steps, at 12 px on \d+ process(es)?: by a short probe "
+        r"about .+ \(fit .+, generate .+, evaluate .+\) and at most \d+\.\d GB of memory",
+        second,
     )
 
 
@@ -289,7 +295,7 @@ def test_run_plans_then_does_all_of_it_once(photos: Path, tmp_path: Path, augmen
     assert next_command(said)[1:] == [str(part) for part in command]
     said = augment(*command, "--jobs", "1", "--quiet")
     assert said.status == 0
-    assert said.out.splitlines()[-1] == f"next: open {tmp_path}/out/evaluation/report.html in a browser"
+    assert next_command(said)[1:] == ["-m", "webbrowser", "-t", f"{tmp_path}/out/evaluation/report.html"]
     results = json.loads((tmp_path / "out" / "evaluation" / "results.json").read_text())
     assert "held out" in results["warnings"][0]
     said = augment(*command, "--jobs", "1")

@@ -76,7 +76,14 @@ def test_a_table_that_is_there_is_replaced_only_on_request(folder: Path, tmp_pat
     status, out, error = augment("inspect", folder, "--duplicates", table)
     assert (status, out, table.read_text()) == (2, "", "mine")
     assert "mine.csv already exists; choose another file, or --overwrite" in error
+    status, out, error = augment("inspect", folder, "--duplicates", table, "--overwrite")
+    assert (status, out, table.read_text()) == (2, "", "mine")
+    assert "mine.csv was not written by `augment inspect`; choose another file" in error
+    table.unlink()
+    assert augment("inspect", folder, "--duplicates", table)[0] == 0
+    table.write_text(table.read_text() + "older")
     assert augment("inspect", folder, "--duplicates", table, "--overwrite")[0] == 0
+    assert "older" not in table.read_text()
     assert table.read_text().startswith("kind,first_split,first,")
 
 

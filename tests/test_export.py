@@ -29,6 +29,7 @@ AWKWARD = (
 def write(data, folder, **columns):
     with open_output(folder, "generate", files=folder_files(data.class_names, data.labels)) as output:
         write_folder(data, output, **columns)
+        output.finish()
 
 
 @pytest.fixture
