@@ -108,6 +108,18 @@ def density_coverage(real: Features, synthetic: Features, *, k: int = 5) -> tupl
     return float(inside.sum(0).mean() / reached), float(inside.any(1).mean())
 
 
+def spread(real: Features, synthetic: Features) -> float:
+    """How far synthetic images lie from their nearest other one, against as many real images: 1 is as varied, 0 copies.
+
+    The ratio of the medians; 1 where the real images are copies themselves. Medians of the nearest, unlike variances,
+    also fall where a generator makes a few different images again and again. Two sets of 20 real images of a class have
+    0.73 to 1.4 (in pixels, Fashion-MNIST and CIFAR-10, 600 draws each), of 6 images 0.55 to 1.8. Needs two of each.
+    """
+    n = min(len(real), len(synthetic))
+    apart, between = (_radii(part[:n], 1) for part in (synthetic, real))
+    return float(np.median(apart) / np.median(between)) if np.median(between) else 1.0
+
+
 def _radii(features: Features, k: int) -> NDArray[np.float64]:
     k = min(k, len(features) - 1)  # a set of k images or fewer has no k-th neighbour
     return np.partition(cdist(features, features), k, axis=1)[:, k]  # the 0-th nearest is the image itself

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from augment.images import fingerprint
 from augment.outputs import claim_for, write_text
 from augment.runs import versions
 from pipelines.arms import Materials
+from pipelines.closest_pairs import closest_pairs
 from pipelines.definition import EvaluateConfig
 from pipelines.experiment import UNWATCHED, Watch, plan, repeat_seed, run_experiment
 from pipelines.judges import judge
@@ -24,7 +24,6 @@ from pipelines.report import Pictures, write_report
 from pipelines.results import Design, build_results
 
 FILES = ("records.jsonl", "results.json", "report.html")
-PAIRS_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -120,11 +119,5 @@ def _dataset(materials: Materials, name: str) -> dict[str, Any]:
 
 
 def _pictures(materials: Materials, fidelity: Fidelity | None, context: Context) -> Pictures:
-    pairs = []
-    if fidelity:
-        memory, synthetic = fidelity.memorisation, fidelity.synthetic
-        for i in np.argsort(memory.distance)[:PAIRS_SHOWN]:
-            real = materials.train.images[memory.nearest[i]]
-            name = synthetic.class_names[synthetic.labels[i]]
-            pairs.append((synthetic.images[i], real, float(memory.distance[i]), name))
+    pairs = closest_pairs(fidelity, materials.train) if fidelity else []
     return Pictures(real=materials.train, synthetic=materials.synthetic, pairs=pairs, curves=context.curves)
