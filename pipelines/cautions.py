@@ -6,30 +6,45 @@ A person looks at the samples first, so the report says it there and not only in
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-COLLAPSED = 0.25  # of `augment.fidelity.spread`: real images have 0.55 or more, GANs of 20 images a class 0.44 to 0.63
+from augment.words import counted
+
+COLLAPSED = 0.25  # of `fidelity.distinctness`: real images have 0.55 or more, GANs of 20 images a class 0.44 to 0.63
+UNVARIED = 0.5  # of `fidelity.spread`: real images have 0.55 or more, GANs of 20 images a class 0.45 to 0.87
 FEWEST_IMAGES = 100  # of each kind: precision of two sets of 100 real images has a standard deviation of 0.04
 CHANCE_ERRORS = 2.0  # standard errors above chance, below which an accuracy is no better than chance
 NAMED = 5  # classes, at most, in one sentence
+LIMITS = {"distinctness": COLLAPSED, "spread": UNVARIED}
 
 
 def cautions(figures: Mapping[str, Any]) -> list[str]:
     """Sentences on the figures of `pipelines.quality.Fidelity`; none if nothing is to be said."""
-    return [*_collapsed(figures), *_at_chance(figures), *_meaningless(figures)]
+    return [*_unvaried(figures), *_at_chance(figures), *_meaningless(figures)]
 
 
-def _collapsed(figures: Mapping[str, Any]) -> list[str]:
-    spreads = figures["per_class"].get("spread", {})
-    found = {name: value for name, value in spreads.items() if value is not None and value < COLLAPSED}
-    if not found:
-        return []
-    shares = _listed([f"{name} ({value:.0%})" for name, value in sorted(found.items(), key=lambda item: item[1])])
-    return [
-        f"the synthetic images of {len(found)} of {len(spreads)} classes have collapsed, they are nearly alike: "
-        f"{shares} of the distance that real images of the class have from the nearest other one"
-    ]
+def _unvaried(figures: Mapping[str, Any]) -> list[str]:
+    per_class = figures["per_class"]
+    collapsed, unvaried = (_below(per_class.get(key, {}), limit) for key, limit in LIMITS.items())
+    total, said = len(per_class.get("spread", {})), []
+    if collapsed:
+        said.append(
+            f"the synthetic images of {len(collapsed)} of {counted(total, 'class')} have collapsed, they are nearly "
+            f"alike: {_listed(collapsed)}; in brackets their distance from the nearest other one, against real images"
+        )
+    if others := {name: value for name, value in unvaried.items() if name not in collapsed}:
+        said.append(
+            f"the synthetic images of {len(others)} of {counted(total, 'class')} vary less than half as much as real "
+            f"ones: {_listed(others)}"
+        )
+    return said
+
+
+def _below(of_class: Mapping[str, float | None], limit: float) -> dict[str, float]:
+    """The classes below a limit, the lowest first."""
+    found = {name: value for name, value in of_class.items() if value is not None and value < limit}
+    return dict(sorted(found.items(), key=lambda item: item[1]))
 
 
 def _at_chance(figures: Mapping[str, Any]) -> list[str]:
@@ -69,6 +84,6 @@ def _meaningless(figures: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - NAMED
+def _listed(shares: Mapping[str, float]) -> str:
+    names, more = [f"{name} ({value:.0%})" for name, value in shares.items()], len(shares) - NAMED
     return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")

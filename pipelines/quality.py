@@ -20,6 +20,7 @@ from augment.fidelity import (
     Features,
     Memorisation,
     density_coverage,
+    distinctness,
     fid,
     kid,
     memorisation,
@@ -38,7 +39,7 @@ from pipelines.judges import embed
 from pipelines.parallel import Call
 
 AT_MOST = 2000  # images of each kind: distances and kernels grow with the square
-SPREAD_OF = 200  # images of a class: enough for a median
+VARIETY_OF = 200  # images of a class: enough for a median
 FEWEST_OF_A_CLASS = 6  # of each kind: with one less there is no fifth neighbour
 
 
@@ -120,7 +121,7 @@ def measure_fidelity(materials: Materials, config: EvaluateConfig, device: torch
         "memorised_by_chance": memory.by_chance,
         "per_class": {
             **_of_classes((test_f, test), (synthetic_f, synthetic)),
-            "spread": _spreads(test, synthetic),
+            **_varieties(test, synthetic),
             "gan_train": {},
             "gan_test": dict(zip(test.class_names, recognised, strict=True)),
         },
@@ -178,14 +179,15 @@ def _of_classes(
     return {figure: {name: of_class.get(figure) for name, of_class in by_class.items()} for figure in figures}
 
 
-def _spreads(real: LabelledImages, synthetic: LabelledImages) -> dict[str, float | None]:
-    """Of each class, in pixels: features of a classifier draw its images together, varied or not."""
-    found: dict[str, float | None] = {}
+def _varieties(real: LabelledImages, synthetic: LabelledImages) -> dict[str, dict[str, float | None]]:
+    """By figure, then by class, in pixels: features of a classifier draw the images of a class together."""
+    found: dict[str, dict[str, float | None]] = {"spread": {}, "distinctness": {}}
+    flat = [(data.images.reshape(len(data), -1), data.labels) for data in (real, synthetic)]
     for k, name in enumerate(real.class_names):
-        ours, theirs = (data.images[data.labels == k][:SPREAD_OF] for data in (real, synthetic))
+        ours, theirs = (pixels[labels == k][:VARIETY_OF].astype(np.float64) for pixels, labels in flat)
         enough = min(len(ours), len(theirs)) >= FEWEST_OF_A_CLASS
-        flat = (part.reshape(len(part), -1).astype(np.float64) for part in (ours, theirs))
-        found[name] = spread(*flat) if enough else None
+        found["spread"][name] = spread(ours, theirs) if enough else None
+        found["distinctness"][name] = distinctness(ours, theirs) if enough else None
     return found
 
 

@@ -49,6 +49,7 @@ FIDELITY = {  # of a score its name and meaning, for the whole set and for class
     ),
     "memorised_by_chance": ("By chance", "the same share of further unseen real images, where nothing is copied"),
     "spread": ("Spread", ""),
+    "distinctness": ("Distinctness", ""),
     "gan_train": ("GAN-train", ""),
     "gan_test": ("GAN-test", ""),
 }

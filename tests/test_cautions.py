@@ -13,7 +13,8 @@ def figures(**changes: Any) -> dict[str, Any]:
     """Of good images of three classes, with other values for some figures."""
     per_class = {
         "recall": {"boot": 0.7, "bag": 0.8, "coat": 0.6},
-        "spread": {"boot": 0.6, "bag": 1.1, "coat": 0.45} | changes.pop("spread", {}),
+        "distinctness": {"boot": 0.6, "bag": 1.1, "coat": 0.45} | changes.pop("distinctness", {}),
+        "spread": {"boot": 0.6, "bag": 1.1, "coat": 0.8} | changes.pop("spread", {}),
         "gan_train": {"boot": 0.7, "bag": 0.5, "coat": 0.6} | changes.pop("gan_train", {}),
     }
     good = {"test_images": 600, "synthetic_images": 450, "kid": 0.05, "kid_std": 0.01, "kid_subset_size": 225}
@@ -25,16 +26,26 @@ def test_of_good_images_nothing_is_said() -> None:
 
 
 def test_collapsed_classes_are_named_the_worst_first() -> None:
-    assert cautions(figures(spread={"boot": 0.2, "bag": None, "coat": 0.031})) == [
-        "the synthetic images of 2 of 3 classes have collapsed, they are nearly alike: coat (3%), boot (20%) of the "
-        "distance that real images of the class have from the nearest other one"
+    assert cautions(figures(distinctness={"boot": 0.2, "bag": None, "coat": 0.031})) == [
+        "the synthetic images of 2 of 3 classes have collapsed, they are nearly alike: coat (3%), boot (20%); in "
+        "brackets their distance from the nearest other one, against real images"
+    ]
+
+
+def test_classes_that_vary_little_are_told_apart_from_collapsed_ones() -> None:
+    found = cautions(figures(distinctness={"boot": 0.1}, spread={"boot": 0.1, "bag": 0.49, "coat": 0.47}))
+    assert found[0].startswith(
+        "the synthetic images of 1 of 3 classes have collapsed, they are nearly alike: boot (10%)"
+    )
+    assert found[1:] == [
+        "the synthetic images of 2 of 3 classes vary less than half as much as real ones: coat (47%), bag (49%)"
     ]
 
 
 def test_at_most_five_classes_are_named() -> None:
     (said,) = cautions(figures(spread={f"class {k}": 0.01 * k for k in range(8)}))
     assert "8 of 11 classes" in said
-    assert "class 4 (4%) and 3 more of the distance" in said
+    assert said.endswith("class 4 (4%) and 3 more")
 
 
 @pytest.mark.parametrize(("recall", "said"), [(0.0, True), (0.33, True), (0.36, True), (0.38, False)])

@@ -91,7 +91,7 @@ def test_figures_are_those_that_readers_rely_on(of_honest: dict[str, Any]) -> No
         *("precision", "recall", "density", "coverage", "gan_train_accuracy", "gan_test_accuracy"),
         *("memorised_fraction", "memorised_by_chance", "per_class", "cautions"),
     ]
-    assert list(of_honest["per_class"]) == [*OF_CLASSES, "spread", "gan_train", "gan_test"]
+    assert list(of_honest["per_class"]) == [*OF_CLASSES, "spread", "distinctness", "gan_train", "gan_test"]
     assert all(list(of_class) == list(NAMES) for of_class in of_honest["per_class"].values())
     assert json.loads(json.dumps(of_honest, allow_nan=False)) == of_honest
     sizes = {"features": "own classifier", "test_images": 120, "synthetic_images": 160, "kid_subset_size": 60}
@@ -155,8 +155,8 @@ def test_a_class_of_20_images_that_has_collapsed_is_named(different: int, honest
     noise = np.random.default_rng(0).normal(0, 4, (20, 1, 28, 28))
     repeated = np.clip(honest.synthetic.images[80 + np.arange(20) % different] + noise, 0, 255).astype(np.uint8)
     figures = measure(spoilt(some, sandals, images=repeated)).figures
-    spreads = figures["per_class"]["spread"]
-    assert spreads["sandal"] < 0.25 < 0.7 < min(value for name, value in spreads.items() if name != "sandal")
+    distinct = figures["per_class"]["distinctness"]
+    assert distinct["sandal"] < 0.25 < 0.7 < min(value for name, value in distinct.items() if name != "sandal")
     (collapsed,) = [caution for caution in figures["cautions"] if "collapsed" in caution]
     assert collapsed.startswith(
         "the synthetic images of 1 of 4 classes have collapsed, they are nearly alike: sandal ("
