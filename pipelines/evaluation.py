@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from augment.identity import Identity
@@ -16,6 +15,7 @@ from augment.images import fingerprint
 from augment.output_folders import Replace, open_output
 from augment.runs import versions
 from pipelines.arms import Materials
+from pipelines.closest_pairs import closest_pairs
 from pipelines.definition import EvaluateConfig
 from pipelines.experiment import RECORDS, UNWATCHED, Watch, plan, record_file, repeat_seed, run_experiment
 from pipelines.judges import judge
@@ -25,7 +25,6 @@ from pipelines.report import Pictures, render
 from pipelines.results import Design, build_results
 
 RESULTS, REPORT = "results.json", "report.html"
-PAIRS_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -131,11 +130,5 @@ def _dataset(materials: Materials, name: str) -> dict[str, Any]:
 
 
 def _pictures(materials: Materials, fidelity: Fidelity | None, context: Context) -> Pictures:
-    pairs = []
-    if fidelity:
-        memory, synthetic = fidelity.memorisation, fidelity.synthetic
-        for i in np.argsort(memory.distance)[:PAIRS_SHOWN]:
-            real = materials.train.images[memory.nearest[i]]
-            name = synthetic.class_names[synthetic.labels[i]]
-            pairs.append((synthetic.images[i], real, float(memory.distance[i]), name))
+    pairs = closest_pairs(fidelity, materials.train) if fidelity else []
     return Pictures(real=materials.train, synthetic=materials.synthetic, pairs=pairs, curves=context.curves)

@@ -16,18 +16,30 @@ import torch
 from torch import nn
 
 from augment.errors import InputError
-from augment.fidelity import Features, Memorisation, density_coverage, fid, kid, memorisation, precision_recall
+from augment.fidelity import (
+    Features,
+    Memorisation,
+    density_coverage,
+    distinctness,
+    fid,
+    kid,
+    memorisation,
+    precision_recall,
+    spread,
+)
 from augment.images import LabelledImages
 from classifiers.inception import load_inception
 from classifiers.metrics import per_class_recall
 from classifiers.training import predict
 from pipelines.arms import Materials, train_arm
+from pipelines.cautions import cautions
 from pipelines.definition import Arm, EvaluateConfig
 from pipelines.experiment import GAN_TRAIN, repeat_seed
 from pipelines.judges import embed
 from pipelines.parallel import Call
 
 AT_MOST = 2000  # images of each kind: distances and kernels grow with the square
+VARIETY_OF = 200  # images of a class: enough for a median
 FEWEST_OF_A_CLASS = 6  # of each kind: with one less there is no fifth neighbour
 
 
@@ -39,7 +51,8 @@ class Fidelity:
     `fid_note`, which says why not, `precision`, `recall`, `density`, `coverage`, `gan_train_accuracy`,
     `gan_test_accuracy`, `memorised_fraction`, `memorised_by_chance`, and `per_class`: by figure, then by class, None
     where a class has too few images for it, which `per_class_note` then says. Means over folds tell of how many in
-    `folds`. synthetic: the images that were judged.
+    `folds`. `cautions` are sentences on what is broken, or means nothing for so few images. synthetic: the images that
+    were judged.
     """
 
     figures: dict[str, Any]
@@ -64,10 +77,9 @@ def mean_fidelity(measured: Sequence[Fidelity], records: Sequence[Mapping[str, A
     """The figures averaged over folds, GAN-train's from the records, and the neighbours of the first fold."""
     if not measured:
         return None
-    figures = [_with_gan_train(one, [r for r in records if r["fold"] == one.fold]) for one in measured]
-    if len(measured) == 1:
-        return replace(measured[0], figures=figures[0])
-    return replace(measured[0], figures={"folds": len(measured), **_average(figures)})
+    of_folds = [_with_gan_train(one, [r for r in records if r["fold"] == one.fold]) for one in measured]
+    figures = {"folds": len(measured), **_average(of_folds)} if len(measured) > 1 else of_folds[0]
+    return replace(measured[0], figures={**figures, "cautions": cautions(figures)})
 
 
 def _with_gan_train(one: Fidelity, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -109,6 +121,7 @@ def measure_fidelity(materials: Materials, config: EvaluateConfig, device: torch
         "memorised_by_chance": memory.by_chance,
         "per_class": {
             **_of_classes((test_f, test), (synthetic_f, synthetic)),
+            **_varieties(test, synthetic),
             "gan_train": {},
             "gan_test": dict(zip(test.class_names, recognised, strict=True)),
         },
@@ -164,6 +177,18 @@ def _of_classes(
         by_class[name] = {"kid": kid(ours, theirs).mean, **_shares(ours, theirs)} if enough else {}
     figures = ("kid", "precision", "recall", "density", "coverage")
     return {figure: {name: of_class.get(figure) for name, of_class in by_class.items()} for figure in figures}
+
+
+def _varieties(real: LabelledImages, synthetic: LabelledImages) -> dict[str, dict[str, float | None]]:
+    """By figure, then by class, in pixels: features of a classifier draw the images of a class together."""
+    found: dict[str, dict[str, float | None]] = {"spread": {}, "distinctness": {}}
+    flat = [(data.images.reshape(len(data), -1), data.labels) for data in (real, synthetic)]
+    for k, name in enumerate(real.class_names):
+        ours, theirs = (pixels[labels == k][:VARIETY_OF].astype(np.float64) for pixels, labels in flat)
+        enough = min(len(ours), len(theirs)) >= FEWEST_OF_A_CLASS
+        found["spread"][name] = spread(ours, theirs) if enough else None
+        found["distinctness"][name] = distinctness(ours, theirs) if enough else None
+    return found
 
 
 def _too_few(real: LabelledImages, synthetic: LabelledImages) -> dict[str, str]:

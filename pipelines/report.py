@@ -23,7 +23,7 @@ from pipelines.measures import FEWEST_REPEATS, METRICS, Metric
 from pipelines.plots import strip
 
 PER_CLASS = 8  # pictures of each kind in a row of the sample grid
-PAIRS = 12
+PAIR_SIZE = 96  # px, at most, of each picture of a pair
 PICTURE_BYTES = 1_000_000  # raw pixels of the sample grid, so that the page stays below 3 MB
 
 FIDELITY = {  # of a score its name and meaning, for the whole set and for classes
@@ -46,6 +46,8 @@ FIDELITY = {  # of a score its name and meaning, for the whole set and for class
         "share of synthetic images closer to a training image than 99 % of unseen real images are",
     ),
     "memorised_by_chance": ("By chance", "the same share of further unseen real images, where nothing is copied"),
+    "spread": ("Spread", ""),
+    "distinctness": ("Distinctness", ""),
     "gan_train": ("GAN-train", ""),
     "gan_test": ("GAN-test", ""),
 }
@@ -96,6 +98,7 @@ def render(results: Mapping[str, Any], pictures: Pictures, settings: Mapping[str
         matrices=matrices(results),
         samples=_samples(pictures, dataset["classes"]),
         per_class=PER_CLASS,
+        cautions=(results.get("fidelity") or {}).get("cautions") or [],
         pairs=_pairs(pictures),
         fidelity=_fidelity(results.get("fidelity") or {}, dataset["classes"]),
         curves=training_curves(pictures.curves or {}),
@@ -148,10 +151,12 @@ def _samples(pictures: Pictures, classes: Sequence[str]) -> list[dict[str, Any]]
 
 
 def _pairs(pictures: Pictures) -> list[dict[str, Any]]:
-    closest = sorted(pictures.pairs, key=lambda pair: pair[2])[:PAIRS]
+    pairs = sorted(pictures.pairs, key=lambda pair: pair[2])
+    raw = sum(len(synthetic) for synthetic, *_ in pairs) * 2  # bytes a square pixel
+    longest = min(PAIR_SIZE, int((PICTURE_BYTES / max(raw, 1)) ** 0.5))
     return [
-        {"src": strip(np.stack([synthetic, real]), 96), "distance": f"{distance:.2f}", "name": name}
-        for synthetic, real, distance, name in closest
+        {"src": strip(np.stack([synthetic, real]), longest), "distance": f"{distance:.2f}", "name": name}
+        for synthetic, real, distance, name in pairs
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import dist
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from scipy.linalg import sqrtm
 
 from augment.errors import InputError
-from augment.fidelity import Features, density_coverage, fid, kid, memorisation, precision_recall
+from augment.fidelity import Features, density_coverage, distinctness, fid, kid, memorisation, precision_recall, spread
 from augment.images import LabelledImages
 
 
@@ -223,3 +224,43 @@ def test_copies_are_found_even_if_training_images_are_also_among_the_held_out(pi
     found = memorisation(pixels[:400], leaked, np.concatenate([pixels[:3], pixels[700:709]]))
     assert found.threshold == 0
     assert found.fraction == 3 / 12
+
+
+def test_spread_is_the_ratio_of_distances_from_the_mean(pixels: Features) -> None:
+    real, synthetic = pixels[:30], pixels[40:60]
+
+    def from_mean(points: Features) -> float:
+        centre = points.mean(0)
+        return float(np.mean([dist(p, centre) ** 2 for p in points]) ** 0.5)
+
+    assert spread(real, synthetic) == pytest.approx(from_mean(synthetic) / from_mean(real[:20]))
+
+
+def test_distinctness_is_the_ratio_of_median_nearest_distances(pixels: Features) -> None:
+    real, synthetic = pixels[:30], pixels[40:60]
+
+    def median_nearest(points: Features) -> float:
+        numbered = list(enumerate(points))
+        return float(np.median([min(dist(p, q) for j, q in numbered if j != i) for i, p in numbered]))
+
+    assert distinctness(real, synthetic) == pytest.approx(median_nearest(synthetic) / median_nearest(real[:20]))
+
+
+@pytest.mark.parametrize("different", [1, 2, 5])
+def test_a_few_images_again_and_again_are_not_distinct(different: int, pixels: Features) -> None:
+    repeated = pixels[40 + np.arange(20) % different]
+    assert distinctness(pixels[:20], repeated) == 0
+    assert (spread(pixels[:20], repeated) < 1e-9) == (different == 1)
+
+
+@pytest.mark.parametrize("measure", [spread, distinctness])
+@pytest.mark.parametrize("count", [6, 20, 50])
+def test_real_images_of_a_class_are_as_varied_as_others(measure: Any, count: int, fashion: LabelledImages) -> None:
+    for k in range(10):
+        of_class = fashion.images[fashion.labels == k].reshape(100, -1).astype(float)
+        assert 0.5 < measure(of_class[:count], of_class[50 : 50 + count]) < 2
+
+
+def test_where_real_images_are_copies_so_may_synthetic_ones_be(pixels: Features) -> None:
+    assert spread(pixels[[0, 0, 0]], pixels[[3, 3, 3]]) == 1
+    assert distinctness(pixels[[0, 0, 0]], pixels[[3, 3, 3]]) == 1

@@ -89,9 +89,9 @@ def test_figures_are_those_that_readers_rely_on(of_honest: dict[str, Any]) -> No
     assert list(of_honest) == [
         *("features", "test_images", "synthetic_images", "kid", "kid_std", "kid_subset_size", "fid"),
         *("precision", "recall", "density", "coverage", "gan_train_accuracy", "gan_test_accuracy"),
-        *("memorised_fraction", "memorised_by_chance", "per_class"),
+        *("memorised_fraction", "memorised_by_chance", "per_class", "cautions"),
     ]
-    assert list(of_honest["per_class"]) == [*OF_CLASSES, "gan_train", "gan_test"]
+    assert list(of_honest["per_class"]) == [*OF_CLASSES, "spread", "distinctness", "gan_train", "gan_test"]
     assert all(list(of_class) == list(NAMES) for of_class in of_honest["per_class"].values())
     assert json.loads(json.dumps(of_honest, allow_nan=False)) == of_honest
     sizes = {"features": "own classifier", "test_images": 120, "synthetic_images": 160, "kid_subset_size": 60}
@@ -143,6 +143,32 @@ def test_a_collapsed_class_shows(honest: Materials, of_honest: dict[str, Any]) -
     assert after["kid"]["trouser"] > 5 * max(before["kid"].values())
     for name in ("t-shirt", "sandal", "bag"):  # which are as they were
         assert {key: after[key][name] for key in OF_CLASSES} == {key: before[key][name] for key in OF_CLASSES}
+
+
+@pytest.mark.parametrize("different", [1, 3])
+def test_a_class_of_20_images_that_has_collapsed_is_named(different: int, honest: Materials) -> None:
+    """To one image or to three, each with the noise of a camera; the other classes are real and varied."""
+    assert honest.synthetic is not None
+    some = replace(honest, synthetic=part(honest.synthetic, 0, 20), test=part(honest.test, 0, 20))
+    assert not any("collapsed" in caution for caution in measure(some).figures["cautions"])
+    sandals = np.flatnonzero(part(honest.synthetic, 0, 20).labels == 2)
+    noise = np.random.default_rng(0).normal(0, 4, (20, 1, 28, 28))
+    repeated = np.clip(honest.synthetic.images[80 + np.arange(20) % different] + noise, 0, 255).astype(np.uint8)
+    figures = measure(spoilt(some, sandals, images=repeated)).figures
+    distinct = figures["per_class"]["distinctness"]
+    assert distinct["sandal"] < 0.25 < 0.7 < min(value for name, value in distinct.items() if name != "sandal")
+    (collapsed,) = [caution for caution in figures["cautions"] if "collapsed" in caution]
+    assert collapsed.startswith(
+        "the synthetic images of 1 of 4 classes have collapsed, they are nearly alike: sandal ("
+    )
+
+
+def test_synthetic_images_that_teach_nothing_are_named(honest: Materials) -> None:
+    useful = [record(0.6, [0.3, 0.5, 0.9, 0.7])]
+    assert not any("chance" in caution for caution in measure(honest, useful).figures["cautions"])
+    useless = [record(0.27, [0.1, 0.5, 0.28, 0.2])]
+    (caution,) = [caution for caution in measure(honest, useless).figures["cautions"] if "no better than" in caution]
+    assert "(GAN-train, mean recall 27.0%; chance 25.0%)" in caution
 
 
 def test_gan_test_knows_images_of_the_wrong_class(honest: Materials, of_honest: dict[str, Any]) -> None:

@@ -246,6 +246,23 @@ def test_pairs_begin_with_the_closest(full_page):
     assert captions[:2] == [f"{CLASSES[1]}, 1.50", "boot, 3.25"]
 
 
+def test_a_pair_of_every_class_is_shown_however_many():
+    images = images_of([0, 1, 2, 3] * 10, channels=3, size=32).images
+    pairs = [(image, image, 1.0 + i, f"class {i}") for i, image in enumerate(images)]
+    page = Page(render(results_of(), Pictures(pairs=pairs), {}))
+    assert [e["text"] for e in page.all("figcaption")] == [f"class {i}, {1 + i}.00" for i in range(40)]
+    assert len(str(page.all("img"))) < 3_000_000
+
+
+def test_cautions_stand_beside_the_samples(full_page):
+    sentence = "the synthetic images of 1 of 4 classes have <collapsed>"
+    fidelity = full_results()["fidelity"] | {"cautions": [sentence]}
+    text = render(full_results() | {"fidelity": fidelity}, pictures(), SETTINGS)
+    samples = text[text.index("<h2>Samples") : text.index('<div class="samples">')]
+    assert "<li>The synthetic images of 1 of 4 classes have &lt;collapsed&gt;.</li>" in samples
+    assert "<li>" not in full_page[full_page.index("<h2>Samples") : full_page.index('<div class="samples">')]
+
+
 def test_fidelity_shows_what_is_there_with_its_meaning(full_page):
     page = Page(full_page)
     cells = [e["text"] for e in page.all("dd")]
