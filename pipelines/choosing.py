@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 from augment.files import read_json
 from augment.identity import Identity
+from augment.images import fingerprint
 from augment.output_folders import Replace, open_output
 from pipelines.arms import Materials
 from pipelines.comparisons import Record, correctness, of_arm
@@ -39,10 +40,11 @@ Mix = dict[str, Any]
 
 @dataclass(frozen=True)
 class Split:
-    """The records of one validation split, and the labels of its images."""
+    """The records of one validation split, the labels of its images, and their fingerprint."""
 
     records: Sequence[Record]
     labels: NDArray[np.int64]
+    images: str = ""
 
 
 def mixes(config: ChooseConfig) -> dict[str, Mix]:
@@ -89,14 +91,15 @@ def choose_mix(
         done = run_experiment(tasks, ready, trial, record_file(output), device=device, jobs=jobs, watch=watch)
         if done is None:
             return None
-        splits = {
-            outer: [Split([r for r in done[0] if r["fold"] == fold.name], fold.test.labels) for fold in folds]
-            for outer, folds in inner.items()
-        }
+        splits = {outer: [_split(done[0], fold) for fold in folds] for outer, folds in inner.items()}
         choice = choose(splits, config, metric)
         output.write(CHOICE, json.dumps(choice, indent=1))
         output.finish()
     return choice
+
+
+def _split(records: Sequence[Record], fold: Fold) -> Split:
+    return Split([r for r in records if r["fold"] == fold.name], fold.test.labels, fingerprint(fold.test))
 
 
 class _Choice(BaseModel):
@@ -156,16 +159,24 @@ def _best_of(splits: Sequence[Split], candidates: Mapping[str, Mix], metric: str
 
 
 def _gain_of_images(splits: Sequence[Split], candidate: str) -> NDArray[np.float32]:
-    """-1, 0 or 1: repeats x validation images of all splits, side by side."""
-    return np.hstack(
-        [
-            correctness(of_arm(split.records, candidate), split.labels).astype(np.float32)
-            - correctness(of_arm(split.records, BASELINE), split.labels)
-            for split in splits
-        ]
-    )
+    """-1, 0 or 1: repeats x validation images of all splits, side by side.
+
+    Where every split has the same images, as those of a source's validation split, their repeats are more repeats of
+    these images: side by side they would count as more images than there are.
+    """
+    gains = [
+        correctness(of_arm(split.records, candidate), split.labels).astype(np.float32)
+        - correctness(of_arm(split.records, BASELINE), split.labels)
+        for split in splits
+    ]
+    return np.vstack(gains) if _shared(splits) else np.hstack(gains)
+
+
+def _shared(splits: Sequence[Split]) -> bool:
+    return bool(splits[0].images) and len({split.images for split in splits}) == 1
 
 
 def _weights(splits: Sequence[Split], metric: str) -> NDArray[np.float64]:
     """Every split counts the same: of all validation images, adding to 1."""
+    splits = splits[:1] if _shared(splits) else splits
     return np.concatenate([image_weights(split.labels, metric) for split in splits]) / len(splits)

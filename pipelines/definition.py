@@ -67,7 +67,8 @@ class Arm(Section):
 
     def mix(self, ratio: float) -> dict[str, Any]:
         """How its synthetic images are mixed in, as results.json tells it; ratio: the evaluation's."""
-        told = self.model_dump(include={"by_need", "filter", "keep", "share", "weight", "synthetic_first"})
+        told = self.model_dump(include={"filter", "keep", "share", "weight", "synthetic_first"})
+        told |= {"by_need": True} if self.by_need else {}
         return {"ratio": ratio if self.ratio is None else self.ratio, **told}
 
 

@@ -87,12 +87,19 @@ def _results(
         materials.arms(config),
         _dataset(materials, context.name),
         context.design,
-        config.ratio,
+        _ratio(materials, config),
         fidelity=fidelity.figures if fidelity else None,
         metric=config.metric,
         choice=context.choice,
     )
     return {**results, "warnings": list(context.warnings), "versions": versions()}
+
+
+def _ratio(materials: Materials, config: EvaluateConfig) -> float:
+    """Synthetic images per real image of the mixed arms; of a mix by need as many as there are."""
+    if materials.synthetic is None or not any(arm.by_need for arm in config.arms):
+        return config.ratio
+    return len(materials.synthetic) / len(materials.train)
 
 
 def judged(folds: Sequence[Materials], config: EvaluateConfig, *, device: torch.device, jobs: int) -> list[Materials]:

@@ -152,6 +152,8 @@ def words_of(mix: Mapping[str, Any]) -> str:
     """A mix as people would say it: "2 synthetic images per real image, the best 50 % of each class"."""
     ratio = mix["ratio"]
     parts = [f"{ratio:g} synthetic {'image' if ratio == 1 else 'images'} per real image"]
+    if mix.get("by_need"):
+        parts = ["all synthetic images, which fill up the small classes"]
     if mix.get("keep", 1.0) < 1:
         parts.append(f"the best {mix['keep']:.0%} of each class by {mix['filter']}")
     if mix.get("weight") == "confidence":

@@ -251,7 +251,8 @@ def _job(
     stopped: Callable[[], bool] = lambda: False,
     overwrite: bool = False,
 ) -> _Job:
-    protocol = make_protocol(loaded, pipeline.data, pipeline.protocol, pipeline.evaluate.repeats)
+    repeats, chooses = pipeline.evaluate.repeats, pipeline.choose is not None
+    protocol = make_protocol(loaded, pipeline.data, pipeline.protocol, repeats, chooses=chooses)
     inner = inner_folds(protocol.folds, pipeline.choose) if pipeline.choose else {}
     _check_ratio(pipeline, protocol.folds)
     shop = Workshop(folder, loaded.name, pipeline.gan, device or torch.device("cpu"), jobs)
@@ -333,6 +334,7 @@ def _inputs(pipeline: Pipeline, protocol: Protocol, inner: Mapping[str, Sequence
     """What each stage depends on; a later stage depends on all that an earlier one does."""
     folds = [*protocol.folds, *chain.from_iterable(inner.values())]
     data = {"training images": _fingerprints(f.train for f in folds)}
+    validation = {"validation images": _fingerprints(f.test for f in chain.from_iterable(inner.values()))}
     test = {"test images": _fingerprints(f.test for f in protocol.folds)}
     of_fit = {"gan": pipeline.gan}
     of_generate = {**of_fit, "generate": pipeline.generate}
@@ -341,7 +343,7 @@ def _inputs(pipeline: Pipeline, protocol: Protocol, inner: Mapping[str, Sequence
     return {
         "fit": Identity(of_fit, data),
         "generate": Identity(of_generate, data),
-        **({"choose": Identity(of_evaluate, data)} if chosen else {}),
+        **({"choose": Identity(of_evaluate, {**data, **validation})} if chosen else {}),
         "evaluate": Identity(of_evaluate, {**data, **test}),
     }
 

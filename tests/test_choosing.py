@@ -85,3 +85,22 @@ def test_under_imbalance_classes_count_the_same() -> None:
             r["predicted"] = encode(guess.astype(int))  # type: ignore[index]
     plain, balanced = (choose({"": [done]}, CONFIG, metric) for metric in ("accuracy", "balanced_accuracy"))
     assert balanced["candidates"][CANDIDATES[1]] > plain["candidates"][CANDIDATES[1]] + 0.05
+
+
+def test_images_that_all_folds_are_validated_on_count_once() -> None:
+    """Side by side they would be three times as many images, and the bound too near to the gain."""
+    rng = np.random.default_rng(4)
+    hard = rng.random(200)
+    splits = []
+    for _ in range(3):
+        records = [
+            record(repeat, name, 0.0, predicted=encode(np.where(hard + noise > right, 1 - LABELS, LABELS)))
+            for name, right in ((BASELINE, 0.7), *((c, 0.74) for c in CANDIDATES))
+            for repeat, noise in enumerate(rng.normal(0, 0.02, (4, 200)))
+        ]
+        splits.append(Split(records, LABELS, "the same"))
+    shared = choose({str(i): [s] for i, s in enumerate(splits)}, CONFIG, "accuracy")
+    apart = choose({str(i): [Split(s.records, s.labels, str(i))] for i, s in enumerate(splits)}, CONFIG, "accuracy")
+    assert shared["mean_gain"] == pytest.approx(apart["mean_gain"])
+    widths = [found["mean_gain"] - found["lower_bound"] for found in (shared, apart)]
+    assert widths[0] > 1.3 * widths[1]

@@ -530,3 +530,75 @@ def test_a_bug_of_ours_keeps_its_traceback(gan: Path, tmp_path: Path, monkeypatc
     monkeypatch.setattr(sys, "argv", ["augment", "generate", str(gan), "--out", str(tmp_path), "--per-class", "9"])
     with pytest.raises(TypeError):
         main()
+
+
+@pytest.mark.parametrize("out", ["photos/new/sheet.png", "photos/sheet.png", "photos", "data.npz"])
+def test_inspect_writes_neither_into_a_source_nor_onto_one(
+    out: str, photos: Path, tmp_path: Path, augment: Augment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez(tmp_path / "data.npz", train_images=np.zeros((6, 12, 12), np.uint8), train_labels=np.arange(6) % 2)
+    monkeypatch.chdir(tmp_path)
+    before = contents(tmp_path)
+    source = out if out == "data.npz" else "photos"
+    check_refused(augment("inspect", source, "--out", out, "--overwrite"), "choose another place for the output")
+    assert contents(tmp_path) == before
+
+
+def test_inspect_replaces_a_contact_sheet_and_nothing_else(photos: Path, tmp_path: Path, augment: Augment) -> None:
+    (tmp_path / "mine.png").write_bytes(b"mine")
+    said = augment("inspect", photos, "--out", tmp_path / "mine.png", "--overwrite")
+    check_refused(said, "mine.png was not written by `augment inspect`; choose another file")
+    assert (tmp_path / "mine.png").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("command", ["fit", "evaluate", "tune"])
+def test_nothing_is_written_inside_a_source(command: str, photos: Path, augment: Augment) -> None:
+    before = contents(photos)
+    check_refused(augment(command, photos, "--out", photos / "new" / "deep"), "is inside the source")
+    assert contents(photos) == before
+
+
+def test_what_is_half_generated_is_no_source(gan: Path, tmp_path: Path, augment: Augment) -> None:
+    images = tmp_path / "images"
+    assert augment("generate", gan, "--out", images, "--per-class", "3", "--quiet").status == 0
+    marker = json.loads((images / ".augment.json").read_text())
+    (images / ".augment.json").write_text(json.dumps({**marker, "finished": False}))
+    check_refused(augment("inspect", images), "is half generated; run the same `augment generate` again")
+    assert augment("generate", gan, "--out", images, "--per-class", "3", "--quiet").status == 0
+    assert augment("inspect", images).status == 0
+
+
+def test_a_folder_that_fills_up_the_classes_is_evaluated_as_that(
+    image_folder: Path, tiny: Path, tmp_path: Path, augment: Augment
+) -> None:
+    source = shutil.copytree(image_folder, tmp_path / "source")
+    for path in sorted(next((source / "train").iterdir()).iterdir())[4:]:
+        path.unlink()
+    options = ("--image-size", "12", "--quiet")
+    assert augment("fit", source, "--out", tmp_path / "run", "--config", tiny, *options).status == 0
+    said = augment("generate", tmp_path / "run", "--out", tmp_path / "images", "--balance", "--quiet")
+    said = augment(*next_command(said)[1:], *QUICK[:-1])
+    assert said.status == 0
+    assert "the synthetic images fill up the small classes" in said.err
+    results = json.loads((tmp_path / "images-evaluation" / "results.json").read_text())
+    assert "which fill up the small classes" in results["protocol"]["mix"]
+
+
+def test_own_images_are_all_used_by_a_shipped_pipeline(photos: Path, augment: Augment, tmp_path: Path) -> None:
+    said = augment("run", "quickstart", "--set", f"data.source={photos}", "--out", tmp_path / "out", "--dry-run")
+    assert said.status == 0
+    assert "are used" not in said.err
+    capped = augment(*next_command(said)[1:], "--samples-per-class", "4", "--dry-run")
+    assert "at most 4 images of each class are used" in capped.err
+
+
+def test_run_takes_the_options_of_the_other_commands(photos: Path, augment: Augment, tmp_path: Path) -> None:
+    options = ("--resize", "crop", "--skip-broken", "--horizontal-flip", "--jobs", "1", "--threads", "1")
+    said = augment(
+        "run", "quickstart", "--set", f"data.source={photos}", *options, "--out", tmp_path / "out", "--dry-run"
+    )
+    assert said.status == 0
+    assert "on 1 process:" in said.err
+    again = next_command(said)
+    assert {"data.resize=crop", "data.skip_broken=True", "--horizontal-flip", "--threads"} <= set(again)
+    assert augment(*again[1:], "--dry-run").out == said.out

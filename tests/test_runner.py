@@ -261,3 +261,52 @@ def test_too_few_images_for_the_ratio_are_told_before_anything_is_trained(
     assert not (tmp_path / "out").exists()
     only_real = pipeline(evaluate={"ratio": 2, "arms": ["none", "synthetic"]})
     assert ran(plan(only_real, load(only_real.data), tmp_path / "out")) == ALL
+
+
+DAMAGES = [
+    ("gan/model.safetensors", ALL),
+    ("synthetic/manifest.csv", ["generate", "evaluate"]),
+    ("synthetic/dress/000003.png", ["generate", "evaluate"]),
+    ("evaluation/results.json", ["evaluate"]),
+    ("evaluation/report.html", ["evaluate"]),
+    ("evaluation/records.jsonl", ["evaluate"]),
+]
+
+
+@pytest.mark.parametrize(("name", "expected"), DAMAGES)
+def test_an_output_that_was_changed_is_not_believed(
+    name: str, expected: list[str], out: Path, pipeline: Callable[..., Pipeline]
+) -> None:
+    before = contents(out)
+    path = next(p for p in sorted(out.rglob(Path(name).name)) if name.split("/")[0] in p.parts)
+    content = path.read_bytes()
+    path.write_bytes(content[:-30] + bytes([content[-30] ^ 1]) + content[-29:])
+    stages, _ = go(pipeline(), out)
+    assert ran(stages) == expected
+    assert next(stage.why for stage in stages if stage.runs) == "its output was changed or damaged"
+    assert contents(out)["evaluation/results.json"] == before["evaluation/results.json"]
+    assert ran(go(pipeline(), out)[0]) == []
+
+
+@pytest.mark.parametrize("name", ["gan", "synthetic", "evaluation"])
+def test_a_linked_folder_within_is_refused_before_anything_is_written(
+    name: str, tmp_path: Path, pipeline: Callable[..., Pipeline]
+) -> None:
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "victim" / "report.html").write_text("mine")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).symlink_to(tmp_path / "victim")
+    with pytest.raises(OutputError, match=f"{name} is a link, and nothing is written through links"):
+        go(pipeline(), tmp_path / "out", overwrite=True)
+    assert contents(tmp_path / "victim") == {"report.html": b"mine"}
+    assert [p.name for p in (tmp_path / "out").iterdir()] == [name]
+
+
+def test_what_it_costs_is_said_before_it_begins_and_not_where_nothing_runs(
+    out: Path, tmp_path: Path, pipeline: Callable[..., Pipeline]
+) -> None:
+    for folder, said in ((tmp_path / "new", True), (out, False)):
+        notes: list[str] = []
+        plans = plan(pipeline(), load(pipeline().data), folder, on_note=notes.append)
+        assert any("by a short probe about" in note for note in notes) == said
+        assert all((stage.seconds > 0) == said for stage in plans)

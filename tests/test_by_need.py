@@ -1,0 +1,80 @@
+"""Images that fill up the small classes are drawn together with the real ones, every class equally often."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from augment.errors import ConfigError
+from augment.images import LabelledImages
+from augment.mixing import fills_up
+from classifiers.training import FitConfig
+from pipelines import arms
+from pipelines.arms import Materials, train_arm
+from pipelines.definition import Arm, EvaluateConfig
+from pipelines.evaluation import Context, evaluate
+from pipelines.results import Design
+from pipelines.schema import filled_up, parse
+
+CPU = torch.device("cpu")
+CONFIG = EvaluateConfig(repeats=2, views=2, classifier=FitConfig(width=4, steps=3, batch_size=6))
+
+
+@pytest.fixture
+def filling(shoes: LabelledImages) -> LabelledImages:
+    """What brings 9 sandals, 6 sneakers and 4 boots to 9 each: 3 sneakers and 5 boots, darker than the real ones."""
+    members = [np.flatnonzero(shoes.labels == k)[np.arange(n) % 4] for k, n in ((1, 3), (2, 5))]
+    some = shoes.take(np.concatenate(members))
+    return LabelledImages(some.images // 2, some.labels, some.class_names)
+
+
+def test_what_fills_up_is_told_from_what_is_balanced(shoes: LabelledImages, filling: LabelledImages) -> None:
+    assert fills_up(filling, shoes)
+    assert not fills_up(filling.take(np.arange(7)), shoes)
+    assert not fills_up(shoes, shoes)
+    even = shoes.take(np.concatenate([np.flatnonzero(shoes.labels == k)[:4] for k in range(3)]))
+    assert not fills_up(even, even)
+
+
+def test_the_mixed_arms_draw_from_all_images_at_once(
+    shoes: LabelledImages, filling: LabelledImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arms, "fit", lambda pools, *_, **__: pools)
+    config, (note,) = filled_up(CONFIG)
+    assert "fill up the small classes" in note
+    materials = Materials(shoes, shoes, filling)
+    materials.check(config)
+    pools = {arm.name: train_arm(arm, materials, config, seed=1, device=CPU) for arm in config.resolved_arms()}
+    (pool,) = pools["none+synthetic"]  # type: ignore[misc]
+    assert pool.labels.bincount().tolist() == [9, 9, 9]
+    assert torch.equal(pool.views[0], torch.from_numpy(np.concatenate([shoes.images, filling.images])))
+    assert pool.share == 1
+    assert len(pools["none"]) == 1  # type: ignore[arg-type]
+    assert pools["none"][0].labels.tolist() == shoes.labels.tolist()  # type: ignore[index]
+
+
+def test_weights_and_soft_labels_go_with_their_images(
+    shoes: LabelledImages, filling: LabelledImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arms, "fit", lambda pools, *_, **__: pools)
+    arm = Arm(name="faint", synthetic=True, by_need=True, weight=0.25)
+    (pool,) = train_arm(arm, Materials(shoes, shoes, filling), CONFIG, seed=1, device=CPU)  # type: ignore[misc]
+    assert pool.weights.tolist() == [1.0] * 19 + [0.25] * 8
+
+
+@pytest.mark.parametrize("other", [{"share": 0.5}, {"synthetic_first": 0.2}])
+def test_what_makes_no_sense_beside_it_is_refused(other: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="leave share and synthetic_first out"):
+        parse(Arm, {"name": "mine", "synthetic": True, "by_need": True, **other}, "the test")
+
+
+def test_an_evaluation_names_the_mix(shoes: LabelledImages, filling: LabelledImages, tmp_path: Path) -> None:
+    config, _ = filled_up(CONFIG)
+    context = Context("shoes", Design(why="a test", test_labels=shoes.labels))
+    evaluate([Materials(shoes, shoes, filling)], config, tmp_path / "out", context, device=CPU, jobs=1)
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    assert "all synthetic images, which fill up the small classes" in results["protocol"]["mix"]
