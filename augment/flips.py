@@ -89,11 +89,11 @@ def paired_loss(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> tuple[fl
 def advise_on_flips(flips: Flips) -> str:
     """The verdict as a sentence, with what it rests on."""
     low, high = (100 * end for end in flips.loss)
-    verdict = (
-        f"{flips.verdict} from these {flips.images:,} images" if flips.verdict == Verdict.UNKNOWN else flips.verdict
-    )
+    verdict = f"horizontal flips {flips.verdict}"
+    if flips.verdict == Verdict.UNKNOWN:
+        verdict = f"whether horizontal flips are safe {flips.verdict}"
     return (
-        f"horizontal flips {verdict} (of {flips.images:,} images, {flips.plain:.1%} have a nearest neighbour of their "
+        f"{verdict} (of {flips.images:,} images, {flips.plain:.1%} have a nearest neighbour of their "
         f"own class; mirrored, {flips.mirrored:.1%} have; the 95 % interval of the loss is {low:.1f} to {high:.1f} "
         "points)."
     )

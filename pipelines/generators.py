@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from augment.collapse import collapse_notes
 from augment.config import GanConfig
 from augment.runs import LogLine, open_run, read_log
 from augment.sampling import load_model
@@ -104,20 +105,30 @@ def _fit(shop: Workshop, fold: Fold, **options: Any) -> Outcome:
 
 
 def generate_all(
-    shop: Workshop, folds: Sequence[Fold], config: GenerateConfig, on_images: Callable[[int], None]
+    shop: Workshop,
+    folds: Sequence[Fold],
+    config: GenerateConfig,
+    on_images: Callable[[int], None],
+    on_note: Callable[[str], None],
 ) -> None:
-    """The images of every fold's generator; what was there before is replaced. on_images: how many there are."""
-    for index, fold in enumerate(folds):
+    """The images of every fold's generator; what was there before is replaced.
+
+    on_images: how many there are so far. on_note: a sentence on a generator whose images are all alike.
+    """
+    before = 0
+    for fold in folds:
         folder = shop.of_fold(fold)
         model = load_model(folder / "gan", shop.device)
         counts = dict.fromkeys(model.class_names, config.per_class)
-        before = index * sum(counts.values())
-        generate_folder(
+        made = generate_folder(
             model,
             counts,
             folder / "synthetic",
             "png",
             seed=config.seed,
             overwrite=True,
-            on_images=lambda n, before=before: on_images(before + n),  # type: ignore[misc]
+            on_images=lambda n, b=before: on_images(b + n),  # type: ignore[misc]
         )
+        before += sum(counts.values())
+        for note in collapse_notes(made.data) if made else ():
+            on_note(f"{fold.name}: {note}" if fold.name else note)

@@ -273,7 +273,7 @@ def _fit(job: _Job) -> bool:
 
 
 def _generate(job: _Job) -> bool:
-    generate_all(job.shop, job.folds, job.pipeline.generate, job.events.on_images)
+    generate_all(job.shop, job.folds, job.pipeline.generate, job.events.on_images, job.events.on_note)
     return True
 
 
