@@ -249,10 +249,10 @@ def _existing(path: Path, names: Collection[str]) -> list[str]:
     """Those of `names` that are there. Raises `OutputError` if one of them leads through a link."""
     for folder in {str(PurePosixPath(name).parent) for name in names}:
         inside(path, folder)  # once for a thousand images of a class
-    there = [name for name in names if os.path.lexists(path / name)]
-    for name in there:
+    existing = [name for name in names if os.path.lexists(path / name)]
+    for name in existing:
         inside(path, name)
-    return there
+    return existing
 
 
 def _delete(path: Path, marker: Marker) -> None:

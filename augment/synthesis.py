@@ -50,10 +50,10 @@ def generate_folder(
     with open_output(folder, "generate", identity, files=files, overwrite=overwrite, replace="unfinished") as output:
         if output.finished:
             return None
-        made = generate(model, counts, seed=seed, on_images=on_images)
-        form.write(made, output)
+        synthetic = generate(model, counts, seed=seed, on_images=on_images)
+        form.write(synthetic, output)
         output.finish(files[-1])
-    return made
+    return synthetic
 
 
 class Form(NamedTuple):
@@ -63,12 +63,12 @@ class Form(NamedTuple):
     write: Callable[[Synthetic, OutputFolder], None]
 
 
-def _write_npz(made: Synthetic, output: OutputFolder) -> None:
-    output.write(NPZ, dump_npz(made.data, seeds=made.seeds.tolist(), scores=made.scores.tolist()))
+def _write_npz(synthetic: Synthetic, output: OutputFolder) -> None:
+    output.write(NPZ, dump_npz(synthetic.data, seeds=synthetic.seeds.tolist(), scores=synthetic.scores.tolist()))
 
 
-def _write_png(made: Synthetic, output: OutputFolder) -> None:
-    write_folder(made.data, output, seeds=made.seeds.tolist(), scores=made.scores.tolist())
+def _write_png(synthetic: Synthetic, output: OutputFolder) -> None:
+    write_folder(synthetic.data, output, seeds=synthetic.seeds.tolist(), scores=synthetic.scores.tolist())
 
 
 FORMATS = {"png": Form(folder_files, _write_png), "npz": Form(lambda class_names, labels: [NPZ], _write_npz)}

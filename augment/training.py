@@ -87,7 +87,7 @@ def fit(
     settings, `SourceError` if no checkpoint of it can be read, `DivergedError` if a loss stops being finite.
     """
     device = torch.device(device)
-    shape = Shape(data.num_classes, data.channels, data.size, config.width, config.latent_dim)
+    shape = _shape(data, config)
     state = start(config, shape, device)
     with open_run(folder, config, data, origin.name, overwrite=overwrite, replace=replace) as run:
         finished = run.finished_step()
@@ -100,26 +100,33 @@ def fit(
             return Outcome.STOPPED
         recalibrate(state.ema, shape, seed=config.seed)
         _check_finite(state, run, *state.ema.state_dict().values())
-        about = ModelAbout(
-            identity=run.output.identity,
-            network=config.network,
-            shape=shape,
-            classes=data.class_names,
-            train_per_class=data.per_class(),
-            name=origin.name,
-            origin=origin.words,
-            tested=origin.tested,
-            step=state.step,
-            threads=torch.get_num_threads(),
-        )
-        run.save_model(
-            {
-                **prefixed("generator", state.ema.state_dict()),
-                **prefixed("discriminator", state.discriminator.state_dict()),
-            },
-            about,
-        )
+        _save_model(state, data, config, origin, run)
     return Outcome.FINISHED
+
+
+def _shape(data: LabelledImages, config: GanConfig) -> Shape:
+    return Shape(data.num_classes, data.channels, data.size, config.width, config.latent_dim)
+
+
+def _save_model(state: State, data: LabelledImages, config: GanConfig, origin: Origin, run: Run) -> None:
+    """Write the averaged generator and the discriminator, with all that sampling needs."""
+    tensors = {
+        **prefixed("generator", state.ema.state_dict()),
+        **prefixed("discriminator", state.discriminator.state_dict()),
+    }
+    about = ModelAbout(
+        identity=run.output.identity,
+        network=config.network,
+        shape=_shape(data, config),
+        classes=data.class_names,
+        train_per_class=data.per_class(),
+        name=origin.name,
+        origin=origin.words,
+        tested=origin.tested,
+        step=state.step,
+        threads=torch.get_num_threads(),
+    )
+    run.save_model(tensors, about)
 
 
 def _continue(state: State, run: Run, on_note: Callable[[str], None]) -> None:

@@ -109,7 +109,7 @@ def contents(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        if path.is_dir() or path.name == ".augment.json":
+        if not path.is_file() or path.name == ".augment.json":
             continue
         if path.suffix in (".jsonl", ".json"):
             found[name] = comparable(path)
