@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from augment.errors import SourceError
-from augment.files import write_bytes
+from augment.files import write_quickly
 from augment.images import SPLITS, LabelledImages
 from augment.npz import read_arrays
 from augment.output_folders import OutputFolder
@@ -64,7 +64,7 @@ def _write_pngs(images: NDArray[np.uint8], folder: Path, files: Sequence[str]) -
         pixels = image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
         content = io.BytesIO()
         Image.fromarray(pixels).save(content, format="PNG", compress_level=1)
-        write_bytes(folder / file, content.getvalue(), durable=False)
+        write_quickly(f"{folder}/{file}", content.getvalue())
 
 
 def folder_files(class_names: Sequence[str], labels: NDArray[np.int64]) -> list[str]:

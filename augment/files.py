@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import secrets
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -33,24 +32,32 @@ NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr
 NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opening a named pipe must not wait for a writer
 
 
-def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Replace the content of `path`. durable: it is on the disk, not only in the system's memory, on return.
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace the content of `path`; it is on the disk, not only in the system's memory, on return.
 
     Raises `OSError` that names `path` if the disk refuses; the old content stays.
     """
-    temporary = path.with_name(f".augment-{secrets.token_hex(8)}.part")
+    write_quickly(str(path), data, durable=True)
+    with named_errors(path):
+        sync_folder(path.parent)
+
+
+def write_quickly(path: str, data: bytes, *, durable: bool = False) -> None:
+    """The same for thousands of files, whole after a kill but, if not `durable`, not after a power cut."""
+    temporary = os.path.join(os.path.dirname(path), f".augment-{os.urandom(8).hex()}.part")
     try:
         with named_errors(path):
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW, 0o666)
-            with os.fdopen(descriptor, "wb", buffering=0) as file:
-                _write_all(file.fileno(), data)
+            try:
+                _write_all(descriptor, data)
                 if durable:
-                    os.fsync(file.fileno())
-            temporary.replace(path)
-            if durable:
-                sync_folder(path.parent)
+                    os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            os.replace(temporary, path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
         raise
 
 
@@ -162,7 +169,7 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def named_errors(path: Path) -> Iterator[None]:
+def named_errors(path: Path | str) -> Iterator[None]:
     """Let every `OSError` name `path`, also one of a write, which by itself names nothing.
 
     Raises `OutputError` where a folder has the name of the file.
@@ -178,6 +185,6 @@ def named_errors(path: Path) -> Iterator[None]:
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
+    written = os.write(descriptor, data)
+    while written < len(data):  # a disk that is nearly full takes a part
+        written += os.write(descriptor, memoryview(data)[written:])

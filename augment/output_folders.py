@@ -15,7 +15,7 @@ import os
 import socket
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 from filelock import FileLock, Timeout
@@ -32,6 +32,7 @@ from augment.files import (
     read_json,
     sweep,
     write_bytes,
+    write_quickly,
 )
 from augment.identity import Identity, digest
 
@@ -39,9 +40,8 @@ MARKER, LOCK = ".augment.json", ".augment.lock"
 
 
 def _relative(name: str) -> str:
-    path = PurePosixPath(name)
-    outside = path.is_absolute() or ".." in path.parts or not path.parts or PureWindowsPath(name).drive
-    if outside or "\0" in name or str(path) != name:
+    outside = any(part in ("", ".", "..") for part in name.split("/"))  # an absolute name begins with an empty part
+    if outside or "\0" in name or name[1:2] == ":" or (os.name == "nt" and "\\" in name):
         raise ValueError("a file outside the folder")
     return name
 
@@ -119,9 +119,12 @@ class OutputFolder:
     def write(self, name: str, data: bytes | str, *, durable: bool = True) -> None:
         """Replace the content of one of the folder's own files, whole or not at all."""
         self.reserve(name)
-        path = inside(self.path, name)
+        path, content = inside(self.path, name), data.encode() if isinstance(data, str) else data
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, data.encode() if isinstance(data, str) else data, durable=durable)
+        if durable:
+            write_bytes(path, content)
+        else:
+            write_quickly(str(path), content)
 
     def append(self, name: str, text: str) -> None:
         """Add text to the end of one of the folder's own files."""
@@ -189,8 +192,8 @@ def open_output(
             _delete(path, marker)
             marker = marker.model_copy(update={"replaced": ()})
             _write_marker(path, marker)
-        for folder in {inside(path, name).parent for name in marker.files} - {path}:
-            sweep(folder)
+        for inner in {name.rpartition("/")[0] for name in marker.files} - {""}:
+            sweep(inside(path, inner))
         output = OutputFolder(path, marker)
         output.reserve(*files)
         yield output
@@ -247,21 +250,24 @@ def _refuse_foreign(path: Path, command: str, names: Collection[str]) -> None:
 
 def _existing(path: Path, names: Collection[str]) -> list[str]:
     """Those of `names` that are there. Raises `OutputError` if one of them leads through a link."""
-    for folder in {str(PurePosixPath(name).parent) for name in names}:
+    for folder in {name.rpartition("/")[0] for name in names}:
         inside(path, folder)  # once for a thousand images of a class
-    existing = [name for name in names if os.path.lexists(path / name)]
+    root = str(path)
+    existing = [name for name in names if os.path.lexists(f"{root}/{name}")]
     for name in existing:
-        inside(path, name)
+        if os.path.islink(f"{root}/{name}"):
+            inside(path, name)
     return existing
 
 
 def _delete(path: Path, marker: Marker) -> None:
     """Delete the files in the journal, and their folders where these are empty then."""
-    for name in marker.replaced:
-        file = inside(path, name)
-        if file.is_file() and name not in marker.files:
-            file.unlink()
-    for folder in sorted({inside(path, name).parent for name in marker.replaced} - {path}, reverse=True):
+    kept = {*marker.files}
+    for name in _existing(path, marker.replaced):
+        if name not in kept and (path / name).is_file():
+            os.unlink(path / name)
+    folders = {path / PurePosixPath(name).parent for name in marker.replaced}
+    for folder in sorted(folders - {path}, reverse=True):
         sweep(folder)
         if folder.is_dir() and not any(folder.iterdir()):  # an empty class folder would be no valid source
             folder.rmdir()
