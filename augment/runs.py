@@ -62,7 +62,7 @@ class ModelAbout(BaseModel):
     classes: tuple[str, ...]
     train_per_class: dict[str, int]
     name: str  # of the source
-    origin: tuple[str, ...] = ()  # words of a command line that read the source again
+    origin: tuple[str, ...] = ()  # words of a command line that read the source again, as they were given
     tested: bool = False  # whether the source has test images
     step: int = Field(ge=0)
     threads: int = Field(ge=1)  # with which it was trained: another number rounds differently

@@ -38,7 +38,6 @@ from pipelines.options import (
     SourceArgument,
     Threads,
     Trainer,
-    absolute,
     as_options,
     load_images,
     parse_counts,
@@ -162,7 +161,7 @@ def fit(
     where = find_device(device)
     set_threads(threads)
     expected = None if quiet else settings.steps * gan_step_seconds(loaded.train, settings, where)
-    words = (absolute(source), *as_options(samples_per_class, image_size, resize, skip_broken))
+    words = (source, *as_options(samples_per_class, image_size, resize, skip_broken))
     with stop_on_signal() as stopped, training_progress(settings.steps, quiet, expected) as on_progress:
         outcome = fit_gan(
             loaded.train,
@@ -212,8 +211,8 @@ def generate(
     with counted_progress("generate", sum(counts.values()), quiet) as on_images:
         new = generate_folder(model, counts, out, format.value, seed=seed, overwrite=overwrite, on_images=on_images)
     _warn(collapse_notes(new.data) if new else ())
-    done = "" if new else "were there already and are left as they are: "
-    _say(f"{done}{sum(counts.values())} images of {sum(c > 0 for c in counts.values())} classes: {out}")
+    done = "" if new else " were there already and are left as they are"
+    _say(f"{sum(counts.values())} images of {sum(c > 0 for c in counts.values())} classes{done}: {out}")
     origin = model.about.origin
     if origin and model.about.tested:
         _next("augment", "evaluate", *origin, "--synthetic", out, "--out", f"{out}-evaluation")

@@ -108,11 +108,6 @@ def load_images(
     return replace(loaded, warnings=(*loaded.warnings, *left_out))
 
 
-def absolute(source: str) -> str:
-    """A source as any folder's command line may name it."""
-    return str(Path(source).resolve()) if os.path.exists(source) else source
-
-
 def as_options(
     samples_per_class: int | None, image_size: int | None, resize: ResizeMode, skip_broken: bool
 ) -> list[str]:
