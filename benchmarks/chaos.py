@@ -161,6 +161,7 @@ def forked(folder: Path, command: list[str], exit_at: int = 0) -> int:
         return child
     os.chdir(folder)
     os.setsid()
+    heed_signals()
     for descriptor, name in ((1, "stdout.txt"), (2, "stderr.txt")):
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     sys.argv = ["augment", *command]
@@ -178,6 +179,12 @@ def forked(folder: Path, command: list[str], exit_at: int = 0) -> int:
     sys.stderr.flush()
     os.write(os.open(folder / "changes.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), str(count()).encode())
     os._exit(status)
+
+
+def heed_signals() -> None:
+    """In a new process: what this one was started by, `nohup` say, may have it ignore signals."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def ended(child: int) -> int:
@@ -237,7 +244,12 @@ def strike_by_signal(case: Case, folder: Path, rng: random.Random) -> tuple[str,
         code = "from pipelines.__main__ import main; main()"
         with (folder / "stderr.txt").open("w") as err, (folder / "stdout.txt").open("w") as out:
             process = subprocess.Popen(
-                [sys.executable, "-c", code, *case.command], cwd=folder, stderr=err, stdout=out, start_new_session=True
+                [sys.executable, "-c", code, *case.command],
+                cwd=folder,
+                stderr=err,
+                stdout=out,
+                start_new_session=True,
+                preexec_fn=heed_signals,
             )
         time.sleep(delay)
         process.send_signal(number)

@@ -30,7 +30,14 @@ def start(*arguments: object) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
+        preexec_fn=heed_signals,
     )
+
+
+def heed_signals() -> None:
+    """In a new process: what the tests were started by, `nohup` say, may have it ignore signals."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def interrupt(process: subprocess.Popen[str], once: Callable[[], bool], number: int = signal.SIGINT) -> tuple[int, str]:

@@ -295,8 +295,8 @@ def killed_at(number: int, monkeypatch: pytest.MonkeyPatch, do: Callable[[], Non
         return call
 
     with monkeypatch.context() as patch:
-        for owner, name in ((os, "write"), (os, "mkdir"), (Path, "replace"), (Path, "unlink"), (Path, "rmdir")):
-            patch.setattr(owner, name, counted(getattr(owner, name)))
+        for name in ("write", "mkdir", "replace", "unlink", "rmdir"):
+            patch.setattr(os, name, counted(getattr(os, name)))
         try:
             do()
         except Killed:

@@ -26,7 +26,14 @@ def start(code: str, *arguments: object) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=heed_signals,
     )
+
+
+def heed_signals() -> None:
+    """In a new process: what the tests were started by, `nohup` say, may have it ignore signals."""
+    for number in NUMBERS:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
