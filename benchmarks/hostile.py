@@ -158,7 +158,8 @@ def judge(folder: Path, inside: str, status: int, text: str, expected: dict[str,
     """What is wrong with how a command ended, or nothing."""
     if "Traceback" in text or status not in (0, 2):
         return f"status {status}: {text[-600:]}"
-    if status == 2 and (text.count("\n") != 1 or not text.startswith("augment: ") or len(text) > 3000):
+    said = [line for line in text.splitlines() if not line.startswith("note: ")]
+    if status == 2 and (len(said) != 1 or not said[0].startswith("augment: ") or len(text) > 3000):
         return f"no single sentence: {text[-600:]}"
     outside = {p.name: p.read_bytes() for p in (folder / "bystander").iterdir()}
     if outside != {"thesis.txt": b"mine"}:
