@@ -113,11 +113,11 @@ def _check_moments(names: Iterable[str], parameters: int) -> None:
 
 def load_network(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Load a network's tensors strictly. Raises `SourceError` that names the first that does not fit."""
-    check_fit(network, tensors)
+    _check_fit(network, tensors)
     network.load_state_dict(dict(tensors), strict=True)
 
 
-def check_fit(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+def _check_fit(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Raise `SourceError` that names the first tensor that is missing, too many, or of another shape or type."""
     expected = network.state_dict()
     for name in (*expected, *tensors):

@@ -7,8 +7,7 @@
     │   ├── OutputError    the output folder holds something else
     │   └── DeviceError    the device is not there
     └── RunError           not the input's fault                 exit status 1
-        ├── DivergedError  a loss stopped being finite
-        └── StorageError   the disk is full or cannot be written
+        └── DivergedError  a loss stopped being finite
 
 A message says what was expected, what was found and what to do, in one sentence that names the file or the key.
 """
@@ -46,7 +45,3 @@ class RunError(AugmentError):
 
 class DivergedError(RunError):
     """A loss or a weight stopped being finite; the last good checkpoint is kept."""
-
-
-class StorageError(RunError):
-    """The disk is full or refuses to be written."""

@@ -99,15 +99,11 @@ def read_bytes(path: Path) -> bytes:
 def read_json(path: Path, model: type[M]) -> M:
     """The content of a JSON file as `model`.
 
-    Raises `OSError` if there is no such file, `OutputError` if its content is not what this program writes.
+    Raises `OSError` if there is no such file, `OutputError` that names it and the first wrong key if its content is not
+    what this program writes.
     """
-    return parse_json(read_bytes(path), model, path)
-
-
-def parse_json(data: bytes | str, model: type[M], path: Path) -> M:
-    """JSON as `model`. Raises `OutputError` that names `path` and the first key that is wrong."""
     try:
-        return model.model_validate_json(data)
+        return model.model_validate_json(read_bytes(path))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))[:80]
