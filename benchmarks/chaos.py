@@ -32,8 +32,8 @@ import torch
 import yaml
 from PIL import Image
 
-from augment.images import subset_per_class
-from augment.sources import read_source
+from augment.dataset.images import subset_per_class
+from augment.dataset.sources import read_source
 
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 SENTENCE = "augment: stopped; the same command goes on where it stopped\n"

@@ -17,14 +17,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from augment.classical import bank_of_views
-from augment.images import LabelledImages, subset_per_class
-from augment.sources import read_source
+from augment.dataset.images import LabelledImages, subset_per_class
+from augment.dataset.policies import bank_of_views
+from augment.dataset.sources import read_source
 from classifiers.batches import Pool
 from classifiers.metrics import score
 from classifiers.training import FitConfig, fit, predict
-from pipelines.schema import load_evaluate_config
-from pipelines.statistics import corrected_t_interval
+from pipelines.config.reading import load_evaluate_config
+from pipelines.results.statistics import corrected_t_interval
 
 
 def trial(

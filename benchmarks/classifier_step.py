@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from augment.classical import POLICIES, VIEWS, bank_of_views
-from augment.images import LabelledImages, subset_per_class
-from augment.runs import versions
-from augment.sources import read_source
+from augment.dataset.images import LabelledImages, subset_per_class
+from augment.dataset.policies import POLICIES, VIEWS, bank_of_views
+from augment.dataset.sources import read_source
+from augment.generators.runs import versions
 from classifiers.batches import Pool
 from classifiers.training import FitConfig, fit
 

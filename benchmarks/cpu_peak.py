@@ -98,15 +98,15 @@ def main() -> None:
     import numpy as np
     import torch
 
-    from augment.efficiency import find_preset, set_up
-    from augment.runs import versions
-    from augment.steps import one_stage
+    from augment.gan.step_benchmark import find_preset, set_up
+    from augment.gan.steps import one_stage
+    from augment.generators.runs import versions
 
     torch.set_num_threads(options.threads)
-    _, game, real, y = set_up(find_preset("quickstart"), torch.device("cpu"))
+    _, setup, real, y = set_up(find_preset("quickstart"), torch.device("cpu"))
 
     def step() -> None:
-        one_stage(game, real, y, y)
+        one_stage(setup, real, y, y)
 
     milliseconds(step, 0)
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

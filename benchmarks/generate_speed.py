@@ -9,8 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from augment.sampling import load_model
-from augment.synthesis import generate_folder
+from augment.generators.generated_folder import generate_folder
+from augment.generators.sampling import load_model
 
 
 def main() -> None:

@@ -28,15 +28,15 @@ import numpy as np
 from damage import CELLS, NAMES, YAML, damage, damage_archive, damage_folder, damage_text, pick
 from PIL import Image
 
-from augment.export import dump_npz, folder_files, write_folder
-from augment.images import LabelledImages, resize_images
+from augment.dataset.export import dump_npz, folder_files, write_folder
+from augment.dataset.images import LabelledImages, resize_images
+from augment.dataset.sources import read_source
 from augment.output_folders import open_output
-from augment.sources import read_source
 from augment.words import printable
-from pipelines.cli import main as augment
-from pipelines.loading import load_synthetic
-from pipelines.problems import explain
-from pipelines.schema import load_evaluate_config, load_gan_config, load_pipeline
+from pipelines.cli.exit_status import explain
+from pipelines.cli.main import main as augment
+from pipelines.config.reading import load_evaluate_config, load_gan_config, load_pipeline
+from pipelines.experiment.loading import load_synthetic
 
 SECONDS, BYTES = 10, 6 * 10**9
 GOOD, BAD = ("read", "one sentence"), ("traceback", "no sentence", "hang", "memory")

@@ -32,23 +32,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from augment.classical import bank_of_views
-from augment.config import GanConfig
-from augment.efficiency import PRESETS, set_up
+from augment.dataset.images import LabelledImages
+from augment.dataset.policies import bank_of_views
+from augment.dataset.sources import read_source
 from augment.errors import DivergedError
 from augment.fidelity import kid
-from augment.images import LabelledImages
-from augment.sampling import generate, load_model
-from augment.sources import read_source
-from augment.steps import STEPS
-from augment.training import fit as fit_gan
-from augment.training import update_ema
+from augment.gan.config import GanConfig
+from augment.gan.step_benchmark import PRESETS, set_up
+from augment.gan.steps import STEPS
+from augment.gan.training import fit as fit_gan
+from augment.gan.training import update_ema
+from augment.generators.sampling import generate, load_model
 from classifiers.batches import Pool
 from classifiers.metrics import score
 from classifiers.training import FitConfig, fit, predict
-from pipelines.judges import embed
+from pipelines.experiment.cross_fitting import embed
 from pipelines.process import tune_allocator
-from pipelines.statistics import paired_t_interval
+from pipelines.results.statistics import paired_t_interval
 
 WAYS: dict[str, dict[str, Any]] = {  # settings of GanConfig
     "one-stage": {"trainer": "one-stage"},
@@ -186,10 +186,10 @@ def step_seconds(rounds: int) -> dict[str, float]:
 
 
 def whole_step(config: GanConfig) -> Callable[[], None]:
-    state, game, real, y = set_up(replace(PRESETS["quickstart"], config=config), torch.device("cpu"))
+    state, setup, real, y = set_up(replace(PRESETS["quickstart"], config=config), torch.device("cpu"))
 
     def play() -> None:
-        STEPS[config.trainer](game, real, y, y)
+        STEPS[config.trainer](setup, real, y, y)
         update_ema(state.ema, state.generator, config.ema_decay, 1000)
 
     return play

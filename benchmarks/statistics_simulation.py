@@ -31,7 +31,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import norm, t
 
-from pipelines.statistics import (
+from pipelines.results.statistics import (
     FEWEST_BCA,
     bca_interval,
     corrected_t_interval,

@@ -30,15 +30,15 @@ ARMS = ("ours", "textbook")
 WARM_UP = 3  # steps
 
 
-def textbook_gradients(game: Any, real: Any, y: Any) -> tuple[Any, Any]:
+def textbook_gradients(setup: Any, real: Any, y: Any) -> tuple[Any, Any]:
     """Add the gradients of a simultaneous update to `.grad`; the losses of (D, G)."""
     import torch
 
-    fake = game.generate(y)
+    fake = setup.generate(y)
     leaf = fake.detach().requires_grad_()
-    l_r = game.discriminator(game.augment(real), y)
-    l_f = game.discriminator(game.augment(leaf), y)
-    loss_d, loss_g = game.loss.discriminator(l_r, l_f), game.loss.generator(l_r, l_f)
+    l_r = setup.discriminator(setup.augment(real), y)
+    l_f = setup.discriminator(setup.augment(leaf), y)
+    loss_d, loss_g = setup.loss.discriminator(l_r, l_f), setup.loss.generator(l_r, l_f)
     c_r, c_d = torch.autograd.grad(loss_d, (l_r, l_f), retain_graph=True)
     (c_g,) = torch.autograd.grad(loss_g, l_f, retain_graph=True)
     c_d = torch.where(c_d.abs() < 2.0**-60, torch.where(c_d < 0, -(2.0**-60), 2.0**-60), c_d)
@@ -51,12 +51,12 @@ def double_plainly() -> None:
     """In this process, double and then convolve, in two operations."""
     from torch.nn.functional import conv2d, interpolate
 
-    from augment.networks import DoublingConv
+    from augment.gan.networks import DoublingConv
 
     DoublingConv.forward = lambda self, x: conv2d(interpolate(x, scale_factor=2.0), self.weight, padding=1)  # type: ignore
 
 
-def make_textbook(state: Any, game: Any, real: Any, y: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:
+def make_textbook(state: Any, setup: Any, real: Any, y: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """(the gradients alone, the step), after the networks have been put into torch's default memory format."""
     import torch
 
@@ -65,34 +65,34 @@ def make_textbook(state: Any, game: Any, real: Any, y: Any) -> tuple[Callable[[]
     state.generator.norms[0].register_forward_pre_hook(lambda _, args: (args[0].contiguous(), *args[1:]))
     real = real.contiguous()
     adams = []
-    for ours in (game.optimizer_d, game.optimizer_g):
+    for ours in (setup.optimizer_d, setup.optimizer_g):
         group = ours.param_groups[0]
         adams.append(torch.optim.Adam(group["params"], lr=group["lr"], betas=group["betas"]))
 
     def step() -> tuple[float, float]:
         for adam in adams:
             adam.zero_grad()
-        loss_d, loss_g = textbook_gradients(game, real, y)
+        loss_d, loss_g = textbook_gradients(setup, real, y)
         for adam in adams:
             adam.step()
         return loss_d.item(), loss_g.item()
 
-    return lambda: textbook_gradients(game, real, y), step
+    return lambda: textbook_gradients(setup, real, y), step
 
 
-def make_ours(game: Any, real: Any, y: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:
+def make_ours(setup: Any, real: Any, y: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """(the gradients alone, the step)."""
-    from augment.steps import one_stage, one_stage_gradients
+    from augment.gan.steps import one_stage, one_stage_gradients
 
-    return lambda: one_stage_gradients(game, real, y, y), lambda: one_stage(game, real, y, y)
+    return lambda: one_stage_gradients(setup, real, y, y), lambda: one_stage(setup, real, y, y)
 
 
 def make(arm: str, preset: str, device: Any) -> tuple[Any, Callable[[], Any], Callable[[], Any]]:
     """(state, the gradients alone, the step) of an arm."""
-    from augment.efficiency import find_preset, set_up
+    from augment.gan.step_benchmark import find_preset, set_up
 
-    state, game, real, y = set_up(find_preset(preset), device)
-    return state, *(make_ours(game, real, y) if arm == "ours" else make_textbook(state, game, real, y))
+    state, setup, real, y = set_up(find_preset(preset), device)
+    return state, *(make_ours(setup, real, y) if arm == "ours" else make_textbook(state, setup, real, y))
 
 
 def first_gradients(arm: str, preset: str, device: Any) -> dict[str, Any]:
@@ -191,7 +191,7 @@ def main() -> None:
     for arm in arms:
         _there(arm.process.stdin).close()
         arm.process.wait()
-    from augment.runs import versions
+    from augment.generators.runs import versions
 
     print(f"{options.preset}, {options.device}, {options.threads} thread(s), n = {options.steps} steps of each arm")
     print(f"{platform.machine()}, {os.cpu_count()} cores; {versions()}")

@@ -20,14 +20,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from augment.images import LabelledImages, subset_per_class
-from augment.sources import read_source
+from augment.dataset.images import LabelledImages, subset_per_class
+from augment.dataset.sources import read_source
 from classifiers.training import FitConfig
-from pipelines.arms import Materials
 from pipelines.choosing import choose_mix
-from pipelines.definition import ChooseConfig, EvaluateConfig
-from pipelines.experiment import Watch, plan, run_experiment
-from pipelines.protocols import Fold, inner_folds
+from pipelines.config.sections import ChooseConfig, EvaluateConfig
+from pipelines.experiment.arms import Materials
+from pipelines.experiment.experiment import Watch, plan, run_experiment
+from pipelines.experiment.protocols import Fold, inner_folds
 
 CPU = torch.device("cpu")
 PER_CLASS = 90  # synthetic images

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from augment.dataset.images import to_signed
 from augment.errors import ConfigError
-from augment.images import to_signed
 
 # q of the probability of a class, proportional to its number of images to the power of q (Kang et al., "Decoupling
 # Representation and Classifier for Long-Tailed Recognition", ICLR 2020, section 3)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from augment.images import check_size
+from augment.dataset.images import check_size
 
 
 class Classifier(nn.Module):

@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from augment.dataset.images import to_signed
 from augment.errors import DivergedError
-from augment.images import to_signed
 from classifiers.batches import SAMPLING, Pool, check, draw_batches
 from classifiers.blending import blend, draw_blends
 from classifiers.networks import NETWORKS, build

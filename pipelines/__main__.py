@@ -8,7 +8,7 @@ from pipelines.process import handle_signals
 def main() -> None:
     """Run the command line and exit."""
     handle_signals()
-    from pipelines import cli
+    from pipelines.cli import main as cli
 
     cli.main()
 

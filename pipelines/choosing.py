@@ -19,19 +19,20 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from augment.dataset.images import fingerprint
 from augment.files import read_json
 from augment.identity import Identity
-from augment.images import fingerprint
 from augment.output_folders import Replace, open_output
-from pipelines.arms import Materials
-from pipelines.comparisons import Record, correctness, of_arm
-from pipelines.definition import Arm, ChooseConfig, EvaluateConfig
+from pipelines.config.sections import Arm, ChooseConfig, EvaluateConfig
 from pipelines.evaluation import identity_of, judged
-from pipelines.experiment import GAN_TRAIN, RECORDS, Watch, plan, record_file, run_experiment
-from pipelines.measures import image_weights
-from pipelines.protocols import Fold
-from pipelines.recommendation import words_of
-from pipelines.statistics import two_way_interval
+from pipelines.experiment.arms import Materials
+from pipelines.experiment.experiment import GAN_TRAIN, RECORDS, Watch, plan, record_file, run_experiment
+from pipelines.experiment.protocols import Fold
+from pipelines.experiment.records import Record, of_arm
+from pipelines.metric_specs import image_weights
+from pipelines.results.comparisons import correctness
+from pipelines.results.recommendation import words_of
+from pipelines.results.statistics import two_way_interval
 
 CHOICE = "choice.json"
 BASELINE = "without"

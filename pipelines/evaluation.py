@@ -10,19 +10,20 @@ from typing import Any
 
 import torch
 
+from augment.dataset.images import fingerprint
 from augment.identity import Identity
-from augment.images import fingerprint
 from augment.output_folders import Replace, open_output
-from augment.runs import versions
-from pipelines.arms import Materials
-from pipelines.closest_pairs import closest_pairs
-from pipelines.definition import EvaluateConfig
-from pipelines.experiment import RECORDS, UNWATCHED, Watch, plan, record_file, repeat_seed, run_experiment
-from pipelines.judges import judge
-from pipelines.parallel import end_processes, run_in_processes
-from pipelines.quality import Fidelity, fidelity_calls, mean_fidelity
-from pipelines.report import Pictures, render
-from pipelines.results import Design, build_results
+from augment.versions import versions
+from pipelines.config.sections import EvaluateConfig
+from pipelines.experiment.arms import Materials
+from pipelines.experiment.cross_fitting import judge
+from pipelines.experiment.experiment import RECORDS, UNWATCHED, Watch, plan, record_file, repeat_seed, run_experiment
+from pipelines.experiment.parallel import end_processes, run_in_processes
+from pipelines.experiment.protocols import Design
+from pipelines.results.closest_pairs import closest_pairs
+from pipelines.results.fidelity_evaluation import Fidelity, fidelity_calls, mean_fidelity
+from pipelines.results.report import Pictures, render
+from pipelines.results.results import build_results
 
 RESULTS, REPORT = "results.json", "report.html"
 

@@ -19,27 +19,27 @@ from typing import Any
 import torch
 import yaml
 
+from augment.dataset.images import LabelledImages, fingerprint
+from augment.dataset.mixing import needed_per_class
 from augment.errors import ConfigError
 from augment.files import digest_files, inside
+from augment.gan.training import Progress
+from augment.generators.runs import read_log
 from augment.identity import Identity
-from augment.images import LabelledImages, fingerprint
-from augment.mixing import needed_per_class
 from augment.output_folders import open_output
-from augment.runs import read_log
-from augment.training import Progress
 from augment.words import counted
-from pipelines.arms import Materials
 from pipelines.choosing import choose_mix, mixes, read_choice
-from pipelines.cost import Load, estimate, in_words, peak_memory
-from pipelines.definition import Pipeline
+from pipelines.config.sections import Pipeline
 from pipelines.evaluation import RESULTS, Context, evaluate
-from pipelines.experiment import GAN_TRAIN_REPEATS, Watch
-from pipelines.generators import Workshop, fit_all, generate_all
-from pipelines.loading import Loaded, load, load_synthetic
-from pipelines.measures import default_metric
-from pipelines.parallel import end_processes
-from pipelines.protocols import Fold, Protocol, inner_folds, make_protocol
-from pipelines.results_file import read_results
+from pipelines.experiment.arms import Materials
+from pipelines.experiment.experiment import GAN_TRAIN_REPEATS, Watch
+from pipelines.experiment.fold_generators import Workshop, fit_all, generate_all
+from pipelines.experiment.loading import Loaded, load, load_synthetic
+from pipelines.experiment.parallel import end_processes
+from pipelines.experiment.protocols import Fold, Protocol, inner_folds, make_protocol
+from pipelines.experiment.time_estimate import Load, estimate, in_words, peak_memory
+from pipelines.metric_specs import default_metric
+from pipelines.results.results_file import read_results
 from pipelines.stage_file import (
     STAGES_FILE,
     Entry,

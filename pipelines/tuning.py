@@ -22,19 +22,19 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from augment.classical import POLICIES
+from augment.dataset.images import LabelledImages, fingerprint, split_per_class
+from augment.dataset.policies import POLICIES
 from augment.errors import ConfigError
 from augment.identity import Identity
-from augment.images import LabelledImages, fingerprint, split_per_class
 from augment.output_folders import open_output
 from classifiers.batches import SAMPLING
 from classifiers.metrics import score
 from classifiers.training import predict
-from pipelines.arms import Materials, train_arm
-from pipelines.definition import Arm, EvaluateConfig
-from pipelines.measures import METRICS, default_metric, imbalanced
-from pipelines.parallel import end_processes, run_in_processes
-from pipelines.record_files import RecordFile
+from pipelines.config.sections import Arm, EvaluateConfig
+from pipelines.experiment.arms import Materials, train_arm
+from pipelines.experiment.parallel import end_processes, run_in_processes
+from pipelines.experiment.record_files import RecordFile
+from pipelines.metric_specs import METRICS, default_metric, imbalanced
 
 TRIALS, FINALS, BEST = "trials.jsonl", "finalists.jsonl", "best.yaml"
 VALIDATION = 0.3  # of each class

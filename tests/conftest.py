@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from augment.images import LabelledImages, subset_per_class
-from augment.sources import read_source
+from augment.dataset.images import LabelledImages, subset_per_class
+from augment.dataset.sources import read_source
 
 torch.set_num_threads(1)
 

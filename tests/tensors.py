@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from augment.checkpoints import load_tensors
+from augment.tensor_files import load_tensors
 
 
 class About(BaseModel):

@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from augment import acceleration
-from augment.acceleration import Graphed, in_bfloat16
-from augment.config import GanConfig
-from augment.diffaugment import POLICIES
+from augment.dataset.images import LabelledImages
 from augment.errors import ConfigError
-from augment.images import LabelledImages
-from augment.networks import NETWORKS, Shape
-from augment.state import start
-from augment.steps import STEPS, one_stage_gradients
-from augment.training import Outcome, batches, fit, make_game, turns, update_ema
+from augment.gan import acceleration
+from augment.gan.acceleration import Graphed, in_bfloat16
+from augment.gan.config import GanConfig
+from augment.gan.diffaugment import POLICIES
+from augment.gan.networks import NETWORKS, Shape
+from augment.gan.steps import STEPS, one_stage_gradients
+from augment.gan.training import Outcome, batches, fit, make_setup, turns, update_ema
+from augment.gan.training_state import start
 
 CPU = torch.device("cpu")
 SMALL = GanConfig(width=4, latent_dim=8, batch_size=8, network="dcgan", steps=12, log_every=5)
@@ -51,7 +51,7 @@ def test_fast_players_get_the_gradients_of_plain_ones_within_bfloat16(
         config = SMALL.model_copy(update=change)
         state = start(config, SHAPE, CPU)
         real, labels = batches(shoes, 8, torch.Generator().manual_seed(3))()
-        one_stage_gradients(make_game(state, config.model_copy(update={"fast": fast})), real, labels, labels)
+        one_stage_gradients(make_setup(state, config.model_copy(update={"fast": fast})), real, labels, labels)
         gradients.append(
             [torch.cat([p.grad.flatten() for p in n.parameters()]) for n in (state.generator, state.discriminator)]
         )

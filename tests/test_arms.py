@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from augment.dataset.images import LabelledImages
 from augment.errors import ConfigError
 from augment.filtering import Judged
-from augment.images import LabelledImages
-from pipelines.arms import Materials, train_arm
-from pipelines.definition import Arm, EvaluateConfig
+from pipelines.config.sections import Arm, EvaluateConfig
+from pipelines.experiment.arms import Materials, train_arm
 
 CONFIG = EvaluateConfig(ratio=0.5, views=2)
 
@@ -31,7 +31,7 @@ def materials(shoes: LabelledImages) -> Materials:
 
 def pools(materials: Materials, monkeypatch: pytest.MonkeyPatch, **arm: Any) -> Any:
     """The pools that reach the classifier, the real one first."""
-    monkeypatch.setattr("pipelines.arms.fit", lambda given, *_, **__: given)
+    monkeypatch.setattr("pipelines.experiment.arms.fit", lambda given, *_, **__: given)
     settings = Arm(name="a", **{"synthetic": True, **arm})
     return train_arm(settings, materials, CONFIG, seed=3, device=torch.device("cpu"))
 

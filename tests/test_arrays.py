@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from augment.dataset.images import LabelledImages
+from augment.dataset.sources import read_source
 from augment.errors import SourceError
-from augment.images import LabelledImages
-from augment.sources import read_source
 
 
 def npz(folder: Path, data: LabelledImages, labels: object, **more: object) -> Path:

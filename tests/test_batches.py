@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from augment.dataset.images import LabelledImages
 from augment.errors import ConfigError
-from augment.images import LabelledImages
 from classifiers.batches import Pool, batch_counts, check, draw, draw_batches, pool_counts
 
 

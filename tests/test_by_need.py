@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
+from augment.dataset.images import LabelledImages
+from augment.dataset.mixing import fills_up
 from augment.errors import ConfigError
-from augment.images import LabelledImages
-from augment.mixing import fills_up
 from classifiers.training import FitConfig
-from pipelines import arms
-from pipelines.arms import Materials, train_arm
-from pipelines.definition import Arm, EvaluateConfig
+from pipelines.config.reading import filled_up, parse
+from pipelines.config.sections import Arm, EvaluateConfig
 from pipelines.evaluation import Context, evaluate
-from pipelines.results import Design
-from pipelines.schema import filled_up, parse
+from pipelines.experiment import arms
+from pipelines.experiment.arms import Materials, train_arm
+from pipelines.experiment.protocols import Design
 
 CPU = torch.device("cpu")
 CONFIG = EvaluateConfig(repeats=2, views=2, classifier=FitConfig(width=4, steps=3, batch_size=6))

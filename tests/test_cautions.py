@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.cautions import cautions
+from pipelines.results.fidelity_warnings import cautions
 
 
 def figures(**changes: Any) -> dict[str, Any]:

@@ -14,7 +14,10 @@ from safetensors.torch import save_file
 from tensors import About, weights
 from torch import Tensor
 
-from augment.checkpoints import (
+from augment.dataset.images import LabelledImages, to_signed
+from augment.errors import SourceError
+from augment.gan.networks import Pair, Shape, build
+from augment.tensor_files import (
     check_finite,
     dump_tensors,
     load_network,
@@ -24,9 +27,6 @@ from augment.checkpoints import (
     prefixed,
     unprefixed,
 )
-from augment.errors import SourceError
-from augment.images import LabelledImages, to_signed
-from augment.networks import Pair, Shape, build
 
 SHAPE = Shape(num_classes=3, channels=1, image_size=12, width=4, latent_dim=5)
 AWKWARD = {

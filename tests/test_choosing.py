@@ -9,8 +9,8 @@ import pytest
 from toy import record
 
 from pipelines.choosing import BASELINE, Split, candidate_arms, choose, mixes
-from pipelines.comparisons import encode
-from pipelines.definition import ChooseConfig, EvaluateConfig
+from pipelines.config.sections import ChooseConfig, EvaluateConfig
+from pipelines.experiment.records import encode
 
 CONFIG = ChooseConfig(ratios=(0.5, 2.0), keep=(1.0, 0.25), weights=(1.0,), repeats=4)
 LABELS = np.arange(200) % 2

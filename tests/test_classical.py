@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from augment.classical import POLICIES, bank_of_views, refuse_unless_mit, trivial_augment
+from augment.dataset.images import LabelledImages
+from augment.dataset.policies import POLICIES, bank_of_views, refuse_unless_mit, trivial_augment
 from augment.errors import ConfigError
-from augment.images import LabelledImages
 
 
 def in_channels(data: LabelledImages, channels: int) -> LabelledImages:
@@ -147,5 +147,5 @@ def test_all_but_the_last_mit_release_is_refused(albumentations: str | None, alb
 
 def test_the_module_loads_without_the_libraries() -> None:
     heavy = {"albumentations", "torchvision", "torch"}
-    code = f"import sys, augment.classical; sys.exit(len({heavy} & set(sys.modules)))"
+    code = f"import sys, augment.dataset.policies; sys.exit(len({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

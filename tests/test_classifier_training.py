@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from augment.images import LabelledImages, split_per_class
+from augment.dataset.images import LabelledImages, split_per_class
 from classifiers.batches import Pool
 from classifiers.training import FitConfig, fit, one_cycle, predict
 

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from augment.config import GanConfig
-from augment.losses import LOSSES
-from augment.sources import read_source
-from augment.training import fit
-from pipelines.cli import main
+from augment.dataset.sources import read_source
+from augment.gan.config import GanConfig
+from augment.gan.losses import LOSSES
+from augment.gan.training import fit
+from pipelines.cli.main import main
 
 COMMANDS = ("inspect", "fit", "generate", "evaluate", "tune", "run", "bench")
 TINY_GAN = {"width": 4, "latent_dim": 8, "batch_size": 8, "steps": 4, "log_every": 2, "checkpoint_every": 2}
@@ -520,13 +520,13 @@ def test_memory_that_is_not_enough_is_told(
     def refuse(*_: object, **__: object) -> None:
         raise RuntimeError("CUDA out of memory.\nTried to allocate 9 GiB")
 
-    monkeypatch.setattr("augment.synthesis.generate", refuse)
+    monkeypatch.setattr("augment.generators.generated_folder.generate", refuse)
     said = augment("generate", gan, "--out", tmp_path / "images", "--per-class", "9")
     check_refused(said, "the memory is not enough", status=1)
 
 
 def test_a_bug_of_ours_keeps_its_traceback(gan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("augment.synthesis.generate", None)
+    monkeypatch.setattr("augment.generators.generated_folder.generate", None)
     monkeypatch.setattr(sys, "argv", ["augment", "generate", str(gan), "--out", str(tmp_path), "--per-class", "9"])
     with pytest.raises(TypeError):
         main()

@@ -15,7 +15,7 @@ import pytest
 import torch
 from tensors import step_of, weights
 
-from pipelines.cli import main
+from pipelines.cli.main import main
 
 Augment = Callable[..., tuple[int, str]]
 CODE = "from pipelines.__main__ import main; main()"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from augment.dataset.images import LabelledImages
 from augment.fidelity import memorisation
-from augment.images import LabelledImages
-from pipelines.closest_pairs import closest_pairs
-from pipelines.quality import Fidelity
+from pipelines.results.closest_pairs import closest_pairs
+from pipelines.results.fidelity_evaluation import Fidelity
 
 
 def flat(images: LabelledImages) -> np.ndarray:

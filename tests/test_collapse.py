@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from augment.collapse import ALIKE, collapse_notes, constant_classes, notes_on_run, spread
-from augment.config import GanConfig
+from augment.dataset.images import LabelledImages
 from augment.errors import DivergedError
-from augment.images import LabelledImages
-from augment.training import fit
+from augment.gan.config import GanConfig
+from augment.gan.training import fit
+from augment.generators.collapse import ALIKE, collapse_notes, constant_classes, notes_on_run, spread
 
 
 def as_jpeg(image: np.ndarray, quality: int) -> np.ndarray:

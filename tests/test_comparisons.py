@@ -18,9 +18,10 @@ from toy import (
 )
 
 from augment.errors import ConfigError
-from pipelines.comparisons import adjust, compare, correctness, declared_comparisons, decode, encode
-from pipelines.definition import Arm
-from pipelines.statistics import corrected_t_interval, corrected_t_p, two_way_interval
+from pipelines.config.sections import Arm
+from pipelines.experiment.records import decode, encode
+from pipelines.results.comparisons import adjust, compare, correctness, declared_comparisons
+from pipelines.results.statistics import corrected_t_interval, corrected_t_p, two_way_interval
 
 
 def test_a_comparison_subtracts_the_baseline_from_the_arm_in_pairs():

@@ -6,12 +6,12 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from augment.config import GanConfig, one_of
-from augment.diffaugment import POLICIES
-from augment.losses import LOSSES
-from augment.networks import NETWORKS
-from augment.penalties import PENALTIES
-from augment.steps import STEPS
+from augment.gan.config import GanConfig, one_of
+from augment.gan.diffaugment import POLICIES
+from augment.gan.losses import LOSSES
+from augment.gan.networks import NETWORKS
+from augment.gan.penalties import PENALTIES
+from augment.gan.steps import STEPS
 
 EXAMPLE = """
 network: dcgan

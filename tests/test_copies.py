@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from augment.copies import COLUMNS, as_csv, find_all, without_copies
+from augment.dataset.copies import COLUMNS, as_csv, find_all, without_copies
+from augment.dataset.images import LabelledImages
 from augment.errors import SourceError
-from augment.images import LabelledImages
 
 
 def saved(image):

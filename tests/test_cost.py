@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import torch
 
-from augment.config import GanConfig
-from augment.images import LabelledImages, subset_per_class
+from augment.dataset.images import LabelledImages, subset_per_class
+from augment.gan.config import GanConfig
 from classifiers.training import FitConfig
-from pipelines.cost import Load, by_stage, classifier_seconds, estimate, gan_step_seconds, peak_memory
-from pipelines.definition import EvaluateConfig
-from pipelines.protocols import Fold
+from pipelines.config.sections import EvaluateConfig
+from pipelines.experiment.protocols import Fold
+from pipelines.experiment.time_estimate import (
+    Load,
+    by_stage,
+    classifier_seconds,
+    estimate,
+    gan_step_seconds,
+    peak_memory,
+)
 
 CPU = torch.device("cpu")
 

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from augment.diffaugment import POLICIES, augmenter
-from augment.images import LabelledImages, to_signed
+from augment.dataset.images import LabelledImages, to_signed
+from augment.gan.diffaugment import POLICIES, augmenter
 
 Image = NDArray[np.float64]  # C x H x W
 

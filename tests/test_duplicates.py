@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from augment import duplicates
-from augment.duplicates import find_leaks, near_duplicates, near_matches
-from augment.images import LabelledImages
-from augment.sources import read_source
+from augment.dataset import duplicates
+from augment.dataset.duplicates import find_leaks, near_duplicates, near_matches
+from augment.dataset.images import LabelledImages
+from augment.dataset.sources import read_source
 
 Picture = NDArray[np.uint8]  # C x H x W
 

@@ -15,15 +15,15 @@ import torch
 from PIL import Image
 from torch import nn
 
-from augment import networks
-from augment.config import GanConfig
-from augment.efficiency import ARMS, PRESETS, Bench, Preset, measure, peak_memory, write_bench
-from augment.efficiency_plot import digits
 from augment.errors import ConfigError
-from augment.networks import Pair, Shape
+from augment.gan import networks
+from augment.gan.benchmark_plot import digits
+from augment.gan.config import GanConfig
+from augment.gan.networks import Pair, Shape
+from augment.gan.step_benchmark import ARMS, PRESETS, Bench, Preset, measure, peak_memory, write_bench
+from augment.gan.steps import STEPS, GanSetup, Step, StepLosses
 from augment.output_folders import open_output
-from augment.steps import STEPS, Game, Step, StepLosses
-from pipelines.printing import print_bench
+from pipelines.cli.terminal import print_bench
 
 ROOT = Path(__file__).parent.parent
 CPU = torch.device("cpu")
@@ -141,7 +141,7 @@ def test_the_spread_tells_the_quartiles_of_times_and_of_ratios_within_a_round(mo
     def timed(function: object, _: torch.device) -> float:
         return float(next(rounds)) if getattr(function, "func", None) in STEPS.values() else 1.0
 
-    monkeypatch.setattr("augment.efficiency._milliseconds", timed)
+    monkeypatch.setattr("augment.gan.step_benchmark._milliseconds", timed)
     bench = measure("tiny", device=CPU, repeats=5)
     assert bench.milliseconds == {"one_stage": 4, "two_stage_fair": 16, "two_stage_published": 16}
     assert bench.spread.milliseconds == {
@@ -179,7 +179,7 @@ class Told:
     """All that a step is given, and what of it could be changed between two steps of a round."""
 
     arm: str
-    game: Game
+    setup: GanSetup
     tensors: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
     values: list[torch.Tensor]
     settings: list[dict[str, object]]  # of both optimisers, the weights aside
@@ -191,13 +191,13 @@ def test_the_arms_differ_in_the_step_and_in_nothing_else(monkeypatch: pytest.Mon
     told: list[Told] = []
 
     def recorded(arm: str, step: Step) -> Step:
-        def run(game: Game, *tensors: torch.Tensor) -> StepLosses:
-            groups = [group for o in (game.optimizer_g, game.optimizer_d) for group in o.param_groups]
+        def run(setup: GanSetup, *tensors: torch.Tensor) -> StepLosses:
+            groups = [group for o in (setup.optimizer_g, setup.optimizer_d) for group in o.param_groups]
             settings = [{key: value for key, value in group.items() if key != "params"} for group in groups]
             values = [tensor.clone() for tensor in tensors]
-            parts = [getattr(game, field.name) for field in fields(game)]
-            told.append(Told(arm, game, tensors, values, settings, parts, game.discriminator.training))
-            return step(game, *tensors)
+            parts = [getattr(setup, field.name) for field in fields(setup)]
+            told.append(Told(arm, setup, tensors, values, settings, parts, setup.discriminator.training))
+            return step(setup, *tensors)
 
         return run
 
@@ -207,7 +207,7 @@ def test_the_arms_differ_in_the_step_and_in_nothing_else(monkeypatch: pytest.Mon
     assert [t.arm for t in told] == ["one-stage", "two-stage", "two-stage-published"] * 4  # warm-up, 2 rounds, memory
     first = told[0]
     for other in told[1:]:
-        assert other.game is first.game
+        assert other.setup is first.game
         assert all(a is b for a, b in zip(other.parts, first.parts, strict=True))
         assert all(a is b for a, b in zip(other.tensors, first.tensors, strict=True))
         assert all(torch.equal(a, b) for a, b in zip(other.values, first.values, strict=True))
@@ -263,7 +263,8 @@ def test_memory_is_measured_of_each_step_from_the_same_state() -> None:
 
 def test_nothing_is_said_on_the_way() -> None:
     code = (  # in a process of its own: the profiler complains once, and past Python
-        "import torch\nfrom augment.efficiency import PRESETS, measure\nfrom tests.test_efficiency import CPU, TINY\n"
+        "import torch\nfrom augment.gan.step_benchmark import PRESETS, measure\n"
+        "from tests.test_efficiency import CPU, TINY\n"
         "PRESETS['tiny'] = TINY\nmeasure('tiny', device=CPU, repeats=1)"
     )
     environment = {name: value for name, value in os.environ.items() if name != "KINETO_LOG_LEVEL"}

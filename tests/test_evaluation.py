@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 import torch
 
+from augment.dataset.images import LabelledImages, split_per_class
 from augment.errors import ConfigError, OutputError
-from augment.images import LabelledImages, split_per_class
 from classifiers.training import FitConfig
-from pipelines.arms import Materials
-from pipelines.definition import EvaluateConfig
+from pipelines.config.reading import parse
+from pipelines.config.sections import EvaluateConfig
 from pipelines.evaluation import Context, evaluate
-from pipelines.experiment import Watch
-from pipelines.results import Design
-from pipelines.schema import parse
+from pipelines.experiment.arms import Materials
+from pipelines.experiment.experiment import Watch
+from pipelines.experiment.protocols import Design
 
 TINY = {
     "repeats": 2,
@@ -99,7 +99,7 @@ def test_a_second_run_trains_nothing_and_says_the_same(
 ) -> None:
     before = json.loads((folder / "results.json").read_text())
     records = (folder / "records.jsonl").read_bytes()
-    monkeypatch.setattr("pipelines.experiment.run_task", None)
+    monkeypatch.setattr("pipelines.experiment.experiment.run_task", None)
     assert run(materials, folder) == before
     assert (folder / "records.jsonl").read_bytes() == records
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 
+from augment.dataset.images import LabelledImages, split_per_class
 from augment.errors import ConfigError
-from augment.images import LabelledImages, split_per_class
 from augment.output_folders import open_output
 from classifiers.training import FitConfig
-from pipelines.arms import Materials, train_arm
-from pipelines.definition import Arm, EvaluateConfig
-from pipelines.experiment import Watch, plan, record_file, repeat_seed, run_experiment
+from pipelines.config.sections import Arm, EvaluateConfig
+from pipelines.experiment.arms import Materials, train_arm
+from pipelines.experiment.experiment import Watch, plan, record_file, repeat_seed, run_experiment
 
 CPU = torch.device("cpu")
 TINY = FitConfig(width=4, steps=5, batch_size=6, lr=0.02)
@@ -112,7 +112,7 @@ def test_two_processes_give_the_same_records_as_one(
 def test_a_classifier_is_trained_in_one_thread_so_that_jobs_and_cores_change_no_record(
     materials: Materials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipelines.experiment.run_task", lambda *_: {"threads": torch.get_num_threads()})
+    monkeypatch.setattr("pipelines.experiment.experiment.run_task", lambda *_: {"threads": torch.get_num_threads()})
     torch.set_num_threads(2)
     try:
         records = run(materials, tmp_path / "records.jsonl")
@@ -146,7 +146,7 @@ def test_a_finished_evaluation_trains_nothing(
     config = CONFIG.model_copy(update={"arms": (Arm.model_validate("none"),)})
     only_real = Materials(materials.train, materials.test, None)
     first = run(only_real, tmp_path / "records.jsonl", config)
-    monkeypatch.setattr("pipelines.experiment.run_task", None)
+    monkeypatch.setattr("pipelines.experiment.experiment.run_task", None)
     assert run(only_real, tmp_path / "records.jsonl", config) == first
 
 
@@ -166,7 +166,7 @@ def test_arms_that_need_synthetic_images_are_refused_without_any(materials: Mate
 
 def test_an_arm_learns_from_its_own_images_only(materials: Materials, monkeypatch: pytest.MonkeyPatch) -> None:
     """The pools that reach the classifier, with their shares of each batch at a ratio of 1/3."""
-    monkeypatch.setattr("pipelines.arms.fit", lambda pools, *_, **__: pools)
+    monkeypatch.setattr("pipelines.experiment.arms.fit", lambda pools, *_, **__: pools)
     config = CONFIG.model_copy(update={"ratio": 1 / 3})
     real, synthetic = materials.train.images, materials.synthetic
     assert synthetic is not None

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from augment.dataset.export import dump_npz, escape_name, folder_files, folder_names, read_scores, write_folder
+from augment.dataset.images import LabelledImages
+from augment.dataset.sources import read_source
 from augment.errors import SourceError
-from augment.export import dump_npz, escape_name, folder_files, folder_names, read_scores, write_folder
-from augment.images import LabelledImages
 from augment.output_folders import MARKER, open_output
-from augment.sources import read_source
 
 AWKWARD = (
     "a/b\\c",

@@ -10,9 +10,9 @@ import pytest
 import torch
 from scipy.linalg import sqrtm
 
+from augment.dataset.images import LabelledImages
 from augment.errors import InputError
 from augment.fidelity import Features, density_coverage, distinctness, fid, kid, memorisation, precision_recall, spread
-from augment.images import LabelledImages
 
 
 @pytest.fixture(scope="module")

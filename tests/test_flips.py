@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from augment.flips import Flips, Verdict, advise_on_flips, measure_flips, paired_loss
-from augment.images import LabelledImages, concatenate, subset_per_class
-from augment.sources import read_source
+from augment.dataset.flips import Flips, Verdict, advise_on_flips, measure_flips, paired_loss
+from augment.dataset.images import LabelledImages, concatenate, subset_per_class
+from augment.dataset.sources import read_source
 
 
 @pytest.fixture(scope="module")

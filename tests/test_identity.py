@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from pydantic import BaseModel, create_model
 
-from augment.config import GanConfig
+from augment.gan.config import GanConfig
 from augment.identity import Identity, digest
 from classifiers.training import FitConfig
-from pipelines.definition import ChooseConfig, EvaluateConfig, GenerateConfig
+from pipelines.config.sections import ChooseConfig, EvaluateConfig, GenerateConfig
 
 CONFIGS = [GanConfig, FitConfig, ChooseConfig, EvaluateConfig, GenerateConfig]
 

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from augment.errors import ConfigError, SourceError
-from augment.images import (
+from augment.dataset.images import (
     LabelledImages,
     check_size,
     concatenate,
@@ -16,6 +15,7 @@ from augment.images import (
     to_signed,
     to_uint8,
 )
+from augment.errors import ConfigError, SourceError
 
 NAMES = ("ant", "bee", "cat")
 

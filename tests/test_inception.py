@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torchvision.models import Inception3, inception_v3
 from torchvision.transforms.functional import normalize, resize
 
+from augment.dataset.images import LabelledImages, to_signed
 from augment.errors import ConfigError
-from augment.images import LabelledImages, to_signed
 from classifiers import inception
 from classifiers.inception import check_inception, load_inception
 from classifiers.networks import features

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from augment.duplicates import find_leaks
-from augment.images import LabelledImages, concatenate, subset_per_class
-from augment.inspection import contact_sheet, inspect
-from augment.sources import Source, read_source
-from pipelines.printing import print_inspection
+from augment.dataset.duplicates import find_leaks
+from augment.dataset.images import LabelledImages, concatenate, subset_per_class
+from augment.dataset.inspection import contact_sheet, inspect
+from augment.dataset.sources import Source, read_source
+from pipelines.cli.terminal import print_inspection
 
 
 @pytest.fixture(scope="module")

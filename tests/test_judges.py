@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from augment.dataset.images import LabelledImages, concatenate, split_per_class, subset_per_class
 from augment.errors import ConfigError
-from augment.images import LabelledImages, concatenate, split_per_class, subset_per_class
 from classifiers.training import FitConfig
-from pipelines.arms import Materials
-from pipelines.definition import EvaluateConfig
-from pipelines.judges import cut, judge
+from pipelines.config.sections import EvaluateConfig
+from pipelines.experiment.arms import Materials
+from pipelines.experiment.cross_fitting import cut, judge
 
 CONFIG = EvaluateConfig(views=4, classifier=FitConfig(width=8, steps=60, batch_size=40))
 CPU = torch.device("cpu")

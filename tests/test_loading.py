@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from augment.dataset.images import LabelledImages
+from augment.dataset.sources import read_source
 from augment.errors import ConfigError, SourceError
-from augment.images import LabelledImages
-from augment.sources import read_source
-from pipelines.definition import DataConfig
-from pipelines.loading import leak_warnings, limit_notes, load, load_synthetic, require_test, unused_notes
+from pipelines.config.sections import DataConfig
+from pipelines.experiment.loading import leak_warnings, limit_notes, load, load_synthetic, require_test, unused_notes
 
 
 def config(source: Path | str, **changes: Any) -> DataConfig:

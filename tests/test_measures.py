@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from pipelines.measures import default_metric, image_weights
+from pipelines.metric_specs import default_metric, image_weights
 
 
 def test_balanced_accuracy_is_the_default_above_one_and_a_half_times():

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from augment.dataset.images import LabelledImages
+from augment.dataset.mixing import draw_by_ratio, match, synthetic_share
 from augment.errors import ConfigError
-from augment.images import LabelledImages
-from augment.mixing import draw_by_ratio, match, synthetic_share
 
 
 @pytest.fixture

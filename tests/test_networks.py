@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
+from augment.dataset.images import LabelledImages, to_signed
 from augment.errors import ConfigError
-from augment.images import LabelledImages, to_signed
-from augment.networks import NETWORKS, DoublingConv, Shape, build
+from augment.gan.networks import NETWORKS, DoublingConv, Shape, build
 
 SHOES = Shape(num_classes=3, channels=1, image_size=12, width=8, latent_dim=5)
 

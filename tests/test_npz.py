@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from augment.dataset.images import LabelledImages
+from augment.dataset.npz import read_arrays
+from augment.dataset.sources import read_source
 from augment.errors import SourceError
-from augment.images import LabelledImages
-from augment.npz import read_arrays
-from augment.sources import read_source
 
 METHODS = {"deflate": zipfile.ZIP_DEFLATED, "bz2": zipfile.ZIP_BZIP2, "lzma": zipfile.ZIP_LZMA}
 MAGIC = b"\x93NUMPY\x01\x00"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.parallel import end_processes, run_in_processes
+from pipelines.experiment.parallel import end_processes, run_in_processes
 
 
 def work(number: int, images: np.ndarray) -> tuple[int, int, int, float]:

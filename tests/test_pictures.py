@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from augment.dataset.decoding import FORMATS
+from augment.dataset.images import LabelledImages
+from augment.dataset.inspection import inspect
+from augment.dataset.sources import read_source
 from augment.errors import SourceError
-from augment.images import LabelledImages
-from augment.inspection import inspect
-from augment.pictures import FORMATS
-from augment.sources import read_source
 
 
 @pytest.fixture

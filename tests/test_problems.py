@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from augment.errors import ConfigError, DivergedError
-from pipelines.problems import explain
+from pipelines.cli.exit_status import explain
 
 TOO_LARGE: dict[str, Callable[[], object]] = {
     "torch, more than there is": lambda: torch.randn(2**50),

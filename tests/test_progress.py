@@ -6,8 +6,8 @@ import io
 
 from rich.console import Console
 
-from pipelines.cost import in_words
-from pipelines.progress import TimeLeft, progress
+from pipelines.cli.progress import TimeLeft, progress
+from pipelines.experiment.time_estimate import in_words
 
 
 class Clock:

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from augment.dataset.images import LabelledImages, split_per_class
 from augment.errors import ConfigError
-from augment.images import LabelledImages, split_per_class
-from pipelines.definition import ChooseConfig, DataConfig, ProtocolConfig
-from pipelines.loading import Loaded
-from pipelines.protocols import Protocol, infer, inner_folds, make_protocol
-from pipelines.results import PROTOCOL_NOTES
+from pipelines.config.sections import ChooseConfig, DataConfig, ProtocolConfig
+from pipelines.experiment.loading import Loaded
+from pipelines.experiment.protocols import Protocol, infer, inner_folds, make_protocol
+from pipelines.results.results import PROTOCOL_NOTES
 
 
 @pytest.fixture(scope="module")

@@ -12,14 +12,14 @@ import pytest
 import torch
 from torchvision.models import inception_v3
 
+from augment.dataset.images import LabelledImages, subset_per_class
 from augment.errors import ConfigError
 from augment.fidelity import Features, density_coverage, kid, precision_recall
-from augment.images import LabelledImages, subset_per_class
-from pipelines import quality
-from pipelines.arms import Materials
-from pipelines.definition import EvaluateConfig
-from pipelines.quality import Fidelity, fidelity_calls, mean_fidelity
-from pipelines.schema import parse
+from pipelines.config.reading import parse
+from pipelines.config.sections import EvaluateConfig
+from pipelines.experiment.arms import Materials
+from pipelines.results import fidelity_evaluation as quality
+from pipelines.results.fidelity_evaluation import Fidelity, fidelity_calls, mean_fidelity
 
 CPU = torch.device("cpu")
 SMALL = {"views": 4, "classifier": {"width": 8, "steps": 80, "batch_size": 32}}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.schema import shipped_pipelines
+from pipelines.config.reading import shipped_pipelines
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -24,7 +24,7 @@ def test_the_python_example_runs(
 def test_every_command_and_option_that_it_names_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     from typer.testing import CliRunner
 
-    from pipelines.cli import app
+    from pipelines.cli.main import app
 
     lines = re.findall(r"^augment (\w+) +(.*?)(?:  #|$)", README, re.MULTILINE)
     assert {command for command, _ in lines} == {"inspect", "fit", "generate", "tune", "evaluate", "run", "bench"}

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from toy import GAIN, UNCLEAR, headline
 
-from pipelines.recommendation import recommend, rounded, words_of
+from pipelines.results.recommendation import recommend, rounded, words_of
 
 MIX = {"ratio": 1.0}
 

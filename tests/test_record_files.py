@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from augment.errors import OutputError
 from augment.identity import Identity
 from augment.output_folders import OutputFolder, open_output
-from pipelines.record_files import RecordFile
+from pipelines.experiment.record_files import RecordFile
 
 
 class Line(BaseModel):

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from augment.images import LabelledImages
-from pipelines.definition import Arm
-from pipelines.figures import gain_plot
-from pipelines.plots import scale_over, strip, thinned
-from pipelines.report import Pictures, render
-from pipelines.results import Design, build_results
+from augment.dataset.images import LabelledImages
+from pipelines.config.sections import Arm
+from pipelines.experiment.protocols import Design
+from pipelines.results.figures import gain_plot
+from pipelines.results.report import Pictures, render
+from pipelines.results.results import build_results
+from pipelines.results.svg import scale_over, strip, thinned
 
 CLASSES = ("boot", "<script>alert(1)</script>", 'a "quoted" & hostile name', "empty")
 SETTINGS = {"data": {"source": Path("sets/toy.npz")}, "classifier": {"steps": 300, "sizes": (8, 12)}}
@@ -358,6 +359,7 @@ def test_long_curves_are_averaged_over_neighbours():
 def test_importing_the_report_draws_in_nothing_heavy():
     heavy = "{'matplotlib', 'scipy', 'torch', 'jinja2'}"
     code = (
-        f"import sys, pipelines.report; sys.exit(str({heavy} & set(sys.modules)) if {heavy} & set(sys.modules) else 0)"
+        "import sys, pipelines.results.report\n"
+        f"sys.exit(str({heavy} & set(sys.modules)) if {heavy} & set(sys.modules) else 0)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr == ""

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from toy import ARMS, BASE, DATASET, record
 
-from augment.images import LabelledImages
-from pipelines.comparisons import encode
-from pipelines.report import Pictures, render
-from pipelines.results import Design, build_results
+from augment.dataset.images import LabelledImages
+from pipelines.experiment.protocols import Design
+from pipelines.experiment.records import encode
+from pipelines.results.report import Pictures, render
+from pipelines.results.results import build_results
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
 if CHROMIUM is None and not os.environ.get("BROWSER_REQUIRED"):

@@ -5,9 +5,10 @@ import json
 import pytest
 from toy import ALONE, ARMS, BASE, DATASET, GAIN, NONE, NONE_MORE, record, records_of, two_arms
 
-from pipelines.definition import Arm
-from pipelines.measures import METRICS
-from pipelines.results import PROTOCOL_NOTES, Design, build_results, summarise_arms
+from pipelines.config.sections import Arm
+from pipelines.experiment.protocols import PROTOCOL_NOTES, Design
+from pipelines.metric_specs import METRICS
+from pipelines.results.results import build_results, summarise_arms
 
 
 def test_an_arm_is_summed_up_in_the_order_of_repeats():

@@ -13,10 +13,10 @@ import torch
 from tensors import weights
 
 from augment.errors import ConfigError, OutputError
-from pipelines.definition import Pipeline
-from pipelines.loading import load
+from pipelines.config.reading import parse
+from pipelines.config.sections import Pipeline
+from pipelines.experiment.loading import load
 from pipelines.runner import Events, plan, run
-from pipelines.schema import parse
 from pipelines.stage_file import Plan
 
 TINY: dict[str, Any] = {

@@ -10,13 +10,13 @@ import pytest
 import torch
 from tensors import weights
 
-from augment.images import fingerprint
-from augment.runs import read_log, read_model
-from pipelines.definition import Pipeline
-from pipelines.loading import load
-from pipelines.protocols import inner_folds, make_protocol
+from augment.dataset.images import fingerprint
+from augment.generators.runs import read_log, read_model
+from pipelines.config.reading import parse
+from pipelines.config.sections import Pipeline
+from pipelines.experiment.loading import load
+from pipelines.experiment.protocols import inner_folds, make_protocol
 from pipelines.runner import Events, run
-from pipelines.schema import parse
 from pipelines.stage_file import Plan
 
 TREE: dict[str, Any] = {

@@ -11,11 +11,12 @@ import torch
 from tensors import weights
 from torch import Tensor, nn
 
-from augment.config import GanConfig
+from augment.dataset.images import LabelledImages, to_signed
 from augment.errors import ConfigError, SourceError
-from augment.images import LabelledImages, to_signed
-from augment.networks import NETWORKS, Shape, build
-from augment.sampling import (
+from augment.gan.config import GanConfig
+from augment.gan.networks import NETWORKS, Shape, build
+from augment.gan.training import fit
+from augment.generators.sampling import (
     BATCH,
     Model,
     balancing_counts,
@@ -28,7 +29,6 @@ from augment.sampling import (
     sample_grid,
     tile,
 )
-from augment.training import fit
 
 SMALL = GanConfig(width=4, latent_dim=8, steps=12, batch_size=8)
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from augment.config import GanConfig
 from augment.errors import ConfigError
-from pipelines.definition import ARMS, EvaluateConfig, Pipeline
-from pipelines.schema import load_evaluate_config, load_gan_config, load_pipeline, parse, shipped_pipelines
+from augment.gan.config import GanConfig
+from pipelines.config.reading import load_evaluate_config, load_gan_config, load_pipeline, parse, shipped_pipelines
+from pipelines.config.sections import ARMS, EvaluateConfig, Pipeline
 
 
 def write(tmp_path: Path, text: str) -> str:

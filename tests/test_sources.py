@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from augment.dataset.images import fit_to_square
+from augment.dataset.sources import read_source
 from augment.errors import ConfigError, SourceError
-from augment.images import fit_to_square
-from augment.sources import read_source
 
 
 @pytest.fixture(scope="module")
@@ -324,7 +324,7 @@ def test_reading_needs_little_more_memory_than_the_images(tmp_path, fashion):
         (tmp_path / "ab"[i % 2]).mkdir(exist_ok=True)
         os.link(tmp_path / "a" / "0.png", tmp_path / "ab"[i % 2] / f"{i}.png")
     code = (
-        "import sys; from augment.sources import read_source\n"
+        "import sys; from augment.dataset.sources import read_source\n"
         "peak = lambda: int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0]) / 2**10\n"
         "before = peak(); size = read_source(sys.argv[1]).train.images.nbytes / 2**20; print(peak() - before, size)"
     )
@@ -335,7 +335,9 @@ def test_reading_needs_little_more_memory_than_the_images(tmp_path, fashion):
 
 
 def test_reading_imports_no_heavy_library():
-    code = "import sys, augment.sources, augment.export, augment.inspection; print(*sys.modules)"
+    code = (
+        "import sys, augment.dataset.sources, augment.dataset.export, augment.dataset.inspection; print(*sys.modules)"
+    )
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "sklearn", "matplotlib", "albumentations", "scipy"} & set(modules)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from augment.config import GanConfig
 from augment.errors import OutputError
 from augment.files import digest_files
+from augment.gan.config import GanConfig
 from augment.identity import Identity
 from augment.output_folders import OutputFolder, open_output
 from pipelines.stage_file import Entry, listed_files, plan_stage, read_entries, write_entry

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from augment.errors import ConfigError
-from pipelines.statistics import (
+from pipelines.results.statistics import (
     bca_interval,
     corrected_t_interval,
     corrected_t_p,

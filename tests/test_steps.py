@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.nn.functional import logsigmoid
 
-from augment.diffaugment import POLICIES
 from augment.errors import ConfigError
-from augment.losses import LOSSES, cotangents, lecam
-from augment.networks import NETWORKS, Shape, build
-from augment.penalties import PENALTIES, Batch, weighted
-from augment.steps import (
-    Game,
+from augment.gan.diffaugment import POLICIES
+from augment.gan.losses import LOSSES, cotangents, lecam
+from augment.gan.networks import NETWORKS, Shape, build
+from augment.gan.penalties import PENALTIES, Batch, weighted
+from augment.gan.steps import (
+    GanSetup,
     Step,
     check_discriminator,
     critic_step,
@@ -127,7 +127,7 @@ class Setting:
         logits: Tensor = self.discriminator(self.augment(images), labels)
         return logits
 
-    def game(self, loss: str, *, extras: bool = False) -> Game:
+    def setup(self, loss: str, *, extras: bool = False) -> GanSetup:
         optimizers = [torch.optim.SGD(n.parameters(), 0.1) for n in (self.generator, self.discriminator)]
         constraint, terms = LOSSES[loss].constraint, []
         if constraint is not None:
@@ -135,13 +135,13 @@ class Setting:
         if extras:
             terms.append((lecam(LECAM), torch.tensor(AVERAGES)))
         penalty = weighted(WEIGHTS, self.critic, torch.Generator().manual_seed(8)) if extras else None
-        return Game(
+        return GanSetup(
             lambda _: self.fake(), self.discriminator, self.discriminator, self.augment, LOSSES[loss], terms, penalty,
             *optimizers,
         )  # fmt: skip
 
-    def play(self, step: Callable[[Game, Tensor, Tensor, Tensor], object], game: Game) -> None:
-        step(game, self.real, self.real_labels, self.fake_labels)
+    def play(self, step: Callable[[GanSetup, Tensor, Tensor, Tensor], object], setup: GanSetup) -> None:
+        step(setup, self.real, self.real_labels, self.fake_labels)
 
 
 def flat(tensors: object) -> Tensor:
@@ -175,7 +175,7 @@ def textbook_extras(setting: Setting, l_r: Tensor, l_f: Tensor) -> Tensor:
 
 def compare(setting: Setting, loss: str, *, extras: bool) -> None:
     """Hold one-stage gradients to those of two full backward passes, in the norms of the specification."""
-    setting.play(one_stage_gradients, setting.game(loss, extras=extras))
+    setting.play(one_stage_gradients, setting.setup(loss, extras=extras))
     ours_g, ours_d = grads(setting.generator), grads(setting.discriminator)
 
     loss_d, loss_g = TEXTBOOK[loss]
@@ -232,7 +232,7 @@ def test_under_bfloat16_gradients_stay_within_three_percent_of_two_separate_pass
     discriminate, fake = setting.discriminator.forward, setting.fake
     setting.discriminator.forward = low()(discriminate)  # type: ignore[method-assign]
     setting.fake = lambda: low()(fake)().float()  # type: ignore[method-assign]
-    setting.play(one_stage_gradients, setting.game(loss))
+    setting.play(one_stage_gradients, setting.setup(loss))
     ours_g, ours_d = grads(setting.generator), grads(setting.discriminator)
     loss_d, loss_g = TEXTBOOK[loss]
     logits = [value.float() for value in setting.logits(setting.fake().detach())]
@@ -278,7 +278,7 @@ def test_every_step_iterates_spectral_norm_once_and_moves_both_networks(step: St
     with torch.no_grad():
         expected.discriminator(expected.real, expected.real_labels)  # one call: one power iteration
     before = [flat(n.parameters()).detach().clone() for n in (setting.generator, setting.discriminator)]
-    setting.play(step, setting.game("hinge", extras=extras))
+    setting.play(step, setting.setup("hinge", extras=extras))
     after = [b for n, b in setting.discriminator.named_buffers() if n.endswith("_u")]
     once = [b for n, b in expected.discriminator.named_buffers() if n.endswith("_u")]
     assert all(torch.equal(a, o) for a, o in zip(after, once, strict=True))
@@ -297,7 +297,7 @@ def test_every_step_descends_the_same_loss_of_d(step: Step, extras: bool) -> Non
     total = fisher(l_r, l_f) + (textbook_extras(setting, l_r, l_f) if extras else 0)
     wanted = flat(setting.discriminator.parameters()) - 0.1 * setting.gradients(setting.discriminator, total)
     before = flat(setting.generator.parameters()).detach().clone()
-    setting.play(step, setting.game("fisher", extras=extras))
+    setting.play(step, setting.setup("fisher", extras=extras))
     assert (flat(setting.discriminator.parameters()) - wanted).norm() <= 1e-6 * wanted.norm()
     assert torch.equal(flat(setting.generator.parameters()), before) == (step is critic_step)
 
@@ -306,10 +306,10 @@ def test_every_step_descends_the_same_loss_of_d(step: Step, extras: bool) -> Non
 def test_every_step_moves_the_states_of_the_terms_once(step: Step) -> None:
     setting = Setting("projection", "spread over -40 to 40", torch.float64)
     l_r, l_f = (logits.detach() for logits in setting.logits(setting.fake()))
-    game = setting.game("fisher", extras=True)
-    setting.play(step, game)
+    setup = setting.setup("fisher", extras=True)
+    setting.play(step, setup)
     moment = (l_r.pow(2).mean() + l_f.pow(2).mean()) / 2
-    (_, multiplier), (_, averages) = game.terms
+    (_, multiplier), (_, averages) = setup.terms
     torch.testing.assert_close(multiplier, (LAMBDA - RHO * (1 - moment)).float().view(1))
     means = torch.stack([l_r.mean(), l_f.mean()]).float()
     torch.testing.assert_close(averages, 0.99 * torch.tensor(AVERAGES) + 0.01 * means)
@@ -319,7 +319,7 @@ def test_every_step_moves_the_states_of_the_terms_once(step: Step) -> None:
 def test_two_stage_updates_g_against_the_new_d(step: Step) -> None:
     setting, fresh = (Setting("projection", "spread over -40 to 40", torch.float64) for _ in range(2))
     setting.discriminator.train()
-    setting.play(step, setting.game("non-saturating"))
+    setting.play(step, setting.setup("non-saturating"))
     fresh.discriminator.load_state_dict(setting.discriminator.state_dict())
     logits = fresh.discriminator(fresh.augment(fresh.fake()), fresh.fake_labels)
     wanted = fresh.gradients(fresh.generator, bce(logits, ones(logits)))
@@ -331,11 +331,11 @@ def test_a_penalty_on_the_fakes_themselves_does_not_reach_g() -> None:
         return setting.critic(batch.fake, batch.fake_labels).pow(2).mean()
 
     setting = Setting("projection", "all fakes dead", torch.float64)
-    setting.play(one_stage_gradients, setting.game("hinge"))
+    setting.play(one_stage_gradients, setting.setup("hinge"))
     without_g, without_d = grads(setting.generator), grads(setting.discriminator)
     setting.generator.zero_grad()
     setting.discriminator.zero_grad()
-    setting.play(one_stage_gradients, replace(setting.game("hinge"), penalty=leaky))
+    setting.play(one_stage_gradients, replace(setting.setup("hinge"), penalty=leaky))
     assert torch.equal(grads(setting.generator), without_g)
     assert not torch.equal(grads(setting.discriminator), without_d)
 
@@ -372,8 +372,8 @@ def test_our_discriminators_behind_every_augmentation_pass(network: str) -> None
 
 def test_float16_is_refused_whether_in_the_logits_or_as_autocast() -> None:
     setting = Setting("projection", "all fakes dead", torch.float32)
-    half = replace(setting.game("hinge"), discriminate=lambda x, y: setting.discriminator(x, y).half())
+    half = replace(setting.setup("hinge"), discriminate=lambda x, y: setting.discriminator(x, y).half())
     with pytest.raises(ConfigError, match="use bfloat16 or float32"):
         setting.play(one_stage, half)
     with torch.autocast("cpu", torch.float16), pytest.raises(ConfigError, match="use bfloat16 or float32"):
-        setting.play(one_stage, setting.game("hinge"))
+        setting.play(one_stage, setting.setup("hinge"))

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from augment.config import GanConfig
+from augment.dataset.images import LabelledImages
+from augment.dataset.sources import read_source
 from augment.errors import ConfigError, OutputError
+from augment.gan.config import GanConfig
+from augment.gan.training import fit
+from augment.generators.generated_folder import FORMATS, generate_folder, wanted_counts
+from augment.generators.sampling import Model, Synthetic, generate, load_model
 from augment.identity import Identity
-from augment.images import LabelledImages
 from augment.output_folders import open_output
-from augment.sampling import Model, Synthetic, generate, load_model
-from augment.sources import read_source
-from augment.synthesis import FORMATS, generate_folder, wanted_counts
-from augment.training import fit
 
 HOSTILE = (
     "a/b", "CON", "con", "a[1]", "a1", "*", "..", ".hidden", "train", "manifest.csv", "100%", 'comma, "quote"',

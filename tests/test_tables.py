@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from augment.dataset.sources import read_source
 from augment.errors import SourceError
-from augment.sources import read_source
 
 FIRST = "path,label\na/0.png,a\na/1.png,a\nb/0.png,b\nb/1.png,b\n"
 

@@ -15,17 +15,17 @@ from PIL import Image
 from tensors import About, weights
 from torch import Tensor
 
-from augment.checkpoints import dump_tensors, load_tensors
-from augment.config import GanConfig
+from augment.dataset.images import LabelledImages
 from augment.errors import DivergedError, OutputError, SourceError
-from augment.images import LabelledImages
-from augment.losses import LOSSES
-from augment.networks import Shape
-from augment.penalties import PENALTIES, Batch, Critic
-from augment.sampling import load_model
-from augment.state import start
-from augment.steps import STEPS
-from augment.training import Outcome, batches, fit, make_game, update_ema
+from augment.gan.config import GanConfig
+from augment.gan.losses import LOSSES
+from augment.gan.networks import Shape
+from augment.gan.penalties import PENALTIES, Batch, Critic
+from augment.gan.steps import STEPS
+from augment.gan.training import Outcome, batches, fit, make_setup, update_ema
+from augment.gan.training_state import start
+from augment.generators.sampling import load_model
+from augment.tensor_files import dump_tensors, load_tensors
 
 SMALL = GanConfig(
     width=4, latent_dim=8, steps=12, batch_size=8, log_every=5, sample_every=6, checkpoint_every=4, augment=("flip",)
@@ -107,7 +107,7 @@ def test_lazy_penalties_are_due_every_so_many_steps_and_as_many_times_heavier(
     fit(shoes, config, tmp_path / "run")
     assert batches_seen == [8] * 3  # at the first, sixth and eleventh step
     state = start(config, Shape(3, 1, 12, 4, 8), torch.device("cpu"))
-    penalty = make_game(state, config).penalty
+    penalty = make_setup(state, config).penalty
     assert penalty is not None
     real, labels = batches(shoes, 8, state.random)()
     assert penalty(Batch(real, labels, -real, labels)).item() == 0.5 * 5

@@ -12,13 +12,13 @@ import pytest
 import torch
 import yaml
 
-from augment.classical import POLICIES
+from augment.dataset.images import LabelledImages, split_per_class, subset_per_class
+from augment.dataset.policies import POLICIES
 from augment.errors import ConfigError, OutputError
-from augment.images import LabelledImages, split_per_class, subset_per_class
 from classifiers.training import FitConfig, predict
-from pipelines.arms import Materials, train_arm
-from pipelines.definition import Arm, EvaluateConfig
-from pipelines.schema import load_evaluate_config
+from pipelines.config.reading import load_evaluate_config
+from pipelines.config.sections import Arm, EvaluateConfig
+from pipelines.experiment.arms import Materials, train_arm
 from pipelines.tuning import LR, WEIGHT_DECAY, Tuned, take, tune
 
 CPU = torch.device("cpu")

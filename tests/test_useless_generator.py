@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from augment.images import LabelledImages, split_per_class, subset_per_class
+from augment.dataset.images import LabelledImages, split_per_class, subset_per_class
 from classifiers.training import FitConfig
-from pipelines.arms import Materials
 from pipelines.choosing import choose_mix
-from pipelines.definition import ChooseConfig, EvaluateConfig
-from pipelines.experiment import Watch
-from pipelines.protocols import Fold, inner_folds
+from pipelines.config.sections import ChooseConfig, EvaluateConfig
+from pipelines.experiment.arms import Materials
+from pipelines.experiment.experiment import Watch
+from pipelines.experiment.protocols import Fold, inner_folds
 
 EVALUATE = EvaluateConfig(
     arms=("classical", "classical+synthetic"), views=4, classifier=FitConfig(width=8, steps=60, batch_size=40)

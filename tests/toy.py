@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.comparisons import compare, encode
-from pipelines.definition import Arm
+from pipelines.config.sections import Arm
+from pipelines.experiment.records import encode
+from pipelines.results.comparisons import compare
 
 NONE, CLASSICAL = Arm(name="none"), Arm(name="classical", policy="light")
 ALONE = Arm(name="synthetic", real=False, synthetic=True)

@@ -1,0 +1,240 @@
+"""Every form of labelled images that users have, read into `LabelledImages`.
+
+A source is a folder of class folders (also below `train/`, `val/` and `test/`, or with the `manifest.csv` of
+generated images), a MedMNIST-style `.npz`, a `.csv` of `path,label[,split]`, `sklearn:digits` or `bundled:fashion`.
+All pictures of a source end up with one square size and with 1 channel (if all are grey) or 3.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from augment.dataset.arrays import Arrays, read_bundled, read_npz, read_sklearn
+from augment.dataset.decoding import ChooseSize, File, Listing, decode
+from augment.dataset.images import SPLITS, LabelledImages, Resize, check_size, nearest_size, resize_images
+from augment.dataset.tables import read_rows
+from augment.errors import SourceError
+from augment.files import irregular
+from augment.output_folders import read_marker
+from augment.words import counted, printable, quoted, shortened
+
+MANIFEST = "manifest.csv"
+DEFAULT_LARGEST = 64  # px; larger images are reduced to it unless a size is asked for, for the sake of CPUs
+FORMS = (
+    "a folder of class folders, a .npz with train_images and train_labels, a .csv with path,label[,split], "
+    "sklearn:digits or bundled:fashion"
+)
+IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}  # and whatever starts with a dot
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source as read: splits of one size, one number of channels and the same classes.
+
+    original_sizes: (width, height) in px before resizing -> images. skipped: broken files that were left out.
+    files: split -> the file of each image; empty for sources that are arrays.
+    """
+
+    name: str
+    train: LabelledImages
+    val: LabelledImages | None
+    test: LabelledImages | None
+    original_sizes: Mapping[tuple[int, int], int]
+    skipped: tuple[str, ...] = ()
+    files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def splits(self) -> dict[str, LabelledImages]:
+        """The splits that are there, by name."""
+        return {name: data for name in SPLITS if (data := getattr(self, name)) is not None}
+
+
+def read_source(
+    spec: str | Path,
+    *,
+    image_size: int | None = None,
+    resize: Resize = "pad",
+    skip_broken: bool = False,
+    complete: bool = True,
+    largest: int | None = None,
+) -> Source:
+    """The source that `spec` names, at image_size x image_size px.
+
+    Without `image_size`, images of one square, allowed size keep it; others get the allowed size nearest to the median
+    of their longer sides, at most 64 px. `largest` is the most that either may be. `skip_broken` leaves files out that
+    are no picture, and lists them. `complete=False` also takes what cannot be trained on alone, such as generated
+    images: a single class, and classes with less than two images. Raises `SourceError` if the source cannot be read,
+    `ConfigError` for a wrong size.
+    """
+    if image_size is not None:
+        check_size(image_size)
+    choose_size = partial(_choose_size, wanted=image_size, largest=largest)
+    try:
+        name, found = _find(str(spec))
+        if isinstance(found, Listing):
+            source = _from_files(name, found, choose_size, resize, skip_broken)
+        else:
+            source = _from_arrays(name, found, choose_size, resize)
+    except OSError as error:
+        named = shortened(str(error.filename or spec), 300)
+        raise SourceError(f"{named} cannot be read: {error.strerror or error}") from error
+    _check_classes(source.name, source.train, complete)
+    return source
+
+
+def _find(spec: str) -> tuple[str, Listing | Arrays]:
+    if not spec.strip():
+        raise SourceError(f"the source is empty: expected {FORMS}")
+    for prefix, read_named in PREFIXES.items():
+        if spec.startswith(prefix):
+            return spec, read_named(spec.removeprefix(prefix))
+    path = Path(spec)
+    if path.is_dir():
+        return printable(path.resolve().name), _read_folder(path)
+    if not path.exists():
+        raise SourceError(f"there is no {quoted(spec)}: expected {FORMS}")
+    if kind := irregular(path):
+        raise SourceError(f"{quoted(spec)} is {kind}: expected {FORMS}")
+    if path.suffix.lower() not in SUFFIXES:
+        raise SourceError(f"{quoted(spec)} is a file of an unknown kind: expected {FORMS}")
+    return printable(path.name), SUFFIXES[path.suffix.lower()](path)
+
+
+def _check_classes(name: str, train: LabelledImages, complete: bool) -> None:
+    for class_name in train.class_names:
+        if any("\ud800" <= character <= "\udfff" for character in class_name):
+            raise SourceError(f"{name}: the class name {quoted(class_name)} is not valid Unicode; rename it")
+    if not complete:
+        return
+    if train.num_classes < 2:
+        raise SourceError(
+            f"{name} has {counted(train.num_classes, 'class')}, {quoted(list(train.class_names))}: at least 2 are "
+            "needed; put the images of each class into a folder of its own"
+        )
+    for class_name, count in zip(train.class_names, train.counts(), strict=True):
+        if count < 2:
+            raise SourceError(
+                f"{name}: class {quoted(class_name)} has {counted(count, 'training image')}: at least 2 are needed; "
+                "add images or remove the class"
+            )
+
+
+def _choose_size(sizes: Counter[tuple[int, int]], wanted: int | None, largest: int | None) -> int:
+    if wanted is not None:
+        return wanted
+    width, height = next(iter(sizes))
+    if len(sizes) == 1 and width == height == nearest_size(width):
+        return min(width, largest or width)
+    longer = np.repeat([max(size) for size in sizes], list(sizes.values()))
+    return min(nearest_size(float(np.median(longer))), largest or DEFAULT_LARGEST)
+
+
+def _entries(folder: Path) -> list[Path]:
+    shown = (p for p in folder.iterdir() if not p.name.startswith(".") and p.name.lower() not in IGNORED)
+    return sorted(shown, key=lambda p: p.name)
+
+
+def _read_folder(folder: Path) -> Listing | Arrays:
+    marker = read_marker(folder)
+    if marker is not None and marker.command == "generate" and not marker.finished:
+        raise SourceError(f"{folder} is half generated; run the same `augment generate` again, and it will be whole")
+    entries = _entries(folder)
+    folders = {p.name: p for p in entries if p.is_dir()}
+    archives = [p for p in entries if p.suffix.lower() == ".npz" and p.name not in folders]
+    if (folder / MANIFEST).is_file():
+        return _read_csv(folder / MANIFEST)
+    if not folders and len(archives) == 1:
+        return read_npz(archives[0])
+    if not folders:
+        raise SourceError(f"{folder} holds no class folders: put the images of each class into a folder of its own")
+    if not ("train" in folders and any(p.is_dir() for p in _entries(folders["train"]))):  # or a class called train
+        return _listing(folder, _class_files(folder, "train"))
+    if unknown := sorted(set(folders) - set(SPLITS)):
+        raise SourceError(f"{folder} holds train/ and also {unknown[0]}/: expected train/, val/ and test/ only")
+    return _listing(folder, [row for split in folders for row in _class_files(folders[split], split)])
+
+
+def _class_files(folder: Path, split: str) -> list[tuple[str, Path, str]]:
+    rows = []
+    for class_folder in filter(Path.is_dir, _entries(folder)):
+        files = _entries(class_folder)
+        if not files and split == "train":
+            raise SourceError(f"the class folder {class_folder} is empty: add images or remove it")
+        if inner := next(filter(Path.is_dir, files), None):
+            raise SourceError(f"the class folder {class_folder} holds the folder {inner.name}/: expected images only")
+        rows += [(split, file, class_folder.name) for file in files]
+    if not rows:
+        raise SourceError(f"{folder} holds no images: fill it with class folders or remove it")
+    return rows
+
+
+def _listing(origin: Path, rows: Iterable[tuple[str, Path, str]]) -> Listing:
+    files: dict[str, list[tuple[Path, str]]] = {}
+    for split, path, class_name in rows:
+        files.setdefault(split, []).append((path, class_name))
+    class_names = tuple(sorted({class_name for _, class_name in files.get("train", [])}))
+    if not class_names:
+        raise SourceError(f"{origin} holds no training images")
+    index = {class_name: k for k, class_name in enumerate(class_names)}
+    for split, members in files.items():
+        if unknown := sorted({class_name for _, class_name in members} - set(class_names)):
+            raise SourceError(
+                f"{origin}: class {quoted(unknown[0])} is in {split} but not in train; the classes must agree"
+            )
+    labelled = {split: [File(p, index[c]) for p, c in files[split]] for split in SPLITS if split in files}
+    return Listing(class_names, labelled)
+
+
+def _read_csv(path: Path) -> Listing:
+    return _listing(path, list(_csv_rows(path)))
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[str, Path, str]]:
+    for where, row in read_rows(path, used=("path", "label", "split"), needed=("path", "label")):
+        file, label, split = row["path"], row["label"], row.get("split") or "train"
+        if not file or not label:
+            raise SourceError(f"{where}: expected a path and a label, got {quoted(file)} and {quoted(label)}")
+        if split not in SPLITS:
+            raise SourceError(f"{where}: expected the split train, val or test, got {quoted(split)}")
+        _check_named(where, path.parent / file, file)
+        yield split, path.parent / file, label
+
+
+def _check_named(where: str, path: Path, as_written: str) -> None:
+    try:
+        kind = irregular(path)
+    except PermissionError:
+        raise
+    except (OSError, ValueError) as error:  # not there, too long for a name, or with a NUL in it
+        raise SourceError(f"{where}: there is no file {shortened(str(path.parent / as_written))}") from error
+    if kind == "a folder":
+        raise SourceError(f"{where}: {shortened(str(path))} is a folder; expected a picture")
+
+
+PREFIXES: dict[str, Callable[[str], Arrays]] = {"sklearn:": read_sklearn, "bundled:": read_bundled}
+SUFFIXES: dict[str, Callable[[Path], Listing | Arrays]] = {".npz": read_npz, ".csv": _read_csv}
+
+
+def _from_arrays(name: str, arrays: Arrays, choose_size: ChooseSize, resize: Resize) -> Source:
+    sizes: Counter[tuple[int, int]] = Counter()
+    for images in arrays.images.values():
+        sizes[images.shape[3], images.shape[2]] += len(images)
+    size, channels = choose_size(sizes), max(images.shape[1] for images in arrays.images.values())
+    splits = {}
+    for split, images in arrays.images.items():
+        pixels = resize_images(images, size, resize)
+        pixels = pixels if pixels.shape[1] == channels else np.repeat(pixels, channels, axis=1)
+        splits[split] = LabelledImages(pixels, arrays.labels[split], arrays.class_names)
+    return Source(name, splits["train"], splits.get("val"), splits.get("test"), sizes)
+
+
+def _from_files(name: str, listing: Listing, choose_size: ChooseSize, resize: Resize, skip_broken: bool) -> Source:
+    skipped: list[str] = []
+    splits, files, sizes = decode(name, listing, choose_size, resize, skipped if skip_broken else None)
+    return Source(name, splits["train"], splits.get("val"), splits.get("test"), sizes, tuple(skipped), files)

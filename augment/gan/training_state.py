@@ -1,0 +1,134 @@
+"""The state of a training: everything that a step changes, begun from a config, saved and restored whole."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, Field
+from torch import Tensor, nn
+
+from augment.errors import SourceError
+from augment.gan.acceleration import check_fast
+from augment.gan.config import GanConfig
+from augment.gan.diffaugment import augmenter
+from augment.gan.losses import LOSSES, Term, lecam
+from augment.gan.networks import Shape, build
+from augment.gan.steps import check_discriminator
+from augment.identity import Identity
+from augment.tensor_files import (
+    check_finite,
+    dump_tensors,
+    load_network,
+    load_optimizer,
+    load_tensors,
+    optimizer_tensors,
+    prefixed,
+    unprefixed,
+)
+
+
+@dataclass
+class State:
+    """Everything that a step changes; saved and restored whole."""
+
+    step: int
+    generator: nn.Module
+    ema: nn.Module
+    discriminator: nn.Module
+    optimizer_g: torch.optim.Optimizer
+    optimizer_d: torch.optim.Optimizer
+    terms: list[tuple[Term, Tensor]]  # of L_D, with their states
+    random: torch.Generator
+    loss_sums: Tensor  # float32 (2,), of (D, G) since the last logged step
+    logged: int = 0  # the last logged step
+
+
+def start(config: GanConfig, shape: Shape, device: torch.device) -> State:
+    """Fresh networks and optimisers for `config`. Raises `ConfigError` if the device or D does not allow it."""
+    if config.fast:
+        check_fast(device)
+    generator, discriminator = build(config.network, shape, seed=config.seed)
+    _check(discriminator, config, shape)
+    generator.to(device)
+    discriminator.to(device)
+    adam = partial(torch.optim.Adam, betas=(config.beta1, config.beta2), fused=True, capturable=config.fast)
+    return State(
+        step=0,
+        generator=generator,
+        ema=copy.deepcopy(generator).requires_grad_(False),
+        discriminator=discriminator,
+        optimizer_g=adam(generator.parameters(), config.lr_generator),
+        optimizer_d=adam(discriminator.parameters(), config.lr_discriminator),
+        terms=[(term, torch.tensor(term.initial, device=device)) for term in _terms(config)],
+        random=torch.Generator(device).manual_seed(config.seed),
+        loss_sums=torch.zeros(2, device=device),
+    )
+
+
+def _terms(config: GanConfig) -> list[Term]:
+    constraint = LOSSES[config.loss].constraint
+    return ([constraint] if constraint else []) + ([lecam(config.lecam)] if config.lecam else [])
+
+
+def _check(discriminator: nn.Module, config: GanConfig, shape: Shape) -> None:
+    random = torch.Generator().manual_seed(0)
+    images = torch.rand(3, shape.channels, shape.image_size, shape.image_size, generator=random) * 2 - 1
+    check_discriminator(copy.deepcopy(discriminator), augmenter(config.augment, random), images)
+
+
+class CheckpointAbout(BaseModel):
+    """The description inside a checkpoint: whose state it is, and how far it has come."""
+
+    identity: dict[str, Any]
+    step: int = Field(ge=0)
+    logged: int = Field(ge=0)  # the last logged step
+    threads: int = Field(ge=1)  # of torch: another number rounds differently
+
+
+def dump_state(state: State, identity: dict[str, Any]) -> bytes:
+    """The content of a checkpoint. identity: `Identity.as_json`, as it was stored when the run was begun."""
+    tensors = {
+        **prefixed("generator", state.generator.state_dict()),
+        **prefixed("ema", state.ema.state_dict()),
+        **prefixed("discriminator", state.discriminator.state_dict()),
+        **prefixed("optimizer_g", optimizer_tensors(state.optimizer_g)),
+        **prefixed("optimizer_d", optimizer_tensors(state.optimizer_d)),
+        **{f"terms.{index}": value for index, (_, value) in enumerate(state.terms)},
+        "random": state.random.get_state(),
+        "loss_sums": state.loss_sums,
+    }
+    threads = torch.get_num_threads()
+    about = CheckpointAbout(identity=identity, step=state.step, logged=state.logged, threads=threads)
+    return dump_tensors(tensors, about)
+
+
+def restore(state: State, path: Path, identity: Identity) -> CheckpointAbout:
+    """Put a checkpoint's contents into `state`.
+
+    Raises `SourceError` if it is damaged, was saved under other settings, or does not fit.
+    """
+    tensors, about = load_tensors(path, CheckpointAbout)
+    if changed := identity.differences(about.identity):
+        raise SourceError(f"{path} was saved under other settings ({'; '.join(changed)})")
+    check_finite(tensors, path)
+    load_network(state.generator, unprefixed("generator", tensors))
+    load_network(state.ema, unprefixed("ema", tensors))
+    load_network(state.discriminator, unprefixed("discriminator", tensors))
+    for name, optimizer in (("optimizer_g", state.optimizer_g), ("optimizer_d", state.optimizer_d)):
+        moments = unprefixed(name, tensors)
+        if about.step and not moments:
+            raise SourceError(f"{path} lacks the state of {name}")
+        load_optimizer(optimizer, moments)
+    vectors = {f"terms.{index}": value for index, (_, value) in enumerate(state.terms)}
+    for name, value in {**vectors, "loss_sums": state.loss_sums, "random": state.random.get_state()}.items():
+        if name not in tensors or tensors[name].shape != value.shape or tensors[name].dtype != value.dtype:
+            raise SourceError(f"{path} has no fitting {name}")
+        value.copy_(tensors[name])
+    state.random.set_state(tensors["random"])
+    state.step, state.logged = about.step, about.logged
+    return about

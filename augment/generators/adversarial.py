@@ -1,0 +1,138 @@
+"""Fitting a generator that is trained against a discriminator: the loop, its log, checkpoints, pictures and resumption.
+
+Each kind decides what one step does and what the networks are fed with. A run stops and goes on at any step with the
+same result: on a CPU, to the bit, for one number of threads, which each checkpoint names.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from augment.errors import DivergedError, SourceError
+from augment.gan.config import GanConfig
+from augment.gan.training import update_ema
+from augment.gan.training_state import State, dump_state, restore
+from augment.generators.previews import tile
+from augment.generators.runs import Run, RunLog
+from augment.runtime import Observer, Observers, Runtime, Task
+
+PREVIEW_COLUMNS = 10
+LOSSES = ("discriminator_loss", "generator_loss")  # in the order of `State.loss_sums`
+
+
+def train(
+    state: State,
+    config: GanConfig,
+    run: Run,
+    runtime: Runtime,
+    *,
+    step: Callable[[bool], None],
+    preview: Callable[[], NDArray[np.uint8]],
+) -> bool:
+    """Go on from the newest checkpoint of `run`, if there is one, until `config.steps`; False if it was stopped.
+
+    step: does one step on `state`, told whether penalties are due. preview: uint8 images, PREVIEW_COLUMNS a row.
+    Raises `SourceError` if no checkpoint can be read, `DivergedError` if a loss or a weight stops being finite.
+    """
+    _restore_newest(state, run, runtime.observer)
+    run.output.reopen()
+    log = RunLog(run.output)
+    log.cut(state.step)
+    task = Task("fit", config.steps, settings=config.model_dump(mode="json"))
+    loop = _Loop(state, config, run, Observers((log, runtime.observer)), task)
+    while state.step < config.steps and not runtime.stopped():
+        step(state.step % config.penalty_every == 0)
+        state.step += 1
+        update_ema(state.ema, state.generator, config.ema_decay, state.step)
+        if loop.is_due(config.log_every):
+            loop.report()
+        if loop.is_due(config.sample_every):
+            run.save_picture(state.step, tile(preview(), PREVIEW_COLUMNS))
+        if loop.is_due(config.checkpoint_every):
+            loop.save_checkpoint()
+    if state.step < config.steps:
+        loop.save_checkpoint()
+    return state.step >= config.steps
+
+
+@dataclass
+class _Loop:
+    """What happens between the steps of a training."""
+
+    state: State
+    config: GanConfig
+    run: Run
+    observer: Observer
+    task: Task
+    reported_step: int = field(init=False)
+    reported_at: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.reported_step, self.reported_at = self.state.step, time.perf_counter()
+
+    def is_due(self, every: int) -> bool:
+        """Whether something that is done every so many steps, and after the last one, is due now."""
+        return self.state.step == self.config.steps or self.state.step % every == 0
+
+    def report(self) -> None:
+        """Tell the mean losses since the last report, and the speed; only here the loop waits for the device."""
+        state, config = self.state, self.config
+        check_finite_training(state, self.run, [state.loss_sums])
+        now = time.perf_counter()
+        images = (state.step - self.reported_step) * config.n_critic * config.batch_size
+        means = (state.loss_sums / (state.step - state.logged)).tolist()
+        speed = {"images_per_second": round(images / (now - self.reported_at), 1)}
+        self.observer.on_progress(self.task, state.step, {**dict(zip(LOSSES, means, strict=True)), **speed})
+        state.loss_sums.zero_()
+        state.logged = self.reported_step = state.step
+        self.reported_at = now
+
+    def save_checkpoint(self) -> None:
+        """Write everything that a continued run needs."""
+        state = self.state
+        networks = (state.generator, state.ema, state.discriminator)
+        weights = [tensor for network in networks for tensor in network.state_dict().values()]
+        check_finite_training(state, self.run, [state.loss_sums, *weights])
+        self.run.keep_checkpoint(state.step, dump_state(state, self.run.output.identity))
+
+
+def _restore_newest(state: State, run: Run, observer: Observer) -> None:
+    """Put the newest readable checkpoint into `state`, if there are any."""
+    checkpoints, reasons = run.checkpoints(), list[str]()
+    for path in checkpoints:
+        try:
+            about = restore(state, path, run.identity)
+        except SourceError as error:
+            reasons.append(str(error))
+            continue
+        if reasons:
+            observer.on_note(
+                f"{'; '.join(reasons)}; the run goes on from the older checkpoint {path}, step {about.step}"
+            )
+        if about.threads != (threads := torch.get_num_threads()):
+            observer.on_note(
+                f"the run was begun with {about.threads} threads and goes on with {threads}, which round differently: "
+                f"the result is not the same to the bit (--threads {about.threads} would keep it)"
+            )
+        return
+    if checkpoints:
+        raise SourceError(f"{'; '.join(reasons)}; give --overwrite to begin anew")
+
+
+def check_finite_training(state: State, run: Run, tensors: list[Tensor]) -> None:
+    """Raise `DivergedError` that names the last good checkpoint if a tensor of the training is not finite."""
+    if all(bool(tensor.isfinite().all()) for tensor in tensors):
+        return
+    kept = next(iter(run.checkpoints()), None)
+    raise DivergedError(
+        f"training diverged: a loss or a weight was no finite number at step {state.step}; "
+        + (f"the last good checkpoint is {kept}; " if kept else "there is no checkpoint yet; ")
+        + "begin a new run with lower learning rates, or with another loss (hinge is the safest)"
+    )

@@ -1,0 +1,83 @@
+"""`augment generate`: how many images of which class, and where they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augment.dataset.export import dump_npz, folder_files, write_folder
+from augment.errors import ConfigError
+from augment.generators.base import Model
+from augment.generators.sampling import SyntheticImages, balancing_counts, generate, labels_of
+from augment.identity import Identity, digest
+from augment.output_folders import OutputFolder, open_output
+from augment.runtime import NOBODY, Observer
+
+NPZ = "images.npz"
+
+
+def wanted_counts(model: Model, *, per_class: int | None, balance: bool, counts: Mapping[str, int]) -> dict[str, int]:
+    """Images of each class, from exactly one of three ways to ask. Raises `ConfigError` otherwise."""
+    if (per_class is not None) + balance + bool(counts) != 1:
+        raise ConfigError("expected one of --per-class N, --balance and --count CLASS=N")
+    if per_class is not None:
+        return dict.fromkeys(model.about.classes, per_class)
+    return balancing_counts(model.about.train_per_class) if balance else dict(counts)
+
+
+def generate_folder(
+    model: Model,
+    counts: Mapping[str, int],
+    folder: Path,
+    format: str,
+    *,
+    seed: int,
+    overwrite: bool = False,
+    observer: Observer = NOBODY,
+) -> SyntheticImages | None:
+    """Generate images into `folder` in one of `FORMATS`; None if they are there already, of the same model and seed.
+
+    Raises `ConfigError` if there is nothing to generate, `OutputError` if `folder` holds something else.
+    """
+    form, labels = FORMATS[format], labels_of(model, counts)
+    if not len(labels):
+        raise ConfigError("there is nothing to generate: no class needs an image")
+    of_model = {"run": digest(model.about.identity), "step": model.about.step}
+    identity = Identity(data={"model": of_model, "counts": dict(counts), "seed": seed, "format": format})
+    files = form.files(model.about.classes, labels)
+    with open_output(folder, "generate", identity, files=files, overwrite=overwrite, replace="unfinished") as output:
+        if output.finished:
+            return None
+        synthetic = generate(model, counts, seed=seed, observer=observer)
+        form.write(synthetic, output)
+        output.finish(files[-1])
+    return synthetic
+
+
+class Form(NamedTuple):
+    """A way to write images: which files that takes for classes and labels, and the writing itself."""
+
+    files: Callable[[Sequence[str], NDArray[np.int64]], list[str]]
+    write: Callable[[SyntheticImages, OutputFolder], None]
+
+
+def _write_npz(synthetic: SyntheticImages, output: OutputFolder) -> None:
+    seeds, scores = _lists(synthetic)
+    output.write(NPZ, dump_npz(synthetic.data, seeds=seeds, scores=scores))
+
+
+def _write_png(synthetic: SyntheticImages, output: OutputFolder) -> None:
+    seeds, scores = _lists(synthetic)
+    write_folder(synthetic.data, output, seeds=seeds, scores=scores)
+
+
+def _lists(synthetic: SyntheticImages) -> tuple[list[int], list[float] | None]:
+    assert synthetic.seeds is not None
+    return synthetic.seeds.tolist(), None if synthetic.scores is None else synthetic.scores.tolist()
+
+
+FORMATS = {"png": Form(folder_files, _write_png), "npz": Form(lambda class_names, labels: [NPZ], _write_npz)}

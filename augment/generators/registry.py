@@ -1,0 +1,42 @@
+"""All kinds of generators, `GENERATORS`, and the functions that work for each of them: `fit` and `load_model`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from augment.errors import SourceError
+from augment.generators.base import Fitted, Generator, GeneratorConfig, Model, TrainingData
+from augment.generators.cgan import CGAN
+from augment.generators.resample import RESAMPLE
+from augment.generators.runs import read_about
+from augment.output_folders import Replace
+from augment.runtime import Runtime
+
+GENERATORS: dict[str, Generator] = {
+    "cgan": CGAN,
+    "resample": RESAMPLE,
+}
+DEFAULT_KIND = "cgan"
+
+
+def fit(
+    data: TrainingData,
+    config: GeneratorConfig,
+    folder: Path,
+    runtime: Runtime = Runtime(),  # noqa: B008 (it is frozen)
+    *,
+    overwrite: bool = False,
+    replace: Replace = "nothing",
+) -> Fitted:
+    """Fit a generator of `config.kind` to all of `data` and leave it in `folder`; see `base.Fit`."""
+    return GENERATORS[config.kind].fit(data, config, folder, runtime, overwrite=overwrite, replace=replace)
+
+
+def load_model(folder: Path, device: str | torch.device = "cpu") -> Model:
+    """The model of a finished RUN of any kind. Raises `SourceError` if there is none, and says how to get it."""
+    kind = read_about(folder).kind
+    if kind not in GENERATORS:
+        raise SourceError(f"{folder} holds a generator of another version of this program, {kind[:60]!r}")
+    return GENERATORS[kind].load(folder, torch.device(device))

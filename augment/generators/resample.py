@@ -1,0 +1,112 @@
+"""`resample`: a training image of the class, changed by a classical policy: the control that a generator has to beat.
+
+It learns nothing. What it makes has the images' own variety and no more, so that a generator whose images help no more
+than these brings nothing that classical augmentation does not bring by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from augment.dataset.images import LabelledImages
+from augment.dataset.policies import POLICIES, bank_of_views
+from augment.errors import SourceError
+from augment.fields import SEEDS, known
+from augment.generators.base import Fitted, Generator, GeneratorConfig, Outcome, Samples, TrainingData
+from augment.generators.runs import ModelAbout, open_run, read_model
+from augment.output_folders import Replace
+from augment.runtime import Runtime, Task
+
+
+class ResampleConfig(GeneratorConfig):
+    """The settings of `resample`."""
+
+    kind: Literal["resample"] = "resample"
+    policy: Annotated[str, known(POLICIES)] = "standard"
+    horizontal_flip: bool = False  # only for classes that look the same mirrored
+
+    def with_horizontal_flip(self) -> Self:
+        """The same settings with flips."""
+        return self.model_copy(update={"horizontal_flip": True})
+
+
+class ResampleAbout(ModelAbout):
+    """The description of a finished run; the training images lie beside it as tensors."""
+
+    policy: str
+    horizontal_flip: bool
+
+
+def fit(
+    data: TrainingData,
+    config: ResampleConfig,
+    folder: Path,
+    runtime: Runtime,
+    *,
+    overwrite: bool = False,
+    replace: Replace = "nothing",
+) -> Fitted:
+    """Keep the training images; see `base.Fit`."""
+    images = data.images
+    with open_run(folder, config, images, data.origin.name, overwrite=overwrite, replace=replace) as run:
+        if run.finished_step() is not None:
+            return Fitted(Outcome.WAS_FINISHED, config.total)
+        about = ResampleAbout(
+            kind=config.kind,
+            identity=run.output.identity,
+            policy=config.policy,
+            horizontal_flip=config.horizontal_flip,
+            classes=images.class_names,
+            train_per_class=images.per_class(),
+            name=data.origin.name,
+            origin=data.origin.arguments,
+            tested=data.origin.tested,
+            step=config.total,
+            threads=torch.get_num_threads(),
+        )
+        pixels = torch.from_numpy(np.ascontiguousarray(images.images))
+        run.save_model({"images": pixels, "labels": torch.from_numpy(images.labels)}, about)
+    runtime.observer.on_progress(Task("fit", config.total), config.total, {})
+    return Fitted(Outcome.FINISHED, config.total)
+
+
+@dataclass(frozen=True)
+class Resample:
+    """The training images of a finished run and the policy that changes them."""
+
+    images: LabelledImages
+    about: ResampleAbout
+
+    def sample(self, labels: NDArray[np.int64], seeds: Sequence[int] | NDArray[np.uint64]) -> Samples:
+        """For each label and seed one training image of the class, drawn and changed by the seed; there are no scores.
+
+        Raises `SourceError` for a class without training images.
+        """
+        out = np.empty((len(labels), *self.images.images.shape[1:]), np.uint8)
+        for target, label, seed in zip(out, labels, seeds, strict=True):
+            members = np.flatnonzero(self.images.labels == label)
+            if not len(members):
+                raise SourceError(f"class {self.about.classes[label]!r} has no training images to resample")
+            chosen = np.random.default_rng(int(seed)).choice(members)
+            one = self.images.take(np.array([chosen]))
+            flip, policy = self.about.horizontal_flip, self.about.policy
+            target[:] = bank_of_views(one, policy, views=1, horizontal_flip=flip, seed=int(seed) % SEEDS)[0, 0]
+        return Samples(out, None)
+
+
+def load(folder: Path, device: torch.device) -> Resample:
+    """The model of a finished RUN. Raises `SourceError` if it is damaged. The device is not used."""
+    tensors, about = read_model(folder, ResampleAbout)
+    if set(tensors) != {"images", "labels"} or about.policy not in POLICIES:
+        raise SourceError(f"{folder} is damaged, or of another version of this program")
+    return Resample(LabelledImages(tensors["images"].numpy(), tensors["labels"].numpy(), about.classes), about)
+
+
+RESAMPLE = Generator(ResampleConfig, fit, load)

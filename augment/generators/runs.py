@@ -1,0 +1,232 @@
+"""RUN folders: what `augment fit` leaves behind, and what decides whether a run can be continued.
+
+config.yaml            the settings under `generator:`, beside versions and the data's fingerprint, for people to read
+log.jsonl              a line a logged step: the step, the losses by name, images_per_second
+samples/step-*.png     a row a class, always from the same noise
+checkpoints/           the last two
+model.safetensors      all that sampling needs, when the run is finished
+
+Each checkpoint and the model hold the settings and the data's fingerprint themselves and are compared when they are
+read, so that a file of another run is never taken for one of this.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import torch
+import yaml
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from torch import Tensor
+
+from augment.dataset.images import LabelledImages, fingerprint
+from augment.errors import OutputError, SourceError
+from augment.fields import Settings
+from augment.identity import Identity
+from augment.output_folders import OutputFolder, Replace, open_output, read_marker
+from augment.runtime import Observer, Task
+from augment.tensor_files import check_finite, dump_tensors, load_about, load_tensors
+from augment.versions import versions
+
+CONFIG, LOG, MODEL = "config.yaml", "log.jsonl", "model.safetensors"
+IMAGES = "training images"
+CHECKPOINTS_KEPT = 2
+FREE_TO_CHANGE = {"steps", "log_every", "sample_every", "checkpoint_every"}  # without making it another run
+
+
+class LogLine(BaseModel):
+    """A line of log.jsonl: the step, and figures by name, such as losses; means since the last line."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+    __pydantic_extra__: dict[str, float]
+
+    step: int = Field(ge=0)
+    images_per_second: float | None = None
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """The figures but for the speed."""
+        return dict(self.__pydantic_extra__)
+
+
+class ModelAbout(BaseModel):
+    """The description inside model.safetensors: what every kind of generator says of itself."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    kind: str = "cgan"
+    identity: dict[str, Any]
+    classes: tuple[str, ...]
+    train_per_class: dict[str, int]
+    name: str  # of the source
+    origin: tuple[str, ...] = ()  # arguments of a command line that read the source again, as they were given
+    tested: bool = False  # whether the source has test images
+    step: int = Field(ge=0)
+    threads: int = Field(ge=1)  # with which it was fitted: another number rounds differently
+
+    @model_validator(mode="after")
+    def _classes_agree(self) -> Self:
+        if set(self.train_per_class) != set(self.classes):
+            raise ValueError("the classes and their counts do not agree")
+        return self
+
+
+A = TypeVar("A", bound=ModelAbout)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A RUN folder that is open for fitting, and the identity of the run."""
+
+    output: OutputFolder
+    identity: Identity
+
+    @property
+    def model(self) -> Path:
+        """The finished model; may not exist yet."""
+        return self.output.path / MODEL
+
+    def finished_step(self) -> int | None:
+        """The step at which the finished model was taken, None if there is none, or if it is damaged."""
+        if MODEL not in self.output.files or not self.model.exists():
+            return None
+        try:
+            return read_model(self.output.path, ModelAbout)[1].step
+        except SourceError:
+            return None
+
+    def save_model(self, tensors: Mapping[str, Tensor], about: ModelAbout) -> None:
+        """Write the finished model."""
+        self.output.write(MODEL, dump_tensors(tensors, about))
+        self.output.finish()
+
+    def checkpoints(self) -> list[Path]:
+        """The checkpoints of this run, the newest first."""
+        names = [name for name in self.output.files if name.startswith("checkpoints/")]
+        return [path for name in sorted(names, reverse=True) if (path := self.output.path / name).exists()]
+
+    def keep_checkpoint(self, step: int, content: bytes) -> None:
+        """Write the checkpoint of `step`, then drop all but the newest."""
+        self.output.write(f"checkpoints/step-{step:08d}.safetensors", content)
+        for old in self.checkpoints()[CHECKPOINTS_KEPT:]:
+            self.output.delete(f"checkpoints/{old.name}")
+
+    def save_picture(self, step: int, picture: Image.Image) -> None:
+        """Write a sample grid."""
+        content = io.BytesIO()
+        picture.save(content, format="PNG")
+        self.output.write(f"samples/step-{step:08d}.png", content.getvalue(), durable=False)
+
+
+@dataclass(frozen=True)
+class RunLog(Observer):
+    """log.jsonl of an open run."""
+
+    output: OutputFolder
+
+    def on_progress(self, task: Task, done: int, metrics: Mapping[str, float], label: str = "") -> None:
+        """Add one line."""
+        self.output.append(LOG, json.dumps({"step": done, **metrics}) + "\n")
+
+    def cut(self, step: int) -> None:
+        """Drop the lines after `step`: the steps that a continued run will do again."""
+        kept = [line.model_dump_json(exclude_none=True) + "\n" for line in read_log(self.output.path)]
+        steps = [line.step for line in read_log(self.output.path)]
+        self.output.write(LOG, "".join(line for line, at in zip(kept, steps, strict=True) if at <= step))
+
+
+@contextmanager
+def open_run(
+    folder: Path,
+    config: Settings,
+    data: LabelledImages,
+    name: str,
+    *,
+    overwrite: bool = False,
+    replace: Replace = "nothing",
+) -> Iterator[Run]:
+    """Lock `folder` for fitting `config` to `data`, new or to be continued; `open_output` tells what is replaced.
+
+    name: of the source. Raises `OutputError` that names the settings if it holds a run of others, or if it holds
+    something else.
+    """
+    identity = run_identity(config, data)
+    files = (CONFIG, LOG, MODEL)
+    with open_output(folder, "fit", identity, files=files, overwrite=overwrite, replace=replace) as output:
+        described = _describe(config, data, name, identity)
+        output.write(CONFIG, yaml.safe_dump(described, sort_keys=False, allow_unicode=True))
+        yield Run(output, identity)
+
+
+def run_identity(config: Settings, data: LabelledImages) -> Identity:
+    """What a run depends on."""
+    free = {f"generator.{key}" for key in FREE_TO_CHANGE}
+    return Identity({"generator": config}, {IMAGES: fingerprint(data)}, free)
+
+
+def read_log(folder: Path) -> list[LogLine]:
+    """The lines of log.jsonl; one that a kill cut short is left out, and so is one that is damaged."""
+    path = folder / LOG
+    lines = []
+    for line in path.read_bytes().splitlines() if path.is_file() and not path.is_symlink() else ():
+        try:
+            lines.append(LogLine.model_validate_json(line))
+        except ValidationError:
+            continue
+    return lines
+
+
+def read_about(folder: Path) -> ModelAbout:
+    """The description of a finished run, without its weights. Raises `SourceError` as `read_model` does."""
+    return load_about(_model_file(folder), ModelAbout)
+
+
+def read_model(folder: Path, about: type[A]) -> tuple[dict[str, Tensor], A]:
+    """The weights of a finished run and their description.
+
+    Raises `SourceError` if there is none, if it is damaged, or if the folder has been begun anew with other settings.
+    """
+    path = _model_file(folder)
+    tensors, description = load_tensors(path, about)
+    marker = read_marker(folder)
+    if marker is not None and marker.identity != description.identity:
+        raise SourceError(f"{path} is of another run than {folder}; fit it again with --overwrite")
+    check_finite(tensors, path)
+    return tensors, description
+
+
+def _model_file(folder: Path) -> Path:
+    path = folder / MODEL
+    try:
+        marker = read_marker(folder)
+    except OutputError as error:
+        raise SourceError(str(error)) from error
+    if marker is None and not path.exists():
+        raise SourceError(f"{folder} is no RUN folder: expected one that `augment fit` has written")
+    if marker is not None and marker.command != "fit":
+        raise SourceError(f"{folder} is no RUN folder: it holds the output of `augment {marker.command}`")
+    if not path.exists() or (marker is not None and MODEL in marker.replaced):
+        raise SourceError(f"{folder} is not finished; `augment fit` with --out {folder} continues it")
+    return path
+
+
+def _describe(config: Settings, data: LabelledImages, name: str, identity: Identity) -> dict[str, Any]:
+    return {
+        "generator": config.model_dump(mode="json"),
+        "data": {
+            "name": name,
+            "fingerprint": identity.data[IMAGES],
+            "image_size": data.size,
+            "channels": data.channels,
+            "train_per_class": data.per_class(),
+        },
+        "threads": torch.get_num_threads(),
+        "versions": versions(),
+    }

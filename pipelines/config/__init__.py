@@ -1,0 +1,1 @@
+"""What may be said in YAML, and how it is read."""

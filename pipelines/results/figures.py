@@ -1,0 +1,146 @@
+"""What the report's figures show: positions on their axes, from the content of results.json.
+
+A figure is drawn by the template as SVG in percent of its width (`pipelines.results.svg`); arms are told apart by shape
+and dashes as well as by name, never by colour alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from statistics import median_low
+from typing import Any
+
+from pipelines.metric_specs import METRICS, Metric, gains
+from pipelines.results.svg import Scale, scale_over, thinned
+
+MATRIX_CLASSES = 20  # up to which the cells of a confusion matrix have room for figures
+FARTHEST = 8  # times as far as the rows' median; what reaches farther is left off the axis
+DASHES = ("", "6 3", "2 3", "8 3 2 3", "1 4")  # of the lines of a learning curve, in the order of the arms
+
+
+def gain_plot(results: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A row a comparison: the mean, its intervals and the repeats, in the metric's unit.
+
+    `beyond` is -1 or 1 for a row on whose side the axis ends before it: such as of synthetic images alone, beside which
+    no other gain could be seen.
+    """
+    if not results["comparisons"]:
+        return None
+    metric = METRICS[results["comparisons"][0]["metric"]]
+    rows = [_gain_row(results["arms"], comparison, metric) for comparison in results["comparisons"]]
+    values = [(*row["points"], *row["ci95"], *(row["two_way"] or ())) for row in rows]
+    reach = [max(map(abs, of_row)) for of_row in values]
+    longest = max(reach[0], FARTHEST * median_low(reach))
+    for row, r in zip(rows, reach, strict=True):
+        row["beyond"] = int(math.copysign(r > longest, row["mean"]))
+    near = (of_row for of_row, row in zip(values, rows, strict=True) if not row["beyond"])
+    return {"metric": metric, "rows": rows, "scale": scale_over([0.0, *chain(*near)])}
+
+
+def _gain_row(arms: Mapping[str, Any], comparison: Mapping[str, Any], metric: Metric) -> dict[str, Any]:
+    name = comparison["metric"]
+    ours, theirs = (arms[comparison[side]][name]["values"] for side in ("arm", "baseline"))
+    scaled = {
+        key: [end * metric.scale for end in comparison[of]] if comparison.get(of) else None
+        for key, of in (("ci95", "ci95"), ("two_way", "ci95_two_way"), ("bca", "ci95_bca"))
+    }
+    return {
+        **comparison,
+        **scaled,
+        "points": [float(g) for g in gains(ours, theirs, name) * metric.scale],
+        "mean": comparison["mean_gain"] * metric.scale,
+    }
+
+
+def class_gains(results: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A row a class: (name, gain in points of recall or None, the ends of its interval)."""
+    if not results["comparisons"]:
+        return None
+    headline = results["comparisons"][0]
+    rows, known = [], [0.0]
+    for name, gain, ends in zip(
+        results["dataset"]["classes"], headline["per_class_gain"], headline["per_class_ci95"], strict=True
+    ):
+        shown = None if gain is None else (100 * gain, *(100 * end for end in ends))
+        known += shown or ()
+        rows.append((name, shown))
+    return {"rows": rows, "scale": scale_over(known), **headline} if len(known) > 1 else None
+
+
+def matrices(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Of the headline's arm and baseline: K x K shares of each true class, None without test images."""
+    confusion, comparisons = results.get("confusion"), results["comparisons"]
+    if not confusion or not comparisons:
+        return []
+    shown = []
+    for arm in (comparisons[0]["arm"], comparisons[0]["baseline"]):
+        rows = [[count / sum(row) if sum(row) else None for count in row] for row in confusion[arm]]
+        shown.append({"arm": arm, "rows": rows, "figures": len(rows) <= MATRIX_CLASSES})
+    return shown
+
+
+def learning_curve(results: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Each arm's metric and the headline's gain over images a class, on a logarithmic axis; None with one size."""
+    points = results.get("learning_curve")
+    if not points or not points[0]["comparisons"]:
+        return None
+    headline = points[0]["comparisons"][0]
+    metric = METRICS[headline["metric"]]
+    sizes = [point["per_class"] for point in points]
+    across = Scale(math.log(sizes[0]), math.log(sizes[-1]), tuple(map(math.log, sizes)))
+    means = {
+        arm: [point["arms"][arm][headline["metric"]]["mean"] * metric.scale for point in points]
+        for arm in points[0]["arms"]
+    }
+    up = scale_over([v for values in means.values() for v in values], intervals=4)
+    lines = [
+        {
+            "name": arm,
+            "dash": DASHES[(i + i // len(DASHES)) % len(DASHES)],  # markers come again after as many arms
+            "points": _points(across, up, values),
+            "values": values,
+        }
+        for i, (arm, values) in enumerate(means.items())
+    ]
+    rows = [
+        {
+            "size": size,
+            "mean": comparison["mean_gain"] * metric.scale,
+            "ci95": [end * metric.scale for end in comparison["ci95"]],
+            "p_value": comparison["p_value"],
+            "p_holm": comparison["p_holm"],
+            "wins": comparison["wins"],
+            "repeats": comparison["repeats"],
+        }
+        for size, comparison in zip(sizes, (point["comparisons"][0] for point in points), strict=True)
+    ]
+    gain_up = scale_over([0.0, *(end for row in rows for end in row["ci95"])], intervals=4)
+    return {
+        "metric": metric,
+        "arm": headline["arm"],
+        "baseline": headline["baseline"],
+        "sizes": [(size, across.at(math.log(size))) for size in sizes],
+        "up": up,
+        "lines": lines,
+        "gain_up": gain_up,
+        "rows": rows,
+    }
+
+
+def _points(across: Scale, up: Scale, values: Sequence[float]) -> list[tuple[float, float]]:
+    """(x, y) of each value in percent of the width and, from above, of the height."""
+    return [(across.at(x), round(100 - up.at(y), 2)) for x, y in zip(across.ticks, values, strict=True)]
+
+
+def training_curves(losses: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> list[dict[str, Any]]:
+    """Steps and values by name as the points of a line."""
+    curves = []
+    for name, (steps, values) in losses.items():
+        x, y = thinned(steps, values)
+        if len(x):
+            across, up = scale_over(x), scale_over(y, intervals=3)
+            points = " ".join(f"{across.at(a)},{round(100 - up.at(b), 2)}" for a, b in zip(x, y, strict=True))
+            curves.append({"name": name, "across": across, "up": up, "points": points, "last": y[-1]})
+    return curves

@@ -1,0 +1,111 @@
+"""Records of an experiment to what they amount to: the content of results.json.
+
+A record is one line of records.jsonl, a classifier trained in one arm of one repeat: `repeat`, `arm`, `fold`, `size`,
+the metrics of `METRICS`, `per_class_recall` (K), `confusion` (K x K counts, rows are true classes), `predicted`
+(`comparisons.encode`), `seed`, `steps`, `batch_size`, `seconds`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipelines.config.sections import Arm
+from pipelines.experiment.protocols import PROTOCOL_NOTES, Design
+from pipelines.experiment.records import Record, of_arm
+from pipelines.metric_specs import METRICS, default_metric
+from pipelines.results.comparisons import adjust, compare, declared_comparisons
+from pipelines.results.recommendation import recommend, words_of
+
+
+def build_results(
+    records: Sequence[Record],
+    arms: Sequence[Arm],
+    dataset: Mapping[str, Any],
+    design: Design,
+    ratio: float,
+    *,
+    fidelity: Mapping[str, Any] | None = None,
+    metric: str | None = None,
+    choice: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Everything of results.json: plain dicts, lists, numbers and strings.
+
+    dataset: `name`, `classes` (K), `train_per_class` (by name), `test_size`. ratio: of arms that have none of their
+    own. metric: `default_metric` if None. Of a learning curve's sizes the first, the smallest, is the headline's, and
+    `learning_curve` tells of all. choice: what `choose_mix` wrote; the headline is then of the arm that it is for.
+    """
+    metric = metric or default_metric(dataset["train_per_class"])
+    names = [arm.name for arm in arms]
+    pairs = declared_comparisons(arms)
+    if choice:
+        pairs.sort(key=lambda pair: pair[0] != choice["arm"])
+    by_size = {size: [r for r in records if r["size"] == size and r["arm"] in names] for size in design.correlation}
+    compared = {
+        size: compare(of_size, pairs, metric, correlation=design.correlation[size], test_labels=design.test_labels)
+        for size, of_size in by_size.items()
+    }
+    adjust([comparison for of_size in compared.values() for comparison in of_size])
+    shown = next(iter(by_size))
+    records, comparisons = by_size[shown], compared[shown]
+    mixes = {a.name: a.mix(ratio) for a in arms if a.real and a.synthetic}
+    headline = comparisons[0] if pairs and pairs[0][0] in mixes else None
+    mix = {**mixes[headline["arm"]], **(choice["mix"] if choice else {})} if headline else {}
+    seeds = {int(r["repeat"]): int(r["seed"]) for r in sorted(records, key=lambda r: int(r["repeat"]))}
+    protocol = {
+        "kind": design.kind.split(",")[0],
+        "repeats": len(seeds),
+        "classifier_steps": records[0]["steps"],
+        "batch_size": records[0]["batch_size"],
+        "note": PROTOCOL_NOTES[design.kind],
+        "why": design.why,
+        "correlation": design.correlation[shown],
+        "mix": _told_of(mix, choice) if mix else "",
+    }
+    return {
+        "dataset": dict(dataset),
+        "protocol": protocol | dict(design.told),
+        "arms": summarise_arms(records, names),
+        "comparisons": comparisons,
+        "fidelity": dict(fidelity or {}),
+        "choice": dict(choice) if choice else None,
+        "recommendation": recommend(headline, mix, choice, shown),
+        "confusion": sum_confusions(records, names),
+        "learning_curve": _learning_curve(by_size, compared, names) if len(by_size) > 1 else [],
+        "seeds": list(seeds.values()),
+    }
+
+
+def _told_of(mix: Mapping[str, Any], choice: Mapping[str, Any] | None) -> str:
+    how = "chosen on validation images" if choice else "fixed in advance"
+    return f"The mix, {words_of(mix)}, was {how}."
+
+
+def _learning_curve(
+    by_size: Mapping[int | None, Sequence[Record]],
+    compared: Mapping[int | None, Sequence[dict[str, Any]]],
+    arms: Sequence[str],
+) -> list[dict[str, Any]]:
+    return [
+        {"per_class": size, "arms": summarise_arms(records, arms), "comparisons": compared[size]}
+        for size, records in by_size.items()
+    ]
+
+
+def summarise_arms(records: Sequence[Record], arms: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
+    """For each arm and metric: `mean`, `std` (ddof 1, None with one repeat), `values` by repeat."""
+    return {
+        arm: {metric: _summary([float(r[metric]) for r in of_arm(records, arm)]) for metric in METRICS} for arm in arms
+    }
+
+
+def sum_confusions(records: Sequence[Record], arms: Sequence[str]) -> dict[str, list[list[int]]]:
+    """K x K counts of each arm, summed over its repeats; rows are true classes."""
+    return {arm: np.sum([r["confusion"] for r in of_arm(records, arm)], axis=0).tolist() for arm in arms}
+
+
+def _summary(values: list[float]) -> dict[str, Any]:
+    std = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return {"mean": float(np.mean(values)), "std": std, "values": values}
