@@ -8,44 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.errors import ConfigError
-
-Scores = NDArray[np.float64]  # one a synthetic image, higher is better
+Scores = NDArray[np.floating]  # one a synthetic image, higher is better
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What is known of M synthetic images, and of the N real ones that they are to be mixed with, of K classes.
+    """What cross-fitted classifiers say of M synthetic images and of the N real ones that these are mixed with.
 
-    labels: int64, M, the classes asked for. probabilities: M x K, by classifiers that have not seen the real images
-    nearest to each. distance: M, to the nearest real images of the class, in units of the real images' own distances.
-    logits: M, the discriminator's, or None where the images came without. real_probabilities: N x K, out of fold.
+    labels: int64, M, the classes that the synthetic images were generated for. probabilities: M x K, by classifiers
+    that have not seen the real images nearest to each. distance: M, to the nearest real images of the class, in units
+    of the real images' own distances. real_probabilities: N x K, out of fold.
     """
 
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float64]
     distance: NDArray[np.float64]
-    logits: NDArray[np.float64] | None
     real_probabilities: NDArray[np.float64]
 
 
 def confidence(judged: Judged) -> Scores:
-    """The probability of the class asked for, 0 to 1."""
+    """The predicted probability of the class that each image was generated for, 0 to 1."""
     return judged.probabilities[np.arange(len(judged.labels)), judged.labels]
-
-
-def discriminator(judged: Judged) -> Scores:
-    """The discriminator's logit. Raises `ConfigError` for images without."""
-    if judged.logits is None:
-        raise ConfigError(
-            "the filter `discriminator` needs the scores that `augment generate` writes beside its images, and there "
-            "are none; filter by confidence or distance"
-        )
-    return judged.logits
 
 
 def nearness(judged: Judged) -> Scores:
@@ -53,10 +41,19 @@ def nearness(judged: Judged) -> Scores:
     return -judged.distance
 
 
-SCORERS: dict[str, Callable[[Judged], Scores]] = {
-    "confidence": confidence,
-    "discriminator": discriminator,
-    "distance": nearness,
+class Filter(NamedTuple):
+    """A way to order synthetic images, from what their generator or what cross-fitted classifiers say of them.
+
+    by_classifiers: None where the generator's own scores are the order, which takes no classifiers.
+    """
+
+    by_classifiers: Callable[[Judged], Scores] | None
+
+
+FILTERS: dict[str, Filter] = {
+    "confidence": Filter(confidence),
+    "distance": Filter(nearness),
+    "score": Filter(None),
 }
 
 

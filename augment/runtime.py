@@ -30,6 +30,8 @@ class Task:
 class Observer:
     """Somebody who follows a computation. The methods do nothing here; an observer overrides those that it needs."""
 
+    wants_estimates: bool = False  # of the seconds that a task will take, which cost a probe of some seconds
+
     def on_start(self, task: Task) -> None:
         """A task begins, or goes on after an interruption."""
 
@@ -48,6 +50,10 @@ class Observers(Observer):
     """Several observers, told in their order."""
 
     members: Sequence[Observer]
+
+    def __post_init__(self) -> None:
+        wanted = any(member.wants_estimates for member in self.members)
+        object.__setattr__(self, "wants_estimates", wanted)  # the class is frozen
 
     def on_start(self, task: Task) -> None:
         """Tell all."""

@@ -27,7 +27,8 @@ from pipelines.choosing import choose_mix
 from pipelines.config.sections import ChooseConfig, EvaluateConfig
 from pipelines.experiment.arms import Materials
 from pipelines.experiment.experiment import Watch, plan, run_experiment
-from pipelines.experiment.protocols import Fold, inner_folds
+from pipelines.experiment.folds import Fold
+from pipelines.experiment.protocols import inner_folds
 
 CPU = torch.device("cpu")
 PER_CLASS = 90  # synthetic images

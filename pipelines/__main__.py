@@ -8,9 +8,9 @@ from pipelines.process import handle_signals
 def main() -> None:
     """Run the command line and exit."""
     handle_signals()
-    from pipelines.cli import main as cli
+    from pipelines.cli.app import main as run_command_line
 
-    cli.main()
+    run_command_line()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
@@ -23,11 +22,11 @@ from augment.dataset.images import fingerprint
 from augment.files import read_json
 from augment.identity import Identity
 from augment.output_folders import Replace, open_output
+from augment.runtime import Runtime, Task
 from pipelines.config.sections import Arm, ChooseConfig, EvaluateConfig
 from pipelines.evaluation import identity_of, judged
-from pipelines.experiment.arms import Materials
-from pipelines.experiment.experiment import GAN_TRAIN, RECORDS, Watch, plan, record_file, run_experiment
-from pipelines.experiment.protocols import Fold
+from pipelines.experiment.experiment import GAN_TRAIN, RECORDS, plan, record_file, run_experiment
+from pipelines.experiment.folds import Fold
 from pipelines.experiment.records import Record, of_arm
 from pipelines.metric_specs import image_weights
 from pipelines.results.comparisons import correctness
@@ -67,35 +66,38 @@ def candidate_arms(config: ChooseConfig, evaluate: EvaluateConfig) -> tuple[Arm,
 
 def choose_mix(
     inner: Mapping[str, Sequence[Fold]],
-    materials: Sequence[Materials],
     config: ChooseConfig,
     evaluate: EvaluateConfig,
     folder: Path,
-    metric: str,
+    runtime: Runtime,
     *,
-    device: torch.device,
-    jobs: int,
-    overwrite: bool,
+    metric: str,
+    overwrite: bool = False,
     replace: Replace = "nothing",
-    watch: Watch,
+    seconds: float | None = None,
 ) -> dict[str, Any] | None:
     """Train every candidate on every validation split, and write choice.json; None if it was stopped.
 
-    inner: the splits by the name of their outer fold. materials: the same splits made ready.
+    inner: the validation splits, with synthetic images, by the name of their outer fold. metric: of the evaluation.
+    seconds: that it is expected to take.
     """
-    trial = evaluate.model_copy(update={"arms": candidate_arms(config, evaluate), "repeats": config.repeats})
-    tasks = [task for task in plan(trial, materials) if task.arm.name != GAN_TRAIN.name]
-    of_trial, files = identity_of(materials, trial), (RECORDS, CHOICE)
-    identity = Identity({"choose": config, **of_trial.settings}, of_trial.data)
+    candidates = evaluate.model_copy(update={"arms": candidate_arms(config, evaluate), "repeats": config.repeats})
+    folds = [fold for splits in inner.values() for fold in splits]
+    trainings = [training for training in plan(candidates, folds) if training.arm.name != GAN_TRAIN.name]
+    of_candidates, files = identity_of(folds, candidates), (RECORDS, CHOICE)
+    identity = Identity({"choose": config, **of_candidates.settings}, of_candidates.data)
+    task = Task("choose", len(trainings), seconds, config.model_dump(mode="json"))
     with open_output(folder, "choose", identity, files=files, overwrite=overwrite, replace=replace) as output:
-        ready = judged(materials, trial, device=device, jobs=jobs)
-        done = run_experiment(tasks, ready, trial, record_file(output), device=device, jobs=jobs, watch=watch)
+        runtime.observer.on_start(task)
+        ready = judged(folds, candidates, runtime)
+        done = run_experiment(trainings, ready, candidates, record_file(output), runtime, task)
         if done is None:
             return None
         splits = {outer: [_split(done[0], fold) for fold in folds] for outer, folds in inner.items()}
         choice = choose(splits, config, metric)
         output.write(CHOICE, json.dumps(choice, indent=1))
         output.finish()
+    runtime.observer.on_end(task, {"gain": choice["mean_gain"], "lower end": choice["lower_bound"]})
     return choice
 
 

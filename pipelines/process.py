@@ -66,14 +66,20 @@ def handle_signals() -> None:
 
 @contextmanager
 def stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """A function that tells whether a signal has come; who asks it saves what there is and returns.
+    """A function that says whether a signal has come; the code that calls it then saves its work and returns.
 
-    It has 5 seconds for that; a second signal ends the process at once.
+    It has 5 seconds for that; a second signal ends the process at once. Until the function is called for the first
+    time, nothing needs saving, and a signal ends the process at once too.
     """
     global _saving
-    _saving = True
+
+    def stopped() -> bool:
+        global _saving
+        _saving = True
+        return bool(_received)
+
     try:
-        yield lambda: bool(_received)
+        yield stopped
     finally:
         _saving = False
 

@@ -39,8 +39,12 @@ class Plan:
     name: str
     runs: bool
     why: str
-    total: int = 0  # optimiser steps of all generators, generated images, or classifiers
     seconds: float = 0.0  # that it is expected to take from its beginning
+
+    @property
+    def sentence(self) -> str:
+        """The plan in words."""
+        return f"{self.name} {'has to run' if self.runs else 'is up to date'}: {self.why}"
 
 
 def read_entries(folder: Path) -> dict[str, Entry]:

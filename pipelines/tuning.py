@@ -10,7 +10,7 @@ again as it was.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, takewhile
 from pathlib import Path
@@ -27,11 +27,13 @@ from augment.dataset.policies import POLICIES
 from augment.errors import ConfigError
 from augment.identity import Identity
 from augment.output_folders import open_output
+from augment.runtime import Runtime, Task
 from classifiers.batches import SAMPLING
 from classifiers.metrics import score
 from classifiers.training import predict
 from pipelines.config.sections import Arm, EvaluateConfig
-from pipelines.experiment.arms import Materials, train_arm
+from pipelines.experiment.arms import train_arm
+from pipelines.experiment.folds import Fold
 from pipelines.experiment.parallel import end_processes, run_in_processes
 from pipelines.experiment.record_files import RecordFile
 from pipelines.metric_specs import METRICS, default_metric, imbalanced
@@ -64,48 +66,54 @@ def tune(
     train: LabelledImages,
     config: EvaluateConfig,
     folder: Path,
+    runtime: Runtime,
     *,
-    trials: int,
-    splits: int,
-    device: torch.device,
-    jobs: int,
+    trials: int = 30,
+    splits: int = 3,
     minutes: float | None = None,
     overwrite: bool = False,
-    on_step: Callable[[int, str], None] = lambda done, words: None,
-    stopped: Callable[[], bool] = lambda: False,
 ) -> Tuned | None:
     """Try `trials` settings, each on `splits` validation splits of `train`, and write best.yaml; None if stopped.
 
     The best `FINALISTS` and the present settings then meet on `FURTHER` times as many further splits (`take`).
-    `minutes` ends the search earlier; that comparison comes on top, and not at all with a single trial. on_step: how
-    many of these trials and further splits are done, and a word on them. Raises `ConfigError` without Optuna,
-    `OutputError` if `folder` holds a search over other images or settings.
+    `minutes` ends the search earlier; that comparison comes on top, and not at all with a single trial. Raises
+    `ConfigError` without Optuna, `OutputError` if `folder` holds a search over other images or settings.
     """
     optuna = _library()
     identity = Identity({"evaluate": config}, {"training images": fingerprint(train), "splits": splits})
-    validation = _Validation(train, config.metric or default_metric(train.per_class()), device, jobs)
+    validation = _Validation(train, config.metric or default_metric(train.per_class()), runtime)
+    task = Task("tune", trials + (FURTHER * splits if trials > 1 else 0), settings=config.model_dump(mode="json"))
     with open_output(folder, "tune", identity, files=(TRIALS, FINALS, BEST), overwrite=overwrite) as output:
+        runtime.observer.on_start(task)
         search = _Search(optuna, config, RecordFile(output, TRIALS, Trial, _number), imbalanced(train.per_class()))
-        if not _try(search, validation, trials, splits, minutes, on_step, stopped):
+        if not _try(search, validation, trials, splits, minutes, task):
             return None
-        tried = search.finished()
-        best = sorted((t for t in tried if t.number), key=lambda t: -t.value)[:FINALISTS]
-        finalists = {0: config, **{t.number: with_settings(config, t.params) for t in best}}
-        taken, score, before = 0, tried[0].value, tried[0].value
-        if best:
-            file = RecordFile(output, FINALS, _Final, _number_and_split)
-            scores = []
-            for split in range(splits, (1 + FURTHER) * splits):
-                if stopped():
-                    return None
-                scores.append(_score_finalists(file, finalists, split, validation))
-                on_step(trials + len(scores), f"the best {len(best)} and the first on further validation images")
-            taken = take(np.array(scores))
-            score, before = np.mean(scores, axis=0)[[taken, 0]].tolist()
-        found = list(finalists.values())[taken]
-        output.write(BEST, yaml.safe_dump(_changed(found), sort_keys=False))
+        tuned = _compare_finalists(search, validation, splits, task)
+        if tuned is None:
+            return None
+        output.write(BEST, yaml.safe_dump(_changed(tuned.config), sort_keys=False))
         output.finish()
-    return Tuned(found, score, before, len(tried))
+    runtime.observer.on_end(task, {"score": tuned.score, "score before": tuned.before})
+    return tuned
+
+
+def _compare_finalists(search: _Search, validation: _Validation, splits: int, task: Task) -> Tuned | None:
+    """The settings to take after the best ones and the first have met on further splits; None if it was stopped."""
+    tried = search.finished()
+    best = sorted((t for t in tried if t.number), key=lambda t: -t.value)[:FINALISTS]
+    finalists = {0: search.config, **{t.number: with_settings(search.config, t.params) for t in best}}
+    if not best:
+        return Tuned(search.config, tried[0].value, tried[0].value, len(tried))
+    file, scores, runtime = RecordFile(search.file.output, FINALS, _Final, _number_and_split), [], validation.runtime
+    for split in range(splits, (1 + FURTHER) * splits):
+        if runtime.stopped():
+            return None
+        scores.append(_score_finalists(file, finalists, split, validation))
+        label = f"the best {len(best)} and the first on further validation images"
+        runtime.observer.on_progress(task, task.total - FURTHER * splits + len(scores), {}, label)
+    taken = take(np.array(scores))
+    score, before = np.mean(scores, axis=0)[[taken, 0]].tolist()
+    return Tuned(list(finalists.values())[taken], score, before, len(tried))
 
 
 class Trial(BaseModel):
@@ -163,30 +171,22 @@ class _Search:
         return with_settings(self.config, params) if number else self.config
 
 
-def _try(
-    search: _Search,
-    validation: _Validation,
-    trials: int,
-    splits: int,
-    minutes: float | None,
-    on_step: Callable[[int, str], None],
-    stopped: Callable[[], bool],
-) -> bool:
+def _try(search: _Search, validation: _Validation, trials: int, splits: int, minutes: float | None, task: Task) -> bool:
     """Score further trials, as many as there are processes at a time; False if it was stopped."""
-    began = time.monotonic()
+    began, runtime = time.monotonic(), validation.runtime
     while (tried := len(search.finished())) < trials:
-        if stopped():
+        if runtime.stopped():
             return False
         if tried and minutes is not None and time.monotonic() - began > 60 * minutes:
             break
-        first = tried - tried % validation.jobs  # a batch that a kill cut off is proposed again as it was
-        proposed = search.propose(first, min(validation.jobs, trials - first))[tried - first :]
+        first = tried - tried % runtime.jobs  # a batch that a kill cut off is proposed again as it was
+        proposed = search.propose(first, min(runtime.jobs, trials - first))[tried - first :]
         configs = [search.config_of(number, params) for number, params in enumerate(proposed, start=tried)]
         scores = validation.scores(configs, range(splits)).mean(1).tolist()
         batch = zip(count(tried), proposed, scores, strict=False)
         search.file.append(*({"number": n, "params": p, "value": value} for n, p, value in batch))
         best = max(trial.value for trial in search.finished())
-        on_step(tried + len(proposed), f"best on validation {best:.3f}")
+        runtime.observer.on_progress(task, tried + len(proposed), {"best validation score": best})
     return True
 
 
@@ -209,13 +209,16 @@ class _Validation:
 
     train: LabelledImages
     metric: str
-    device: torch.device
-    jobs: int
+    runtime: Runtime
 
     def scores(self, configs: Sequence[EvaluateConfig], splits: Sequence[int]) -> NDArray[np.float64]:
         """Settings x splits."""
-        calls = [(_score, (config, self.train, s, self.metric, self.device)) for config in configs for s in splits]
-        return np.reshape([score for _, score in sorted(run_in_processes(calls, self.jobs))], (len(configs), -1))
+        calls = [
+            (_score, (config, self.train, s, self.metric, self.runtime.device)) for config in configs for s in splits
+        ]
+        return np.reshape(
+            [score for _, score in sorted(run_in_processes(calls, self.runtime.jobs))], (len(configs), -1)
+        )
 
 
 def _score_finalists(
@@ -264,7 +267,7 @@ def _score(config: EvaluateConfig, train: LabelledImages, split: int, metric: st
     """The validation score of one classifier: higher is better."""
     learnt, validation = split_per_class(train, VALIDATION, seed=split)
     arm = Arm(name="tuned", policy=config.policy)
-    model = train_arm(arm, Materials(learnt, validation, None), config, seed=config.seed + split, device=device)
+    model = train_arm(arm, Fold(learnt, validation), config, seed=config.seed + split, device=device)
     logits = predict(model, torch.from_numpy(np.ascontiguousarray(validation.images)))
     value = score(logits, validation.labels, validation.num_classes)[metric]
     return value if METRICS[metric].higher_is_better else -value

@@ -18,7 +18,7 @@ from pipelines.config.sections import Arm, EvaluateConfig
 from pipelines.evaluation import Context, evaluate
 from pipelines.experiment import arms
 from pipelines.experiment.arms import Materials, train_arm
-from pipelines.experiment.protocols import Design
+from pipelines.experiment.folds import Design
 
 CPU = torch.device("cpu")
 CONFIG = EvaluateConfig(repeats=2, views=2, classifier=FitConfig(width=4, steps=3, batch_size=6))

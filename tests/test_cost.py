@@ -8,7 +8,7 @@ from augment.dataset.images import LabelledImages, subset_per_class
 from augment.gan.config import GanConfig
 from classifiers.training import FitConfig
 from pipelines.config.sections import EvaluateConfig
-from pipelines.experiment.protocols import Fold
+from pipelines.experiment.folds import Fold
 from pipelines.experiment.time_estimate import (
     Load,
     by_stage,

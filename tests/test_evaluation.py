@@ -17,7 +17,7 @@ from pipelines.config.sections import EvaluateConfig
 from pipelines.evaluation import Context, evaluate
 from pipelines.experiment.arms import Materials
 from pipelines.experiment.experiment import Watch
-from pipelines.experiment.protocols import Design
+from pipelines.experiment.folds import Design
 
 TINY = {
     "repeats": 2,

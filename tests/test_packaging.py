@@ -34,7 +34,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_code_definitions_template_images_and_licences(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for needed in (
-        "pipelines/cli/main.py",
+        "pipelines/cli/app.py",
         "pipelines/quickstart.yaml",
         "pipelines/fashion-50.yaml",
         "pipelines/results/templates/report.html",
@@ -53,7 +53,7 @@ def test_the_wheel_holds_code_definitions_template_images_and_licences(wheel: Pa
 def test_the_installed_wheel_finds_its_pipelines_and_its_images(wheel: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(site)
-    code = "import sys; sys.argv[0] = 'augment'; from pipelines.cli.main import main; main()"
+    code = "import sys; sys.argv[0] = 'augment'; from pipelines.cli.app import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "run", "quickstart", "--dry-run"],
         cwd=tmp_path,

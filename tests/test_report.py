@@ -12,7 +12,7 @@ from PIL import Image
 
 from augment.dataset.images import LabelledImages
 from pipelines.config.sections import Arm
-from pipelines.experiment.protocols import Design
+from pipelines.experiment.folds import Design
 from pipelines.results.figures import gain_plot
 from pipelines.results.report import Pictures, render
 from pipelines.results.results import build_results

@@ -13,7 +13,7 @@ import pytest
 from toy import ARMS, BASE, DATASET, record
 
 from augment.dataset.images import LabelledImages
-from pipelines.experiment.protocols import Design
+from pipelines.experiment.folds import Design
 from pipelines.experiment.records import encode
 from pipelines.results.report import Pictures, render
 from pipelines.results.results import build_results

@@ -6,9 +6,9 @@ import pytest
 from toy import ALONE, ARMS, BASE, DATASET, GAIN, NONE, NONE_MORE, record, records_of, two_arms
 
 from pipelines.config.sections import Arm
-from pipelines.experiment.protocols import PROTOCOL_NOTES, Design
+from pipelines.experiment.folds import Design
 from pipelines.metric_specs import METRICS
-from pipelines.results.results import build_results, summarise_arms
+from pipelines.results.results import PROTOCOL_NOTES, build_results, summarise_arms
 
 
 def test_an_arm_is_summed_up_in_the_order_of_repeats():

@@ -66,6 +66,7 @@ import time
 from pipelines.process import handle_signals, received_signal, stop_on_signal
 handle_signals()
 with stop_on_signal() as stopped:
+    stopped()  # from here on there is something to save
     print("ready", flush=True)
     while not stopped():
         time.sleep(0.01)

@@ -19,7 +19,8 @@ from pipelines.choosing import choose_mix
 from pipelines.config.sections import ChooseConfig, EvaluateConfig
 from pipelines.experiment.arms import Materials
 from pipelines.experiment.experiment import Watch
-from pipelines.experiment.protocols import Fold, inner_folds
+from pipelines.experiment.folds import Fold
+from pipelines.experiment.protocols import inner_folds
 
 EVALUATE = EvaluateConfig(
     arms=("classical", "classical+synthetic"), views=4, classifier=FitConfig(width=8, steps=60, batch_size=40)

@@ -31,6 +31,7 @@ from augment.gan.steps import STEPS, GanSetup
 from augment.gan.training import make_setup, update_ema
 from augment.gan.training_state import State, start
 from augment.output_folders import OutputFolder
+from augment.runtime import Runtime, Task
 from augment.versions import versions
 
 ARMS = {"one_stage": "one-stage", "two_stage_fair": "two-stage", "two_stage_published": "two-stage-published"}
@@ -97,17 +98,23 @@ class Bench:
     versions: dict[str, str]
 
 
-def measure(
-    preset: str, *, device: torch.device, repeats: int, on_round: Callable[[int], None] = lambda _: None
-) -> Bench:
+def measure(preset: str, runtime: Runtime, *, repeats: int | None = None) -> Bench:
     """Time the three steps and the parts of which they consist, round by round, then measure their memory.
 
-    `on_round` is told after every round how many there were. Raises `ConfigError` for an unknown preset.
+    repeats: rounds; None: as many as the preset says. Raises `ConfigError` for an unknown preset.
     """
-    chosen = find_preset(preset)
+    chosen, device = find_preset(preset), runtime.device
+    repeats = repeats or chosen.repeats
+    task = Task("bench", repeats)
+    runtime.observer.on_start(task)
     state, setup, real, y = set_up(chosen, device)
     steps = {arm: partial(STEPS[name], setup, real, y, y) for arm, name in ARMS.items()}
-    times = _times({**steps, **_passes(state, setup, real, y)}, device, repeats, on_round)
+    times = _times(
+        {**steps, **_passes(state, setup, real, y)},
+        device,
+        repeats,
+        lambda n: runtime.observer.on_progress(task, n, {}),
+    )
     medians = {name: _quantile(values, 0.5) for name, values in times.items()}
     bounds = {arm: g * medians["g_forward"] + d * medians["d_forward"] for arm, (g, d) in PASSES.items()}
     ratios = {

@@ -45,7 +45,7 @@ def train(
     run.output.reopen()
     log = RunLog(run.output)
     log.cut(state.step)
-    task = Task("fit", config.steps, settings=config.model_dump(mode="json"))
+    task = Task("fit", config.steps)
     loop = _Loop(state, config, run, Observers((log, runtime.observer)), task)
     while state.step < config.steps and not runtime.stopped():
         step(state.step % config.penalty_every == 0)

@@ -12,7 +12,7 @@ from augment.generators.cgan import CGAN
 from augment.generators.resample import RESAMPLE
 from augment.generators.runs import read_about
 from augment.output_folders import Replace
-from augment.runtime import Runtime
+from augment.runtime import Runtime, Task
 
 GENERATORS: dict[str, Generator] = {
     "cgan": CGAN,
@@ -29,8 +29,13 @@ def fit(
     *,
     overwrite: bool = False,
     replace: Replace = "nothing",
+    seconds: float | None = None,
 ) -> Fitted:
-    """Fit a generator of `config.kind` to all of `data` and leave it in `folder`; see `base.Fit`."""
+    """Fit a generator of `config.kind` to all of `data` and leave it in `folder`; see `base.Fit`.
+
+    seconds: that it is expected to take, for the observer.
+    """
+    runtime.observer.on_start(Task("fit", config.total, seconds, config.model_dump(mode="json")))
     return GENERATORS[config.kind].fit(data, config, folder, runtime, overwrite=overwrite, replace=replace)
 
 

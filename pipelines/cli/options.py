@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +13,7 @@ from augment.errors import ConfigError
 from augment.words import quoted
 
 if TYPE_CHECKING:
-    from pipelines.experiment.loading import Loaded
+    from pipelines.config.sections import DataConfig
 
 
 class ResizeMode(StrEnum):
@@ -50,7 +49,7 @@ SourceArgument = Annotated[
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what this command wrote there before.")]
-LAST_SEED = 2**32 - 1  # augment.gan.config.SEEDS - 1; that module is too heavy to import for `--help`
+LAST_SEED = 2**32 - 1  # augment.fields.SEEDS - 1; that module is too heavy to import for `--help`
 MOST_IMAGES = 10**7  # of a class
 Seed = Annotated[int, typer.Option("--seed", min=0, max=LAST_SEED, help="Everything random follows from it.")]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda[:n]|mps", help="Where to compute.")]
@@ -67,30 +66,29 @@ Jobs = Annotated[
     int | None, typer.Option("--jobs", min=1, max=1024, help="Processes; default: the cores on a CPU, 1 on a GPU.")
 ]
 
+Track = Annotated[
+    list[str] | None,
+    typer.Option("--track", metavar="NAME", help="Also log to tensorboard or mlflow, in a folder beside the output."),
+]
 Threads = Annotated[
     int | None,
     typer.Option("--threads", min=1, max=1024, help="Of the generator's training; another number rounds differently."),
 ]
 
 
-def load_images(
+def data_config(
     source: str,
-    *,
+    test: str | None,
     samples_per_class: int | None,
     image_size: int | None,
     resize: ResizeMode,
     skip_broken: bool,
     seed: int,
-    test: str | None = None,
     drop_duplicates: bool = False,
-) -> Loaded:
-    """The images that the options speak of, with warnings of what is left out.
-
-    Raises `SourceError` and `ConfigError` where there are none such.
-    """
+) -> DataConfig:
+    """Which images the options ask for. Raises `ConfigError` for values that are out of range."""
     from pipelines.config.reading import parse
     from pipelines.config.sections import DataConfig
-    from pipelines.experiment.loading import limit_notes, load, unused_notes
 
     options = {
         "source": source,
@@ -102,10 +100,7 @@ def load_images(
         "seed": seed,
         "drop_duplicates": drop_duplicates,
     }
-    config = parse(DataConfig, options, "the options")
-    loaded = load(config)
-    left_out = (*limit_notes(loaded.pool, config), *unused_notes(loaded))
-    return replace(loaded, warnings=(*loaded.warnings, *left_out))
+    return parse(DataConfig, options, "the options")
 
 
 def as_options(

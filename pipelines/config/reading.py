@@ -14,13 +14,14 @@ from pydantic import BaseModel, ValidationError
 
 from augment.dataset.sources import PREFIXES
 from augment.errors import ConfigError
-from augment.gan.config import GanConfig
+from augment.generators.base import GeneratorConfig
 from augment.words import quoted, shortened
 from augment.yaml_text import parse_mapping, parse_value, read_mapping
-from pipelines.config.sections import ARMS, EvaluateConfig, Pipeline
+from pipelines.config.sections import ARMS, EvaluateConfig, GeneratorSection, Pipeline
 
 M = TypeVar("M", bound=BaseModel)
 MOST_NAMED = 8  # mistakes in one sentence
+OLD_NAMES = {"gan": "generator"}  # of sections
 
 
 def shipped_pipelines() -> list[str]:
@@ -48,6 +49,9 @@ def load_pipeline(name_or_path: str, overrides: Sequence[str] = ()) -> Pipeline:
         raise ConfigError(
             f"no pipeline {quoted(name_or_path)}: expected a YAML file or one of {', '.join(shipped_pipelines())}"
         )
+    for old, new in OLD_NAMES.items():
+        if old in tree and new not in tree and overrides:
+            tree[new] = tree.pop(old)  # so that overrides by either name change it
     _resolve_paths(tree, base)
     if shipped and any(override.startswith("data.source=") for override in overrides):
         tree["data"].pop("samples_per_class", None)  # the cap of a shipped pipeline is that of its own source
@@ -56,52 +60,70 @@ def load_pipeline(name_or_path: str, overrides: Sequence[str] = ()) -> Pipeline:
     return parse(Pipeline, tree, name_or_path)
 
 
-def load_gan_config(path: Path | None, **overrides: Any) -> GanConfig:
-    """GanConfig from a YAML file of its fields, if given, with the overrides that are not None on top."""
+def load_generator_config(path: Path | None, kind: str | None, **options: Any) -> GeneratorConfig:
+    """The settings of a generator from a YAML file of them, if given, with the options that are not None on top.
+
+    kind: of the generator, where the options name it. Raises `ConfigError`.
+    """
     tree = read_mapping(path) if path else {}
-    given = {key: value for key, value in overrides.items() if value is not None}
-    return parse(GanConfig, {**tree, **given}, str(path or "the options"))
+    given = {key: value for key, value in {"kind": kind, **options}.items() if value is not None}
+    where = str(path or "the options")
+    return parse(GeneratorSection, {"generator": {**tree, **given}}, where, within="generator").generator
 
 
-def parse(model: type[M], tree: Mapping[str, Any], where: str) -> M:
-    """`tree` as `model`. Raises `ConfigError` with the YAML path and, for an unknown key, the nearest valid ones."""
+def parse(model: type[M], tree: Mapping[str, Any], where: str, *, within: str = "") -> M:
+    """`tree` as `model`. Raises `ConfigError` with the YAML path and, for an unknown key, the nearest valid ones.
+
+    within: a section whose name the path leaves out, since the file holds that section alone.
+    """
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        found = error.errors()
-        named = [shortened(_explain(model, dict(e)), 600) for e in found[:MOST_NAMED]]
-        more = [f"and {len(found) - MOST_NAMED} more"] if len(found) > MOST_NAMED else []
+        errors = error.errors()
+        named = [shortened(_explain(model, dict(e), within), 600) for e in errors[:MOST_NAMED]]
+        more = [f"and {len(errors) - MOST_NAMED} more"] if len(errors) > MOST_NAMED else []
         raise ConfigError(f"{where}: " + "; ".join([*named, *more])) from error
 
 
-def _explain(model: type[BaseModel], error: dict[str, Any]) -> str:
-    path = error["loc"]
-    name = shortened(".".join(map(str, path)))
+def _explain(model: type[BaseModel], error: dict[str, Any], within: str) -> str:
+    section, keys = _follow(model, error["loc"])
+    path = keys[1:] if within and keys[:1] == [within] else keys
+    name = shortened(".".join(path))
     if error["type"] == "extra_forbidden":
-        valid = _keys_at(model, path[:-1])
-        near = difflib.get_close_matches(shortened(str(path[-1])), valid, n=3, cutoff=0.5) or valid
+        valid = list(section.model_fields)
+        near = difflib.get_close_matches(shortened(path[-1]), valid, n=3, cutoff=0.5) or valid
         return f"unknown key {name}; did you mean {' or '.join(near)}?"
     if error["type"] == "missing":
         return f"{name} is missing"
     message = error["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    return f"{name}: {message}" + ("" if error["type"] == "value_error" else f", got {quoted(error['input'])}")
+    message = (f"{name}: " if name else "") + message[0].lower() + message[1:]
+    return message if error["type"] == "value_error" else f"{message}, got {quoted(error['input'])}"
 
 
-def _keys_at(model: type[BaseModel], path: Sequence[Any]) -> list[str]:
-    for part in path:
-        if isinstance(part, str) and part in model.model_fields:
-            model = _model_within(model.model_fields[part].annotation) or model
-    return list(model.model_fields)
+def _follow(model: type[BaseModel], location: Sequence[Any]) -> tuple[type[BaseModel], list[str]]:
+    """The model that the last part of an error's location is a key of, and the YAML path.
+
+    Pydantic puts the kind of a generator into the location, between the section and its key; the path leaves it out.
+    """
+    path, section, within = list[str](), model, [model]  # within: the models that the next part can be a key of
+    for part in location:
+        of_kind = [m for m in within if len(within) > 1 and m.model_fields["kind"].default == part]
+        if of_kind:
+            within = of_kind
+            continue
+        path.append(str(part))
+        section, name = within[0], OLD_NAMES.get(str(part), str(part))
+        within = (name in section.model_fields and _models_of(section, name)) or [section]
+    return section, path
 
 
-def _model_within(annotation: Any) -> type[BaseModel] | None:
-    """The first model in an annotation such as `tuple[Arm, ...]`."""
+def _models_within(annotation: Any) -> list[type[BaseModel]]:
+    """All models in an annotation such as `tuple[Arm, ...]`, or a union of the configs of several kinds."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if get_origin(annotation) in (tuple, Union, UnionType):
-        return next(filter(None, map(_model_within, get_args(annotation))), None)
-    return None
+        return [annotation]
+    if get_origin(annotation) in (tuple, Union, UnionType, Annotated):
+        return [model for part in get_args(annotation) for model in _models_within(part)]
+    return []
 
 
 def _resolve_paths(tree: dict[str, Any], base: Path) -> None:
@@ -119,6 +141,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     where = f"--set {quoted(override)}"
     if not equals or not all(keys):
         raise ConfigError(f"{where}: expected section.key=value, for example --set data.source=DIR")
+    keys[0] = OLD_NAMES.get(keys[0], keys[0])
     for key in keys[:-1]:
         tree = tree.setdefault(key, {})
         if not isinstance(tree, dict):
@@ -132,12 +155,14 @@ def _apply(tree: dict[str, Any], override: str) -> None:
 
 def _annotation_at(model: type[BaseModel], keys: Sequence[str]) -> Any:
     """The type of the field that `keys` lead to, or None if there is none."""
+    models = [model]
     for key in keys[:-1]:
-        inner = _model_within(model.model_fields[key].annotation) if key in model.model_fields else None
-        if inner is None:
-            return None
-        model = inner
-    return model.model_fields[keys[-1]].annotation if keys[-1] in model.model_fields else None
+        models = [inner for m in models if key in m.model_fields for inner in _models_of(m, key)]
+    return next((m.model_fields[keys[-1]].annotation for m in models if keys[-1] in m.model_fields), None)
+
+
+def _models_of(model: type[BaseModel], key: str) -> list[type[BaseModel]]:
+    return _models_within(model.model_fields[key].annotation)
 
 
 def _is_text(annotation: Any) -> bool:
@@ -172,10 +197,8 @@ def load_evaluate_config(
 
 def with_flips(pipeline: Pipeline) -> Pipeline:
     """The definition with horizontal flips in the generator's training and in the classifiers'."""
-    augment = pipeline.gan.augment if "flip" in pipeline.gan.augment else (*pipeline.gan.augment, "flip")
-    gan = pipeline.gan.model_copy(update={"augment": augment})
     evaluate = pipeline.evaluate.model_copy(update={"horizontal_flip": True})
-    return pipeline.model_copy(update={"gan": gan, "evaluate": evaluate})
+    return pipeline.model_copy(update={"generator": pipeline.generator.with_horizontal_flip(), "evaluate": evaluate})
 
 
 def filled_up(config: EvaluateConfig) -> tuple[EvaluateConfig, tuple[str, ...]]:

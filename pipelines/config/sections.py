@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FilePath, field_validator, model_validator
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, FilePath, field_validator, model_validator
 
 from augment.dataset.images import Resize, check_size
 from augment.dataset.policies import POLICIES, VIEWS
-from augment.filtering import SCORERS
-from augment.gan.config import GanConfig, Seed, known, one_of
+from augment.fields import Seed, Settings, known, one_of
+from augment.filtering import FILTERS
+from augment.generators.base import GeneratorConfig
+from augment.generators.registry import DEFAULT_KIND, GENERATORS
 from augment.words import quoted, shortened
 from classifiers.inception import check_inception
 from classifiers.training import FitConfig
@@ -21,13 +23,37 @@ LARGEST_RATIO = 1000.0
 GAN_TRAIN = "gan-train"  # the classifiers behind the fidelity figure of that name stand among the records
 
 
-class Section(BaseModel):
-    """A frozen part of a definition in which unknown keys are refused."""
+def _with_kind(value: object) -> object:
+    """The name of a kind of generator alone, or its settings with or without `kind`, as settings with it."""
+    settings = {"kind": value} if isinstance(value, str) else value
+    if not isinstance(settings, dict):
+        return settings
+    kind = one_of(str(settings.get("kind", DEFAULT_KIND)), GENERATORS)
+    for key in settings.keys() - GENERATORS[kind].config.model_fields.keys():
+        others = [name for name, other in GENERATORS.items() if key in other.config.model_fields]
+        if others:
+            raise ValueError(f"{key} is a setting of {' and '.join(others)}, not of {kind}")
+    return {**settings, "kind": kind}
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+if TYPE_CHECKING:
+    AnyGenerator = GeneratorConfig
+else:
+    _KINDS = Union[tuple(kind.config for kind in GENERATORS.values())]  # noqa: UP007 (they are known only at run time)
+    AnyGenerator = Annotated[_KINDS, Field(discriminator="kind"), BeforeValidator(_with_kind)]
 
 
-class Arm(Section):
+class GeneratorSection(Settings):
+    """A generator alone, for files of its settings and for the command line."""
+
+    generator: AnyGenerator
+
+
+# `score` was called `discriminator` when the cGAN was the only generator
+FilterName = Annotated[str, known(FILTERS), BeforeValidator(lambda v: "score" if v == "discriminator" else v)]
+
+
+class Arm(Settings):
     """What one classifier of a comparison learns from; one of `ARMS` may be given by its name alone."""
 
     name: str
@@ -36,7 +62,7 @@ class Arm(Section):
     # on real and synthetic images alike; `classical` is the evaluation's own
     policy: Annotated[str, known({"classical": None, **POLICIES})] | None = None
     ratio: float | None = Field(None, gt=0, le=LARGEST_RATIO)  # None: the evaluation's
-    filter: Annotated[str, known(SCORERS)] = "confidence"
+    filter: FilterName = "confidence"
     keep: float = Field(1.0, gt=0, le=1)  # share of each class's synthetic images, the best by `filter`
     by_need: bool = False  # synthetic images fill up the small classes, all of them are used, and no ratio counts
     share: float | None = Field(None, gt=0, lt=1)  # of each batch that is synthetic; None: as the ratio has it
@@ -62,14 +88,14 @@ class Arm(Section):
     @property
     def judged(self) -> bool:
         """Whether a cross-fitted classifier has to judge the images first."""
-        picky = self.synthetic and (self.keep < 1 or self.weight == "confidence")
-        return self.soft_labels or picky
+        filtered = self.keep < 1 and FILTERS[self.filter].by_classifiers is not None
+        return self.soft_labels or (self.synthetic and (filtered or self.weight == "confidence"))
 
     def mix(self, ratio: float) -> dict[str, Any]:
-        """How its synthetic images are mixed in, as results.json tells it; ratio: the evaluation's."""
-        told = self.model_dump(include={"filter", "keep", "share", "weight", "synthetic_first"})
-        told |= {"by_need": True} if self.by_need else {}
-        return {"ratio": ratio if self.ratio is None else self.ratio, **told}
+        """How its synthetic images are mixed in, as results.json reports it; ratio: the evaluation's."""
+        mix = self.model_dump(include={"filter", "keep", "share", "weight", "synthetic_first"})
+        mix |= {"by_need": True} if self.by_need else {}
+        return {"ratio": ratio if self.ratio is None else self.ratio, **mix}
 
 
 ARMS: dict[str, dict[str, Any]] = {
@@ -81,7 +107,7 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 
 
-class DataConfig(Section):
+class DataConfig(Settings):
     """Where the images come from and which of them are used."""
 
     source: str
@@ -96,7 +122,7 @@ class DataConfig(Section):
     seed: Seed = 0  # of the subset and of what is held out
 
 
-class ProtocolConfig(Section):
+class ProtocolConfig(Settings):
     """How the repeats differ; `pipelines.experiment.protocols` tells what is inferred where nothing is said."""
 
     kind: Literal["holdout", "subsample", "kfold"] | None = None
@@ -113,13 +139,13 @@ class ProtocolConfig(Section):
         return sizes
 
 
-class ChooseConfig(Section):
+class ChooseConfig(Settings):
     """Which mixes of one arm are tried on an inner validation split; "no synthetic images" is always among them."""
 
     arm: str = "classical+synthetic"
     ratios: tuple[Annotated[float, Field(gt=0, le=LARGEST_RATIO)], ...] = Field((0.5, 1.0, 2.0), min_length=1)
     keep: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((1.0,), min_length=1)
-    filter: Annotated[str, known(SCORERS)] = "confidence"
+    filter: FilterName = "confidence"
     weights: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((1.0,), min_length=1)
     validation: float = Field(0.3, gt=0, lt=1)  # share of each class
     # each with a generator of its own, which has not seen the validation images
@@ -127,14 +153,14 @@ class ChooseConfig(Section):
     repeats: int = Field(6, ge=2, le=MOST_REPEATS)  # classifiers of each candidate on each split
 
 
-class GenerateConfig(Section):
+class GenerateConfig(Settings):
     """How many images are made."""
 
     per_class: int = Field(200, ge=1, le=MOST_IMAGES)
     seed: Seed = 0
 
 
-class EvaluateConfig(Section):
+class EvaluateConfig(Settings):
     """Which classifiers are compared, and how often."""
 
     arms: tuple[Arm, ...] = Field(tuple(ARMS), min_length=1, validate_default=True)
@@ -164,16 +190,20 @@ class EvaluateConfig(Section):
         return tuple(a.model_copy(update={"policy": self.policy}) if a.policy == "classical" else a for a in self.arms)
 
 
-class Pipeline(Section):
+class Pipeline(Settings):
     """A whole pipeline definition."""
 
     description: str = ""
     data: DataConfig
-    gan: GanConfig = GanConfig()
+    # `gan` is the name that this section had when there was one kind
+    generator: AnyGenerator = Field(
+        default_factory=GENERATORS[DEFAULT_KIND].config, validation_alias=AliasChoices("generator", "gan")
+    )
     generate: GenerateConfig = GenerateConfig()
     protocol: ProtocolConfig = ProtocolConfig()
     choose: ChooseConfig | None = None  # None: the mixes are those of the arms, fixed in advance
     evaluate: EvaluateConfig = EvaluateConfig()
+    track: tuple[str, ...] = ()  # names of trackers; no result depends on them
 
     @model_validator(mode="after")
     def _chosen_for_an_arm(self) -> Self:

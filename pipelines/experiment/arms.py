@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,121 +14,111 @@ from augment.dataset.images import LabelledImages, concatenate
 from augment.dataset.mixing import draw_by_ratio, synthetic_share
 from augment.dataset.policies import bank_of_views
 from augment.errors import ConfigError
-from augment.filtering import SCORERS, Judged, confidence, keep_best
+from augment.filtering import FILTERS, confidence, keep_best
 from classifiers.batches import Pool
 from classifiers.training import fit
 from pipelines.config.sections import Arm, EvaluateConfig
+from pipelines.experiment.folds import Fold
 
 TRUST = 0.5  # of a real image's soft label that is the teacher's; the rest is its class
 
 
-@dataclass(frozen=True)
-class Materials:
-    """A fold made ready: synthetic images have the classes and the size of the real ones.
-
-    logits: the discriminator's, one a synthetic image. judged: needed by arms that say so. repeats: None for all of
-    the evaluation's. mix: by name of an arm, what of its settings was chosen on this fold's validation images.
-    """
-
-    train: LabelledImages
-    test: LabelledImages
-    synthetic: LabelledImages | None
-    logits: NDArray[np.float64] | None = None
-    fold: str = ""
-    size: int | None = None
-    repeats: tuple[int, ...] | None = None
-    judged: Judged | None = None
-    mix: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-    def arms(self, config: EvaluateConfig) -> tuple[Arm, ...]:
-        """The arms of an evaluation, mixed as was chosen here."""
-        return tuple(arm.model_copy(update=dict(self.mix.get(arm.name, {}))) for arm in config.resolved_arms())
-
-    def check(self, config: EvaluateConfig) -> None:
-        """Raise `ConfigError` if an arm needs images or scores that are not there."""
-        for arm in self.arms(config):
-            if not arm.synthetic:
-                continue
-            if self.synthetic is None:
-                raise ConfigError(
-                    "the arms use synthetic images and there are none; give --synthetic, or only real arms"
-                )
-            if arm.keep < 1 and arm.filter == "discriminator" and self.logits is None:
-                raise ConfigError(
-                    f"arm {arm.name!r} filters by the discriminator's scores, and the synthetic images came without; "
-                    "`augment generate` writes them; or filter by confidence or distance"
-                )
-            if arm.real and not arm.by_need:
-                kept = keep_best(self.synthetic.labels, np.zeros(len(self.synthetic)), arm.keep)
-                draw_by_ratio(self.synthetic.take(kept), self.train, _ratio(arm, config), seed=0)
+def arms_of(fold: Fold, config: EvaluateConfig) -> tuple[Arm, ...]:
+    """The arms of an evaluation, mixed as was chosen for this fold."""
+    return tuple(arm.model_copy(update=dict(fold.mixes.get(arm.name, {}))) for arm in config.resolved_arms())
 
 
-def train_arm(arm: Arm, materials: Materials, config: EvaluateConfig, *, seed: int, device: torch.device) -> nn.Module:
+def check_arms(fold: Fold, config: EvaluateConfig) -> None:
+    """Raise `ConfigError` if an arm needs images or scores that are not there."""
+    for arm in arms_of(fold, config):
+        if not arm.synthetic:
+            continue
+        if fold.synthetic is None:
+            raise ConfigError("the arms use synthetic images and there are none; give --synthetic, or only real arms")
+        if arm.keep < 1 and FILTERS[arm.filter].by_classifiers is None and fold.synthetic.scores is None:
+            raise ConfigError(
+                f"arm {arm.name!r} filters by the generator's scores, and the synthetic images came without; "
+                "`augment generate` writes them for generators with a discriminator; or filter by confidence or "
+                "distance"
+            )
+        if arm.real and not arm.by_need:
+            labels = fold.synthetic.data.labels
+            kept = keep_best(labels, np.zeros(len(labels)), arm.keep)
+            draw_by_ratio(fold.synthetic.data.take(kept), fold.train, _ratio(arm, config), seed=0)
+
+
+def train_arm(arm: Arm, fold: Fold, config: EvaluateConfig, *, seed: int, device: torch.device) -> nn.Module:
     """The classifier of one arm: pools of views in the arm's proportions, then the configured steps."""
     if arm.real and arm.synthetic and arm.by_need:
-        pools = [_filled_up(arm, materials, config, seed)]
+        pools = [_filled_up(arm, fold, config, seed)]
     else:
-        pools = [_real(arm, materials, config, seed)] if arm.real else []
-        pools += [_synthetic(arm, materials, config, seed)] if arm.synthetic else []
-    return fit(pools, materials.train.num_classes, config.classifier, seed=seed, device=device)
+        pools = [_real(arm, fold, config, seed)] if arm.real else []
+        pools += [_synthetic(arm, fold, config, seed)] if arm.synthetic else []
+    return fit(pools, fold.train.num_classes, config.classifier, seed=seed, device=device)
 
 
-def _real(arm: Arm, materials: Materials, config: EvaluateConfig, seed: int) -> Pool:
+def _real(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool:
     share = 1 - _synthetic_share(arm, config)
-    pool = _pool(arm, materials.train, config, share, (arm.synthetic_first, 1.0), seed)
-    return replace(pool, soft=_soft_of_real(materials)) if arm.soft_labels else pool
+    pool = _pool(arm, fold.train, config, share, (arm.synthetic_first, 1.0), seed)
+    return replace(pool, soft=_soft_of_real(fold)) if arm.soft_labels else pool
 
 
-def _synthetic(arm: Arm, materials: Materials, config: EvaluateConfig, seed: int) -> Pool:
-    synthetic, indices = materials.synthetic, _kept(arm, materials)
-    assert synthetic is not None
+def _synthetic(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool:
+    assert fold.synthetic is not None
+    synthetic, indices = fold.synthetic.data, _kept(arm, fold)
     if arm.real:
-        indices = indices[draw_by_ratio(synthetic.take(indices), materials.train, _ratio(arm, config), seed=seed)]
+        indices = indices[draw_by_ratio(synthetic.take(indices), fold.train, _ratio(arm, config), seed=seed)]
     span = (0.0, arm.synthetic_first or 1.0)
     pool = _pool(arm, synthetic.take(indices), config, _synthetic_share(arm, config), span, seed + 1)
-    return replace(pool, soft=_soft_of_synthetic(arm, materials, indices), weights=_weights(arm, materials, indices))
+    return replace(pool, soft=_soft_of_synthetic(arm, fold, indices), weights=_weights(arm, fold, indices))
 
 
-def _filled_up(arm: Arm, materials: Materials, config: EvaluateConfig, seed: int) -> Pool:
+def _filled_up(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool:
     """One pool of the real and all kept synthetic images, of which the small classes have the most."""
-    synthetic, indices = materials.synthetic, _kept(arm, materials)
-    assert synthetic is not None
-    pool = _pool(arm, concatenate([materials.train, synthetic.take(indices)]), config, 1.0, (0.0, 1.0), seed)
-    soft, weights = _soft_of_synthetic(arm, materials, indices), _weights(arm, materials, indices)
+    assert fold.synthetic is not None
+    synthetic, indices = fold.synthetic.data, _kept(arm, fold)
+    pool = _pool(arm, concatenate([fold.train, synthetic.take(indices)]), config, 1.0, (0.0, 1.0), seed)
+    soft, weights = _soft_of_synthetic(arm, fold, indices), _weights(arm, fold, indices)
     if soft is not None:
-        pool = replace(pool, soft=torch.cat([_soft_of_real(materials), soft]))
-    return pool if weights is None else replace(pool, weights=torch.cat([torch.ones(len(materials.train)), weights]))
+        pool = replace(pool, soft=torch.cat([_soft_of_real(fold), soft]))
+    return pool if weights is None else replace(pool, weights=torch.cat([torch.ones(len(fold.train)), weights]))
 
 
-def _kept(arm: Arm, materials: Materials) -> NDArray[np.int64]:
+def _kept(arm: Arm, fold: Fold) -> NDArray[np.int64]:
     """Indices of the synthetic images that the arm's filter keeps."""
-    assert materials.synthetic is not None
+    assert fold.synthetic is not None
     if arm.keep == 1:
-        return np.arange(len(materials.synthetic))
-    assert materials.judged is not None
-    return keep_best(materials.synthetic.labels, SCORERS[arm.filter](materials.judged), arm.keep)
+        return np.arange(len(fold.synthetic))
+    by_classifiers = FILTERS[arm.filter].by_classifiers
+    if by_classifiers is None:
+        scores = fold.synthetic.scores
+    else:
+        assert fold.judged is not None
+        scores = by_classifiers(fold.judged)
+    assert scores is not None
+    return keep_best(fold.synthetic.data.labels, scores, arm.keep)
 
 
-def _soft_of_real(materials: Materials) -> Tensor:
+def _soft_of_real(fold: Fold) -> Tensor:
     """Targets between each real image's class and the teacher's probabilities: float32, N x K."""
-    assert materials.judged is not None
-    classes = np.eye(materials.train.num_classes)[materials.train.labels]
-    return torch.from_numpy((1 - TRUST) * classes + TRUST * materials.judged.real_probabilities).float()
+    assert fold.judged is not None
+    classes = np.eye(fold.train.num_classes)[fold.train.labels]
+    return torch.from_numpy((1 - TRUST) * classes + TRUST * fold.judged.real_probabilities).float()
 
 
-def _soft_of_synthetic(arm: Arm, materials: Materials, indices: NDArray[np.int64]) -> Tensor | None:
+def _soft_of_synthetic(arm: Arm, fold: Fold, indices: NDArray[np.int64]) -> Tensor | None:
     """The teacher's probabilities of synthetic images, float32, M x K, if the arm learns from them."""
     if not arm.soft_labels:
         return None
-    assert materials.judged is not None
-    return torch.from_numpy(materials.judged.probabilities[indices]).float()
+    assert fold.judged is not None
+    return torch.from_numpy(fold.judged.probabilities[indices]).float()
 
 
-def _weights(arm: Arm, materials: Materials, indices: NDArray[np.int64]) -> Tensor | None:
+def _weights(arm: Arm, fold: Fold, indices: NDArray[np.int64]) -> Tensor | None:
     """What each synthetic image counts in the loss, float32, M; None if as much as a real one."""
     if arm.weight == "confidence":
-        assert materials.judged is not None
-        return torch.from_numpy(confidence(materials.judged)[indices]).float()
+        assert fold.judged is not None
+        return torch.from_numpy(confidence(fold.judged)[indices]).float()
     return None if arm.weight == 1 else torch.full((len(indices),), arm.weight)
 
 

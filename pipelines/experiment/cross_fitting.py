@@ -22,7 +22,8 @@ from classifiers.metrics import softmax
 from classifiers.networks import features
 from classifiers.training import predict
 from pipelines.config.sections import Arm, EvaluateConfig
-from pipelines.experiment.arms import Materials, train_arm
+from pipelines.experiment.arms import train_arm
+from pipelines.experiment.folds import Fold
 
 FOLDS = 4
 BATCH = 128
@@ -30,31 +31,31 @@ PIXELS = 32
 SCALE_AT = 0.5  # the quantile of the real images' distances that is the unit of all others
 
 
-def judge(materials: Materials, config: EvaluateConfig, *, seed: int, device: torch.device) -> Judged:
-    """What the judges and the discriminator say of the synthetic images, and of the real ones out of fold.
+def judge(fold: Fold, config: EvaluateConfig, *, seed: int, device: torch.device) -> Judged:
+    """What the judges say of the synthetic images, and of the real ones out of fold.
 
     Without synthetic images only the latter. Raises `ConfigError` if a class has a single training image.
     """
-    train, synthetic = materials.train, materials.synthetic or _none_of(materials.train)
-    fold_of = cut(train, seed)
+    train = fold.train
+    synthetic = _none_of(train) if fold.synthetic is None else fold.synthetic.data
+    part_of = cut(train, seed)
     nearest = _nearest(synthetic, train)
     real_probabilities = np.zeros((len(train), train.num_classes))
     probabilities = np.zeros((len(synthetic), train.num_classes))
     distances = []
-    for fold in range(fold_of.max() + 1):
-        left_out = fold_of == fold
-        judge_ = _judge_of(materials, ~left_out, config, seed, device)
+    for part in range(part_of.max() + 1):
+        left_out = part_of == part
+        judge_ = _judge_of(fold, ~left_out, config, seed, device)
         unseen = train.take(np.flatnonzero(left_out))
         real_probabilities[left_out] = _probabilities(judge_, unseen)
         if len(synthetic):
-            theirs = fold_of[nearest] == fold
+            theirs = part_of[nearest] == part
             probabilities[theirs] = _probabilities(judge_, synthetic.take(np.flatnonzero(theirs)))
             distances.append(_distances(judge_, unseen, synthetic, device))
     return Judged(
         labels=synthetic.labels,
         probabilities=probabilities,
         distance=np.mean(distances, axis=0) if distances else np.zeros(0),
-        logits=materials.logits,
         real_probabilities=real_probabilities,
     )
 
@@ -76,11 +77,11 @@ def cut(data: LabelledImages, seed: int) -> NDArray[np.int64]:
 
 
 def _judge_of(
-    materials: Materials, seen: NDArray[np.bool_], config: EvaluateConfig, seed: int, device: torch.device
+    fold: Fold, seen: NDArray[np.bool_], config: EvaluateConfig, seed: int, device: torch.device
 ) -> nn.Module:
     arm = Arm(name="judge", policy=config.policy)
-    fold = Materials(materials.train.take(np.flatnonzero(seen)), materials.test, None)
-    return train_arm(arm, fold, config, seed=seed, device=device)
+    part = Fold(fold.train.take(np.flatnonzero(seen)), fold.test)
+    return train_arm(arm, part, config, seed=seed, device=device)
 
 
 def _nearest(synthetic: LabelledImages, train: LabelledImages) -> NDArray[np.intp]:

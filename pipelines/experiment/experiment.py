@@ -8,7 +8,7 @@ is on disk before the next is waited for, so that an interrupted evaluation goes
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,13 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from augment.output_folders import OutputFolder
+from augment.runtime import Runtime, Task
 from classifiers.metrics import confusion, per_class_recall, score
 from classifiers.training import predict
 from pipelines.config import sections
 from pipelines.config.sections import Arm, EvaluateConfig
-from pipelines.experiment.arms import Materials, train_arm
+from pipelines.experiment.arms import arms_of, check_arms, train_arm
+from pipelines.experiment.folds import Fold
 from pipelines.experiment.parallel import Call, run_in_processes
 from pipelines.experiment.record_files import RecordFile
 from pipelines.experiment.records import encode
@@ -56,7 +58,7 @@ class RecordLine(BaseModel):
 
 
 @dataclass(frozen=True)
-class Task:
+class Training:
     """One classifier to train."""
 
     arm: Arm
@@ -69,66 +71,52 @@ class Task:
         return self.fold, self.arm.name, self.repeat
 
 
-@dataclass(frozen=True)
-class Watch:
-    """What a person sees of it, and how it is stopped: `stopped` is asked after every classifier."""
-
-    on_record: Callable[[dict[str, Any]], None] = lambda _: None
-    stopped: Callable[[], bool] = lambda: False
-
-
-UNWATCHED = Watch()
-
-
-def plan(config: EvaluateConfig, folds: Sequence[Materials]) -> list[Task]:
-    """Every task, repeat by repeat. Raises `ConfigError` if an arm needs images or scores that are not there."""
-    tasks = []
-    for materials in folds:
-        materials.check(config)
-        arms = materials.arms(config)
-        tasks += [Task(arm, repeat, materials.fold) for repeat in _repeats(materials, config) for arm in arms]
+def plan(config: EvaluateConfig, folds: Sequence[Fold]) -> list[Training]:
+    """Every training, repeat by repeat. Raises `ConfigError` if an arm needs images or scores that are not there."""
+    trainings = []
+    for fold in folds:
+        check_arms(fold, config)
+        arms = arms_of(fold, config)
+        trainings += [Training(arm, repeat, fold.name) for repeat in fold.repeats for arm in arms]
     gan_train = GAN_TRAIN.model_copy(update={"policy": config.policy})
-    for materials in folds:
-        if materials.synthetic is not None:
-            few = _repeats(materials, config)[:GAN_TRAIN_REPEATS]
-            tasks += [Task(gan_train, repeat, materials.fold) for repeat in few]
-    return tasks
-
-
-def _repeats(materials: Materials, config: EvaluateConfig) -> Sequence[int]:
-    return range(config.repeats) if materials.repeats is None else materials.repeats
+    for fold in folds:
+        if fold.synthetic is not None:
+            trainings += [Training(gan_train, repeat, fold.name) for repeat in fold.repeats[:GAN_TRAIN_REPEATS]]
+    return trainings
 
 
 def run_experiment(
-    tasks: Sequence[Task],
-    folds: Sequence[Materials],
+    trainings: Sequence[Training],
+    folds: Sequence[Fold],
     config: EvaluateConfig,
     file: RecordFile,
+    runtime: Runtime,
+    task: Task,
     *,
-    device: torch.device,
-    jobs: int,
     beside: Sequence[Call[Any]] = (),
-    watch: Watch = UNWATCHED,
 ) -> tuple[list[dict[str, Any]], list[Any]] | None:
-    """Run the tasks that `file` lacks, append their records, and return the records of all.
+    """Do the trainings whose records `file` lacks, append their records, and return the records of all.
 
-    Calls given as `beside` run in the same processes, the first of all; what they return comes second. Stopped by
-    `watch`, it returns None.
+    Calls given as `beside` run in the same processes, the first of all; what they return comes second. The observer is
+    told of each record as progress of `task`. Stopped, it returns None.
     """
     records = file.read()
-    done = {_key(record) for record in records}
-    missing = [task for task in tasks if task.key not in done]
-    by_name = {materials.fold: materials for materials in folds}
-    calls: list[Call[Any]] = [(run_task, (task, by_name[task.fold], config, device)) for task in missing]
+    known = {_key(record) for record in records}
+    missing = [training for training in trainings if training.key not in known]
+    by_name = {fold.name: fold for fold in folds}
+    calls: list[Call[Any]] = [
+        (train_and_test, (training, by_name[training.fold], config, runtime.device)) for training in missing
+    ]
     others: dict[int, Any] = {}
-    for index, result in run_in_processes([*beside, *calls], jobs):
+    for index, result in run_in_processes([*beside, *calls], runtime.jobs):
         if index < len(beside):
             others[index] = result
             continue
         file.append(result)
         records.append(result)
-        watch.on_record(result)
-        if watch.stopped():
+        label = f"{result['arm']}, repeat {result['repeat'] + 1}"
+        runtime.observer.on_progress(task, len(records), {"accuracy": result["accuracy"]}, label)
+        if runtime.stopped():
             return None
     return records, [others[index] for index in range(len(beside))]
 
@@ -142,23 +130,23 @@ def _key(record: Mapping[str, Any]) -> tuple[str, str, int]:
     return record["fold"], record["arm"], record["repeat"]
 
 
-def run_task(task: Task, materials: Materials, config: EvaluateConfig, device: torch.device) -> dict[str, Any]:
+def train_and_test(training: Training, fold: Fold, config: EvaluateConfig, device: torch.device) -> dict[str, Any]:
     """Train and test one classifier: its line of records.jsonl."""
     began = time.perf_counter()
-    seed = repeat_seed(config.seed, task.repeat)
-    model = train_arm(task.arm, materials, config, seed=seed, device=device)
-    labels, classes = materials.test.labels, materials.test.num_classes
-    logits = predict(model, torch.from_numpy(np.ascontiguousarray(materials.test.images)))
+    seed = repeat_seed(config.seed, training.repeat)
+    model = train_arm(training.arm, fold, config, seed=seed, device=device)
+    labels, classes = fold.test.labels, fold.test.num_classes
+    logits = predict(model, torch.from_numpy(np.ascontiguousarray(fold.test.images)))
     return {
-        "repeat": task.repeat,
-        "arm": task.arm.name,
-        "fold": task.fold,
-        "size": materials.size,
+        "repeat": training.repeat,
+        "arm": training.arm.name,
+        "fold": training.fold,
+        "size": fold.size,
         **score(logits, labels, classes),
         "per_class_recall": per_class_recall(logits, labels, classes),
         "confusion": confusion(logits, labels, classes).tolist(),
         "predicted": encode(logits.argmax(1).numpy()),
-        "mix": dict(materials.mix.get(task.arm.name, {})),
+        "mix": dict(fold.mixes.get(training.arm.name, {})),
         "seed": seed,
         "steps": config.classifier.steps,
         "batch_size": config.classifier.batch_size,

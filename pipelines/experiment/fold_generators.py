@@ -1,134 +1,163 @@
-"""The generators of all folds, trained side by side, and their images.
+"""The generators of all folds, fitted side by side, and their images.
 
-A fold's folder holds `gan/`, a RUN folder, and `synthetic/`. Several folds are trained in processes of one thread each,
-a stretch of steps at a time, so that progress is told, Ctrl-C is heard, and what is done is kept.
+A fold's folder holds `gan/`, a RUN folder, and `synthetic/`. Several folds are fitted in processes of one thread each.
+This process follows their logs and tells them to stop; each saves a checkpoint then, and goes on from it in the next
+call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from tempfile import TemporaryDirectory
 
 import torch
 
-from augment.gan.config import GanConfig
-from augment.gan.training import Origin, Outcome, Progress, fit
+from augment.generators.base import Fitted, GeneratorConfig, Origin, Outcome, TrainingData
 from augment.generators.collapse import collapse_notes
 from augment.generators.generated_folder import generate_folder
-from augment.generators.runs import LogLine, open_run, read_log
-from augment.generators.sampling import load_model
+from augment.generators.registry import fit, load_model
+from augment.generators.runs import read_log
+from augment.runtime import Observer, Runtime, Task
 from pipelines.config.sections import GenerateConfig
+from pipelines.experiment.folds import Fold
 from pipelines.experiment.parallel import run_in_processes
-from pipelines.experiment.protocols import Fold
 from pipelines.process import tune_allocator
+
+SECONDS_BETWEEN_LOOKS = 0.5  # at the logs of generators that are fitted in other processes
 
 
 @dataclass(frozen=True)
-class Workshop:
-    """Where the generators of a pipeline are made, and of what."""
+class FoldGenerators:
+    """Where the generators of a pipeline's folds lie, and how they are fitted."""
 
-    folder: Path
-    name: str  # of the source
-    gan: GanConfig
-    device: torch.device
-    jobs: int
+    folder: Path  # of the pipeline
+    source: str  # its name
+    config: GeneratorConfig
 
-    def of_fold(self, fold: Fold) -> Path:
+    def folder_of(self, fold: Fold) -> Path:
         """The folder that holds a fold's gan/ and synthetic/."""
         return self.folder / "folds" / fold.name if fold.name else self.folder
 
-    def config(self, fold: Fold) -> GanConfig:
-        """Every fold has a generator seed of its own."""
-        return self.gan.model_copy(update={"seed": self.gan.seed + fold.number})
+    def config_of(self, fold: Fold) -> GeneratorConfig:
+        """The settings with a seed of the fold's own."""
+        return self.config.model_copy(update={"seed": self.config.seed + fold.number})
 
 
 def fit_all(
-    shop: Workshop,
+    generators: FoldGenerators,
     folds: Sequence[Fold],
+    runtime: Runtime,
     *,
-    overwrite: bool,
-    on_progress: Callable[[Progress], None],
-    on_note: Callable[[str], None],
-    stopped: Callable[[], bool],
+    overwrite: bool = False,
+    seconds: float | None = None,
 ) -> bool:
-    """Train the generator of every fold; False if it was stopped.
+    """Fit the generator of every fold; False if it was stopped.
 
     Each goes on where it stands if its settings and images are the same, and begins anew otherwise, or by `overwrite`.
+    seconds: that all of it is expected to take.
     """
     if len(folds) == 1:
-        options = {"overwrite": overwrite, "on_progress": on_progress, "on_note": on_note, "stopped": stopped}
-        return _fit(shop, folds[0], **options) != Outcome.STOPPED
-    for fold in folds if overwrite else ():
-        with open_run(shop.of_fold(fold) / "gan", shop.config(fold), fold.train, shop.name, overwrite=True):
-            pass
-    steps = dict.fromkeys((fold.name for fold in folds), 0)
-    unfinished = list(folds)
-    while unfinished:
-        ended = []
-        for index, stretch in run_in_processes([(_stretch, (shop, fold)) for fold in unfinished], shop.jobs):
-            name = unfinished[index].name
-            for note in stretch.notes:
-                on_note(f"{name}: {note}")
-            if stretch.log is not None:
-                steps[name] = stretch.log.step
-                losses = (stretch.log.loss_d, stretch.log.loss_g, stretch.log.images_per_second)
-                on_progress(Progress(sum(steps.values()), shop.gan.steps * len(folds), *losses))
-            ended += [name] if stretch.outcome != Outcome.STOPPED else []
-            if stopped():
-                return False
-        unfinished = [fold for fold in unfinished if fold.name not in ended]
-    return True
+        (fold,) = folds
+        data = TrainingData(fold.train, Origin(generators.source))
+        path, config = generators.folder_of(fold) / "gan", generators.config_of(fold)
+        options = {"overwrite": overwrite, "replace": "anything", "seconds": seconds}
+        return fit(data, config, path, runtime, **options).outcome != Outcome.STOPPED  # type: ignore[arg-type]
+    settings = generators.config.model_dump(mode="json")
+    task = Task("fit", generators.config.total * len(folds), seconds, settings)
+    runtime.observer.on_start(task)
+    with TemporaryDirectory() as folder:
+        stop = Path(folder) / "stop"
+        calls = [(_fit_in_worker, (generators, fold, runtime.device, overwrite, stop)) for fold in folds]
+        with _followed(generators, folds, runtime, task, stop):
+            ended = sorted(run_in_processes(calls, runtime.jobs))
+    for index, (_, notes) in ended:
+        for note in notes:
+            runtime.observer.on_note(f"{folds[index].name}: {note}")
+    return all(fitted.outcome != Outcome.STOPPED for _, (fitted, _) in ended)
 
 
-class _Stretch(NamedTuple):
-    """Some steps of one generator: how they ended, the last line of the log so far, and notes."""
+class _Notes(Observer):
+    """The sentences that a fit in another process has for a person."""
 
-    outcome: Outcome
-    log: LogLine | None
-    notes: list[str]
+    def __init__(self) -> None:
+        self.sentences: list[str] = []
+
+    def on_note(self, sentence: str) -> None:
+        """Keep it."""
+        self.sentences.append(sentence)
 
 
-def _stretch(shop: Workshop, fold: Fold) -> _Stretch:
-    """As many further steps of one generator as lie between two checkpoints."""
+def _fit_in_worker(
+    generators: FoldGenerators, fold: Fold, device: torch.device, overwrite: bool, stop: Path
+) -> tuple[Fitted, list[str]]:
+    """Fit one generator until it is finished or the file `stop` appears; and the notes on it."""
+    if stop.exists():
+        return Fitted(Outcome.STOPPED, 0), []
     tune_allocator()
-    calls, notes = count(), list[str]()
-    outcome = _fit(shop, fold, on_note=notes.append, stopped=lambda: next(calls) == shop.gan.checkpoint_every)
-    return _Stretch(outcome, next(iter(read_log(shop.of_fold(fold) / "gan")[-1:]), None), notes)
+    notes = _Notes()
+    runtime = Runtime(device, stopped=stop.exists, observer=notes)
+    data = TrainingData(fold.train, Origin(generators.source))
+    path, config = generators.folder_of(fold) / "gan", generators.config_of(fold)
+    return fit(data, config, path, runtime, overwrite=overwrite, replace="anything"), notes.sentences
 
 
-def _fit(shop: Workshop, fold: Fold, **options: Any) -> Outcome:
-    folder, origin = shop.of_fold(fold) / "gan", Origin(shop.name)
-    return fit(fold.train, shop.config(fold), folder, origin=origin, device=shop.device, replace="anything", **options)
+@contextmanager
+def _followed(
+    generators: FoldGenerators, folds: Sequence[Fold], runtime: Runtime, task: Task, stop: Path
+) -> Iterator[None]:
+    """Report what the logs of all folds say, and make the file `stop` once the runtime is stopped."""
+    over = threading.Event()
+
+    def follow() -> None:
+        before = 0
+        while not over.wait(SECONDS_BETWEEN_LOOKS):
+            if runtime.stopped():
+                stop.touch()
+            lines = [log[-1] for fold in folds if (log := read_log(generators.folder_of(fold) / "gan"))]
+            done = sum(min(line.step, generators.config.total) for line in lines)
+            if done > before:
+                newest = max(lines, key=lambda line: line.step)
+                runtime.observer.on_progress(task, done, newest.losses)
+                before = done
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
-def generate_all(
-    shop: Workshop,
-    folds: Sequence[Fold],
-    config: GenerateConfig,
-    on_images: Callable[[int], None],
-    on_note: Callable[[str], None],
-) -> None:
-    """The images of every fold's generator; what was there before is replaced.
-
-    on_images: how many there are so far. on_note: a sentence on a generator whose images are all alike.
-    """
+def generate_all(generators: FoldGenerators, folds: Sequence[Fold], config: GenerateConfig, runtime: Runtime) -> None:
+    """The images of every fold's generator; what was there before is replaced."""
+    task = Task("generate", config.per_class * folds[0].train.num_classes * len(folds))
+    runtime.observer.on_start(task)
     before = 0
     for fold in folds:
-        folder = shop.of_fold(fold)
-        model = load_model(folder / "gan", shop.device)
-        counts = dict.fromkeys(model.class_names, config.per_class)
-        made = generate_folder(
-            model,
-            counts,
-            folder / "synthetic",
-            "png",
-            seed=config.seed,
-            overwrite=True,
-            on_images=lambda n, b=before: on_images(b + n),  # type: ignore[misc]
-        )
+        folder = generators.folder_of(fold)
+        model = load_model(folder / "gan", runtime.device)
+        counts = dict.fromkeys(model.about.classes, config.per_class)
+        observer = _Shifted(runtime.observer, task, before)
+        path = folder / "synthetic"
+        synthetic = generate_folder(model, counts, path, "png", seed=config.seed, overwrite=True, observer=observer)
         before += sum(counts.values())
-        for note in collapse_notes(made.data) if made else ():
-            on_note(f"{fold.name}: {note}" if fold.name else note)
+        for note in collapse_notes(synthetic.data) if synthetic else ():
+            runtime.observer.on_note(f"{fold.name}: {note}" if fold.name else note)
+
+
+@dataclass(frozen=True)
+class _Shifted(Observer):
+    """Progress of a part of a task as progress of the whole, which has come to `before` already."""
+
+    whole: Observer
+    task: Task
+    before: int
+
+    def on_progress(self, task: Task, done: int, metrics: Mapping[str, float], label: str = "") -> None:
+        """Report it as progress of the whole."""
+        self.whole.on_progress(self.task, self.before + done, metrics, label)

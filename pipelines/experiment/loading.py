@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from augment.dataset.copies import without_copies
 from augment.dataset.duplicates import find_copies, find_leaks, near_duplicates, near_matches
@@ -16,6 +12,7 @@ from augment.dataset.images import LabelledImages, subset_per_class
 from augment.dataset.mixing import match
 from augment.dataset.sources import Source, read_source
 from augment.errors import SourceError
+from augment.generators.sampling import SyntheticImages
 from augment.words import counted, printable
 from pipelines.config.sections import DataConfig
 
@@ -73,14 +70,13 @@ def limit_notes(data: LabelledImages, config: DataConfig) -> tuple[str, ...]:
     return (f"at most {most} of each class are used: {used:,} of {counted(len(data), 'training image')}",)
 
 
-def unused_notes(loaded: Loaded) -> tuple[str, ...]:
-    """A sentence on validation images where no mix is chosen, if there are any."""
+def used_notes(loaded: Loaded, config: DataConfig) -> tuple[str, ...]:
+    """Sentences on images that are left out where neither a protocol nor a choice of the mix uses them."""
+    notes = limit_notes(loaded.pool, config)
     if loaded.val is None:
-        return ()
-    return (
-        f"{counted(len(loaded.val), 'validation image')} of the source not used: they serve `augment run` to choose a "
-        "mix on",
-    )
+        return notes
+    count = counted(len(loaded.val), "validation image")
+    return (*notes, f"{count} of the source not used: they serve `augment run` to choose a mix on")
 
 
 def leak_warnings(train: LabelledImages, test: LabelledImages, split: str = "test") -> tuple[str, ...]:
@@ -116,19 +112,8 @@ def twin_warnings(data: LabelledImages) -> tuple[str, ...]:
     return tuple(warnings)
 
 
-class Made(NamedTuple):
-    """Generated images with the classes and the size of the real ones, and a sentence where they were resized.
-
-    scores: the discriminator's, one an image, if they are there.
-    """
-
-    images: LabelledImages
-    scores: NDArray[np.float64] | None
-    notes: tuple[str, ...]
-
-
-def load_synthetic(folder: Path, real: LabelledImages) -> Made:
-    """The images in `folder`, to be mixed with `real`."""
+def load_synthetic(folder: Path, real: LabelledImages) -> tuple[SyntheticImages, tuple[str, ...]]:
+    """The images in `folder` with the classes and the size of `real`, and a sentence where they were resized."""
     source = read_source(folder, image_size=real.size, complete=False)
     images, scores = match(source.train, real, "synthetic images"), read_scores(folder)
     notes: tuple[str, ...] = ()
@@ -136,7 +121,8 @@ def load_synthetic(folder: Path, real: LabelledImages) -> Made:
     if others:
         sizes = "{} x {}".format(*others[0]) + (" and other sizes" if len(others) > 1 else "")
         notes = (f"synthetic images of {sizes} were resized to {real.size} x {real.size} px, as the real ones are",)
-    return Made(images, scores if scores is not None and len(scores) == len(images) else None, notes)
+    fitting = scores if scores is not None and len(scores) == len(images) else None
+    return SyntheticImages(images, scores=fitting), notes
 
 
 def require_test(loaded: Loaded) -> LabelledImages:
@@ -150,11 +136,11 @@ def require_test(loaded: Loaded) -> LabelledImages:
 
 
 def untested_note(loaded: Loaded) -> tuple[str, ...]:
-    """A sentence on a GAN that was trained on all images of a source, so that none are left to test with."""
+    """A sentence on a generator that was fitted to all images of a source, so that none are left to test with."""
     if loaded.test is not None:
         return ()
     return (
-        f"{loaded.name} has no test split, so what this GAN makes can be evaluated on other images only "
+        f"{loaded.name} has no test split, so what this generator makes can be evaluated on other images only "
         "(evaluate --test); `augment run quickstart --set data.source=...` holds some out first",
     )
 

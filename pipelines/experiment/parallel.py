@@ -19,23 +19,36 @@ Call = tuple[Callable[..., T], tuple[Any, ...]]  # a function and its arguments
 
 
 def run_in_processes(calls: Sequence[Call[T]], jobs: int) -> Iterator[tuple[int, T]]:
-    """Each call's index and what it returns, as they end; with one job in this process, one after the other.
+    """Each call's index and what it returns, as they end; with one job in this process, one after the other."""
+    backend = "serial" if jobs == 1 or len(calls) <= 1 else "processes"
+    yield from BACKENDS[backend](calls, jobs)
 
-    The processes stay for the next calls, since importing torch takes them seconds: `end_processes` ends them. They
-    never see signals, and end by themselves if this process is killed.
+
+def _serial(calls: Sequence[Call[T]], jobs: int) -> Iterator[tuple[int, T]]:
+    if jobs > 1 and calls:
+        get_reusable_executor().shutdown(wait=True)  # the memory that idle processes hold may be needed here
+    yield from ((index, _run_alone(call)) for index, call in enumerate(calls))
+
+
+def _processes(calls: Sequence[Call[T]], jobs: int) -> Iterator[tuple[int, T]]:
+    """By joblib's own processes.
+
+    They stay for the next calls, since importing torch takes them seconds: `end_processes` ends them. They never see
+    signals, and end by themselves if this process is killed.
     """
-    if jobs == 1 or len(calls) <= 1:
-        if jobs > 1 and calls:
-            get_reusable_executor().shutdown(wait=True)  # what idle ones hold may be needed here
-        yield from ((index, _run_alone(call)) for index, call in enumerate(calls))
-        return
-    return_freed_memory()  # what training a GAN here has freed
+    return_freed_memory()  # which training a generator in this process has left
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*have been cancelled")  # as they should be where it is stopped
+        warnings.filterwarnings("ignore", ".*have been cancelled")  # as they should be where the work is stopped
         parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
         with signals_held_back():  # the processes begin here, and so does the thread that would replace them
             results = parallel(joblib.delayed(_run_in_worker)(os.getpid(), *numbered) for numbered in enumerate(calls))
         yield from results
+
+
+BACKENDS: dict[str, Callable[[Sequence[Call[Any]], int], Iterator[tuple[int, Any]]]] = {
+    "serial": _serial,
+    "processes": _processes,
+}
 
 
 @contextmanager

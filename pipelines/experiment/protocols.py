@@ -7,79 +7,19 @@ k folds. No training image of a fold, and so no generator, is ever among its tes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from augment.dataset.images import LabelledImages, split_per_class, subset_per_class
-from augment.errors import ConfigError, SourceError
+from augment.errors import ConfigError
 from augment.words import counted
 from pipelines.config.sections import ChooseConfig, DataConfig, ProtocolConfig
+from pipelines.experiment.folds import Design, Fold
 from pipelines.experiment.loading import Loaded, leak_warnings, limit_notes, limited, twin_warnings
 
 FOLDS = 5
-FEWEST_TESTED = 2  # images; the two-way interval resamples them
-PROTOCOL_NOTES = {
-    "holdout": (
-        "The interval is for these images: one training subset, one set of synthetic images, one test set. "
-        "Only the classifier's seeds were redrawn, so it leaves out what another subset, another generator "
-        "or other test images would change."
-    ),
-    "holdout, generator redrawn": (
-        "The interval is for these images: one training subset, one test set. Every repeat trained a generator and "
-        "its classifiers anew, so it leaves out what another subset or other test images would change."
-    ),
-    "subsample": (
-        "Every repeat drew its own training subset from one pool and trained a generator on it. The interval is "
-        "corrected for the overlap of the subsets (Nadeau and Bengio, 2003) and leaves out what other test images "
-        "would change."
-    ),
-    "kfold": (
-        "Every repeat trained a generator and its classifiers on other folds of one set and tested them on the fold "
-        "left out. The interval is corrected for the overlap of the training sets (Nadeau and Bengio, 2003)."
-    ),
-}
-
-HOLDOUT_ONLY = "holdout: images that were made elsewhere have one generator behind them and one test set"
-
-
-@dataclass(frozen=True)
-class Design:
-    """How the repeats were drawn: what the statistics and the reader have to know.
-
-    kind: a key of `PROTOCOL_NOTES`. why: in a sentence. correlation: by size, of the repeats' gains. test_labels:
-    int64, N, where all repeats share one test set. Raises `SourceError` if that is a single image, of which nothing can
-    be said for others; a design is there before anything is trained.
-    """
-
-    kind: str = "holdout"
-    why: str = ""
-    correlation: Mapping[int | None, float] = field(default_factory=lambda: {None: 0.0})
-    test_labels: NDArray[np.int64] | None = None
-    told: Mapping[str, Any] = field(default_factory=dict)  # whatever else belongs under `protocol`
-
-    def __post_init__(self) -> None:
-        if self.test_labels is not None and len(self.test_labels) < FEWEST_TESTED:
-            raise SourceError(
-                f"the test set has {counted(len(self.test_labels), 'image')}: at least {FEWEST_TESTED} are needed, and "
-                "some of each class to say anything of it; add test images"
-            )
-
-
-@dataclass(frozen=True)
-class Fold:
-    """One training set, its test images, and the repeats that are measured on them."""
-
-    train: LabelledImages
-    test: LabelledImages
-    repeats: tuple[int, ...]
-    name: str = ""  # of its folder; empty where there is one fold only
-    size: int | None = None  # images a class of a learning curve
-    number: int = 0  # what its generator's seed is moved by
-    val: LabelledImages | None = None  # what its mix is chosen on; None: a part of `train`
 
 
 @dataclass(frozen=True)
@@ -164,7 +104,7 @@ def _subsample(loaded: Loaded, data: DataConfig, config: ProtocolConfig, repeats
             f"{sizes[-1]} of each class are the whole pool, so all repeats would train on the same images; "
             "set smaller sizes, or take protocol.kind holdout"
         )
-    design = Design("subsample", correlation=correlation, test_labels=test.labels, told={"sizes": list(sizes)})
+    design = Design("subsample", correlation=correlation, test_labels=test.labels, reported={"sizes": list(sizes)})
     drawn = len(folds[-1].train)
     warnings += (
         f"every repeat draws {' or '.join(map(str, sizes))} images of each class: at most {drawn:,} of "
@@ -198,8 +138,8 @@ def _kfold(loaded: Loaded, data: DataConfig, config: ProtocolConfig, repeats: in
     if loaded.test is not None:
         left_out = counted(len(loaded.test), "test image")
         unused += (f"the source's test split is not used, {left_out}: kfold tests on the training images",)
-    told = {"folds": k, "rounds": repeats // k}
-    return Protocol(folds, Design("kfold", correlation={None: 1 / k}, told=told), unused + twin_warnings(train))
+    reported = {"folds": k, "rounds": repeats // k}
+    return Protocol(folds, Design("kfold", correlation={None: 1 / k}, reported=reported), unused + twin_warnings(train))
 
 
 def _nearest_divisor(repeats: int, most: int) -> int:

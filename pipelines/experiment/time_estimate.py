@@ -9,77 +9,58 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 
 from augment.dataset.images import LabelledImages, subset_per_class
 from augment.dataset.policies import bank_of_views
-from augment.gan.config import GanConfig
-from augment.gan.networks import Shape
-from augment.gan.training import turns
-from augment.gan.training_state import start
+from augment.generators.base import GeneratorConfig, TrainingData
+from augment.generators.registry import GENERATORS
 from classifiers.training import predict
 from pipelines.config.sections import Arm, EvaluateConfig
-from pipelines.experiment.arms import Materials, train_arm
+from pipelines.experiment.arms import train_arm
+from pipelines.experiment.folds import Fold
 from pipelines.experiment.parallel import one_thread
-from pipelines.experiment.protocols import Fold
 
-GAN_STEPS, CLASSIFIER_STEPS = 3, (2, 8)  # that are timed, after one that warms up
+CLASSIFIER_STEPS = (2, 8)  # that are timed, after one that warms up
 FEW = 128  # images, at the most, that views and predictions are timed on
 SECONDS_AN_IMAGE = 1e-3  # generated and written: 1,400 a second were measured at 28 px
 FIDELITY = 1.5  # classifiers that the figures of fidelity of a fold take about as long as
 
 
 @dataclass(frozen=True)
-class Load:
-    """What a pipeline has to do. folds: a generator each. classifiers, images: in all."""
+class Probe:
+    """How long things take with the images of a fold, measured when it is asked for and then remembered."""
 
-    folds: Sequence[Fold]
-    choosing: int  # classifiers
-    evaluating: int  # classifiers
-    images: int
+    fold: Fold
+    evaluation: EvaluateConfig
+    device: torch.device
+    jobs: int
 
+    @cached_property
+    def _classifier(self) -> float:
+        return classifier_seconds(self.fold.train, self.fold.test, self.evaluation, self.device)
 
-def estimate(
-    load: Load, gan: GanConfig, evaluation: EvaluateConfig, device: torch.device, jobs: int
-) -> dict[str, float]:
-    """Seconds of each stage, by its name."""
-    first, several = load.folds[0], len(load.folds) > 1
-    step = gan_step_seconds(first.train, gan, device, alone=not several)
-    classifier = classifier_seconds(first.train, first.test, evaluation, device)
-    return by_stage(load, step * gan.steps, classifier, jobs)
+    def fitting(self, config: GeneratorConfig, generators: int) -> float:
+        """Seconds of so many fits: one alone on all threads, several side by side on one thread each."""
+        if generators == 1:
+            return fit_seconds(self.fold.train, config, self.device)
+        with one_thread():
+            return fit_seconds(self.fold.train, config, self.device) * math.ceil(generators / self.jobs)
 
-
-def by_stage(load: Load, generator: float, classifier: float, jobs: int) -> dict[str, float]:
-    """Seconds of each stage, from those of one generator and of one classifier."""
-    rounds = math.ceil(len(load.folds) / jobs)  # generators side by side
-    return {
-        "fit": generator * rounds,
-        "generate": load.images * SECONDS_AN_IMAGE,
-        "choose": classifier * load.choosing / jobs,
-        "evaluate": classifier * (load.evaluating + FIDELITY * len(load.folds)) / jobs,
-    }
+    def classifying(self, classifiers: int, fidelity: int = 0) -> float:
+        """Seconds of so many classifiers and of the figures of fidelity of so many folds."""
+        return self._classifier * (classifiers + FIDELITY * fidelity) / self.jobs
 
 
-def evaluation_seconds(
-    materials: Materials, config: EvaluateConfig, classifiers: int, device: torch.device, jobs: int
-) -> float:
-    """Seconds of an evaluation of so many classifiers."""
-    return classifier_seconds(materials.train, materials.test, config, device) * (classifiers + FIDELITY) / jobs
-
-
-def gan_step_seconds(train: LabelledImages, config: GanConfig, device: torch.device, *, alone: bool = True) -> float:
-    """Seconds of one training step of the generator. alone: on all threads; otherwise on one."""
-    with nullcontext() if alone else one_thread():
-        shape = Shape(train.num_classes, train.channels, train.size, config.width, config.latent_dim)
-        plain = config.model_copy(update={"fast": False})  # a graph takes longer to record than a probe may
-        turn = turns(train, start(plain, shape, device), plain)
-        turn(False)
-        return _seconds(lambda: [turn(False) for _ in range(GAN_STEPS)], device) / GAN_STEPS
+def fit_seconds(train: LabelledImages, config: GeneratorConfig, device: torch.device) -> float:
+    """Seconds of one fit of a generator."""
+    probe = GENERATORS[config.kind].seconds
+    return 0.0 if probe is None else probe(TrainingData(train), config, device)
 
 
 def classifier_seconds(
@@ -87,13 +68,13 @@ def classifier_seconds(
 ) -> float:
     """Seconds of one classifier of an evaluation: its views, its steps and its predictions."""
     arm, few = Arm(name="probe", policy=config.policy), subset_per_class(train, max(FEW // train.num_classes, 1), 0)
-    materials, short = Materials(few, few, None), []
+    fold, short = Fold(few, few), []
     with one_thread():
         for steps in (1, *CLASSIFIER_STEPS):
             classifier = config.classifier.model_copy(update={"steps": steps})
             probe = config.model_copy(update={"classifier": classifier, "views": 1})
-            short.append(_seconds(lambda p=probe: train_arm(arm, materials, p, seed=0, device=device), device))  # type: ignore[misc]
-        model = train_arm(arm, materials, probe, seed=0, device=device)
+            short.append(_seconds(lambda p=probe: train_arm(arm, fold, p, seed=0, device=device), device))  # type: ignore[misc]
+        model = train_arm(arm, fold, probe, seed=0, device=device)
         predicting = _seconds(lambda: predict(model, torch.from_numpy(np.ascontiguousarray(few.images))), device)
         options = {"views": 1, "horizontal_flip": config.horizontal_flip, "seed": 0}
         viewing = _seconds(lambda: bank_of_views(few, config.policy, **options), device)  # type: ignore[arg-type]

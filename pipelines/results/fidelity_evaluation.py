@@ -32,9 +32,10 @@ from classifiers.inception import load_inception
 from classifiers.metrics import per_class_recall
 from classifiers.training import predict
 from pipelines.config.sections import Arm, EvaluateConfig
-from pipelines.experiment.arms import Materials, train_arm
+from pipelines.experiment.arms import train_arm
 from pipelines.experiment.cross_fitting import embed
 from pipelines.experiment.experiment import GAN_TRAIN, repeat_seed
+from pipelines.experiment.folds import Fold
 from pipelines.experiment.parallel import Call
 from pipelines.results.fidelity_warnings import cautions
 
@@ -61,16 +62,16 @@ class Fidelity:
     fold: str = ""
 
 
-def fidelity_calls(folds: Sequence[Materials], config: EvaluateConfig, device: torch.device) -> list[Call[Fidelity]]:
+def fidelity_calls(folds: Sequence[Fold], config: EvaluateConfig, device: torch.device) -> list[Call[Fidelity]]:
     """What has to be called for the figures of each fold, for `mean_fidelity`.
 
     Of a learning curve's folds those of the first size count, as for the headline. Nothing without synthetic images,
     or where a fold has a single test or synthetic image, of which no figure can be had.
     """
-    shown = [m for m in folds if m.size == folds[0].size]
-    if any(m.synthetic is None or min(len(m.synthetic), len(m.test)) < 2 for m in shown):
+    of_first_size = [fold for fold in folds if fold.size == folds[0].size]
+    if any(fold.synthetic is None or min(len(fold.synthetic), len(fold.test)) < 2 for fold in of_first_size):
         return []
-    return [(measure_fidelity, (m, config, device)) for m in shown]
+    return [(measure_fidelity, (fold, config, device)) for fold in of_first_size]
 
 
 def mean_fidelity(measured: Sequence[Fidelity], records: Sequence[Mapping[str, Any]]) -> Fidelity | None:
@@ -94,18 +95,18 @@ def _with_gan_train(one: Fidelity, records: Sequence[Mapping[str, Any]]) -> dict
     }
 
 
-def measure_fidelity(materials: Materials, config: EvaluateConfig, device: torch.device) -> Fidelity:
-    """The figures of one fold, from at most 2000 test and as many synthetic images; materials must hold some.
+def measure_fidelity(fold: Fold, config: EvaluateConfig, device: torch.device) -> Fidelity:
+    """The figures of one fold, from at most 2000 test and as many synthetic images; fold must hold some.
 
     GAN-test is the accuracy on synthetic images of a classifier that saw the training images only; GAN-train, the
     accuracy on real test images of those that saw synthetic ones only, is left to the records (Shmelkov et al., "How
     good is my GAN?", arXiv 1807.09499). Raises `ConfigError` if Inception's weights cannot be loaded.
     """
-    assert materials.synthetic is not None
+    assert fold.synthetic is not None
     arm = Arm(name="own", policy=config.policy)
-    own = train_arm(arm, materials, config, seed=repeat_seed(config.seed, 0), device=device)
-    synthetic, test = _at_most(materials.synthetic), _at_most(materials.test)
-    train_f, test_f, synthetic_f = _embed((materials.train, test, synthetic), own, config, device)
+    own = train_arm(arm, fold, config, seed=repeat_seed(config.seed, 0), device=device)
+    synthetic, test = _at_most(fold.synthetic.data), _at_most(fold.test)
+    train_f, test_f, synthetic_f = _embed((fold.train, test, synthetic), own, config, device)
     memory = memorisation(train_f, test_f, synthetic_f)
     logits = predict(own, torch.from_numpy(np.ascontiguousarray(synthetic.images)))
     recognised = per_class_recall(logits, synthetic.labels, synthetic.num_classes)
@@ -127,7 +128,7 @@ def measure_fidelity(materials: Materials, config: EvaluateConfig, device: torch
         },
         **_too_few(test, synthetic),
     }
-    return Fidelity(figures, synthetic, memory, materials.fold)
+    return Fidelity(figures, synthetic, memory, fold.name)
 
 
 def _at_most(data: LabelledImages) -> LabelledImages:

@@ -13,11 +13,32 @@ from typing import Any
 import numpy as np
 
 from pipelines.config.sections import Arm
-from pipelines.experiment.protocols import PROTOCOL_NOTES, Design
+from pipelines.experiment.folds import Design
 from pipelines.experiment.records import Record, of_arm
 from pipelines.metric_specs import METRICS, default_metric
 from pipelines.results.comparisons import adjust, compare, declared_comparisons
 from pipelines.results.recommendation import recommend, words_of
+
+PROTOCOL_NOTES = {
+    "holdout": (
+        "The interval is for these images: one training subset, one set of synthetic images, one test set. "
+        "Only the classifier's seeds were redrawn, so it leaves out what another subset, another generator "
+        "or other test images would change."
+    ),
+    "holdout, generator redrawn": (
+        "The interval is for these images: one training subset, one test set. Every repeat trained a generator and "
+        "its classifiers anew, so it leaves out what another subset or other test images would change."
+    ),
+    "subsample": (
+        "Every repeat drew its own training subset from one pool and trained a generator on it. The interval is "
+        "corrected for the overlap of the subsets (Nadeau and Bengio, 2003) and leaves out what other test images "
+        "would change."
+    ),
+    "kfold": (
+        "Every repeat trained a generator and its classifiers on other folds of one set and tested them on the fold "
+        "left out. The interval is corrected for the overlap of the training sets (Nadeau and Bengio, 2003)."
+    ),
+}
 
 
 def build_results(
@@ -66,7 +87,7 @@ def build_results(
     }
     return {
         "dataset": dict(dataset),
-        "protocol": protocol | dict(design.told),
+        "protocol": protocol | dict(design.reported),
         "arms": summarise_arms(records, names),
         "comparisons": comparisons,
         "fidelity": dict(fidelity or {}),

@@ -1,0 +1,59 @@
+"""`augment inspect SOURCE`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.options import (
+    ImageSize,
+    Overwrite,
+    ResizeMode,
+    Resizing,
+    SkipBroken,
+    SourceArgument,
+    as_options,
+    refuse_existing,
+    refuse_into_source,
+)
+from pipelines.cli.output import say, suggest
+
+
+def inspect(
+    source: SourceArgument,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE.png", help="Write a contact sheet.")] = None,
+    duplicates: Annotated[
+        Path | None, typer.Option("--duplicates", metavar="FILE.csv", help="Write all exact and near copies.")
+    ] = None,
+    image_size: ImageSize = None,
+    resize: Resizing = ResizeMode.pad,
+    skip_broken: SkipBroken = False,
+    samples_per_class: Annotated[int, typer.Option("--samples-per-class", min=1, help="Columns of the sheet.")] = 10,
+    overwrite: Overwrite = False,
+) -> None:
+    """Look at a source: classes, counts, sizes, duplicates, leaks between splits, and advice."""
+    from augment.dataset.inspection import contact_sheet, write_copies, write_sheet
+    from augment.dataset.inspection import inspect as inspect_source
+    from augment.dataset.sources import read_source
+    from augment.words import counted
+    from pipelines.cli.tables import print_inspection
+
+    for file in (out, duplicates):
+        refuse_into_source(file, source)
+        refuse_existing(file, overwrite)
+    data = read_source(source, image_size=image_size, resize=resize.value, skip_broken=skip_broken)
+    inspection = inspect_source(data)
+    print_inspection(inspection)
+    if duplicates is not None:
+        write_copies(inspection, data, duplicates)
+        say(f"{counted(len(inspection.copies), 'pair')} of copies: {duplicates}")
+    if out is not None:
+        write_sheet(contact_sheet(data.train, samples_per_class), out)
+        say(f"contact sheet: {out}")
+    options = as_options(None, image_size, resize, skip_broken)
+    if data.test is not None or data.val is not None:
+        suggest("augment", "fit", source, *options, "--out", "runs/gan")
+    else:
+        suggest("augment", "run", "quickstart", "--set", f"data.source={source}", *options, "--out", "runs/mine")
