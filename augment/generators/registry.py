@@ -25,7 +25,7 @@ def fit(
     data: TrainingData,
     config: GeneratorConfig,
     folder: Path,
-    runtime: Runtime = Runtime(),  # noqa: B008 (it is frozen)
+    runtime: Runtime = Runtime(),
     *,
     overwrite: bool = False,
     replace: Replace = "nothing",

@@ -8,57 +8,48 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.options import (
-    Device,
+    ClassifierSteps,
+    Computing,
     Flip,
-    ImageSize,
+    Images,
     Jobs,
     Out,
-    Overwrite,
-    PerClassUsed,
-    Quiet,
-    ResizeMode,
-    Resizing,
     Seed,
-    SkipBroken,
     SourceArgument,
-    Track,
-    data_config,
     refuse_into_source,
 )
 from pipelines.cli.output import suggest_browser
+
+Synthetic = Annotated[Path | None, typer.Option("--synthetic", metavar="DIR", help="Generated images.")]
+Test = Annotated[str | None, typer.Option("--test", metavar="SOURCE", help="Test images, if SOURCE has no test split.")]
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE.yaml", help="Fields of EvaluateConfig, as tune finds them.")
+]
+Arms = Annotated[
+    str | None, typer.Option("--arms", help="Comma-separated: none, classical, synthetic, none+synthetic, ...")
+]
+Repeats = Annotated[int | None, typer.Option("--repeats", min=2, help="Paired repeats of each arm; 10.")]
+Ratio = Annotated[float | None, typer.Option("--ratio", help="Synthetic images per real image; 1.")]
 
 
 def evaluate(
     source: SourceArgument,
     out: Out,
-    synthetic: Annotated[Path | None, typer.Option("--synthetic", metavar="DIR", help="Generated images.")] = None,
-    test: Annotated[
-        str | None, typer.Option("--test", metavar="SOURCE", help="Test images, if SOURCE has no test split.")
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE.yaml", help="Fields of EvaluateConfig, as tune finds them.")
-    ] = None,
-    arms: Annotated[
-        str | None, typer.Option("--arms", help="Comma-separated: none, classical, synthetic, none+synthetic, ...")
-    ] = None,
-    repeats: Annotated[int | None, typer.Option("--repeats", min=2, help="Paired repeats of each arm; 10.")] = None,
-    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps of each classifier.")] = None,
-    ratio: Annotated[float | None, typer.Option("--ratio", help="Synthetic images per real image; 1.")] = None,
+    images: Images,
+    computing: Computing,
+    synthetic: Synthetic = None,
+    test: Test = None,
+    config: Config = None,
+    arms: Arms = None,
+    repeats: Repeats = None,
+    steps: ClassifierSteps = None,
+    ratio: Ratio = None,
     horizontal_flip: Flip = False,
-    samples_per_class: PerClassUsed = None,
-    image_size: ImageSize = None,
-    resize: Resizing = ResizeMode.pad,
-    skip_broken: SkipBroken = False,
     seed: Seed = 0,
-    device: Device = "auto",
     jobs: Jobs = None,
-    track: Track = None,
-    overwrite: Overwrite = False,
-    quiet: Quiet = False,
 ) -> None:
     """Measure what synthetic images bring a classifier: paired repeats, an interval, a report."""
     from pipelines.cli.tables import print_results
-    from pipelines.cli.terminal import computing
     from pipelines.config.reading import load_evaluate_config
     from pipelines.evaluation import evaluate as evaluate_source
 
@@ -73,9 +64,11 @@ def evaluate(
         steps=steps,
     )
     refuse_into_source(out, source, test, str(synthetic) if synthetic else None)
-    data = data_config(source, test, samples_per_class, image_size, resize, skip_broken, seed)
-    with computing(device, jobs, quiet, track, out) as runtime:
-        results = evaluate_source(data, settings, out, synthetic=synthetic, runtime=runtime, overwrite=overwrite)
+    data = images.config(source, test=test, seed=seed)
+    with computing.runtime(out, jobs) as runtime:
+        results = evaluate_source(
+            data, settings, out, synthetic=synthetic, runtime=runtime, overwrite=computing.overwrite
+        )
     if results is None:
         raise KeyboardInterrupt
     print_results(results)

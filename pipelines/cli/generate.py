@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import MOST_IMAGES, Device, Format, Out, Overwrite, Quiet, Seed, parse_counts
+from pipelines.cli.options import MOST_IMAGES, Device, Out, Overwrite, Quiet, Seed, parse_counts
 from pipelines.cli.output import note, say, suggest
+
+
+class Format(StrEnum):
+    """How generated images are written."""
+
+    png = "png"
+    npz = "npz"
 
 
 def generate(

@@ -7,30 +7,22 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import (
-    ImageSize,
-    Overwrite,
-    ResizeMode,
-    Resizing,
-    SkipBroken,
-    SourceArgument,
-    as_options,
-    refuse_existing,
-    refuse_into_source,
-)
+from pipelines.cli.options import Overwrite, Reading, SourceArgument, refuse_existing, refuse_into_source
 from pipelines.cli.output import say, suggest
+
+Sheet = Annotated[Path | None, typer.Option("--out", metavar="FILE.png", help="Write a contact sheet.")]
+Duplicates = Annotated[
+    Path | None, typer.Option("--duplicates", metavar="FILE.csv", help="Write all exact and near copies.")
+]
+SamplesPerClass = Annotated[int, typer.Option("--samples-per-class", min=1, help="Columns of the sheet.")]
 
 
 def inspect(
     source: SourceArgument,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE.png", help="Write a contact sheet.")] = None,
-    duplicates: Annotated[
-        Path | None, typer.Option("--duplicates", metavar="FILE.csv", help="Write all exact and near copies.")
-    ] = None,
-    image_size: ImageSize = None,
-    resize: Resizing = ResizeMode.pad,
-    skip_broken: SkipBroken = False,
-    samples_per_class: Annotated[int, typer.Option("--samples-per-class", min=1, help="Columns of the sheet.")] = 10,
+    reading: Reading,
+    out: Sheet = None,
+    duplicates: Duplicates = None,
+    samples_per_class: SamplesPerClass = 10,
     overwrite: Overwrite = False,
 ) -> None:
     """Look at a source: classes, counts, sizes, duplicates, leaks between splits, and advice."""
@@ -43,7 +35,7 @@ def inspect(
     for file in (out, duplicates):
         refuse_into_source(file, source)
         refuse_existing(file, overwrite)
-    data = read_source(source, image_size=image_size, resize=resize.value, skip_broken=skip_broken)
+    data = read_source(source, **reading.settings())
     inspection = inspect_source(data)
     print_inspection(inspection)
     if duplicates is not None:
@@ -52,8 +44,9 @@ def inspect(
     if out is not None:
         write_sheet(contact_sheet(data.train, samples_per_class), out)
         say(f"contact sheet: {out}")
-    options = as_options(None, image_size, resize, skip_broken)
     if data.test is not None or data.val is not None:
-        suggest("augment", "fit", source, *options, "--out", "runs/gan")
+        suggest("augment", "fit", source, *reading.arguments(), "--out", "runs/gan")
     else:
-        suggest("augment", "run", "quickstart", "--set", f"data.source={source}", *options, "--out", "runs/mine")
+        suggest(
+            "augment", "run", "quickstart", "--set", f"data.source={source}", *reading.arguments(), "--out", "runs/mine"
+        )

@@ -1,11 +1,15 @@
-"""Options of the command line that several commands share, and what their values mean."""
+"""Options of the command line, each declared once: single ones, and groups that several commands take whole."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import StrEnum
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -13,7 +17,11 @@ from augment.errors import ConfigError
 from augment.words import quoted
 
 if TYPE_CHECKING:
+    from augment.runtime import Runtime
     from pipelines.config.sections import DataConfig
+
+LAST_SEED = 2**32 - 1  # augment.fields.SEEDS - 1; that module is too heavy to import for `--help`
+MOST_IMAGES = 10**7  # of a class
 
 
 class ResizeMode(StrEnum):
@@ -22,21 +30,6 @@ class ResizeMode(StrEnum):
     pad = "pad"
     crop = "crop"
     stretch = "stretch"
-
-
-class Format(StrEnum):
-    """How generated images are written."""
-
-    png = "png"
-    npz = "npz"
-
-
-class Trainer(StrEnum):
-    """How G and D take turns."""
-
-    one_stage = "one-stage"
-    two_stage = "two-stage"
-    two_stage_published = "two-stage-published"
 
 
 SourceArgument = Annotated[
@@ -48,16 +41,9 @@ SourceArgument = Annotated[
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what this command wrote there before.")]
-LAST_SEED = 2**32 - 1  # augment.fields.SEEDS - 1; that module is too heavy to import for `--help`
-MOST_IMAGES = 10**7  # of a class
-Seed = Annotated[int, typer.Option("--seed", min=0, max=LAST_SEED, help="Everything random follows from it.")]
-Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda[:n]|mps", help="Where to compute.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only the result.")]
-ImageSize = Annotated[int | None, typer.Option("--image-size", metavar="PX", help="Multiple of 4 from 8 to 128.")]
-Resizing = Annotated[ResizeMode, typer.Option("--resize", help="How images that are not square become square.")]
-SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out files that are no image.")]
-PerClassUsed = Annotated[int | None, typer.Option("--samples-per-class", metavar="N", help="Use at most N a class.")]
+SEED = typer.Option("--seed", min=0, max=LAST_SEED, help="Everything random follows from it.")
+Seed = Annotated[int, SEED]
+OptionalSeed = Annotated[int | None, SEED]
 Flip = Annotated[bool, typer.Option("--horizontal-flip", help="Classes look the same mirrored: allow flips.")]
 Drop = Annotated[
     bool, typer.Option("--drop-duplicates", help="Leave copies, and what is in test or val too, out of training.")
@@ -65,52 +51,131 @@ Drop = Annotated[
 Jobs = Annotated[
     int | None, typer.Option("--jobs", min=1, max=1024, help="Processes; default: the cores on a CPU, 1 on a GPU.")
 ]
-
-Track = Annotated[
-    list[str] | None,
-    typer.Option("--track", metavar="NAME", help="Also log to tensorboard or mlflow, in a folder beside the output."),
-]
 Threads = Annotated[
     int | None,
     typer.Option("--threads", min=1, max=1024, help="Of the generator's training; another number rounds differently."),
 ]
+ClassifierSteps = Annotated[int | None, typer.Option("--steps", min=1, help="Steps of each classifier.")]
+Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda[:n]|mps", help="Where to compute.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what this command wrote there before.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only the result.")]
+Track = Annotated[
+    list[str] | None,
+    typer.Option("--track", metavar="NAME", help="Also log to tensorboard or mlflow, in a folder beside the output."),
+]
 
 
-def data_config(
-    source: str,
-    test: str | None,
-    samples_per_class: int | None,
-    image_size: int | None,
-    resize: ResizeMode,
-    skip_broken: bool,
-    seed: int,
-    drop_duplicates: bool = False,
-) -> DataConfig:
-    """Which images the options ask for. Raises `ConfigError` for values that are out of range."""
-    from pipelines.config.reading import parse
-    from pipelines.config.sections import DataConfig
+@dataclass(frozen=True)
+class Reading:
+    """How the pictures of a source are read."""
 
-    options = {
-        "source": source,
-        "test": test,
-        "samples_per_class": samples_per_class,
-        "image_size": image_size,
-        "resize": resize.value,
-        "skip_broken": skip_broken,
-        "seed": seed,
-        "drop_duplicates": drop_duplicates,
-    }
-    return parse(DataConfig, options, "the options")
+    image_size: Annotated[
+        int | None, typer.Option("--image-size", metavar="PX", help="Multiple of 4 from 8 to 128.")
+    ] = None
+    resize: Annotated[
+        ResizeMode | None, typer.Option("--resize", help="How images that are not square become square; pad.")
+    ] = None
+    skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out files that are no image.")] = False
+
+    def settings(self) -> dict[str, Any]:
+        """Those that were given, by the name of their field in `DataConfig`."""
+        resize = self.resize and self.resize.value
+        given = {"image_size": self.image_size, "resize": resize, "skip_broken": self.skip_broken or None}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def arguments(self) -> list[str]:
+        """Those that were given, for the next command."""
+        arguments = [] if self.image_size is None else ["--image-size", str(self.image_size)]
+        arguments += [] if self.resize is None else ["--resize", self.resize.value]
+        return [*arguments, "--skip-broken"] if self.skip_broken else arguments
 
 
-def as_options(
-    samples_per_class: int | None, image_size: int | None, resize: ResizeMode, skip_broken: bool
-) -> list[str]:
-    """Which images of a source are taken, and how, as options of the next command."""
-    options = [] if samples_per_class is None else ["--samples-per-class", str(samples_per_class)]
-    options += [] if image_size is None else ["--image-size", str(image_size)]
-    options += [] if resize == ResizeMode.pad else ["--resize", resize.value]
-    return [*options, "--skip-broken"] if skip_broken else options
+@dataclass(frozen=True)
+class Images(Reading):
+    """How the pictures of a source are read, and how many of them are used."""
+
+    samples_per_class: Annotated[
+        int | None, typer.Option("--samples-per-class", metavar="N", help="Use at most N a class.")
+    ] = None
+
+    def settings(self) -> dict[str, Any]:
+        """Those that were given, by the name of their field in `DataConfig`."""
+        used = {} if self.samples_per_class is None else {"samples_per_class": self.samples_per_class}
+        return {**used, **super().settings()}
+
+    def arguments(self) -> list[str]:
+        """Those that were given, for the next command."""
+        used = [] if self.samples_per_class is None else ["--samples-per-class", str(self.samples_per_class)]
+        return [*used, *super().arguments()]
+
+    def config(self, source: str, **settings: Any) -> DataConfig:
+        """Which images are asked for. Raises `ConfigError` for values that are out of range."""
+        from pipelines.config.reading import parse
+        from pipelines.config.sections import DataConfig
+
+        return parse(DataConfig, {"source": source, **settings, **self.settings()}, "the options")
+
+
+@dataclass(frozen=True)
+class Computing:
+    """Where a command computes, who follows it, and what it may replace."""
+
+    device: Device = "auto"
+    track: Track = None
+    overwrite: Overwrite = False
+    quiet: Quiet = False
+
+    @contextmanager
+    def runtime(self, out: Path, jobs: int | None = None, trackers: tuple[str, ...] = ()) -> Iterator[Runtime]:
+        """The runtime of a command that writes into `out`: a signal stops it, terminal and trackers follow it.
+
+        trackers: that are used where the options name none. Raises `DeviceError` for a device that is not there,
+        `ConfigError` and `OutputError` for trackers that cannot be used.
+        """
+        from augment.devices import find_device
+        from augment.runtime import Observers, Runtime
+        from pipelines.cli.terminal import Terminal
+        from pipelines.process import stop_on_signal
+
+        device = find_device(self.device)
+        with stop_on_signal() as stopped, Terminal(self.quiet) as terminal:
+            yield Runtime(device, resolve_jobs(jobs, device.type), stopped, Observers([terminal]))
+
+
+def with_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` with the options of its groups in place of the groups, as Typer needs it.
+
+    A group is a parameter whose type is a dataclass of options.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+
+    def run(**options: Any) -> None:
+        for name, group in groups.items():
+            options[name] = group(**{field.name: options.pop(field.name) for field in fields(group)})
+        command(**options)
+
+    parameters = []
+    for parameter in signature(command).parameters.values():
+        if parameter.name not in groups:
+            parameters.append((parameter.name, hints[parameter.name], parameter.default))
+            continue
+        group = groups[parameter.name]
+        of_group = get_type_hints(group, include_extras=True)
+        defaults = {field.name: field.default for field in fields(group)}
+        parameters += [
+            (name, of_group[name], Parameter.empty if default is MISSING else default)
+            for name, default in defaults.items()
+        ]
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    run.__annotations__ = {name: hint for name, hint, _ in parameters}
+    run.__signature__ = Signature(  # type: ignore[attr-defined]
+        [
+            Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+            for name, hint, default in parameters
+        ]
+    )
+    return run
 
 
 def parse_counts(pairs: list[str]) -> dict[str, int]:

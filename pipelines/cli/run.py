@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,87 +10,90 @@ import typer
 
 from pipelines.cli.options import (
     LAST_SEED,
-    Device,
+    Computing,
     Drop,
     Flip,
-    ImageSize,
+    Images,
     Jobs,
-    Overwrite,
-    PerClassUsed,
-    Quiet,
-    ResizeMode,
-    SkipBroken,
     Threads,
-    Track,
     refuse_into_source,
     set_threads,
 )
 from pipelines.cli.output import say, suggest, suggest_browser
 
+SEEDED = ("data", "generator", "generate", "evaluate")  # sections that have a seed
+
+
+Pipeline = Annotated[
+    str, typer.Argument(metavar="PIPELINE", help="A YAML file, or quickstart, fashion-50 or learning-curve.")
+]
+OutOrDefault = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Folder to write; default: runs/<pipeline>.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="a.b=c", help="Override a value; may be repeated. Text as it is, null for none; else YAML."
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print which stages would run, and why.")]
+AllSeeds = Annotated[
+    int | None, typer.Option("--seed", min=0, max=LAST_SEED, help="Of every stage, in place of their own.")
+]
+
 
 def run(
-    pipeline: Annotated[
-        str, typer.Argument(metavar="PIPELINE", help="A YAML file, or quickstart, fashion-50 or learning-curve.")
-    ],
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Folder to write; default: runs/<pipeline>.")
-    ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="a.b=c", help="Override a value; may be repeated. Text as it is, null for none; else YAML."
-        ),
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print which stages would run, and why.")] = False,
-    samples_per_class: PerClassUsed = None,
-    image_size: ImageSize = None,
-    resize: Annotated[ResizeMode | None, typer.Option("--resize", help="How images become square; pad.")] = None,
-    skip_broken: SkipBroken = False,
+    pipeline: Pipeline,
+    images: Images,
+    computing: Computing,
+    out: OutOrDefault = None,
+    overrides: Overrides = None,
+    dry_run: DryRun = False,
     horizontal_flip: Flip = False,
     drop_duplicates: Drop = False,
-    seed: Annotated[
-        int | None, typer.Option("--seed", min=0, max=LAST_SEED, help="Of every stage, in place of their own.")
-    ] = None,
-    device: Device = "auto",
+    seed: AllSeeds = None,
     jobs: Jobs = None,
     threads: Threads = None,
-    track: Track = None,
-    overwrite: Overwrite = False,
-    quiet: Quiet = False,
 ) -> None:
     """All of it: train a generator, make images, measure the gain. Stages whose inputs have not changed are not run."""
     from pipelines.cli.tables import print_results
-    from pipelines.cli.terminal import computing
     from pipelines.config.reading import load_pipeline, with_flips
     from pipelines.runner import plan
     from pipelines.runner import run as run_pipeline
 
-    options = {
-        "data.samples_per_class": samples_per_class,
-        "data.image_size": image_size,
-        "data.resize": resize.value if resize else None,
-        "data.skip_broken": skip_broken or None,
-        "data.drop_duplicates": drop_duplicates or None,
-        **{f"{section}.seed": seed for section in ("data", "generator", "generate", "evaluate")},
-    }
-    settings = [*(overrides or []), *(f"{key}={value}" for key, value in options.items() if value is not None)]
+    settings = [*(overrides or []), *_as_overrides(images, drop_duplicates, seed)]
     definition = load_pipeline(pipeline, settings)
     definition = with_flips(definition) if horizontal_flip else definition
     folder = out or Path("runs") / Path(pipeline).stem
     refuse_into_source(folder, definition.data.source, definition.data.test)
     set_threads(threads)
-    with computing(device, jobs, quiet and not dry_run, track or definition.track, folder, dry_run) as runtime:
-        if dry_run:
+    if dry_run:
+        with replace(computing, quiet=False, track=None).runtime(folder, jobs) as runtime:
             for planned in plan(definition, folder, runtime):
                 say(planned.sentence)
-            values = {"--jobs": jobs, "--threads": threads, "--device": None if device == "auto" else device}
-            flags = ["--horizontal-flip"] if horizontal_flip else []
-            flags += [part for name, value in values.items() if value for part in (name, str(value))]
-            flags += [part for name in track or () for part in ("--track", name)]
-            suggest("augment", "run", pipeline, *(p for s in settings for p in ("--set", s)), *flags, "--out", folder)
-            return
-        results = run_pipeline(definition, folder, runtime, overwrite=overwrite)
+        flags = _flags(horizontal_flip, jobs, threads, computing)
+        suggest("augment", "run", pipeline, *(p for s in settings for p in ("--set", s)), *flags, "--out", folder)
+        return
+    with computing.runtime(folder, jobs, definition.track) as runtime:
+        results = run_pipeline(definition, folder, runtime, overwrite=computing.overwrite)
     if results is None:
         raise KeyboardInterrupt
     print_results(results)
     suggest_browser(folder / "evaluation" / "report.html")
+
+
+def _as_overrides(images: Images, drop_duplicates: bool, seed: int | None) -> list[str]:
+    """Options as `--set` has them."""
+    values = {f"data.{name}": value for name, value in images.settings().items()}
+    values |= {"data.drop_duplicates": True} if drop_duplicates else {}
+    seeds = {} if seed is None else {f"{section}.seed": seed for section in SEEDED}
+    return [f"{key}={value}" for key, value in {**values, **seeds}.items()]
+
+
+def _flags(horizontal_flip: bool, jobs: int | None, threads: int | None, computing: Computing) -> list[str]:
+    """The options that are no settings, for the next command."""
+    device = None if computing.device == "auto" else computing.device
+    values = {"--jobs": jobs, "--threads": threads, "--device": device}
+    flags = ["--horizontal-flip"] if horizontal_flip else []
+    flags += [part for name, value in values.items() if value for part in (name, str(value))]
+    return flags + [part for name in computing.track or () for part in ("--track", name)]

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any, Self
 
 from rich.console import Console
 from rich.text import Text
 
-from augment.devices import find_device
-from augment.runtime import Observer, Observers, Runtime, Task
+from augment.runtime import Observer, Task
 from augment.words import printable
-from pipelines.cli.options import resolve_jobs
 from pipelines.cli.progress import progress
-from pipelines.process import stop_on_signal
 
 
 class _Console(Console):
@@ -68,22 +64,3 @@ class Terminal(Observer):
 def _in_words(metric: tuple[str, float]) -> str:
     name, value = metric
     return f"{value:,.0f} images/s" if name == "images_per_second" else f"{name.replace('_', ' ')} {value:.3f}"
-
-
-@contextmanager
-def computing(
-    device: str, jobs: int | None, quiet: bool, trackers: Sequence[str] | None, out: Path, dry: bool = False
-) -> Iterator[Runtime]:
-    """The runtime of a command: a signal stops it, the terminal and the trackers follow it.
-
-    trackers: names; they write beside the folder `out`, and not at all in a dry run. Raises `DeviceError` for a device
-    that is not there, `ConfigError` and `OutputError` for trackers that cannot be used.
-    """
-    where = find_device(device)
-    with ExitStack() as stack:
-        observers: list[Observer] = [terminal := Terminal(quiet)]
-        if trackers and not dry:
-            raise NotImplementedError
-        stopped = stack.enter_context(stop_on_signal())
-        stack.enter_context(terminal)
-        yield Runtime(where, resolve_jobs(jobs, where.type), stopped, Observers(observers))
