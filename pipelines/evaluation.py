@@ -15,12 +15,13 @@ from augment.dataset.mixing import fills_up
 from augment.identity import Identity
 from augment.output_folders import Replace, open_output
 from augment.runtime import Runtime, Task
+from augment.seeds import derive_seed
 from augment.versions import versions
 from pipelines.config.reading import filled_up
 from pipelines.config.sections import DataConfig, EvaluateConfig
 from pipelines.experiment.arms import arms_of
 from pipelines.experiment.cross_fitting import judge
-from pipelines.experiment.experiment import RECORDS, plan, record_file, repeat_seed, run_experiment
+from pipelines.experiment.experiment import RECORDS, plan, record_file, run_experiment
 from pipelines.experiment.folds import HOLDOUT_ONLY, Design, Fold
 from pipelines.experiment.loading import leak_warnings, load, load_synthetic, require_test, used_notes
 from pipelines.experiment.parallel import end_processes, run_in_processes
@@ -163,7 +164,7 @@ def judged(folds: Sequence[Fold], config: EvaluateConfig, runtime: Runtime) -> l
 
 
 def _judge(fold: Fold, config: EvaluateConfig, device: torch.device) -> Fold:
-    return replace(fold, judged=judge(fold, config, seed=repeat_seed(config.seed, 0), device=device))
+    return replace(fold, judged=judge(fold, config, seed=derive_seed(config.seed, "cross-fitting"), device=device))
 
 
 def identity_of(folds: Sequence[Fold], config: EvaluateConfig) -> Identity:

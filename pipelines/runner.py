@@ -84,7 +84,7 @@ def plan(pipeline: Pipeline, folder: Path, runtime: Runtime = DEFAULT) -> list[P
 def _folds(pipeline: Pipeline, loaded: Loaded, folder: Path) -> PipelineFolds:
     repeats, chooses = pipeline.evaluate.repeats, pipeline.choose is not None
     protocol = make_protocol(loaded, pipeline.data, pipeline.protocol, repeats, chooses=chooses)
-    inner = inner_folds(protocol.folds, pipeline.choose) if pipeline.choose else {}
+    inner = inner_folds(protocol.folds, pipeline.choose, pipeline.data.seed) if pipeline.choose else {}
     _check_ratio(pipeline, protocol.folds)
     return PipelineFolds(pipeline, loaded, protocol, inner, FoldGenerators(folder, loaded.name, pipeline.generator))
 

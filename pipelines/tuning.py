@@ -28,6 +28,7 @@ from augment.errors import ConfigError
 from augment.identity import Identity
 from augment.output_folders import open_output
 from augment.runtime import Runtime, Task
+from augment.seeds import derive_seed
 from classifiers.batches import SAMPLING
 from classifiers.metrics import score
 from classifiers.training import predict
@@ -158,7 +159,7 @@ class _Search:
         """Settings of the trials from number `first` on, from the scores of those before and a seed of their own."""
         optuna, present = self.optuna, _present(self.config, uneven=self.uneven)
         space = _space(optuna, present)
-        seed = int(np.random.SeedSequence([self.config.seed, first]).generate_state(1)[0])
+        seed = derive_seed(self.config.seed, "proposals", first)
         study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
         for trial in self.finished()[:first]:
             study.add_trial(optuna.trial.create_trial(params=trial.params, distributions=space, value=trial.value))
@@ -265,9 +266,10 @@ def _space(optuna: Any, present: dict[str, Any]) -> dict[str, Any]:
 
 def _score(config: EvaluateConfig, train: LabelledImages, split: int, metric: str, device: torch.device) -> float:
     """The validation score of one classifier: higher is better."""
-    learnt, validation = split_per_class(train, VALIDATION, seed=split)
+    learnt, validation = split_per_class(train, VALIDATION, seed=derive_seed(config.seed, "tuning split", split))
     arm = Arm(name="tuned", policy=config.policy)
-    model = train_arm(arm, Fold(learnt, validation), config, seed=config.seed + split, device=device)
+    seed = derive_seed(config.seed, "tuning", split)
+    model = train_arm(arm, Fold(learnt, validation), config, seed=seed, device=device)
     logits = predict(model, torch.from_numpy(np.ascontiguousarray(validation.images)))
     value = score(logits, validation.labels, validation.num_classes)[metric]
     return value if METRICS[metric].higher_is_better else -value

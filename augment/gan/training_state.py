@@ -20,6 +20,7 @@ from augment.gan.losses import LOSSES, Term, lecam
 from augment.gan.networks import Shape, build
 from augment.gan.steps import check_discriminator
 from augment.identity import Identity
+from augment.seeds import derive_seed
 from augment.tensor_files import (
     check_finite,
     dump_tensors,
@@ -52,7 +53,7 @@ def start(config: GanConfig, shape: Shape, device: torch.device) -> State:
     """Fresh networks and optimisers for `config`. Raises `ConfigError` if the device or D does not allow it."""
     if config.fast:
         check_fast(device)
-    generator, discriminator = build(config.network, shape, seed=config.seed)
+    generator, discriminator = build(config.network, shape, seed=derive_seed(config.seed, "weights"))
     _check(discriminator, config, shape)
     generator.to(device)
     discriminator.to(device)
@@ -65,7 +66,7 @@ def start(config: GanConfig, shape: Shape, device: torch.device) -> State:
         optimizer_g=adam(generator.parameters(), config.lr_generator),
         optimizer_d=adam(discriminator.parameters(), config.lr_discriminator),
         terms=[(term, torch.tensor(term.initial, device=device)) for term in _terms(config)],
-        random=torch.Generator(device).manual_seed(config.seed),
+        random=torch.Generator(device).manual_seed(derive_seed(config.seed, "training")),
         loss_sums=torch.zeros(2, device=device),
     )
 

@@ -29,6 +29,7 @@ from augment.generators.base import Fitted, Generator, GeneratorConfig, Outcome,
 from augment.generators.runs import ModelAbout, Run, open_run, read_model
 from augment.output_folders import Replace
 from augment.runtime import Runtime
+from augment.seeds import derive_seed
 from augment.tensor_files import load_network, prefixed, unprefixed
 
 PROBE_STEPS = 3  # that are timed, after one that warms up
@@ -84,7 +85,7 @@ def fit(
         step = make_step(images, state, config, make_setup(state, config))
         if not train(state, config, run, runtime, step=step, preview=lambda: _preview(state.ema, shape)):
             return Fitted(Outcome.STOPPED, state.step)
-        recalibrate(state.ema, shape, seed=config.seed)
+        recalibrate(state.ema, shape, seed=derive_seed(config.seed, "recalibration"))
         check_finite_training(state, run, list(state.ema.state_dict().values()))
         _save(state, data, config, run)
     return Fitted(Outcome.FINISHED, state.step)

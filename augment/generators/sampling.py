@@ -16,6 +16,7 @@ from augment.dataset.images import LabelledImages
 from augment.errors import ConfigError
 from augment.generators.base import Model
 from augment.runtime import NOBODY, Observer, Task
+from augment.seeds import seed_sequence
 
 BATCH = 256
 
@@ -85,4 +86,4 @@ def labels_of(model: Model, counts: Mapping[str, int]) -> NDArray[np.int64]:
 
 def image_seeds(seed: int, label: int, count: int) -> NDArray[np.uint64]:
     """Seeds below 2^63 of the first `count` images of a class; a larger count has the same ones first."""
-    return np.random.SeedSequence([seed, label]).generate_state(count, np.uint64) >> np.uint64(1)
+    return seed_sequence(seed, "images", label).generate_state(count, np.uint64) >> np.uint64(1)

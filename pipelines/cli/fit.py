@@ -63,7 +63,8 @@ def fit(
     data = images.config(source, seed=settings.seed, drop_duplicates=drop_duplicates)
     set_threads(threads)
     with computing.runtime(out) as runtime:
-        arguments, overwrite = (source, *images.arguments()), computing.overwrite
+        seeded = ("--seed", str(settings.seed)) if settings.seed else ()  # the same subset of the images
+        arguments, overwrite = (source, *images.arguments(), *seeded), computing.overwrite
         outcome, loaded = fit_source(data, settings, out, runtime, arguments=arguments, overwrite=overwrite)
     if outcome == Outcome.STOPPED:
         raise KeyboardInterrupt

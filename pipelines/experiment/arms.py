@@ -15,6 +15,7 @@ from augment.dataset.mixing import draw_by_ratio, synthetic_share
 from augment.dataset.policies import bank_of_views
 from augment.errors import ConfigError
 from augment.filtering import FILTERS, confidence, keep_best
+from augment.seeds import derive_seed
 from classifiers.batches import Pool
 from classifiers.training import fit
 from pipelines.config.sections import Arm, EvaluateConfig
@@ -54,12 +55,13 @@ def train_arm(arm: Arm, fold: Fold, config: EvaluateConfig, *, seed: int, device
     else:
         pools = [_real(arm, fold, config, seed)] if arm.real else []
         pools += [_synthetic(arm, fold, config, seed)] if arm.synthetic else []
+    seed = derive_seed(seed, "classifier")
     return fit(pools, fold.train.num_classes, config.classifier, seed=seed, device=device)
 
 
 def _real(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool:
     share = 1 - _synthetic_share(arm, config)
-    pool = _pool(arm, fold.train, config, share, (arm.synthetic_first, 1.0), seed)
+    pool = _pool(arm, fold.train, config, share, (arm.synthetic_first, 1.0), derive_seed(seed, "views"))
     return replace(pool, soft=_soft_of_real(fold)) if arm.soft_labels else pool
 
 
@@ -67,9 +69,13 @@ def _synthetic(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool:
     assert fold.synthetic is not None
     synthetic, indices = fold.synthetic.data, _kept(arm, fold)
     if arm.real:
-        indices = indices[draw_by_ratio(synthetic.take(indices), fold.train, _ratio(arm, config), seed=seed)]
-    span = (0.0, arm.synthetic_first or 1.0)
-    pool = _pool(arm, synthetic.take(indices), config, _synthetic_share(arm, config), span, seed + 1)
+        indices = indices[
+            draw_by_ratio(
+                synthetic.take(indices), fold.train, _ratio(arm, config), seed=derive_seed(seed, "synthetic images")
+            )
+        ]
+    share, span = _synthetic_share(arm, config), (0.0, arm.synthetic_first or 1.0)
+    pool = _pool(arm, synthetic.take(indices), config, share, span, derive_seed(seed, "synthetic views"))
     return replace(pool, soft=_soft_of_synthetic(arm, fold, indices), weights=_weights(arm, fold, indices))
 
 
@@ -77,7 +83,9 @@ def _filled_up(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool:
     """One pool of the real and all kept synthetic images, of which the small classes have the most."""
     assert fold.synthetic is not None
     synthetic, indices = fold.synthetic.data, _kept(arm, fold)
-    pool = _pool(arm, concatenate([fold.train, synthetic.take(indices)]), config, 1.0, (0.0, 1.0), seed)
+    pool = _pool(
+        arm, concatenate([fold.train, synthetic.take(indices)]), config, 1.0, (0.0, 1.0), derive_seed(seed, "views")
+    )
     soft, weights = _soft_of_synthetic(arm, fold, indices), _weights(arm, fold, indices)
     if soft is not None:
         pool = replace(pool, soft=torch.cat([_soft_of_real(fold), soft]))

@@ -18,6 +18,7 @@ from torch import nn
 from augment.dataset.images import LabelledImages, resize_images, to_signed
 from augment.errors import ConfigError
 from augment.filtering import Judged
+from augment.seeds import derive_seed
 from classifiers.metrics import softmax
 from classifiers.networks import features
 from classifiers.training import predict
@@ -38,14 +39,14 @@ def judge(fold: Fold, config: EvaluateConfig, *, seed: int, device: torch.device
     """
     train = fold.train
     synthetic = _none_of(train) if fold.synthetic is None else fold.synthetic.data
-    part_of = cut(train, seed)
+    part_of = cut(train, derive_seed(seed, "parts"))
     nearest = _nearest(synthetic, train)
     real_probabilities = np.zeros((len(train), train.num_classes))
     probabilities = np.zeros((len(synthetic), train.num_classes))
     distances = []
     for part in range(part_of.max() + 1):
         left_out = part_of == part
-        judge_ = _judge_of(fold, ~left_out, config, seed, device)
+        judge_ = _judge_of(fold, ~left_out, config, derive_seed(seed, "judge", part), device)
         unseen = train.take(np.flatnonzero(left_out))
         real_probabilities[left_out] = _probabilities(judge_, unseen)
         if len(synthetic):

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from augment.output_folders import OutputFolder
 from augment.runtime import Runtime, Task
+from augment.seeds import derive_seed
 from classifiers.metrics import confusion, per_class_recall, score
 from classifiers.training import predict
 from pipelines.config import sections
@@ -156,4 +157,4 @@ def train_and_test(training: Training, fold: Fold, config: EvaluateConfig, devic
 
 def repeat_seed(seed: int, repeat: int) -> int:
     """The seed of everything random in one repeat, the same for all arms."""
-    return int(np.random.SeedSequence([seed, repeat]).generate_state(1)[0])
+    return derive_seed(seed, "repeat", repeat)

@@ -22,6 +22,7 @@ from augment.generators.generated_folder import generate_folder
 from augment.generators.registry import fit, load_model
 from augment.generators.runs import read_log
 from augment.runtime import Observer, Runtime, Task
+from augment.seeds import derive_seed
 from pipelines.config.sections import GenerateConfig
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.parallel import run_in_processes
@@ -44,7 +45,7 @@ class FoldGenerators:
 
     def config_of(self, fold: Fold) -> GeneratorConfig:
         """The settings with a seed of the fold's own."""
-        return self.config.model_copy(update={"seed": self.config.seed + fold.number})
+        return self.config.model_copy(update={"seed": derive_seed(self.config.seed, "generator", *fold.numbers)})
 
 
 def fit_all(
@@ -143,8 +144,8 @@ def generate_all(generators: FoldGenerators, folds: Sequence[Fold], config: Gene
         model = load_model(folder / "gan", runtime.device)
         counts = dict.fromkeys(model.about.classes, config.per_class)
         observer = _Shifted(runtime.observer, task, before)
-        path = folder / "synthetic"
-        synthetic = generate_folder(model, counts, path, "png", seed=config.seed, overwrite=True, observer=observer)
+        path, seed = folder / "synthetic", derive_seed(config.seed, "synthetic images", *fold.numbers)
+        synthetic = generate_folder(model, counts, path, "png", seed=seed, overwrite=True, observer=observer)
         before += sum(counts.values())
         for note in collapse_notes(synthetic.data) if synthetic else ():
             runtime.observer.on_note(f"{fold.name}: {note}" if fold.name else note)

@@ -23,7 +23,7 @@ class Fold:
     """One training set, its test images, and the repeats that are measured on them.
 
     name: of its folder; empty where there is one fold only. size: images of each class, where a learning curve has
-    several sizes. number: what tells its generator's seed from those of other folds. val: what its mix is chosen on;
+    several sizes. numbers: what its generator's seed is derived from; no two folds of a run have the same. val: what its mix is chosen on;
     None: a part of `train`.
 
     The rest is filled in as it becomes known. synthetic: images with the classes and the size of `train`. judged: by
@@ -36,7 +36,7 @@ class Fold:
     repeats: tuple[int, ...] = ()
     name: str = ""
     size: int | None = None
-    number: int = 0
+    numbers: tuple[int, ...] = ()
     val: LabelledImages | None = None
     synthetic: SyntheticImages | None = None
     judged: Judged | None = None

@@ -13,6 +13,7 @@ from augment.dataset.mixing import match
 from augment.dataset.sources import Source, read_source
 from augment.errors import SourceError
 from augment.generators.sampling import SyntheticImages
+from augment.seeds import derive_seed
 from augment.words import counted, printable
 from pipelines.config.sections import DataConfig
 
@@ -58,7 +59,8 @@ def load(config: DataConfig) -> Loaded:
 
 def limited(data: LabelledImages, config: DataConfig) -> LabelledImages:
     """At most `samples_per_class` images of each class, all of them where no number is set."""
-    return data if config.samples_per_class is None else subset_per_class(data, config.samples_per_class, config.seed)
+    seed = derive_seed(config.seed, "subset")
+    return data if config.samples_per_class is None else subset_per_class(data, config.samples_per_class, seed)
 
 
 def limit_notes(data: LabelledImages, config: DataConfig) -> tuple[str, ...]:

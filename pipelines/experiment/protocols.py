@@ -14,6 +14,7 @@ import numpy as np
 
 from augment.dataset.images import LabelledImages, split_per_class, subset_per_class
 from augment.errors import ConfigError
+from augment.seeds import derive_seed
 from augment.words import counted
 from pipelines.config.sections import ChooseConfig, DataConfig, ProtocolConfig
 from pipelines.experiment.folds import Design, Fold
@@ -79,7 +80,7 @@ def _holdout(loaded: Loaded, data: DataConfig, config: ProtocolConfig, repeats: 
     if not config.redraw_generator:
         folds: tuple[Fold, ...] = (Fold(train, test, tuple(range(repeats)), val=loaded.val),)
         return Protocol(folds, Design("holdout", test_labels=test.labels), warnings)
-    folds = tuple(Fold(train, test, (r,), f"g{r}", number=r, val=loaded.val) for r in range(repeats))
+    folds = tuple(Fold(train, test, (r,), f"g{r}", numbers=(r,), val=loaded.val) for r in range(repeats))
     return Protocol(folds, Design("holdout, generator redrawn", test_labels=test.labels), warnings)
 
 
@@ -94,7 +95,7 @@ def _subsample(loaded: Loaded, data: DataConfig, config: ProtocolConfig, repeats
             f"set protocol.sizes of at most {fewest // 2}, or take protocol.kind kfold"
         )
     folds = [
-        Fold(subset_per_class(pool, n, data.seed + r), test, (r,), f"n{n}-r{r}", n, number=r)
+        Fold(subset_per_class(pool, n, derive_seed(data.seed, "subsample", r)), test, (r,), f"n{n}-r{r}", n, (n, r))
         for n in sizes
         for r in range(repeats)
     ]
@@ -129,9 +130,9 @@ def _kfold(loaded: Loaded, data: DataConfig, config: ProtocolConfig, repeats: in
             f"with {k} folds evaluate.repeats has to be a multiple of {k}, got {repeats}; the nearest is "
             f"{max(round(repeats / k), 1) * k}"
         )
-    splits = RepeatedStratifiedKFold(n_splits=k, n_repeats=repeats // k, random_state=data.seed)
+    splits = RepeatedStratifiedKFold(n_splits=k, n_repeats=repeats // k, random_state=derive_seed(data.seed, "kfold"))
     folds = tuple(
-        Fold(train.take(np.sort(kept)), train.take(np.sort(left_out)), (r,), f"f{r}", number=r)
+        Fold(train.take(np.sort(kept)), train.take(np.sort(left_out)), (r,), f"f{r}", numbers=(r,))
         for r, (kept, left_out) in enumerate(splits.split(np.zeros(len(train)), train.labels))
     )
     unused = limit_notes(loaded.pool, data)
@@ -159,7 +160,7 @@ def _with_test(loaded: Loaded, data: DataConfig) -> tuple[LabelledImages, Labell
     """The images to train on and the test set, set aside from them where the source has none."""
     if loaded.test is not None:
         return loaded.pool, loaded.test, ()
-    pool, test = split_per_class(loaded.pool, data.holdout, data.seed)
+    pool, test = split_per_class(loaded.pool, data.holdout, derive_seed(data.seed, "holdout"))
     warning = (
         f"the source has no test split, so {data.holdout:.0%} of each class, {len(test)} images, "
         "were held out as the test set and never trained on"
@@ -167,8 +168,10 @@ def _with_test(loaded: Loaded, data: DataConfig) -> tuple[LabelledImages, Labell
     return pool, test, (warning,)
 
 
-def inner_folds(folds: Sequence[Fold], config: ChooseConfig) -> dict[str, tuple[Fold, ...]]:
-    """By the name of each fold, what its mix is chosen on; its test set is no part.
+def inner_folds(folds: Sequence[Fold], config: ChooseConfig, seed: int) -> dict[str, tuple[Fold, ...]]:
+    """By the name of each fold, the folds that its mix is chosen on; its test set is no part of them.
+
+    seed: of the data; each fold has splits of its own.
 
     Where the fold has validation images they are the one validation set, and a generator of its own learns from all
     its training images, which have none of them. Otherwise `config.splits` parts of the training images are. Raises
@@ -179,10 +182,11 @@ def inner_folds(folds: Sequence[Fold], config: ChooseConfig) -> dict[str, tuple[
         splits = []
         for s in range(config.splits if fold.val is None else 1):
             train, validation = fold.train, fold.val
+            split_seed = derive_seed(seed, "inner split", *fold.numbers, s)
             if validation is None:
-                train, validation = split_per_class(fold.train, config.validation, seed=1000 * fold.number + s)
+                train, validation = split_per_class(fold.train, config.validation, seed=split_seed)
             name = "-".join(filter(None, (fold.name, f"inner{s}")))
-            number = 1000 + config.splits * fold.number + s  # a seed that no outer fold has
-            splits.append(Fold(train, validation, tuple(range(config.repeats)), name, fold.size, number))
+            repeats, numbers = tuple(range(config.repeats)), (*fold.numbers, s)
+            splits.append(Fold(train, validation, repeats, name, fold.size, numbers))
         inner[fold.name] = tuple(splits)
     return inner

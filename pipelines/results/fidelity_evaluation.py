@@ -28,13 +28,14 @@ from augment.fidelity import (
     precision_recall,
     spread,
 )
+from augment.seeds import derive_seed
 from classifiers.inception import load_inception
 from classifiers.metrics import per_class_recall
 from classifiers.training import predict
 from pipelines.config.sections import Arm, EvaluateConfig
 from pipelines.experiment.arms import train_arm
 from pipelines.experiment.cross_fitting import embed
-from pipelines.experiment.experiment import GAN_TRAIN, repeat_seed
+from pipelines.experiment.experiment import GAN_TRAIN
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.parallel import Call
 from pipelines.results.fidelity_warnings import cautions
@@ -104,7 +105,7 @@ def measure_fidelity(fold: Fold, config: EvaluateConfig, device: torch.device) -
     """
     assert fold.synthetic is not None
     arm = Arm(name="own", policy=config.policy)
-    own = train_arm(arm, fold, config, seed=repeat_seed(config.seed, 0), device=device)
+    own = train_arm(arm, fold, config, seed=derive_seed(config.seed, "fidelity"), device=device)
     synthetic, test = _at_most(fold.synthetic.data), _at_most(fold.test)
     train_f, test_f, synthetic_f = _embed((fold.train, test, synthetic), own, config, device)
     memory = memorisation(train_f, test_f, synthetic_f)
