@@ -92,3 +92,6 @@ class Runtime:
     jobs: int = 1  # processes, of one torch thread each if there are several
     stopped: Callable[[], bool] = never
     observer: Observer = NOBODY
+
+
+DEFAULT = Runtime()

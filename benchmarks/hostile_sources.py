@@ -27,6 +27,7 @@ from typing import NamedTuple
 import numpy as np
 from damage import CELLS, NAMES, YAML, damage, damage_archive, damage_folder, damage_text, pick
 from PIL import Image
+from pipelines.cli.main import main as augment
 
 from augment.dataset.export import dump_npz, folder_files, write_folder
 from augment.dataset.images import LabelledImages, resize_images
@@ -34,7 +35,6 @@ from augment.dataset.sources import read_source
 from augment.output_folders import open_output
 from augment.words import printable
 from pipelines.cli.exit_status import explain
-from pipelines.cli.main import main as augment
 from pipelines.config.reading import load_evaluate_config, load_gan_config, load_pipeline
 from pipelines.experiment.loading import load_synthetic
 

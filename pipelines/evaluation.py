@@ -14,7 +14,7 @@ from augment.dataset.images import fingerprint
 from augment.dataset.mixing import fills_up
 from augment.identity import Identity
 from augment.output_folders import Replace, open_output
-from augment.runtime import Runtime, Task
+from augment.runtime import DEFAULT, Runtime, Task
 from augment.seeds import derive_seed
 from augment.versions import versions
 from pipelines.config.reading import filled_up
@@ -32,7 +32,6 @@ from pipelines.results.report import Pictures, render
 from pipelines.results.results import build_results
 
 RESULTS, REPORT = "results.json", "report.html"
-DEFAULT = Runtime()
 
 
 @dataclass(frozen=True)

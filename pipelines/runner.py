@@ -20,10 +20,10 @@ from augment.dataset.mixing import needed_per_class
 from augment.errors import ConfigError
 from augment.files import digest_files, inside
 from augment.output_folders import open_output
-from augment.runtime import Runtime
+from augment.runtime import DEFAULT, Runtime
 from augment.words import counted
 from pipelines.config.sections import Pipeline
-from pipelines.evaluation import DEFAULT, RESULTS
+from pipelines.evaluation import RESULTS
 from pipelines.experiment.fold_generators import FoldGenerators
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.loading import Loaded, load

@@ -15,12 +15,12 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from PIL import Image
+from pipelines.cli.main import main
 
 from augment.dataset.sources import read_source
 from augment.gan.config import GanConfig
 from augment.gan.losses import LOSSES
 from augment.gan.training import fit
-from pipelines.cli.main import main
 
 COMMANDS = ("inspect", "fit", "generate", "evaluate", "tune", "run", "bench")
 TINY_GAN = {"width": 4, "latent_dim": 8, "batch_size": 8, "steps": 4, "log_every": 2, "checkpoint_every": 2}

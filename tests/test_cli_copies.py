@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-
 from pipelines.cli.main import main
 
 Augment = Callable[..., tuple[int, str, str]]

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tensors import step_of, weights
-
 from pipelines.cli.main import main
+from tensors import step_of, weights
 
 Augment = Callable[..., tuple[int, str]]
 CODE = "from pipelines.__main__ import main; main()"

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from pipelines.cli.main import main
 
 from augment.words import printable
-from pipelines.cli.main import main
 
 Augment = Callable[..., tuple[int, str, str]]
 HOSTILE = "\x1b[2J\x07\r\u202e"

@@ -22,9 +22,8 @@ def test_the_python_example_runs(
 
 
 def test_every_command_and_option_that_it_names_is_there(capsys: pytest.CaptureFixture[str]) -> None:
-    from typer.testing import CliRunner
-
     from pipelines.cli.main import app
+    from typer.testing import CliRunner
 
     lines = re.findall(r"^augment (\w+) +(.*?)(?:  #|$)", README, re.MULTILINE)
     assert {command for command, _ in lines} == {"inspect", "fit", "generate", "tune", "evaluate", "run", "bench"}

@@ -69,11 +69,8 @@ def _synthetic(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool:
     assert fold.synthetic is not None
     synthetic, indices = fold.synthetic.data, _kept(arm, fold)
     if arm.real:
-        indices = indices[
-            draw_by_ratio(
-                synthetic.take(indices), fold.train, _ratio(arm, config), seed=derive_seed(seed, "synthetic images")
-            )
-        ]
+        ratio, draw_seed = _ratio(arm, config), derive_seed(seed, "synthetic images")
+        indices = indices[draw_by_ratio(synthetic.take(indices), fold.train, ratio, seed=draw_seed)]
     share, span = _synthetic_share(arm, config), (0.0, arm.synthetic_first or 1.0)
     pool = _pool(arm, synthetic.take(indices), config, share, span, derive_seed(seed, "synthetic views"))
     return replace(pool, soft=_soft_of_synthetic(arm, fold, indices), weights=_weights(arm, fold, indices))

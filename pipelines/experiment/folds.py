@@ -23,8 +23,8 @@ class Fold:
     """One training set, its test images, and the repeats that are measured on them.
 
     name: of its folder; empty where there is one fold only. size: images of each class, where a learning curve has
-    several sizes. numbers: what its generator's seed is derived from; no two folds of a run have the same. val: what its mix is chosen on;
-    None: a part of `train`.
+    several sizes. numbers: what its generator's seed is derived from; no two folds of a run have the same. val: what
+    its mix is chosen on; None: a part of `train`.
 
     The rest is filled in as it becomes known. synthetic: images with the classes and the size of `train`. judged: by
     cross-fitted classifiers, for arms that need it. mixes: by name of an arm, which of its settings were chosen on
