@@ -32,6 +32,14 @@ def shoes(fashion: LabelledImages) -> LabelledImages:
 
 
 @pytest.fixture(scope="session")
+def four(fashion: LabelledImages) -> LabelledImages:
+    """100 real images of each of four classes."""
+    names = ("t-shirt", "trouser", "sandal", "bag")
+    members = [np.flatnonzero(fashion.labels == fashion.class_names.index(name)) for name in names]
+    return LabelledImages(fashion.images[np.concatenate(members)], np.repeat(np.arange(4), 100), names)
+
+
+@pytest.fixture(scope="session")
 def image_folder(fashion: LabelledImages, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A user's folder: train/ and test/ above three class folders of PNG files, 12 and 6 images a class."""
     from PIL import Image

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
 
 from augment.dataset.images import LabelledImages, split_per_class
 from augment.errors import ConfigError, OutputError
+from augment.generators.sampling import SyntheticImages
+from augment.runtime import Runtime
 from classifiers.training import FitConfig
+from pipelines import evaluation
 from pipelines.config.reading import parse
 from pipelines.config.sections import EvaluateConfig
-from pipelines.evaluation import Context, evaluate
-from pipelines.experiment.arms import Materials
-from pipelines.experiment.experiment import Watch
-from pipelines.experiment.folds import Design
+from pipelines.evaluation import Context, evaluate_folds
+from pipelines.experiment.folds import Design, Fold
 
 TINY = {
     "repeats": 2,
@@ -29,20 +31,21 @@ CONFIG = parse(EvaluateConfig, TINY, "the test")
 
 
 @pytest.fixture(scope="module")
-def materials(shoes: LabelledImages) -> Materials:
+def materials(shoes: LabelledImages) -> Fold:
     train, test = split_per_class(shoes, 0.4, seed=1)
-    return Materials(train, test, LabelledImages(shoes.images // 2, shoes.labels, shoes.class_names))
+    darker = LabelledImages(shoes.images // 2, shoes.labels, shoes.class_names)
+    return Fold(train, test, (0, 1), synthetic=SyntheticImages(darker, scores=np.arange(19.0)))
 
 
-def run(materials: Materials, folder: Path, config: EvaluateConfig = CONFIG, **options: Any) -> dict[str, Any] | None:
+def run(materials: Fold, folder: Path, config: EvaluateConfig = CONFIG, **options: Any) -> dict[str, Any] | None:
     design = Design(test_labels=materials.test.labels)
     context = Context("my shoes", design, warnings=("2 training images are also in the test set",))
-    watch = Watch(stopped=options.pop("stopped", lambda: False))
-    return evaluate([materials], config, folder, context, device=torch.device("cpu"), jobs=1, watch=watch, **options)
+    runtime = Runtime(**{key: options.pop(key) for key in ("stopped", "observer") if key in options})
+    return evaluate_folds([materials], config, folder, context, runtime, **options)
 
 
 @pytest.fixture(scope="module")
-def folder(materials: Materials, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(materials: Fold, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("evaluation") / "out"
     run(materials, folder)
     return folder
@@ -86,25 +89,40 @@ def test_the_folder_holds_the_records_and_a_report_that_tells_the_sentence(folde
     assert "2 training images are also in the test set" in report
 
 
-def test_without_synthetic_images_there_is_no_fidelity(materials: Materials, tmp_path: Path) -> None:
+def test_without_synthetic_images_there_is_no_fidelity(materials: Fold, tmp_path: Path) -> None:
     config = parse(EvaluateConfig, {**TINY, "arms": ["none", "classical"]}, "the test")
-    results = run(Materials(materials.train, materials.test, None), tmp_path / "out", config)
+    results = run(replace(materials, synthetic=None), tmp_path / "out", config)
     assert results is not None
     assert results["fidelity"] == {}
     assert results["recommendation"]["augment"] is False
 
 
+@pytest.mark.parametrize(("name", "judges"), [("score", 0), ("confidence", 1), ("distance", 1)])
+def test_classifiers_judge_only_where_a_filter_asks_them(
+    name: str, judges: int, materials: Fold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Fold] = []
+    judge = evaluation.judge
+    monkeypatch.setattr(
+        evaluation, "judge", lambda fold, *rest, **seed: calls.append(fold) or judge(fold, *rest, **seed)
+    )
+    arm = {"name": "best", "synthetic": True, "keep": 0.75, "ratio": 0.5, "filter": name}
+    results = run(materials, tmp_path / "out", parse(EvaluateConfig, {**TINY, "arms": ["none", arm]}, "the test"))
+    assert results is not None
+    assert len(calls) == judges
+
+
 def test_a_second_run_trains_nothing_and_says_the_same(
-    folder: Path, materials: Materials, monkeypatch: pytest.MonkeyPatch
+    folder: Path, materials: Fold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = json.loads((folder / "results.json").read_text())
     records = (folder / "records.jsonl").read_bytes()
-    monkeypatch.setattr("pipelines.experiment.experiment.run_task", None)
+    monkeypatch.setattr("pipelines.experiment.experiment.train_and_test", None)
     assert run(materials, folder) == before
     assert (folder / "records.jsonl").read_bytes() == records
 
 
-def test_a_stopped_evaluation_goes_on_to_the_same_results(folder: Path, materials: Materials, tmp_path: Path) -> None:
+def test_a_stopped_evaluation_goes_on_to_the_same_results(folder: Path, materials: Fold, tmp_path: Path) -> None:
     stops = iter([False, False, True])
     assert run(materials, tmp_path / "out", stopped=lambda: next(stops)) is None
     assert not (tmp_path / "out" / "results.json").exists()
@@ -119,7 +137,7 @@ OTHERS: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("change", "named"), OTHERS)
 def test_other_settings_are_refused_and_overwrite_begins_anew(
-    change: dict[str, Any], named: str, materials: Materials, tmp_path: Path
+    change: dict[str, Any], named: str, materials: Fold, tmp_path: Path
 ) -> None:
     folder = tmp_path / "out"
     run(materials, folder)
@@ -133,13 +151,13 @@ def test_other_settings_are_refused_and_overwrite_begins_anew(
     assert len(contents(folder)["records.jsonl"].splitlines()) == 6
 
 
-def test_other_images_are_refused(folder: Path, materials: Materials) -> None:
+def test_other_images_are_refused(folder: Path, materials: Fold) -> None:
     darker = LabelledImages(materials.test.images // 2, materials.test.labels, materials.test.class_names)
     with pytest.raises(OutputError, match="other test images"):
-        run(Materials(materials.train, darker, materials.synthetic), folder)
+        run(replace(materials, test=darker), folder)
 
 
-def test_a_folder_of_somebody_else_is_refused_and_untouched(materials: Materials, tmp_path: Path) -> None:
+def test_a_folder_of_somebody_else_is_refused_and_untouched(materials: Fold, tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text("mine")
     for overwrite in (False, True):
         with pytest.raises(OutputError, match=r"results\.json"):
@@ -147,7 +165,7 @@ def test_a_folder_of_somebody_else_is_refused_and_untouched(materials: Materials
     assert contents(tmp_path) == {"results.json": b"mine"}
 
 
-def test_nothing_is_written_where_an_arm_lacks_its_images(materials: Materials, tmp_path: Path) -> None:
+def test_nothing_is_written_where_an_arm_lacks_its_images(materials: Fold, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="needs 37 synthetic images of each class"):
         run(materials, tmp_path / "out", parse(EvaluateConfig, {**TINY, "ratio": 10}, "the test"))
     assert not (tmp_path / "out").exists()
