@@ -43,7 +43,7 @@ def test_results_have_the_declared_form_and_survive_json():
 
 
 def test_the_protocol_is_told_with_what_else_belongs_to_it():
-    design = Design("kfold", why="kfold: no test split", correlation={None: 0.2}, told={"folds": 5})
+    design = Design("kfold", why="kfold: no test split", correlation={None: 0.2}, reported={"folds": 5})
     protocol = build_results(all_arms(), ARMS, DATASET, design, 1.0)["protocol"]
     assert protocol.items() >= {"kind": "kfold", "why": "kfold: no test split", "folds": 5, "correlation": 0.2}.items()
 
