@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from observing import Kept
 
 from augment.dataset.images import LabelledImages, split_per_class
 from augment.errors import ConfigError, OutputError
@@ -17,8 +18,8 @@ from augment.runtime import Runtime
 from classifiers.training import FitConfig
 from pipelines import evaluation
 from pipelines.config.reading import parse
-from pipelines.config.sections import EvaluateConfig
-from pipelines.evaluation import Context, evaluate_folds
+from pipelines.config.sections import DataConfig, EvaluateConfig
+from pipelines.evaluation import Context, evaluate, evaluate_folds
 from pipelines.experiment.folds import Design, Fold
 
 TINY = {
@@ -169,6 +170,25 @@ def test_nothing_is_written_where_an_arm_lacks_its_images(materials: Fold, tmp_p
     with pytest.raises(ConfigError, match="needs 37 synthetic images of each class"):
         run(materials, tmp_path / "out", parse(EvaluateConfig, {**TINY, "ratio": 10}, "the test"))
     assert not (tmp_path / "out").exists()
+
+
+def test_an_evaluation_of_a_source_tells_what_a_person_should_know(image_folder: Path, tmp_path: Path) -> None:
+    """The synthetic images are the test images again, and only some of the training images are used."""
+    data, kept = DataConfig(source=str(image_folder), image_size=12, samples_per_class=4), Kept()
+    config = CONFIG.model_copy(update={"ratio": 0.5})
+    runtime = Runtime(observer=kept)
+    results = evaluate(data, config, tmp_path / "out", synthetic=image_folder / "test", runtime=runtime)
+    assert results is not None
+    assert results["warnings"] == kept.notes[: len(results["warnings"])]
+    limit, resized = kept.notes
+    assert limit == "at most 4 images of each class are used: 12 of 36 training images"
+    assert resized.startswith("synthetic images of 28 x 28 were resized to 12 x 12 px")
+    assert (results["dataset"]["name"], results["dataset"]["test_size"]) == (image_folder.name, 18)
+    assert (kept.done["evaluate"][-1], kept.started[0].total, kept.ended) == (6, 6, ["evaluate"])
+    real = parse(EvaluateConfig, {**TINY, "arms": ["none", "classical"]}, "the test")
+    without = evaluate(data, real, tmp_path / "real")
+    assert without is not None
+    assert without["fidelity"] == {}
 
 
 def test_the_settings_are_those_of_the_classifier_too() -> None:

@@ -68,7 +68,7 @@ def test_every_arm_is_trained_once_a_repeat_and_gan_train_beside_them(whole: lis
     assert tasks == [(arm, repeat) for arm in arms for repeat in (0, 1)]
 
 
-def test_all_arms_take_equally_many_steps_and_share_the_seed_of_their_repeat(whole: list[dict[str, Any]]) -> None:
+def test_arms_take_equally_many_steps_and_share_their_repeats_seed(whole: list[dict[str, Any]]) -> None:
     assert {(record["steps"], record["batch_size"]) for record in whole} == {(5, 6)}
     seeds = {(record["repeat"], record["seed"]) for record in whole}
     assert seeds == {(0, repeat_seed(4, 0)), (1, repeat_seed(4, 1))}
@@ -117,7 +117,7 @@ def threads_of(training: Training) -> dict[str, Any]:
     return {**named, "accuracy": 0.5, "threads": torch.get_num_threads()}
 
 
-def test_a_classifier_is_trained_in_one_thread_so_that_jobs_and_cores_change_no_record(
+def test_a_classifier_is_trained_in_one_thread_on_any_machine(
     materials: Fold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipelines.experiment.experiment.train_and_test", lambda training, *_: threads_of(training))

@@ -32,7 +32,7 @@ def test_folds_are_even_in_every_class(shoes: LabelledImages) -> None:
     assert (cut(shoes, seed=2) != fold_of).any()
 
 
-def test_a_class_with_two_images_makes_two_folds_and_one_image_is_refused(shoes: LabelledImages) -> None:
+def test_two_images_of_a_class_make_two_folds_and_one_is_refused(shoes: LabelledImages) -> None:
     assert set(cut(shoes.take(np.array([0, 1, 2, 9, 10, 15, 16])), seed=0).tolist()) == {0, 1}
     with pytest.raises(ConfigError, match="judging needs 2 training images of each class"):
         cut(shoes.take(np.array([0, 1, 2, 9, 10, 15])), seed=0)

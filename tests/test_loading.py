@@ -83,7 +83,7 @@ def test_training_images_in_the_test_set_are_told(folder: Path) -> None:
     assert leak_warnings(loaded.train, loaded.train)[0].startswith("38 training images")
 
 
-def test_near_copies_between_training_and_test_images_are_told_apart_from_exact_ones(folder: Path) -> None:
+def test_near_copies_in_the_test_set_are_told_apart_from_exact_ones(folder: Path) -> None:
     first, second, third = (sorted(inner.iterdir()) for inner in sorted((folder / "train").iterdir()))
     before = load(config(folder, image_size=28))
     assert leak_warnings(before.train, require_test(before)) == ()

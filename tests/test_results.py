@@ -48,7 +48,7 @@ def test_the_protocol_is_told_with_what_else_belongs_to_it():
     assert protocol.items() >= {"kind": "kfold", "why": "kfold: no test split", "folds": 5, "correlation": 0.2}.items()
 
 
-def test_a_learning_curve_has_its_headline_at_the_smallest_size_and_adjusts_all_the_others():
+def test_a_learning_curve_has_its_headline_at_the_smallest_size():
     sizes = {10: [b + 0.03 for b in BASE], 40: [b + (-1) ** i * 0.02 for i, b in enumerate(BASE)]}
     arms = [NONE, NONE_MORE]
     done = [

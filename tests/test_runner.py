@@ -11,6 +11,7 @@ import pytest
 from observing import Kept
 from tiny_pipeline import ALL, contents, go, model, ran, same
 
+from augment.errors import ConfigError
 from augment.runtime import Observer, Runtime
 from pipelines.config.sections import Pipeline
 from pipelines.runner import plan, run
@@ -60,7 +61,7 @@ def test_a_change_reruns_what_depends_on_it_and_says_why(
     assert ran(go(changed, out)[0]) == []
 
 
-def test_after_a_change_the_folder_is_what_a_fresh_run_would_have_made(
+def test_after_a_change_the_folder_is_that_of_a_fresh_run(
     out: Path, tmp_path: Path, pipeline: Callable[..., Pipeline]
 ) -> None:
     changed = pipeline(generator={"seed": 5}, generate={"per_class": 7})
@@ -117,9 +118,7 @@ def test_stopped_while_it_evaluates_it_goes_on_with_the_records_it_has(
     assert results == json.loads((done / "evaluation" / "results.json").read_text())
 
 
-def test_killed_between_two_stages_it_knows_that_the_next_ones_are_out_of_date(
-    out: Path, pipeline: Callable[..., Pipeline]
-) -> None:
+def test_killed_between_stages_it_knows_that_later_ones_are_stale(out: Path, pipeline: Callable[..., Pipeline]) -> None:
     class Killed(Observer):
         def on_note(self, sentence: str) -> None:
             if sentence.startswith("generate has to run"):
@@ -143,3 +142,29 @@ def test_a_plan_writes_nothing_and_says_why(out: Path, tmp_path: Path, pipeline:
     assert [stage.runs for stage in again] == [True] * 3
     assert again[0].why == "generator.loss: hinge, now wasserstein"
     assert contents(out) == before
+
+
+def test_too_few_images_for_the_ratio_are_named_before_anything_is_trained(
+    tmp_path: Path, pipeline: Callable[..., Pipeline]
+) -> None:
+    greedy = pipeline(evaluate={"ratio": 2})
+    message = (
+        r"evaluate\.ratio 2 to 18 real images needs 12 synthetic images of each class and generate\.per_class is 8"
+    )
+    with pytest.raises(ConfigError, match=message):
+        go(greedy, tmp_path / "out")
+    with pytest.raises(ConfigError, match=message):
+        plan(greedy, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    only_real = pipeline(evaluate={"ratio": 2, "arms": ["none", "synthetic"]})
+    assert ran(plan(only_real, tmp_path / "out")) == ALL
+
+
+def test_the_cost_is_said_first_and_only_where_something_runs(
+    out: Path, tmp_path: Path, pipeline: Callable[..., Pipeline]
+) -> None:
+    for folder, said in ((tmp_path / "new", True), (out, False)):
+        kept = Kept()
+        plans = plan(pipeline(), folder, Runtime(observer=kept))
+        assert any("by a short probe about" in note for note in kept.notes) == said
+        assert all((stage.seconds > 0) == said for stage in plans)

@@ -7,11 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from observing import Kept
 from tiny_pipeline import ALL, contents, go, ran
 
-from augment.errors import ConfigError, OutputError
-from augment.runtime import Runtime
+from augment.errors import OutputError
 from pipelines.config.sections import Pipeline
 from pipelines.runner import plan
 
@@ -52,22 +50,6 @@ def test_overwrite_begins_anew_and_spares_the_files_of_others(out: Path, pipelin
     assert results is not None
 
 
-def test_too_few_images_for_the_ratio_are_named_before_anything_is_trained(
-    tmp_path: Path, pipeline: Callable[..., Pipeline]
-) -> None:
-    greedy = pipeline(evaluate={"ratio": 2})
-    message = (
-        r"evaluate\.ratio 2 to 18 real images needs 12 synthetic images of each class and generate\.per_class is 8"
-    )
-    with pytest.raises(ConfigError, match=message):
-        go(greedy, tmp_path / "out")
-    with pytest.raises(ConfigError, match=message):
-        plan(greedy, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-    only_real = pipeline(evaluate={"ratio": 2, "arms": ["none", "synthetic"]})
-    assert ran(plan(only_real, tmp_path / "out")) == ALL
-
-
 DAMAGES = [
     ("gan/model.safetensors", ALL),
     ("synthetic/manifest.csv", ["generate", "evaluate"]),
@@ -105,13 +87,3 @@ def test_a_linked_folder_within_is_refused_before_anything_is_written(
         go(pipeline(), tmp_path / "out", overwrite=True)
     assert contents(tmp_path / "victim") == {"report.html": b"mine"}
     assert [p.name for p in (tmp_path / "out").iterdir()] == [name]
-
-
-def test_what_it_costs_is_said_before_it_begins_and_not_where_nothing_runs(
-    out: Path, tmp_path: Path, pipeline: Callable[..., Pipeline]
-) -> None:
-    for folder, said in ((tmp_path / "new", True), (out, False)):
-        kept = Kept()
-        plans = plan(pipeline(), folder, Runtime(observer=kept))
-        assert any("by a short probe about" in note for note in kept.notes) == said
-        assert all((stage.seconds > 0) == said for stage in plans)

@@ -86,7 +86,7 @@ def test_a_stopped_search_goes_on(done: tuple[Path, Tuned], images: LabelledImag
 
 
 @pytest.mark.parametrize("kept", [0, 1, 4, 5])
-def test_a_trial_that_a_kill_cut_off_is_done_again_as_it_was(
+def test_a_trial_that_was_cut_off_is_repeated_as_it_was(
     kept: int, done: tuple[Path, Tuned], images: LabelledImages, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(done[0], tmp_path / "out")
@@ -98,7 +98,7 @@ def test_a_trial_that_a_kill_cut_off_is_done_again_as_it_was(
     assert (folder / "trials.jsonl").read_bytes() == b"".join(lines)
 
 
-def test_the_score_of_one_trial_is_that_of_the_settings_to_begin_with(images: LabelledImages, tmp_path: Path) -> None:
+def test_one_trial_has_the_score_of_the_first_settings(images: LabelledImages, tmp_path: Path) -> None:
     no_decay = CONFIG.model_copy(update={"classifier": CONFIG.classifier.model_copy(update={"weight_decay": 0.0})})
     tuned = go(images, tmp_path / "out", 1, no_decay)
     assert tuned is not None
