@@ -42,8 +42,8 @@ def fold_of(train: LabelledImages, test: LabelledImages, synthetic: LabelledImag
     return Fold(train, test, synthetic=SyntheticImages(synthetic), **others)
 
 
-def measure(materials: Fold, records: list[dict[str, Any]] = RECORDS) -> Fidelity:
-    found = measure_all([materials], CONFIG, records)
+def measure(fold: Fold, records: list[dict[str, Any]] = RECORDS) -> Fidelity:
+    found = measure_all([fold], CONFIG, records)
     assert found is not None
     return found
 

@@ -32,23 +32,23 @@ CONFIG = parse(EvaluateConfig, TINY, "the test")
 
 
 @pytest.fixture(scope="module")
-def materials(shoes: LabelledImages) -> Fold:
+def fold(shoes: LabelledImages) -> Fold:
     train, test = split_per_class(shoes, 0.4, seed=1)
     darker = LabelledImages(shoes.images // 2, shoes.labels, shoes.class_names)
     return Fold(train, test, (0, 1), synthetic=SyntheticImages(darker, scores=np.arange(19.0)))
 
 
-def run(materials: Fold, folder: Path, config: EvaluateConfig = CONFIG, **options: Any) -> dict[str, Any] | None:
-    design = Design(test_labels=materials.test.labels)
+def run(fold: Fold, folder: Path, config: EvaluateConfig = CONFIG, **options: Any) -> dict[str, Any] | None:
+    design = Design(test_labels=fold.test.labels)
     context = Context("my shoes", design, warnings=("2 training images are also in the test set",))
     runtime = Runtime(**{key: options.pop(key) for key in ("stopped", "observer") if key in options})
-    return evaluate_folds([materials], config, folder, context, runtime, **options)
+    return evaluate_folds([fold], config, folder, context, runtime, **options)
 
 
 @pytest.fixture(scope="module")
-def folder(materials: Fold, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(fold: Fold, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("evaluation") / "out"
-    run(materials, folder)
+    run(fold, folder)
     return folder
 
 
@@ -90,9 +90,9 @@ def test_the_folder_holds_the_records_and_a_report_that_tells_the_sentence(folde
     assert "2 training images are also in the test set" in report
 
 
-def test_without_synthetic_images_there_is_no_fidelity(materials: Fold, tmp_path: Path) -> None:
+def test_without_synthetic_images_there_is_no_fidelity(fold: Fold, tmp_path: Path) -> None:
     config = parse(EvaluateConfig, {**TINY, "arms": ["none", "classical"]}, "the test")
-    results = run(replace(materials, synthetic=None), tmp_path / "out", config)
+    results = run(replace(fold, synthetic=None), tmp_path / "out", config)
     assert results is not None
     assert results["fidelity"] == {}
     assert results["recommendation"]["augment"] is False
@@ -100,7 +100,7 @@ def test_without_synthetic_images_there_is_no_fidelity(materials: Fold, tmp_path
 
 @pytest.mark.parametrize(("name", "judges"), [("score", 0), ("confidence", 1), ("distance", 1)])
 def test_classifiers_judge_only_where_a_filter_asks_them(
-    name: str, judges: int, materials: Fold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, judges: int, fold: Fold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[Fold] = []
     judge = evaluation.judge
@@ -108,26 +108,26 @@ def test_classifiers_judge_only_where_a_filter_asks_them(
         evaluation, "judge", lambda fold, *rest, **seed: calls.append(fold) or judge(fold, *rest, **seed)
     )
     arm = {"name": "best", "synthetic": True, "keep": 0.75, "ratio": 0.5, "filter": name}
-    results = run(materials, tmp_path / "out", parse(EvaluateConfig, {**TINY, "arms": ["none", arm]}, "the test"))
+    results = run(fold, tmp_path / "out", parse(EvaluateConfig, {**TINY, "arms": ["none", arm]}, "the test"))
     assert results is not None
     assert len(calls) == judges
 
 
 def test_a_second_run_trains_nothing_and_says_the_same(
-    folder: Path, materials: Fold, monkeypatch: pytest.MonkeyPatch
+    folder: Path, fold: Fold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = json.loads((folder / "results.json").read_text())
     records = (folder / "records.jsonl").read_bytes()
     monkeypatch.setattr("pipelines.experiment.experiment.train_and_test", None)
-    assert run(materials, folder) == before
+    assert run(fold, folder) == before
     assert (folder / "records.jsonl").read_bytes() == records
 
 
-def test_a_stopped_evaluation_goes_on_to_the_same_results(folder: Path, materials: Fold, tmp_path: Path) -> None:
+def test_a_stopped_evaluation_goes_on_to_the_same_results(folder: Path, fold: Fold, tmp_path: Path) -> None:
     stops = iter([False, False, True])
-    assert run(materials, tmp_path / "out", stopped=lambda: next(stops)) is None
+    assert run(fold, tmp_path / "out", stopped=lambda: next(stops)) is None
     assert not (tmp_path / "out" / "results.json").exists()
-    assert run(materials, tmp_path / "out") == json.loads((folder / "results.json").read_text())
+    assert run(fold, tmp_path / "out") == json.loads((folder / "results.json").read_text())
 
 
 OTHERS: list[tuple[dict[str, Any], str]] = [
@@ -138,37 +138,37 @@ OTHERS: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("change", "named"), OTHERS)
 def test_other_settings_are_refused_and_overwrite_begins_anew(
-    change: dict[str, Any], named: str, materials: Fold, tmp_path: Path
+    change: dict[str, Any], named: str, fold: Fold, tmp_path: Path
 ) -> None:
     folder = tmp_path / "out"
-    run(materials, folder)
+    run(fold, folder)
     before = contents(folder)
     other = parse(EvaluateConfig, {**TINY, **change}, "the test")
     with pytest.raises(OutputError, match=rf"other settings \({named}\); choose another --out, or .*--overwrite"):
-        run(materials, folder, other)
+        run(fold, folder, other)
     assert contents(folder) == before
-    run(materials, folder, other, overwrite=True)
+    run(fold, folder, other, overwrite=True)
     assert contents(folder)["records.jsonl"] != before["records.jsonl"]
     assert len(contents(folder)["records.jsonl"].splitlines()) == 6
 
 
-def test_other_images_are_refused(folder: Path, materials: Fold) -> None:
-    darker = LabelledImages(materials.test.images // 2, materials.test.labels, materials.test.class_names)
+def test_other_images_are_refused(folder: Path, fold: Fold) -> None:
+    darker = LabelledImages(fold.test.images // 2, fold.test.labels, fold.test.class_names)
     with pytest.raises(OutputError, match="other test images"):
-        run(replace(materials, test=darker), folder)
+        run(replace(fold, test=darker), folder)
 
 
-def test_a_folder_of_somebody_else_is_refused_and_untouched(materials: Fold, tmp_path: Path) -> None:
+def test_a_folder_of_somebody_else_is_refused_and_untouched(fold: Fold, tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text("mine")
     for overwrite in (False, True):
         with pytest.raises(OutputError, match=r"results\.json"):
-            run(materials, tmp_path, overwrite=overwrite)
+            run(fold, tmp_path, overwrite=overwrite)
     assert contents(tmp_path) == {"results.json": b"mine"}
 
 
-def test_nothing_is_written_where_an_arm_lacks_its_images(materials: Fold, tmp_path: Path) -> None:
+def test_nothing_is_written_where_an_arm_lacks_its_images(fold: Fold, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="needs 37 synthetic images of each class"):
-        run(materials, tmp_path / "out", parse(EvaluateConfig, {**TINY, "ratio": 10}, "the test"))
+        run(fold, tmp_path / "out", parse(EvaluateConfig, {**TINY, "ratio": 10}, "the test"))
     assert not (tmp_path / "out").exists()
 
 

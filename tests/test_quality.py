@@ -29,16 +29,16 @@ def honest(four: LabelledImages) -> Fold:
     return fold_of(part(four, 0, 30), part(four, 30, 60), part(four, 60, 100))
 
 
-def spoilt(materials: Fold, places: Any, images: Any = None, labels: Any = None) -> Fold:
+def spoilt(fold: Fold, places: Any, images: Any = None, labels: Any = None) -> Fold:
     """With other pixels or labels at some places of the synthetic images."""
-    assert materials.synthetic is not None
-    synthetic = materials.synthetic.data
+    assert fold.synthetic is not None
+    synthetic = fold.synthetic.data
     pixels, classes = synthetic.images.copy(), synthetic.labels.copy()
     if images is not None:
         pixels[places] = images
     if labels is not None:
         classes[places] = labels
-    return replace(materials, synthetic=SyntheticImages(LabelledImages(pixels, classes, synthetic.class_names)))
+    return replace(fold, synthetic=SyntheticImages(LabelledImages(pixels, classes, synthetic.class_names)))
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +78,9 @@ def test_figures_are_of_real_and_synthetic_features_in_that_order(
     assert honest.synthetic is not None
     dark = LabelledImages(honest.synthetic.data.images // 2, honest.synthetic.data.labels, NAMES)
     made = subset_per_class(dark, 20, seed=0)
-    materials = replace(honest, synthetic=SyntheticImages(made))
+    fold = replace(honest, synthetic=SyntheticImages(made))
     monkeypatch.setattr(quality, "embed", pixels)
-    figures = measure(materials).figures
+    figures = measure(fold).figures
     unit = np.mean(pixels(None, honest.train, None) ** 2) ** 0.5
     real_f, made_f = (pixels(None, data, None) / unit for data in (honest.test, made))
 
@@ -208,13 +208,13 @@ def test_inception_takes_the_place_of_the_own_features(four: LabelledImages, tmp
     with torch.random.fork_rng(devices=[]):
         torch.save(inception_v3(weights=None, init_weights=False).state_dict(), tmp_path / "weights.pth")
     config = parse(EvaluateConfig, {**SMALL, "inception": str(tmp_path / "weights.pth")}, "the test")
-    materials = fold_of(part(four, 0, 2), part(four, 2, 3), part(four, 4, 5))
-    found = measure_all([materials], config, RECORDS)
+    fold = fold_of(part(four, 0, 2), part(four, 2, 3), part(four, 4, 5))
+    found = measure_all([fold], config, RECORDS)
     assert found is not None
     figures = found.figures
     assert figures["features"] == "inception"
     assert "FID needs 4,096 images of each kind, 2 for each of the 2,048 features" in figures["fid_note"]
-    own = measure(materials).figures
+    own = measure(fold).figures
     assert figures["kid"] != own["kid"]
     assert figures["gan_test_accuracy"] == own["gan_test_accuracy"]  # a classifier's of its own in any case
 

@@ -27,7 +27,7 @@ def test_figures_are_means_over_the_folds_of_the_first_size(folds: list[Fold]) -
     records = [record(0.1 * i, [0.1 * i, 0.2, None, 0.4], fold=m.name) for i, m in enumerate(folds)]
     found = measure_all(folds, CONFIG, records)
     assert found is not None
-    a, b = (measure(materials, [records[i]]).figures for i, materials in enumerate(folds[:2]))
+    a, b = (measure(fold, [records[i]]).figures for i, fold in enumerate(folds[:2]))
     assert found.figures["folds"] == 2
     assert (found.figures["test_images"], found.figures["synthetic_images"]) == (95, 120)
     for key in ("kid", "fid", "coverage", "gan_train_accuracy", "gan_test_accuracy", "memorised_fraction"):
