@@ -1,7 +1,9 @@
 """What an output depends on, and the one rule by which settings are "the same".
 
 Settings are compared after each old section was read by its model, so a setting that is newer than the output has its
-default there. Free settings, such as the number of steps, may differ without making it another output.
+default there. A whole section that only one of the two has is a difference: a pipeline that gains `choose:` does
+something else, even with all defaults. Free settings, such as the number of steps, may differ without making it
+another output.
 """
 
 from __future__ import annotations
@@ -41,13 +43,17 @@ class Identity:
             return ["everything: the stored settings cannot be read"]
         changed: list[str] = []
         for name, section in self.settings.items():
+            if name not in old_settings:
+                changed.append(f"{name}: not there before")
+                continue
             try:
-                old = type(section).model_validate(old_settings.get(name, {}))
+                old = type(section).model_validate(old_settings[name])
             except ValidationError as error:
                 keys = sorted({".".join(map(str, (name, *e["loc"]))) for e in error.errors(include_url=False)})
                 changed.append(f"{', '.join(keys)[:LONGEST]}: not known to this version, or no longer allowed")
                 continue
             changed += changes(self._counted(name, old), self._counted(name, section), name)
+        changed += [f"{name}: gone" for name in old_settings if name not in self.settings]
         changed += [f"{name}: not there before" for name in self.data if name not in old_data]
         changed += [f"{name}: gone" for name in old_data if name not in self.data]
         plain = json.loads(json.dumps(dict(self.data)))

@@ -15,22 +15,23 @@ import argparse
 import statistics
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from augment.dataset.images import LabelledImages, subset_per_class
 from augment.dataset.sources import read_source
+from augment.generators.sampling import SyntheticImages
+from augment.output_folders import open_output
+from augment.runtime import Runtime, Task
 from classifiers.training import FitConfig
 from pipelines.choosing import choose_mix
 from pipelines.config.sections import ChooseConfig, EvaluateConfig
-from pipelines.experiment.arms import Materials
-from pipelines.experiment.experiment import Watch, plan, run_experiment
+from pipelines.experiment.experiment import GAN_TRAIN, RECORDS, plan, record_file, run_experiment
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.protocols import inner_folds
 
-CPU = torch.device("cpu")
 PER_CLASS = 90  # synthetic images
 
 
@@ -62,22 +63,22 @@ def one_run(kind: str, seed: int, choose: ChooseConfig, evaluate: EvaluateConfig
     source = read_source("bundled:fashion")
     train, test = subset_per_class(source.train, 20, seed), source.splits["test"]
     outer = Fold(train, test, (0, 1, 2), number=seed)
-    inner = inner_folds([outer], choose)
-    useless, rng = GENERATORS[kind], np.random.default_rng(seed)
-    materials = [Materials(f.train, f.test, useless(f.train, rng), fold=f.name, repeats=f.repeats) for f in inner[""]]
+    useless, rng, runtime = GENERATORS[kind], np.random.default_rng(seed), Runtime(jobs=jobs)
+
+    def with_images(fold: Fold) -> Fold:
+        return replace(fold, synthetic=SyntheticImages(useless(fold.train, rng)))
+
+    inner = {name: [with_images(fold) for fold in folds] for name, folds in inner_folds([outer], choose).items()}
     with tempfile.TemporaryDirectory() as folder:
-        choice = choose_mix(
-            inner, materials, choose, evaluate, Path(folder, "choice"), "accuracy",
-            device=CPU, jobs=jobs, overwrite=False, watch=Watch(),
-        )  # fmt: skip
+        choice = choose_mix(inner, choose, evaluate, Path(folder, "choice"), runtime, metric="accuracy")
         assert choice is not None
         if not choice["gain_shown"]:
             return False, 0.0
-        mixed = Materials(
-            train, test, useless(train, rng), repeats=outer.repeats, mix={choose.arm: choice["by_fold"][""]}
-        )
-        tasks = [task for task in plan(evaluate, [mixed]) if task.arm.name != "gan-train"]
-        done = run_experiment(tasks, [mixed], evaluate, Path(folder, "records.jsonl"), device=CPU, jobs=jobs)
+        mixed = replace(with_images(outer), mixes={choose.arm: choice["by_fold"][""]})
+        trainings = [training for training in plan(evaluate, [mixed]) if training.arm.name != GAN_TRAIN.name]
+        task = Task("evaluate", len(trainings))
+        with open_output(Path(folder, "evaluation"), "evaluate", files=(RECORDS,)) as output:
+            done = run_experiment(trainings, [mixed], evaluate, record_file(output), runtime, task)
     assert done is not None
     records, _ = done
     mean = {arm.name: np.mean([r["accuracy"] for r in records if r["arm"] == arm.name]) for arm in evaluate.arms}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +36,14 @@ def shoes(fashion: LabelledImages) -> LabelledImages:
 
 
 @pytest.fixture(scope="session")
+def four(fashion: LabelledImages) -> LabelledImages:
+    """100 real images of each of four classes."""
+    names = ("t-shirt", "trouser", "sandal", "bag")
+    members = [np.flatnonzero(fashion.labels == fashion.class_names.index(name)) for name in names]
+    return LabelledImages(fashion.images[np.concatenate(members)], np.repeat(np.arange(4), 100), names)
+
+
+@pytest.fixture(scope="session")
 def image_folder(fashion: LabelledImages, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A user's folder: train/ and test/ above three class folders of PNG files, 12 and 6 images a class."""
     from PIL import Image
@@ -44,3 +56,27 @@ def image_folder(fashion: LabelledImages, tmp_path_factory: pytest.TempPathFacto
             folder.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image[0]).save(folder / f"{i}.png")
     return root
+
+
+@pytest.fixture(scope="session")
+def pipeline(image_folder: Path) -> Callable[..., Any]:
+    """The tiny pipeline on the user's folder, with some keys of its sections changed."""
+    from tiny_pipeline import pipeline_on
+
+    return partial(pipeline_on, image_folder)
+
+
+@pytest.fixture(scope="session")
+def done(pipeline: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished folder of the tiny pipeline, to be read only."""
+    from pipelines.runner import run
+
+    folder = tmp_path_factory.mktemp("done") / "out"
+    run(pipeline(), folder)
+    return folder
+
+
+@pytest.fixture
+def out(done: Path, tmp_path: Path) -> Path:
+    """A finished folder of the tiny pipeline."""
+    return Path(shutil.copytree(done, tmp_path / "out"))

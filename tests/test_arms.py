@@ -11,96 +11,108 @@ import torch
 
 from augment.dataset.images import LabelledImages
 from augment.errors import ConfigError
-from augment.filtering import Judged
+from augment.filtering import FILTERS, Judged
+from augment.generators.sampling import SyntheticImages
 from pipelines.config.sections import Arm, EvaluateConfig
-from pipelines.experiment.arms import Materials, train_arm
+from pipelines.experiment.arms import arms_of, check_arms, train_arm
+from pipelines.experiment.folds import Fold
 
 CONFIG = EvaluateConfig(ratio=0.5, views=2)
 
 
 @pytest.fixture
-def materials(shoes: LabelledImages) -> Materials:
-    """19 real images (9, 6, 4) and 38 synthetic ones, the real ones twice and darker, as judged by chance."""
+def fold(shoes: LabelledImages) -> Fold:
+    """19 real images (9, 6, 4) and 38 synthetic ones, the real ones twice and darker, with random scores."""
     rng = np.random.default_rng(0)
     labels = np.tile(shoes.labels, 2)
     synthetic = LabelledImages(np.concatenate([shoes.images // 2, shoes.images // 3]), labels, shoes.class_names)
     probabilities = rng.dirichlet(np.ones(3), 38)
-    judged = Judged(labels, probabilities, rng.random(38), rng.normal(size=38), rng.dirichlet(np.ones(3), 19))
-    return Materials(shoes, shoes, synthetic, judged.logits, judged=judged)
+    judged = Judged(labels, probabilities, rng.random(38), rng.dirichlet(np.ones(3), 19))
+    images = SyntheticImages(synthetic, scores=rng.normal(size=38))
+    return Fold(shoes, shoes, (0, 1), synthetic=images, judged=judged)
 
 
-def pools(materials: Materials, monkeypatch: pytest.MonkeyPatch, **arm: Any) -> Any:
+def pools(fold: Fold, monkeypatch: pytest.MonkeyPatch, **arm: Any) -> Any:
     """The pools that reach the classifier, the real one first."""
     monkeypatch.setattr("pipelines.experiment.arms.fit", lambda given, *_, **__: given)
     settings = Arm(name="a", **{"synthetic": True, **arm})
-    return train_arm(settings, materials, CONFIG, seed=3, device=torch.device("cpu"))
+    return train_arm(settings, fold, CONFIG, seed=3, device=torch.device("cpu"))
 
 
-def places(materials: Materials, images: torch.Tensor) -> list[int]:
-    assert materials.synthetic is not None
-    return [int((materials.synthetic.images == image).all((1, 2, 3)).argmax()) for image in images.numpy()]
+def places(fold: Fold, images: torch.Tensor) -> list[int]:
+    assert fold.synthetic is not None
+    return [int((fold.synthetic.data.images == image).all((1, 2, 3)).argmax()) for image in images.numpy()]
 
 
-def test_an_arm_may_have_a_ratio_and_a_share_of_its_own(materials: Materials, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, synthetic = pools(materials, monkeypatch)
+def test_an_arm_may_have_a_ratio_and_a_share_of_its_own(fold: Fold, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, synthetic = pools(fold, monkeypatch)
     assert (real.share, synthetic.share) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
     assert len(synthetic.labels) == 3 * 3  # 19 / 2 / 3
-    real, synthetic = pools(materials, monkeypatch, ratio=1.0, share=0.1)
+    real, synthetic = pools(fold, monkeypatch, ratio=1.0, share=0.1)
     assert (real.share, synthetic.share, len(synthetic.labels)) == (0.9, 0.1, 3 * 6)
 
 
-@pytest.mark.parametrize("name", ["confidence", "discriminator", "distance"])
-def test_only_the_best_are_drawn(name: str, materials: Materials, monkeypatch: pytest.MonkeyPatch) -> None:
-    judged = materials.judged
+@pytest.mark.parametrize("name", FILTERS)
+def test_only_the_best_are_drawn(name: str, fold: Fold, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged, synthetic_images = fold.judged, fold.synthetic
     assert judged is not None
-    assert judged.logits is not None
+    assert synthetic_images is not None
+    assert synthetic_images.scores is not None
     score = {
         "confidence": judged.probabilities[np.arange(38), judged.labels],
-        "discriminator": judged.logits,
         "distance": -judged.distance,
+        "score": synthetic_images.scores,
     }[name]
-    _, synthetic = pools(materials, monkeypatch, keep=0.5, filter=name)
-    for place in places(materials, synthetic.views[0]):
+    _, synthetic = pools(fold, monkeypatch, keep=0.5, filter=name)
+    for place in places(fold, synthetic.views[0]):
         rivals = score[judged.labels == judged.labels[place]]
         assert score[place] >= np.median(rivals)
 
 
-def test_weights_and_soft_labels_go_with_their_images(materials: Materials, monkeypatch: pytest.MonkeyPatch) -> None:
-    judged = materials.judged
+def test_weights_and_soft_labels_go_with_their_images(fold: Fold, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = fold.judged
     assert judged is not None
-    real, synthetic = pools(materials, monkeypatch, keep=0.7, weight="confidence", soft_labels=True)
-    chosen = places(materials, synthetic.views[0])
+    real, synthetic = pools(fold, monkeypatch, keep=0.7, weight="confidence", soft_labels=True)
+    chosen = places(fold, synthetic.views[0])
     assert synthetic.weights.numpy() == pytest.approx(judged.probabilities[chosen, judged.labels[chosen]])
     np.testing.assert_allclose(synthetic.soft.numpy(), judged.probabilities[chosen], rtol=1e-6)
-    halfway = 0.5 * np.eye(3)[materials.train.labels] + 0.5 * judged.real_probabilities
+    halfway = 0.5 * np.eye(3)[fold.train.labels] + 0.5 * judged.real_probabilities
     np.testing.assert_allclose(real.soft.numpy(), halfway, rtol=1e-6)
     assert real.weights is None
-    (alone,) = pools(materials, monkeypatch, synthetic=False, soft_labels=True)  # the baseline has the same teacher
+    (alone,) = pools(fold, monkeypatch, synthetic=False, soft_labels=True)  # the baseline has the same teacher
     np.testing.assert_array_equal(alone.soft.numpy(), real.soft.numpy())
-    _, light = pools(materials, monkeypatch, weight=0.25)
+    _, light = pools(fold, monkeypatch, weight=0.25)
     assert light.weights.tolist() == [0.25] * 9
 
 
-def test_synthetic_first_then_real(materials: Materials, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, synthetic = pools(materials, monkeypatch, synthetic_first=0.3)
+@pytest.mark.parametrize("name", ["score", "discriminator"])  # which was the name of old
+def test_a_filter_by_the_generators_scores_needs_no_classifiers(name: str) -> None:
+    arm = Arm.model_validate({"name": "best", "synthetic": True, "keep": 0.5, "filter": name})
+    assert (arm.filter, arm.judged) == ("score", False)
+    assert arm.model_copy(update={"filter": "confidence"}).judged
+    assert arm.model_copy(update={"weight": "confidence"}).judged
+
+
+def test_synthetic_first_then_real(fold: Fold, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, synthetic = pools(fold, monkeypatch, synthetic_first=0.3)
     assert (synthetic.span, real.span) == ((0.0, 0.3), (0.3, 1.0))
 
 
-def test_a_chosen_mix_takes_the_place_of_the_arms_own(materials: Materials) -> None:
-    chosen = replace(materials, mix={"none+synthetic": {"ratio": 2.0, "keep": 0.5}})
-    arms = {arm.name: arm for arm in chosen.arms(CONFIG)}
+def test_a_chosen_mix_takes_the_place_of_the_arms_own(fold: Fold) -> None:
+    chosen = replace(fold, mixes={"none+synthetic": {"ratio": 2.0, "keep": 0.5}})
+    arms = {arm.name: arm for arm in arms_of(chosen, CONFIG)}
     assert (arms["none+synthetic"].ratio, arms["none+synthetic"].keep) == (2.0, 0.5)
     assert (arms["classical+synthetic"].ratio, arms["classical+synthetic"].keep) == (None, 1.0)
 
 
-def test_what_an_arm_lacks_is_told_before_it_is_trained(materials: Materials) -> None:
-    def check(without: Materials, **arm: Any) -> None:
-        without.check(EvaluateConfig(arms=(Arm(name="a", synthetic=True, **arm),)))
+def test_what_an_arm_lacks_is_said_before_it_is_trained(fold: Fold) -> None:
+    def check(without: Fold, **arm: Any) -> None:
+        check_arms(without, EvaluateConfig(arms=(Arm(name="a", synthetic=True, **arm),)))
 
-    check(materials, keep=0.5, ratio=0.5, filter="discriminator")
-    with pytest.raises(ConfigError, match="filters by the discriminator's scores, and the synthetic images came"):
-        check(replace(materials, logits=None), keep=0.5, ratio=0.5, filter="discriminator")
+    check(fold, keep=0.5, ratio=0.5, filter="score")
+    with pytest.raises(ConfigError, match="filters by the generator's scores, and the synthetic images came"):
+        check(replace(fold, synthetic=replace(fold.synthetic, scores=None)), keep=0.5, ratio=0.5, filter="score")
     with pytest.raises(ConfigError, match=r"class 'ankle-boot' has 2; generate more, keep more or lower the ratio"):
-        check(materials, keep=0.25, ratio=1.0)
+        check(fold, keep=0.25, ratio=1.0)
     with pytest.raises(ConfigError, match="there are none; give --synthetic"):
-        check(replace(materials, synthetic=None))
+        check(replace(fold, synthetic=None))

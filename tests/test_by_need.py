@@ -12,13 +12,15 @@ import torch
 from augment.dataset.images import LabelledImages
 from augment.dataset.mixing import fills_up
 from augment.errors import ConfigError
+from augment.generators.sampling import SyntheticImages
+from augment.runtime import Runtime
 from classifiers.training import FitConfig
 from pipelines.config.reading import filled_up, parse
 from pipelines.config.sections import Arm, EvaluateConfig
-from pipelines.evaluation import Context, evaluate
+from pipelines.evaluation import Context, evaluate_folds
 from pipelines.experiment import arms
-from pipelines.experiment.arms import Materials, train_arm
-from pipelines.experiment.folds import Design
+from pipelines.experiment.arms import check_arms, train_arm
+from pipelines.experiment.folds import Design, Fold
 
 CPU = torch.device("cpu")
 CONFIG = EvaluateConfig(repeats=2, views=2, classifier=FitConfig(width=4, steps=3, batch_size=6))
@@ -46,9 +48,9 @@ def test_the_mixed_arms_draw_from_all_images_at_once(
     monkeypatch.setattr(arms, "fit", lambda pools, *_, **__: pools)
     config, (note,) = filled_up(CONFIG)
     assert "fill up the small classes" in note
-    materials = Materials(shoes, shoes, filling)
-    materials.check(config)
-    pools = {arm.name: train_arm(arm, materials, config, seed=1, device=CPU) for arm in config.resolved_arms()}
+    fold = Fold(shoes, shoes, (0, 1), synthetic=SyntheticImages(filling))
+    check_arms(fold, config)
+    pools = {arm.name: train_arm(arm, fold, config, seed=1, device=CPU) for arm in config.resolved_arms()}
     (pool,) = pools["none+synthetic"]  # type: ignore[misc]
     assert pool.labels.bincount().tolist() == [9, 9, 9]
     assert torch.equal(pool.views[0], torch.from_numpy(np.concatenate([shoes.images, filling.images])))
@@ -62,7 +64,8 @@ def test_weights_and_soft_labels_go_with_their_images(
 ) -> None:
     monkeypatch.setattr(arms, "fit", lambda pools, *_, **__: pools)
     arm = Arm(name="faint", synthetic=True, by_need=True, weight=0.25)
-    (pool,) = train_arm(arm, Materials(shoes, shoes, filling), CONFIG, seed=1, device=CPU)  # type: ignore[misc]
+    fold = Fold(shoes, shoes, synthetic=SyntheticImages(filling))
+    (pool,) = train_arm(arm, fold, CONFIG, seed=1, device=CPU)  # type: ignore[misc]
     assert pool.weights.tolist() == [1.0] * 19 + [0.25] * 8
 
 
@@ -75,6 +78,7 @@ def test_what_makes_no_sense_beside_it_is_refused(other: dict[str, float]) -> No
 def test_an_evaluation_names_the_mix(shoes: LabelledImages, filling: LabelledImages, tmp_path: Path) -> None:
     config, _ = filled_up(CONFIG)
     context = Context("shoes", Design(why="a test", test_labels=shoes.labels))
-    evaluate([Materials(shoes, shoes, filling)], config, tmp_path / "out", context, device=CPU, jobs=1)
+    fold = Fold(shoes, shoes, (0, 1), synthetic=SyntheticImages(filling))
+    evaluate_folds([fold], config, tmp_path / "out", context, Runtime())
     results = json.loads((tmp_path / "out/results.json").read_text())
     assert "all synthetic images, which fill up the small classes" in results["protocol"]["mix"]

@@ -2,52 +2,73 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from augment.dataset.images import LabelledImages, subset_per_class
-from augment.gan.config import GanConfig
+from augment.generators.cgan import CganConfig
+from augment.generators.resample import ResampleConfig
 from classifiers.training import FitConfig
 from pipelines.config.sections import EvaluateConfig
+from pipelines.experiment import time_estimate
 from pipelines.experiment.folds import Fold
-from pipelines.experiment.time_estimate import (
-    Load,
-    by_stage,
-    classifier_seconds,
-    estimate,
-    gan_step_seconds,
-    peak_memory,
-)
+from pipelines.experiment.time_estimate import Probe, classifier_seconds, fit_seconds, peak_memory
 
 CPU = torch.device("cpu")
+CONFIG = EvaluateConfig(views=2, classifier=FitConfig(width=4, steps=60))
 
 
 def test_the_probes_give_a_time(fashion: LabelledImages) -> None:
     images = subset_per_class(fashion, 5, seed=0)
-    config = EvaluateConfig(views=2, classifier=FitConfig(width=4, steps=60))
-    seconds = estimate(Load([Fold(images, images, (0,))], 0, 8, 100), GanConfig(width=4, steps=40), config, CPU, 1)
-    assert list(seconds) == ["fit", "generate", "choose", "evaluate"]
-    assert seconds["choose"] == 0
-    assert all(0 < seconds[name] < 1000 for name in ("fit", "generate", "evaluate"))
+    probe = Probe(Fold(images, images), CONFIG, CPU, 1)
+    assert 0 < probe.fitting(CganConfig(width=4, steps=40), 1) < 1000
+    assert 0 < probe.classifying(8) < 1000
+    assert probe.fitting(ResampleConfig(), 1) == 0  # it is over at once
 
 
 def test_the_probe_changes_no_random_state(shoes: LabelledImages) -> None:
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    gan_step_seconds(shoes, GanConfig(width=4, latent_dim=4), CPU, alone=False)
+    fit_seconds(shoes, CganConfig(width=4, latent_dim=4), CPU)
     classifier_seconds(shoes, shoes, EvaluateConfig(views=1), CPU)
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_stages_share_the_processes(shoes: LabelledImages) -> None:
-    load = Load([Fold(shoes, shoes, (0,))] * 5, choosing=12, evaluating=40, images=2000)
-    assert by_stage(load, generator=60, classifier=4, jobs=1) == {
-        "fit": 300,
-        "generate": 2,
-        "choose": 48,
-        "evaluate": 190,  # 40 classifiers, and the fidelity of 5 folds
-    }
-    assert by_stage(load, generator=60, classifier=4, jobs=2)["fit"] == 180  # the fifth generator is alone
-    assert by_stage(load, generator=60, classifier=4, jobs=2)["evaluate"] == 95
+@pytest.mark.parametrize(("jobs", "fitting", "classifying"), [(1, 300, 190), (2, 180, 95)])
+def test_stages_share_the_processes(
+    jobs: int, fitting: float, classifying: float, shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five generators of a minute, of which the fifth is alone; 40 classifiers and the fidelity of 5 folds."""
+    monkeypatch.setattr(time_estimate, "fit_seconds", lambda *_: 60.0)
+    monkeypatch.setattr(time_estimate, "classifier_seconds", lambda *_: 4.0)
+    probe = Probe(Fold(shoes, shoes), CONFIG, CPU, jobs)
+    assert probe.fitting(CganConfig(), 5) == fitting
+    assert probe.classifying(40, fidelity=5) == classifying
+    assert probe.classifying(12) == 48 / jobs
+
+
+def test_a_classifier_is_timed_once_and_only_if_asked(shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: list[int] = []
+    monkeypatch.setattr(time_estimate, "classifier_seconds", lambda *_: timed.append(1) or 4.0)
+    probe = Probe(Fold(shoes, shoes), CONFIG, CPU, 1)
+    probe.fitting(ResampleConfig(), 2)
+    assert timed == []
+    assert probe.classifying(3) == probe.classifying(3) == 12
+    assert timed == [1]
+
+
+@pytest.mark.parametrize(("generators", "threads"), [(1, 2), (3, 1)])
+def test_several_generators_are_timed_on_one_thread(
+    generators: int, threads: int, shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time_estimate, "fit_seconds", lambda *_: float(torch.get_num_threads()))
+    torch.set_num_threads(2)
+    try:
+        probe = Probe(Fold(shoes, shoes), CONFIG, CPU, 3)
+        assert probe.fitting(CganConfig(), generators) == threads
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
 
 
 def test_memory_grows_with_processes() -> None:

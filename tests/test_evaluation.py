@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
+from observing import Kept
 
 from augment.dataset.images import LabelledImages, split_per_class
 from augment.errors import ConfigError, OutputError
+from augment.generators.sampling import SyntheticImages
+from augment.runtime import Runtime
 from classifiers.training import FitConfig
+from pipelines import evaluation
 from pipelines.config.reading import parse
-from pipelines.config.sections import EvaluateConfig
-from pipelines.evaluation import Context, evaluate
-from pipelines.experiment.arms import Materials
-from pipelines.experiment.experiment import Watch
-from pipelines.experiment.folds import Design
+from pipelines.config.sections import DataConfig, EvaluateConfig
+from pipelines.evaluation import Context, evaluate, evaluate_folds
+from pipelines.experiment.folds import Design, Fold
 
 TINY = {
     "repeats": 2,
@@ -29,22 +32,23 @@ CONFIG = parse(EvaluateConfig, TINY, "the test")
 
 
 @pytest.fixture(scope="module")
-def materials(shoes: LabelledImages) -> Materials:
+def fold(shoes: LabelledImages) -> Fold:
     train, test = split_per_class(shoes, 0.4, seed=1)
-    return Materials(train, test, LabelledImages(shoes.images // 2, shoes.labels, shoes.class_names))
+    darker = LabelledImages(shoes.images // 2, shoes.labels, shoes.class_names)
+    return Fold(train, test, (0, 1), synthetic=SyntheticImages(darker, scores=np.arange(19.0)))
 
 
-def run(materials: Materials, folder: Path, config: EvaluateConfig = CONFIG, **options: Any) -> dict[str, Any] | None:
-    design = Design(test_labels=materials.test.labels)
+def run(fold: Fold, folder: Path, config: EvaluateConfig = CONFIG, **options: Any) -> dict[str, Any] | None:
+    design = Design(test_labels=fold.test.labels)
     context = Context("my shoes", design, warnings=("2 training images are also in the test set",))
-    watch = Watch(stopped=options.pop("stopped", lambda: False))
-    return evaluate([materials], config, folder, context, device=torch.device("cpu"), jobs=1, watch=watch, **options)
+    runtime = Runtime(**{key: options.pop(key) for key in ("stopped", "observer") if key in options})
+    return evaluate_folds([fold], config, folder, context, runtime, **options)
 
 
 @pytest.fixture(scope="module")
-def folder(materials: Materials, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(fold: Fold, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("evaluation") / "out"
-    run(materials, folder)
+    run(fold, folder)
     return folder
 
 
@@ -86,29 +90,44 @@ def test_the_folder_holds_the_records_and_a_report_that_tells_the_sentence(folde
     assert "2 training images are also in the test set" in report
 
 
-def test_without_synthetic_images_there_is_no_fidelity(materials: Materials, tmp_path: Path) -> None:
+def test_without_synthetic_images_there_is_no_fidelity(fold: Fold, tmp_path: Path) -> None:
     config = parse(EvaluateConfig, {**TINY, "arms": ["none", "classical"]}, "the test")
-    results = run(Materials(materials.train, materials.test, None), tmp_path / "out", config)
+    results = run(replace(fold, synthetic=None), tmp_path / "out", config)
     assert results is not None
     assert results["fidelity"] == {}
     assert results["recommendation"]["augment"] is False
 
 
+@pytest.mark.parametrize(("name", "judges"), [("score", 0), ("confidence", 1), ("distance", 1)])
+def test_classifiers_judge_only_where_a_filter_asks_them(
+    name: str, judges: int, fold: Fold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Fold] = []
+    judge = evaluation.judge
+    monkeypatch.setattr(
+        evaluation, "judge", lambda fold, *rest, **seed: calls.append(fold) or judge(fold, *rest, **seed)
+    )
+    arm = {"name": "best", "synthetic": True, "keep": 0.75, "ratio": 0.5, "filter": name}
+    results = run(fold, tmp_path / "out", parse(EvaluateConfig, {**TINY, "arms": ["none", arm]}, "the test"))
+    assert results is not None
+    assert len(calls) == judges
+
+
 def test_a_second_run_trains_nothing_and_says_the_same(
-    folder: Path, materials: Materials, monkeypatch: pytest.MonkeyPatch
+    folder: Path, fold: Fold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = json.loads((folder / "results.json").read_text())
     records = (folder / "records.jsonl").read_bytes()
-    monkeypatch.setattr("pipelines.experiment.experiment.run_task", None)
-    assert run(materials, folder) == before
+    monkeypatch.setattr("pipelines.experiment.experiment.train_and_test", None)
+    assert run(fold, folder) == before
     assert (folder / "records.jsonl").read_bytes() == records
 
 
-def test_a_stopped_evaluation_goes_on_to_the_same_results(folder: Path, materials: Materials, tmp_path: Path) -> None:
+def test_a_stopped_evaluation_goes_on_to_the_same_results(folder: Path, fold: Fold, tmp_path: Path) -> None:
     stops = iter([False, False, True])
-    assert run(materials, tmp_path / "out", stopped=lambda: next(stops)) is None
+    assert run(fold, tmp_path / "out", stopped=lambda: next(stops)) is None
     assert not (tmp_path / "out" / "results.json").exists()
-    assert run(materials, tmp_path / "out") == json.loads((folder / "results.json").read_text())
+    assert run(fold, tmp_path / "out") == json.loads((folder / "results.json").read_text())
 
 
 OTHERS: list[tuple[dict[str, Any], str]] = [
@@ -119,38 +138,57 @@ OTHERS: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("change", "named"), OTHERS)
 def test_other_settings_are_refused_and_overwrite_begins_anew(
-    change: dict[str, Any], named: str, materials: Materials, tmp_path: Path
+    change: dict[str, Any], named: str, fold: Fold, tmp_path: Path
 ) -> None:
     folder = tmp_path / "out"
-    run(materials, folder)
+    run(fold, folder)
     before = contents(folder)
     other = parse(EvaluateConfig, {**TINY, **change}, "the test")
     with pytest.raises(OutputError, match=rf"other settings \({named}\); choose another --out, or .*--overwrite"):
-        run(materials, folder, other)
+        run(fold, folder, other)
     assert contents(folder) == before
-    run(materials, folder, other, overwrite=True)
+    run(fold, folder, other, overwrite=True)
     assert contents(folder)["records.jsonl"] != before["records.jsonl"]
     assert len(contents(folder)["records.jsonl"].splitlines()) == 6
 
 
-def test_other_images_are_refused(folder: Path, materials: Materials) -> None:
-    darker = LabelledImages(materials.test.images // 2, materials.test.labels, materials.test.class_names)
+def test_other_images_are_refused(folder: Path, fold: Fold) -> None:
+    darker = LabelledImages(fold.test.images // 2, fold.test.labels, fold.test.class_names)
     with pytest.raises(OutputError, match="other test images"):
-        run(Materials(materials.train, darker, materials.synthetic), folder)
+        run(replace(fold, test=darker), folder)
 
 
-def test_a_folder_of_somebody_else_is_refused_and_untouched(materials: Materials, tmp_path: Path) -> None:
+def test_a_folder_of_somebody_else_is_refused_and_untouched(fold: Fold, tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text("mine")
     for overwrite in (False, True):
         with pytest.raises(OutputError, match=r"results\.json"):
-            run(materials, tmp_path, overwrite=overwrite)
+            run(fold, tmp_path, overwrite=overwrite)
     assert contents(tmp_path) == {"results.json": b"mine"}
 
 
-def test_nothing_is_written_where_an_arm_lacks_its_images(materials: Materials, tmp_path: Path) -> None:
+def test_nothing_is_written_where_an_arm_lacks_its_images(fold: Fold, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="needs 37 synthetic images of each class"):
-        run(materials, tmp_path / "out", parse(EvaluateConfig, {**TINY, "ratio": 10}, "the test"))
+        run(fold, tmp_path / "out", parse(EvaluateConfig, {**TINY, "ratio": 10}, "the test"))
     assert not (tmp_path / "out").exists()
+
+
+def test_an_evaluation_of_a_source_tells_what_a_person_should_know(image_folder: Path, tmp_path: Path) -> None:
+    """The synthetic images are the test images again, and only some of the training images are used."""
+    data, kept = DataConfig(source=str(image_folder), image_size=12, samples_per_class=4), Kept()
+    config = CONFIG.model_copy(update={"ratio": 0.5})
+    runtime = Runtime(observer=kept)
+    results = evaluate(data, config, tmp_path / "out", synthetic=image_folder / "test", runtime=runtime)
+    assert results is not None
+    assert results["warnings"] == kept.notes[: len(results["warnings"])]
+    limit, resized = kept.notes
+    assert limit == "at most 4 images of each class are used: 12 of 36 training images"
+    assert resized.startswith("synthetic images of 28 x 28 were resized to 12 x 12 px")
+    assert (results["dataset"]["name"], results["dataset"]["test_size"]) == (image_folder.name, 18)
+    assert (kept.done["evaluate"][-1], kept.started[0].total, kept.ended) == (6, 6, ["evaluate"])
+    real = parse(EvaluateConfig, {**TINY, "arms": ["none", "classical"]}, "the test")
+    without = evaluate(data, real, tmp_path / "real")
+    assert without is not None
+    assert without["fidelity"] == {}
 
 
 def test_the_settings_are_those_of_the_classifier_too() -> None:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from observing import Kept
 
 from augment.dataset.images import LabelledImages, split_per_class
 from augment.errors import ConfigError
+from augment.generators.sampling import SyntheticImages
 from augment.output_folders import open_output
+from augment.runtime import Runtime, Task
 from classifiers.training import FitConfig
 from pipelines.config.sections import Arm, EvaluateConfig
-from pipelines.experiment.arms import Materials, train_arm
-from pipelines.experiment.experiment import Watch, plan, record_file, repeat_seed, run_experiment
+from pipelines.experiment.arms import train_arm
+from pipelines.experiment.experiment import Training, plan, record_file, repeat_seed, run_experiment
+from pipelines.experiment.folds import Fold
 
 CPU = torch.device("cpu")
 TINY = FitConfig(width=4, steps=5, batch_size=6, lr=0.02)
@@ -23,10 +28,11 @@ CONFIG = EvaluateConfig(repeats=2, views=2, classifier=TINY, seed=4)
 
 
 @pytest.fixture(scope="module")
-def materials(shoes: LabelledImages) -> Materials:
+def fold(shoes: LabelledImages) -> Fold:
     """Training, test and "synthetic" images of three classes; the synthetic ones are the real ones, darker."""
     train, test = split_per_class(shoes, 0.4, seed=1)
-    return Materials(train, test, LabelledImages(shoes.images // 2, shoes.labels, shoes.class_names))
+    darker = LabelledImages(shoes.images // 2, shoes.labels, shoes.class_names)
+    return Fold(train, test, (0, 1), synthetic=SyntheticImages(darker))
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
@@ -34,14 +40,11 @@ def read_records(path: Path) -> list[dict[str, Any]]:
         return record_file(output).read()
 
 
-def run(
-    materials: Materials, path: Path, config: EvaluateConfig = CONFIG, **options: Any
-) -> list[dict[str, Any]] | None:
-    tasks = plan(config, [materials])
-    watch = Watch(**{key: options.pop(key) for key in ("on_record", "stopped") if key in options})
+def run(fold: Fold, path: Path, config: EvaluateConfig = CONFIG, **runtime: Any) -> list[dict[str, Any]] | None:
+    trainings = plan(config, [fold])
+    task = Task("evaluate", len(trainings))
     with open_output(path.parent, "evaluate") as output:
-        file, options = record_file(output), {"device": CPU, "jobs": 1, **options}
-        done = run_experiment(tasks, [materials], config, file, **options, watch=watch)
+        done = run_experiment(trainings, [fold], config, record_file(output), Runtime(**runtime), task)
     return None if done is None else done[0]
 
 
@@ -53,8 +56,8 @@ def comparable(records: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def whole(materials: Materials, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    records = run(materials, tmp_path_factory.mktemp("whole") / "records.jsonl")
+def whole(fold: Fold, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    records = run(fold, tmp_path_factory.mktemp("whole") / "records.jsonl")
     assert records is not None
     return records
 
@@ -65,7 +68,7 @@ def test_every_arm_is_trained_once_a_repeat_and_gan_train_beside_them(whole: lis
     assert tasks == [(arm, repeat) for arm in arms for repeat in (0, 1)]
 
 
-def test_all_arms_take_equally_many_steps_and_share_the_seed_of_their_repeat(whole: list[dict[str, Any]]) -> None:
+def test_arms_take_equally_many_steps_and_share_their_repeats_seed(whole: list[dict[str, Any]]) -> None:
     assert {(record["steps"], record["batch_size"]) for record in whole} == {(5, 6)}
     seeds = {(record["repeat"], record["seed"]) for record in whole}
     assert seeds == {(0, repeat_seed(4, 0)), (1, repeat_seed(4, 1))}
@@ -85,9 +88,9 @@ def test_arms_differ_and_so_do_repeats(whole: list[dict[str, Any]]) -> None:
     assert len({record["log_loss"] for record in whole}) >= 10  # all but gan-train, which is what `synthetic` may be
 
 
-def test_arms_of_a_repeat_begin_with_the_same_weights(materials: Materials) -> None:
+def test_arms_of_a_repeat_begin_with_the_same_weights(fold: Fold) -> None:
     frozen = CONFIG.model_copy(update={"classifier": TINY.model_copy(update={"lr": 1e-30, "weight_decay": 0.0})})
-    models = [train_arm(arm, materials, frozen, seed=11, device=CPU) for arm in frozen.resolved_arms()]
+    models = [train_arm(arm, fold, frozen, seed=11, device=CPU) for arm in frozen.resolved_arms()]
     first = [parameter.detach() for parameter in models[0].parameters()]
     for model in models[1:]:
         assert all(torch.allclose(a, b, rtol=0, atol=1e-20) for a, b in zip(first, model.parameters(), strict=True))
@@ -98,24 +101,27 @@ def stop_after(records: int) -> Iterator[bool]:
     yield True
 
 
-def test_two_processes_give_the_same_records_as_one(
-    materials: Materials, whole: list[dict[str, Any]], tmp_path: Path
-) -> None:
+def test_two_processes_give_the_same_records_as_one(fold: Fold, whole: list[dict[str, Any]], tmp_path: Path) -> None:
     """Stopped before the end too, which leaves tasks behind; one process does what is left."""
     path, stops = tmp_path / "records.jsonl", stop_after(9)
-    assert run(materials, path, jobs=2, stopped=lambda: next(stops)) is None
+    assert run(fold, path, jobs=2, stopped=lambda: next(stops)) is None
     assert len(read_records(path)) == 9
-    assert comparable(run(materials, path)) == comparable(whole)
+    assert comparable(run(fold, path)) == comparable(whole)
     assert comparable(read_records(path)) == comparable(whole)
 
 
-def test_a_classifier_is_trained_in_one_thread_so_that_jobs_and_cores_change_no_record(
-    materials: Materials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def threads_of(training: Training) -> dict[str, Any]:
+    named = {"fold": training.fold, "arm": training.arm.name, "repeat": training.repeat}
+    return {**named, "accuracy": 0.5, "threads": torch.get_num_threads()}
+
+
+def test_a_classifier_is_trained_in_one_thread_on_any_machine(
+    fold: Fold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipelines.experiment.experiment.run_task", lambda *_: {"threads": torch.get_num_threads()})
+    monkeypatch.setattr("pipelines.experiment.experiment.train_and_test", lambda training, *_: threads_of(training))
     torch.set_num_threads(2)
     try:
-        records = run(materials, tmp_path / "records.jsonl")
+        records = run(fold, tmp_path / "records.jsonl")
         assert records is not None
         assert {record["threads"] for record in records} == {1}
         assert torch.get_num_threads() == 2
@@ -125,53 +131,51 @@ def test_a_classifier_is_trained_in_one_thread_so_that_jobs_and_cores_change_no_
 
 @pytest.mark.parametrize("rest", ['{"repeat": 1, "arm": "no', ""])
 def test_an_interrupted_evaluation_ends_with_the_same_records(
-    rest: str, materials: Materials, whole: list[dict[str, Any]], tmp_path: Path
+    rest: str, fold: Fold, whole: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     path, stops = tmp_path / "records.jsonl", stop_after(3)
-    assert run(materials, path, stopped=lambda: next(stops)) is None
+    assert run(fold, path, stopped=lambda: next(stops)) is None
     done = path.read_text()
     assert len(done.splitlines()) == 3
     path.write_text(done + rest)  # what a killed one may leave behind
-    told: list[dict[str, Any]] = []
-    records = run(materials, path, on_record=told.append)
+    kept = Kept()
+    records = run(fold, path, observer=kept)
     assert comparable(records) == comparable(whole)
-    assert len(told) == len(whole) - 3
+    assert kept.done == {"evaluate": list(range(4, len(whole) + 1))}
     assert path.read_text().startswith(done)
     assert len(path.read_text().splitlines()) == len(whole)
 
 
-def test_a_finished_evaluation_trains_nothing(
-    materials: Materials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_finished_evaluation_trains_nothing(fold: Fold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = CONFIG.model_copy(update={"arms": (Arm.model_validate("none"),)})
-    only_real = Materials(materials.train, materials.test, None)
+    only_real = replace(fold, synthetic=None)
     first = run(only_real, tmp_path / "records.jsonl", config)
-    monkeypatch.setattr("pipelines.experiment.experiment.run_task", None)
+    monkeypatch.setattr("pipelines.experiment.experiment.train_and_test", None)
     assert run(only_real, tmp_path / "records.jsonl", config) == first
 
 
-def test_a_ratio_that_is_too_large_says_how_many_images_are_needed(materials: Materials) -> None:
+def test_a_ratio_that_is_too_large_says_how_many_images_are_needed(fold: Fold) -> None:
     few = CONFIG.model_copy(update={"ratio": 3.0})
     message = r"a ratio of 3 to 11 real images needs 11 synthetic images of each class, class 'ankle-boot' has 4"
     with pytest.raises(ConfigError, match=message):
-        plan(few, [materials])
+        plan(few, [fold])
     alone = few.model_copy(update={"arms": (Arm.model_validate("none"), Arm.model_validate("synthetic"))})
-    assert len(plan(alone, [materials])) == 6  # the ratio has no meaning for them
+    assert len(plan(alone, [fold])) == 6  # the ratio has no meaning for them
 
 
-def test_arms_that_need_synthetic_images_are_refused_without_any(materials: Materials) -> None:
+def test_arms_that_need_synthetic_images_are_refused_without_any(fold: Fold) -> None:
     with pytest.raises(ConfigError, match="give --synthetic, or only real arms"):
-        plan(CONFIG, [Materials(materials.train, materials.test, None)])
+        plan(CONFIG, [replace(fold, synthetic=None)])
 
 
-def test_an_arm_learns_from_its_own_images_only(materials: Materials, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_arm_learns_from_its_own_images_only(fold: Fold, monkeypatch: pytest.MonkeyPatch) -> None:
     """The pools that reach the classifier, with their shares of each batch at a ratio of 1/3."""
     monkeypatch.setattr("pipelines.experiment.arms.fit", lambda pools, *_, **__: pools)
     config = CONFIG.model_copy(update={"ratio": 1 / 3})
-    real, synthetic = materials.train.images, materials.synthetic
+    real, synthetic = fold.train.images, fold.synthetic
     assert synthetic is not None
     pools: dict[str, Any] = {
-        arm.name: train_arm(arm, materials, config, seed=2, device=CPU) for arm in config.resolved_arms()
+        arm.name: train_arm(arm, fold, config, seed=2, device=CPU) for arm in config.resolved_arms()
     }
     assert {name: [pool.share for pool in given] for name, given in pools.items()} == {
         "none": [1.0],
@@ -181,8 +185,8 @@ def test_an_arm_learns_from_its_own_images_only(materials: Materials, monkeypatc
         "classical+synthetic": pytest.approx([0.75, 0.25]),
     }
     assert torch.equal(pools["none"][0].views[0], torch.from_numpy(real))
-    assert torch.equal(pools["synthetic"][0].views[0], torch.from_numpy(synthetic.images))
+    assert torch.equal(pools["synthetic"][0].views[0], torch.from_numpy(synthetic.data.images))
     assert pools["none+synthetic"][1].labels.bincount().tolist() == [1, 1, 1]  # 11 / 3 images, evenly
     views, labels = pools["classical"][0].views, pools["classical"][0].labels
-    assert (len(views), labels.tolist()) == (2, materials.train.labels.tolist())
+    assert (len(views), labels.tolist()) == (2, fold.train.labels.tolist())
     assert not torch.equal(views[0], views[1])

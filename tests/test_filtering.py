@@ -1,36 +1,35 @@
-"""The best share of each class is kept, by a score that asks for what it needs."""
+"""The best share of each class is kept, by a score that is higher where an image is better."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from augment.errors import ConfigError
-from augment.filtering import SCORERS, Judged, keep_best
+from augment.filtering import FILTERS, Judged, Scores, keep_best
 
 LABELS = np.array([1, 0, 1, 0, 1, 2])
 
 
-def judged(logits: bool = True) -> Judged:
+def scores_by(name: str) -> Scores:
     probabilities = [[0.1, 0.7, 0.2], [0.5, 0.3, 0.2], [0.2, 0.2, 0.6], [0.9, 0, 0.1], [0, 1, 0], [0.4, 0.4, 0.2]]
-    return Judged(
+    by_classifiers = FILTERS[name].by_classifiers
+    assert by_classifiers is not None
+    judged = Judged(
         labels=LABELS,
         probabilities=np.array(probabilities),
         distance=np.array([0.5, 2.0, 1.0, 0.1, 3.0, 0.7]),
-        logits=np.array([-1.0, 4.0, 2.0, 0.5, 3.0, 9.0]) if logits else None,
         real_probabilities=np.zeros((0, 3)),
     )
+    return by_classifiers(judged)
 
 
-def test_each_scorer_says_what_it_is_about() -> None:
-    assert SCORERS["confidence"](judged()).tolist() == [0.7, 0.5, 0.2, 0.9, 1.0, 0.2]
-    assert SCORERS["discriminator"](judged()).tolist() == [-1.0, 4.0, 2.0, 0.5, 3.0, 9.0]
-    assert SCORERS["distance"](judged()).argmax() == 3  # the nearest is the best
+def test_each_filter_says_what_it_is_about() -> None:
+    assert scores_by("confidence").tolist() == [0.7, 0.5, 0.2, 0.9, 1.0, 0.2]
+    assert scores_by("distance").argmax() == 3  # the nearest is the best
 
 
-def test_images_without_the_discriminators_scores_cannot_be_filtered_by_it() -> None:
-    with pytest.raises(ConfigError, match="filter by confidence or distance"):
-        SCORERS["discriminator"](judged(logits=False))
+def test_only_the_generators_own_scores_need_no_classifiers() -> None:
+    assert [name for name, each in FILTERS.items() if each.by_classifiers is None] == ["score"]
 
 
 @pytest.mark.parametrize(
@@ -38,7 +37,7 @@ def test_images_without_the_discriminators_scores_cannot_be_filtered_by_it() -> 
     [(1.0, [0, 1, 2, 3, 4, 5]), (2 / 3, [0, 3, 4, 5]), (0.5, [0, 3, 4, 5]), (1 / 3, [3, 4, 5]), (0.01, [3, 4, 5])],
 )
 def test_the_best_of_each_class_are_kept_and_at_least_one(share: float, kept: list[int]) -> None:
-    places = keep_best(LABELS, SCORERS["confidence"](judged()), share)  # class 0: 1, 3; class 1: 0, 2, 4; class 2: 5
+    places = keep_best(LABELS, scores_by("confidence"), share)  # class 0: 1, 3; class 1: 0, 2, 4; class 2: 5
     assert places.tolist() == kept
 
 

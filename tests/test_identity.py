@@ -6,11 +6,33 @@ import pytest
 from pydantic import BaseModel, create_model
 
 from augment.gan.config import GanConfig
+from augment.generators.registry import GENERATORS
 from augment.identity import Identity, digest
 from classifiers.training import FitConfig
-from pipelines.config.sections import ChooseConfig, EvaluateConfig, GenerateConfig
+from pipelines.config.sections import (
+    Arm,
+    ChooseConfig,
+    DataConfig,
+    EvaluateConfig,
+    GenerateConfig,
+    Pipeline,
+    ProtocolConfig,
+)
 
-CONFIGS = [GanConfig, FitConfig, ChooseConfig, EvaluateConfig, GenerateConfig]
+CONFIGS: list[type[BaseModel]] = [
+    *(kind.config for kind in GENERATORS.values()),
+    *(Arm, ChooseConfig, DataConfig, EvaluateConfig, FitConfig, GanConfig, GenerateConfig, Pipeline, ProtocolConfig),
+]
+REQUIRED: dict[type[BaseModel], dict[str, object]] = {
+    Arm: {"name": "mine"},
+    DataConfig: {"source": "bundled:fashion"},
+    Pipeline: {"data": {"source": "bundled:fashion"}},
+}
+
+
+def section(config: type[BaseModel], **changes: object) -> BaseModel:
+    """A config with what it cannot do without."""
+    return config.model_validate({**REQUIRED.get(config.__mro__[1], {}), **REQUIRED.get(config, {}), **changes})
 
 
 def identity(**changes: object) -> Identity:
@@ -46,18 +68,33 @@ def test_other_data_are_named(data: dict[str, object], words: list[str]) -> None
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.__name__)
 def test_an_output_is_still_valid_when_its_settings_gain_a_default(config: type[BaseModel]) -> None:
     newer = create_model("Newer", __base__=config, added=(int, 5))
-    stored = Identity({"section": config()}).as_json()
-    assert Identity({"section": newer()}).differences(stored) == []
-    assert Identity({"section": newer(added=6)}).differences(stored) == ["section.added: 5, now 6"]
+    stored = Identity({"section": section(config)}).as_json()
+    assert Identity({"section": section(newer)}).differences(stored) == []
+    assert Identity({"section": section(newer, added=6)}).differences(stored) == ["section.added: 5, now 6"]
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.__name__)
 def test_a_setting_of_a_newer_version_is_named(config: type[BaseModel]) -> None:
     newer = create_model("Newer", __base__=config, added=(int, 5))
-    stored = Identity({"section": newer()}).as_json()
-    assert Identity({"section": config()}).differences(stored) == [
+    stored = Identity({"section": section(newer)}).as_json()
+    assert Identity({"section": section(config)}).differences(stored) == [
         "section.added: not known to this version, or no longer allowed"
     ]
+
+
+def test_a_section_that_only_one_has_is_a_difference_even_with_defaults() -> None:
+    with_choice = Identity({"generate": GenerateConfig(), "choose": ChooseConfig()})
+    without = Identity({"generate": GenerateConfig()})
+    assert with_choice.differences(without.as_json()) == ["choose: not there before"]
+    assert without.differences(with_choice.as_json()) == ["choose: gone"]
+
+
+@pytest.mark.parametrize("inner", [{"repeats": 2}, {"classifier": {"steps": 3}}])
+def test_a_nested_section_that_gains_a_default_is_the_same(inner: dict[str, object]) -> None:
+    newer_fit = create_model("NewerFit", __base__=FitConfig, added=(int, 5))
+    newer = create_model("Newer", __base__=EvaluateConfig, classifier=(newer_fit, newer_fit()))
+    stored = Identity({"evaluate": EvaluateConfig.model_validate(inner)}).as_json()
+    assert Identity({"evaluate": newer.model_validate(inner)}).differences(stored) == []
 
 
 @pytest.mark.parametrize(

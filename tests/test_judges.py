@@ -8,10 +8,11 @@ import torch
 
 from augment.dataset.images import LabelledImages, concatenate, split_per_class, subset_per_class
 from augment.errors import ConfigError
+from augment.generators.sampling import SyntheticImages
 from classifiers.training import FitConfig
 from pipelines.config.sections import EvaluateConfig
-from pipelines.experiment.arms import Materials
 from pipelines.experiment.cross_fitting import cut, judge
+from pipelines.experiment.folds import Fold
 
 CONFIG = EvaluateConfig(views=4, classifier=FitConfig(width=8, steps=60, batch_size=40))
 CPU = torch.device("cpu")
@@ -31,7 +32,7 @@ def test_folds_are_even_in_every_class(shoes: LabelledImages) -> None:
     assert (cut(shoes, seed=2) != fold_of).any()
 
 
-def test_a_class_with_two_images_makes_two_folds_and_one_image_is_refused(shoes: LabelledImages) -> None:
+def test_two_images_of_a_class_make_two_folds_and_one_is_refused(shoes: LabelledImages) -> None:
     assert set(cut(shoes.take(np.array([0, 1, 2, 9, 10, 15, 16])), seed=0).tolist()) == {0, 1}
     with pytest.raises(ConfigError, match="judging needs 2 training images of each class"):
         cut(shoes.take(np.array([0, 1, 2, 9, 10, 15])), seed=0)
@@ -45,7 +46,8 @@ def test_unseen_real_images_are_confirmed_and_mislabelled_ones_and_noise_are_not
     noise = LabelledImages(
         np.random.default_rng(0).integers(0, 256, other.images.shape).astype(np.uint8), other.labels, other.class_names
     )
-    judged = judge(Materials(train, other, concatenate([other, wrong, noise])), CONFIG, seed=0, device=CPU)
+    images = SyntheticImages(concatenate([other, wrong, noise]))
+    judged = judge(Fold(train, other, synthetic=images), CONFIG, seed=0, device=CPU)
     n = len(other)
     sure = judged.probabilities[np.arange(3 * n), judged.labels]
     right, mislabelled, of_noise = sure[:n].mean(), sure[n : 2 * n].mean(), sure[2 * n :].mean()
@@ -65,7 +67,7 @@ def test_copies_are_judged_as_if_unseen(halves: tuple[LabelledImages, LabelledIm
     poisoned[::7] = (poisoned[::7] + 1) % 10
     train = LabelledImages(train.images, poisoned, train.class_names)
     longer = CONFIG.model_copy(update={"classifier": FitConfig(width=16, steps=250, batch_size=40, mixup=0.0)})
-    judged = judge(Materials(train, other, train), longer, seed=0, device=CPU)
+    judged = judge(Fold(train, other, synthetic=SyntheticImages(train)), longer, seed=0, device=CPU)
     np.testing.assert_allclose(judged.probabilities, judged.real_probabilities, atol=1e-5)
     confirmed = judged.probabilities[np.arange(len(train)), poisoned]
     assert confirmed[::7].mean() < 0.35
@@ -75,7 +77,7 @@ def test_copies_are_judged_as_if_unseen(halves: tuple[LabelledImages, LabelledIm
 
 def test_without_synthetic_images_only_the_real_ones_are_judged(halves: tuple[LabelledImages, LabelledImages]) -> None:
     train, other = halves
-    judged = judge(Materials(train, other, None), CONFIG, seed=0, device=CPU)
+    judged = judge(Fold(train, other), CONFIG, seed=0, device=CPU)
     assert (len(judged.labels), judged.probabilities.shape, judged.distance.shape) == (0, (0, 10), (0,))
     accuracy = (judged.real_probabilities.argmax(1) == train.labels).mean()
     assert accuracy > 0.4  # out of fold; chance is 0.1

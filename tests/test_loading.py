@@ -14,7 +14,7 @@ from augment.dataset.images import LabelledImages
 from augment.dataset.sources import read_source
 from augment.errors import ConfigError, SourceError
 from pipelines.config.sections import DataConfig
-from pipelines.experiment.loading import leak_warnings, limit_notes, load, load_synthetic, require_test, unused_notes
+from pipelines.experiment.loading import leak_warnings, limit_notes, load, load_synthetic, require_test, used_notes
 
 
 def config(source: Path | str, **changes: Any) -> DataConfig:
@@ -83,7 +83,7 @@ def test_training_images_in_the_test_set_are_told(folder: Path) -> None:
     assert leak_warnings(loaded.train, loaded.train)[0].startswith("38 training images")
 
 
-def test_near_copies_between_training_and_test_images_are_told_apart_from_exact_ones(folder: Path) -> None:
+def test_near_copies_in_the_test_set_are_told_apart_from_exact_ones(folder: Path) -> None:
     first, second, third = (sorted(inner.iterdir()) for inner in sorted((folder / "train").iterdir()))
     before = load(config(folder, image_size=28))
     assert leak_warnings(before.train, require_test(before)) == ()
@@ -136,9 +136,12 @@ def test_grey_test_images_become_colour_and_colour_ones_are_refused_beside_grey(
 
 def test_synthetic_images_are_matched_to_the_real_ones(folder: Path, shoes: LabelledImages) -> None:
     real = load(config(folder)).train
-    synthetic, scores, notes = load_synthetic(folder / "test", real)
-    assert (scores, notes) == (None, ("synthetic images of 28 x 28 were resized to 12 x 12 px, as the real ones are",))
-    assert (synthetic.size, synthetic.class_names, len(synthetic)) == (12, real.class_names, 18)
+    synthetic, notes = load_synthetic(folder / "test", real)
+    assert (synthetic.scores, notes) == (
+        None,
+        ("synthetic images of 28 x 28 were resized to 12 x 12 px, as the real ones are",),
+    )
+    assert (synthetic.data.size, synthetic.data.class_names, len(synthetic)) == (12, real.class_names, 18)
     with pytest.raises(ConfigError, match="the synthetic images have a class"):
         load_synthetic(folder / "test", shoes)
     with pytest.raises(SourceError, match="there is no"):
@@ -160,7 +163,9 @@ def test_validation_images_stay_apart_where_there_are_test_images(three_splits: 
     assert loaded.val is not None
     assert (len(loaded.pool), len(loaded.val), len(require_test(loaded)), loaded.warnings) == (36, 6, 12, ())
     assert images(loaded.val) == images(read_source(three_splits / "val", image_size=12).train)
-    assert unused_notes(loaded)[0].startswith("6 validation images of the source not used: they serve `augment run`")
+    assert used_notes(loaded, config(three_splits))[0].startswith(
+        "6 validation images of the source not used: they serve `augment run`"
+    )
 
 
 def test_validation_images_are_the_test_set_where_there_is_no_other(three_splits: Path) -> None:
@@ -168,7 +173,7 @@ def test_validation_images_are_the_test_set_where_there_is_no_other(three_splits
     loaded = load(config(three_splits))
     assert (len(loaded.pool), loaded.val, len(require_test(loaded))) == (36, None, 6)
     assert loaded.warnings == ("the source has no test split, so its 6 validation images are the test set",)
-    assert unused_notes(loaded) == ()
+    assert used_notes(loaded, config(three_splits)) == ()
 
 
 def test_images_of_a_test_source_that_are_not_used_are_counted(three_splits: Path, image_folder: Path) -> None:

@@ -122,7 +122,7 @@ def test_without_a_word_on_folds_their_number_divides_the_repeats(
     repeats: int, samples: int, folds: int, split: tuple[LabelledImages, LabelledImages]
 ) -> None:
     protocol = protocol_of(split[0], None, repeats, {"samples_per_class": samples})
-    assert protocol.design.told == {"folds": folds, "rounds": repeats // folds}
+    assert protocol.design.reported == {"folds": folds, "rounds": repeats // folds}
     assert protocol.design.correlation == {None: pytest.approx(1 / folds)}
 
 

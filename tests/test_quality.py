@@ -10,78 +10,39 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from stand_ins import CONFIG, NAMES, OF_CLASSES, RECORDS, SMALL, fold_of, measure, measure_all, part, record
 from torchvision.models import inception_v3
 
 from augment.dataset.images import LabelledImages, subset_per_class
 from augment.errors import ConfigError
 from augment.fidelity import Features, density_coverage, kid, precision_recall
+from augment.generators.sampling import SyntheticImages
 from pipelines.config.reading import parse
 from pipelines.config.sections import EvaluateConfig
-from pipelines.experiment.arms import Materials
+from pipelines.experiment.folds import Fold
 from pipelines.results import fidelity_evaluation as quality
-from pipelines.results.fidelity_evaluation import Fidelity, fidelity_calls, mean_fidelity
-
-CPU = torch.device("cpu")
-SMALL = {"views": 4, "classifier": {"width": 8, "steps": 80, "batch_size": 32}}
-CONFIG = parse(EvaluateConfig, SMALL, "the test")
-NAMES = ("t-shirt", "trouser", "sandal", "bag")
-OF_CLASSES = ("kid", "precision", "recall", "density", "coverage")
-
-
-def record(accuracy: float, recall: list[float | None], arm: str = "gan-train", fold: str = "") -> dict[str, Any]:
-    return {"arm": arm, "fold": fold, "accuracy": accuracy, "per_class_recall": recall}
-
-
-RECORDS = [
-    record(0.5, [0.1, 0.2, None, 0.4]),
-    record(0.7, [0.3, 0.6, None, 0.6]),
-    record(0.9, [1.0, 1.0, 1.0, 1.0], arm="synthetic"),
-]
-
-
-def part(source: LabelledImages, first: int, last: int) -> LabelledImages:
-    """Images `first` to `last` of each class of a set of four classes."""
-    places = [np.flatnonzero(source.labels == k)[first:last] for k in range(4)]
-    return source.take(np.concatenate(places))
 
 
 @pytest.fixture(scope="module")
-def four(fashion: LabelledImages) -> LabelledImages:
-    """100 real images of each of four classes."""
-    members = [np.flatnonzero(fashion.labels == fashion.class_names.index(name)) for name in NAMES]
-    return LabelledImages(fashion.images[np.concatenate(members)], np.repeat(np.arange(4), 100), NAMES)
-
-
-@pytest.fixture(scope="module")
-def honest(four: LabelledImages) -> Materials:
+def honest(four: LabelledImages) -> Fold:
     """30 training, 30 test and 40 "synthetic" images of each class, all different and all real."""
-    return Materials(part(four, 0, 30), part(four, 30, 60), part(four, 60, 100))
+    return fold_of(part(four, 0, 30), part(four, 30, 60), part(four, 60, 100))
 
 
-def measure(materials: Materials, records: list[dict[str, Any]] = RECORDS) -> Fidelity:
-    found = measure_all([materials], CONFIG, records)
-    assert found is not None
-    return found
-
-
-def measure_all(folds: list[Materials], config: EvaluateConfig, records: list[dict[str, Any]]) -> Fidelity | None:
-    return mean_fidelity([call(*arguments) for call, arguments in fidelity_calls(folds, config, CPU)], records)
-
-
-def spoilt(materials: Materials, places: Any, images: Any = None, labels: Any = None) -> Materials:
+def spoilt(fold: Fold, places: Any, images: Any = None, labels: Any = None) -> Fold:
     """With other pixels or labels at some places of the synthetic images."""
-    synthetic = materials.synthetic
-    assert synthetic is not None
+    assert fold.synthetic is not None
+    synthetic = fold.synthetic.data
     pixels, classes = synthetic.images.copy(), synthetic.labels.copy()
     if images is not None:
         pixels[places] = images
     if labels is not None:
         classes[places] = labels
-    return replace(materials, synthetic=LabelledImages(pixels, classes, synthetic.class_names))
+    return replace(fold, synthetic=SyntheticImages(LabelledImages(pixels, classes, synthetic.class_names)))
 
 
 @pytest.fixture(scope="module")
-def of_honest(honest: Materials) -> dict[str, Any]:
+def of_honest(honest: Fold) -> dict[str, Any]:
     return measure(honest).figures
 
 
@@ -112,13 +73,14 @@ def pixels(_: object, data: LabelledImages, __: object) -> Features:
 
 
 def test_figures_are_of_real_and_synthetic_features_in_that_order(
-    honest: Materials, monkeypatch: pytest.MonkeyPatch
+    honest: Fold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert honest.synthetic is not None
-    dark = LabelledImages(honest.synthetic.images // 2, honest.synthetic.labels, NAMES)
-    materials = replace(honest, synthetic=(made := subset_per_class(dark, 20, seed=0)))
+    dark = LabelledImages(honest.synthetic.data.images // 2, honest.synthetic.data.labels, NAMES)
+    made = subset_per_class(dark, 20, seed=0)
+    fold = replace(honest, synthetic=SyntheticImages(made))
     monkeypatch.setattr(quality, "embed", pixels)
-    figures = measure(materials).figures
+    figures = measure(fold).figures
     unit = np.mean(pixels(None, honest.train, None) ** 2) ** 0.5
     real_f, made_f = (pixels(None, data, None) / unit for data in (honest.test, made))
 
@@ -133,10 +95,11 @@ def test_figures_are_of_real_and_synthetic_features_in_that_order(
         assert of_class == expected(real_f[honest.test.labels == k], made_f[made.labels == k])
 
 
-def test_a_collapsed_class_shows(honest: Materials, of_honest: dict[str, Any]) -> None:
+def test_a_collapsed_class_shows(honest: Fold, of_honest: dict[str, Any]) -> None:
     assert honest.synthetic is not None
-    trousers = np.flatnonzero(honest.synthetic.labels == 1)
-    collapsed = spoilt(honest, trousers, images=honest.synthetic.images[trousers[0]])
+    synthetic = honest.synthetic.data
+    trousers = np.flatnonzero(synthetic.labels == 1)
+    collapsed = spoilt(honest, trousers, images=synthetic.images[trousers[0]])
     before, after = of_honest["per_class"], measure(collapsed).figures["per_class"]
     assert after["recall"]["trouser"] < 0.1 < before["recall"]["trouser"]
     assert after["coverage"]["trouser"] < 0.5 < before["coverage"]["trouser"]
@@ -146,14 +109,15 @@ def test_a_collapsed_class_shows(honest: Materials, of_honest: dict[str, Any]) -
 
 
 @pytest.mark.parametrize("different", [1, 3])
-def test_a_class_of_20_images_that_has_collapsed_is_named(different: int, honest: Materials) -> None:
+def test_a_class_of_20_images_that_has_collapsed_is_named(different: int, honest: Fold) -> None:
     """To one image or to three, each with the noise of a camera; the other classes are real and varied."""
     assert honest.synthetic is not None
-    some = replace(honest, synthetic=part(honest.synthetic, 0, 20), test=part(honest.test, 0, 20))
+    synthetic = honest.synthetic.data
+    some = fold_of(honest.train, part(honest.test, 0, 20), part(synthetic, 0, 20))
     assert not any("collapsed" in caution for caution in measure(some).figures["cautions"])
-    sandals = np.flatnonzero(part(honest.synthetic, 0, 20).labels == 2)
+    sandals = np.flatnonzero(part(synthetic, 0, 20).labels == 2)
     noise = np.random.default_rng(0).normal(0, 4, (20, 1, 28, 28))
-    repeated = np.clip(honest.synthetic.images[80 + np.arange(20) % different] + noise, 0, 255).astype(np.uint8)
+    repeated = np.clip(synthetic.images[80 + np.arange(20) % different] + noise, 0, 255).astype(np.uint8)
     figures = measure(spoilt(some, sandals, images=repeated)).figures
     distinct = figures["per_class"]["distinctness"]
     assert distinct["sandal"] < 0.25 < 0.7 < min(value for name, value in distinct.items() if name != "sandal")
@@ -163,7 +127,7 @@ def test_a_class_of_20_images_that_has_collapsed_is_named(different: int, honest
     )
 
 
-def test_synthetic_images_that_teach_nothing_are_named(honest: Materials) -> None:
+def test_synthetic_images_that_teach_nothing_are_named(honest: Fold) -> None:
     useful = [record(0.6, [0.3, 0.5, 0.9, 0.7])]
     assert not any("chance" in caution for caution in measure(honest, useful).figures["cautions"])
     useless = [record(0.27, [0.1, 0.5, 0.28, 0.2])]
@@ -171,10 +135,11 @@ def test_synthetic_images_that_teach_nothing_are_named(honest: Materials) -> Non
     assert "(GAN-train, mean recall 27.0%; chance 25.0%)" in caution
 
 
-def test_gan_test_knows_images_of_the_wrong_class(honest: Materials, of_honest: dict[str, Any]) -> None:
+def test_gan_test_knows_images_of_the_wrong_class(honest: Fold, of_honest: dict[str, Any]) -> None:
     assert honest.synthetic is not None
-    sandals = np.flatnonzero(honest.synthetic.labels == 2)
-    figures = measure(spoilt(honest, sandals, images=honest.synthetic.images[honest.synthetic.labels == 3])).figures
+    synthetic = honest.synthetic.data
+    sandals = np.flatnonzero(synthetic.labels == 2)
+    figures = measure(spoilt(honest, sandals, images=synthetic.images[synthetic.labels == 3])).figures
     recall = figures["per_class"]["gan_test"]
     assert recall["sandal"] < 0.2
     assert {**recall, "sandal": None} == {**of_honest["per_class"]["gan_test"], "sandal": None}
@@ -187,9 +152,9 @@ def test_gan_train_is_the_mean_of_its_records(of_honest: dict[str, Any]) -> None
     assert of_honest["per_class"]["gan_train"] == expected
 
 
-def test_a_class_with_too_few_images_has_no_figures(honest: Materials) -> None:
+def test_a_class_with_too_few_images_has_no_figures(honest: Fold) -> None:
     assert honest.synthetic is not None
-    labels = honest.synthetic.labels
+    labels = honest.synthetic.data.labels
     places = [np.flatnonzero(labels == k)[:count] for k, count in enumerate((40, 6, 5, 0))]
     figures = measure(replace(honest, synthetic=honest.synthetic.take(np.concatenate(places)))).figures
     for key in OF_CLASSES:
@@ -205,7 +170,7 @@ def test_a_class_with_too_few_images_has_no_figures(honest: Materials) -> None:
     json.dumps(figures, allow_nan=False)
 
 
-def test_copies_of_training_images_are_found_and_their_originals_named(honest: Materials) -> None:
+def test_copies_of_training_images_are_found_and_their_originals_named(honest: Fold) -> None:
     assert honest.synthetic is not None
     copied = spoilt(honest, slice(0, 8), images=honest.train.images[:8])
     found = measure(copied)
@@ -215,7 +180,7 @@ def test_copies_of_training_images_are_found_and_their_originals_named(honest: M
     assert max(found.memorisation.distance[:8]) < 1e-5 < min(found.memorisation.distance[8:])
 
 
-def test_no_more_images_are_compared_than_the_limit(honest: Materials, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_images_are_compared_than_the_limit(honest: Fold, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quality, "AT_MOST", 50)
     found = measure(honest)
     assert (found.figures["test_images"], found.figures["synthetic_images"], len(found.synthetic)) == (50, 50, 50)
@@ -223,66 +188,17 @@ def test_no_more_images_are_compared_than_the_limit(honest: Materials, monkeypat
     assert set(found.synthetic.labels) == {0, 1, 2, 3}  # drawn from all over
 
 
-@pytest.fixture(scope="module")
-def folds(four: LabelledImages) -> list[Materials]:
-    """Two of three folds are of the first size, of which one has 5 test images of a class, and so no figures."""
-    few = part(four, 30, 60).take(np.arange(25, 120))
-    return [
-        Materials(part(four, 0, 30), part(four, 30, 60), part(four, 60, 90), fold="a", size=30),
-        Materials(part(four, 5, 30), few, part(four, 60, 99), fold="b", size=30),
-        Materials(part(four, 0, 20), part(four, 30, 60), part(four, 60, 70), fold="c", size=20),
-    ]
-
-
-def test_figures_are_means_over_the_folds_of_the_first_size(folds: list[Materials]) -> None:
-    records = [record(0.1 * i, [0.1 * i, 0.2, None, 0.4], fold=m.fold) for i, m in enumerate(folds)]
-    found = measure_all(folds, CONFIG, records)
-    assert found is not None
-    a, b = (measure(materials, [records[i]]).figures for i, materials in enumerate(folds[:2]))
-    assert found.figures["folds"] == 2
-    assert (found.figures["test_images"], found.figures["synthetic_images"]) == (95, 120)
-    for key in ("kid", "fid", "coverage", "gan_train_accuracy", "gan_test_accuracy", "memorised_fraction"):
-        assert a[key] != b[key]
-        assert found.figures[key] == pytest.approx((a[key] + b[key]) / 2)
-    assert found.figures["features"] == "own classifier"
-    per_class = found.figures["per_class"]
-    assert b["per_class"]["recall"]["t-shirt"] is None
-    assert per_class["recall"]["t-shirt"] == a["per_class"]["recall"]["t-shirt"]
-    assert per_class["recall"]["bag"] == pytest.approx(
-        (a["per_class"]["recall"]["bag"] + b["per_class"]["recall"]["bag"]) / 2
-    )
-    assert per_class["gan_train"]["t-shirt"] == pytest.approx(0.05)
-    assert "1 of 4 classes" in found.figures["per_class_note"]
-    assert (found.fold, len(found.synthetic)) == ("a", 120)  # the neighbours are of the first fold
-
-
-def test_one_fold_is_told_as_it_is(folds: list[Materials]) -> None:
-    records = [record(0.3, [0.1, 0.2, 0.3, 0.4], fold="c"), record(0.9, [0.9] * 4, fold="a")]
-    found = measure_all(folds[2:], CONFIG, records)
-    assert found is not None
-    assert found.figures == measure(folds[2], records[:1]).figures
-
-
-def test_a_figure_that_one_fold_lacks_is_no_mean_of_the_others(folds: list[Materials]) -> None:
-    small = replace(folds[1], test=folds[1].test.take(np.arange(20, 80)))
-    records = [record(0.5, [0.5] * 4, fold=fold) for fold in "ab"]
-    found = measure_all([folds[0], small], CONFIG, records)
-    assert found is not None
-    assert "fid" not in found.figures
-    assert "got 60 real" in found.figures["fid_note"]
-
-
 @pytest.mark.parametrize("count", [0, 1])
-def test_nothing_is_measured_without_two_images_of_each_kind(count: int, honest: Materials) -> None:
+def test_nothing_is_measured_without_two_images_of_each_kind(count: int, honest: Fold) -> None:
     assert honest.synthetic is not None
     single = honest.synthetic.take(np.arange(count))
-    for changed in ({"synthetic": None}, {"synthetic": single}, {"test": single}):
+    for changed in ({"synthetic": None}, {"synthetic": single}, {"test": single.data}):
         assert measure_all([replace(honest, **changed)], CONFIG, RECORDS) is None
 
 
-def test_two_images_of_each_kind_have_figures(honest: Materials) -> None:
+def test_two_images_of_each_kind_have_figures(honest: Fold) -> None:
     assert honest.synthetic is not None
-    tiny = Materials(honest.train, honest.test.take(np.arange(2)), honest.synthetic.take(np.arange(2)))
+    tiny = fold_of(honest.train, honest.test.take(np.arange(2)), honest.synthetic.data.take(np.arange(2)))
     figures = measure(tiny).figures
     json.dumps(figures, allow_nan=False)
     assert None not in [value for key, value in figures.items() if key != "per_class"]
@@ -292,13 +208,13 @@ def test_inception_takes_the_place_of_the_own_features(four: LabelledImages, tmp
     with torch.random.fork_rng(devices=[]):
         torch.save(inception_v3(weights=None, init_weights=False).state_dict(), tmp_path / "weights.pth")
     config = parse(EvaluateConfig, {**SMALL, "inception": str(tmp_path / "weights.pth")}, "the test")
-    materials = Materials(part(four, 0, 2), part(four, 2, 3), part(four, 4, 5))
-    found = measure_all([materials], config, RECORDS)
+    fold = fold_of(part(four, 0, 2), part(four, 2, 3), part(four, 4, 5))
+    found = measure_all([fold], config, RECORDS)
     assert found is not None
     figures = found.figures
     assert figures["features"] == "inception"
     assert "FID needs 4,096 images of each kind, 2 for each of the 2,048 features" in figures["fid_note"]
-    own = measure(materials).figures
+    own = measure(fold).figures
     assert figures["kid"] != own["kid"]
     assert figures["gan_test_accuracy"] == own["gan_test_accuracy"]  # a classifier's of its own in any case
 

@@ -1,14 +1,11 @@
-import base64
-import io
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from page import Page
 
 from augment.dataset.images import LabelledImages
 from pipelines.config.sections import Arm
@@ -16,7 +13,6 @@ from pipelines.experiment.folds import Design
 from pipelines.results.figures import gain_plot
 from pipelines.results.report import Pictures, render
 from pipelines.results.results import build_results
-from pipelines.results.svg import scale_over, strip, thinned
 
 CLASSES = ("boot", "<script>alert(1)</script>", 'a "quoted" & hostile name', "empty")
 SETTINGS = {"data": {"source": Path("sets/toy.npz")}, "classifier": {"steps": 300, "sizes": (8, 12)}}
@@ -28,34 +24,6 @@ ARMS = [
     Arm(name="more", synthetic=True),
     Arm(name="alone", real=False, synthetic=True),
 ]
-
-
-class Page(HTMLParser):
-    """The elements of a page: (tag, attributes, text inside, an svg's title included)."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.elements, self.open = [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        element = {"tag": tag, "attrs": dict(attrs), "text": "", "parents": [e["tag"] for e in self.open]}
-        self.elements.append(element)
-        if tag not in ("img", "meta", "br"):
-            self.open.append(element)
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements.append({"tag": tag, "attrs": dict(attrs), "text": "", "parents": [e["tag"] for e in self.open]})
-
-    def handle_endtag(self, tag):
-        assert self.open.pop()["tag"] == tag
-
-    def handle_data(self, data):
-        for element in self.open:
-            element["text"] += data
-
-    def all(self, tag):
-        return [e for e in self.elements if e["tag"] == tag]
 
 
 def results_of(arms=ARMS, gain=GAIN):
@@ -319,41 +287,6 @@ def test_a_large_set_stays_below_three_megabytes():
     noise = images_of(labels, channels=3, size=128)
     pairs = [(noise.images[0], noise.images[1], 1.0, "boot")] * 30
     assert len(render(full_results(), Pictures(noise, noise, pairs), SETTINGS).encode()) < 3_000_000
-
-
-@pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_a_strip_holds_the_pixels_side_by_side(channels):
-    images = images_of([0, 1], channels, size=12).images
-    sheet = Image.open(io.BytesIO(base64.b64decode(strip(images, 64).split(",")[1])))
-    assert sheet.size == (12 + 2 + 12, 12)
-    pixel = np.asarray(sheet)[5, 14 + 7]
-    assert pixel[:channels].tolist() == images[1, :, 5, 7].tolist()
-
-
-def test_a_strip_of_large_images_is_made_smaller_in_proportion():
-    sheet = Image.open(io.BytesIO(base64.b64decode(strip(np.zeros((3, 3, 40, 80), np.uint8), 20).split(",")[1])))
-    assert sheet.size == (3 * 20 + 2 * 2, 10)
-
-
-def test_an_axis_holds_its_values_between_round_ticks():
-    scale = scale_over([-0.7, 0.0, 4.2])
-    assert scale.low <= -0.7
-    assert scale.high >= 4.2
-    assert 0.0 in scale.ticks
-    assert [scale.at(scale.low), scale.at((scale.low + scale.high) / 2), scale.at(scale.high)] == [4, 50, 96]
-
-
-def test_an_axis_over_a_single_value_has_a_width():
-    scale = scale_over([3.0, 3.0])
-    assert scale.low < 3 < scale.high
-    assert scale.high - scale.low >= 0.5
-
-
-def test_long_curves_are_averaged_over_neighbours():
-    steps, values = thinned(range(1200), [float(i % 4) for i in range(1200)])
-    assert len(steps) == len(values) == 300
-    assert steps[0] == 1.5
-    assert set(values) == {1.5}
 
 
 def test_importing_the_report_draws_in_nothing_heavy():

@@ -43,12 +43,12 @@ def test_results_have_the_declared_form_and_survive_json():
 
 
 def test_the_protocol_is_told_with_what_else_belongs_to_it():
-    design = Design("kfold", why="kfold: no test split", correlation={None: 0.2}, told={"folds": 5})
+    design = Design("kfold", why="kfold: no test split", correlation={None: 0.2}, reported={"folds": 5})
     protocol = build_results(all_arms(), ARMS, DATASET, design, 1.0)["protocol"]
     assert protocol.items() >= {"kind": "kfold", "why": "kfold: no test split", "folds": 5, "correlation": 0.2}.items()
 
 
-def test_a_learning_curve_has_its_headline_at_the_smallest_size_and_adjusts_all_the_others():
+def test_a_learning_curve_has_its_headline_at_the_smallest_size():
     sizes = {10: [b + 0.03 for b in BASE], 40: [b + (-1) ** i * 0.02 for i, b in enumerate(BASE)]}
     arms = [NONE, NONE_MORE]
     done = [

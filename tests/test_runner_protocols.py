@@ -8,20 +8,23 @@ from typing import Any
 
 import pytest
 import torch
+from observing import Kept
 from tensors import weights
+from tiny_pipeline import go
 
 from augment.dataset.images import fingerprint
-from augment.generators.runs import read_log, read_model
+from augment.generators.runs import ModelAbout, read_log, read_model
+from augment.runtime import Runtime
 from pipelines.config.reading import parse
 from pipelines.config.sections import Pipeline
+from pipelines.experiment import fold_generators
 from pipelines.experiment.loading import load
 from pipelines.experiment.protocols import inner_folds, make_protocol
-from pipelines.runner import Events, run
-from pipelines.stage_file import Plan
+from pipelines.runner import run
 
 TREE: dict[str, Any] = {
     "data": {"image_size": 12},
-    "gan": {"width": 4, "latent_dim": 8, "steps": 7, "batch_size": 8, "log_every": 2, "checkpoint_every": 3},
+    "generator": {"width": 4, "latent_dim": 8, "steps": 40, "batch_size": 8, "log_every": 15, "checkpoint_every": 4},
     "generate": {"per_class": 24},
     "protocol": {"kind": "kfold", "folds": 2},
     "choose": {"arm": "none+synthetic", "ratios": [0.5, 1.0], "keep": [1.0, 0.5], "splits": 1, "repeats": 2},
@@ -31,7 +34,6 @@ TREE: dict[str, Any] = {
         "classifier": {"width": 4, "steps": 3, "batch_size": 6},
     },
 }
-CPU = torch.device("cpu")
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
@@ -44,22 +46,24 @@ def pipeline_of(image_folder: Path, **changes: dict[str, Any]) -> Pipeline:
     return parse(Pipeline, tree, "the test")
 
 
+def any_checkpoint(folder: Path) -> bool:
+    return any(folder.rglob("checkpoints/*.safetensors"))
+
+
 @pytest.fixture(scope="module")
 def done(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """Run in two processes and stopped on its way: while it trains and while it chooses."""
     folder = tmp_path_factory.mktemp("kfold") / "out"
-    pipeline = pipeline_of(image_folder)
-    for stop_at, calls in (("fit", 4), ("choose", 9)):
-        heard: list[str] = []
-        events = Events(
-            on_stage=lambda stage, heard=heard: heard.append(stage.name) if stage.runs else None,  # type: ignore[misc]
-            on_progress=lambda _, heard=heard: heard.append("fit"),  # type: ignore[misc]
-            on_record=lambda _, heard=heard: heard.append(heard[-1]),  # type: ignore[misc]
-        )
-        stopped = lambda heard=heard, at=stop_at, n=calls: heard.count(at) > n  # noqa: E731
-        assert run(pipeline, folder, device=CPU, jobs=2, events=events, stopped=stopped) is None
-        assert heard[-1] == stop_at
-    results = run(pipeline, folder, device=CPU, jobs=2)
+    pipeline, training, choosing = pipeline_of(image_folder), Kept(), Kept()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fold_generators, "SECONDS_BETWEEN_LOOKS", 0.005)
+        stopped = Runtime(jobs=2, observer=training, stopped=lambda: any_checkpoint(folder))
+        assert run(pipeline, folder, stopped) is None
+    assert [task.name for task in training.started] == ["fit"]
+    stopped = Runtime(jobs=2, observer=choosing, stopped=lambda: choosing.done.get("choose", [0])[-1] == 9)
+    assert run(pipeline, folder, stopped) is None
+    assert [task.name for task in choosing.started] == ["fit", "generate", "choose"]
+    results = run(pipeline, folder, Runtime(jobs=2))
     assert results is not None
     return folder, results
 
@@ -77,10 +81,10 @@ def test_every_generator_saw_its_own_training_images_and_no_others(
     seeds = set()
     for fold in every:
         gan = folder / "folds" / fold.name / "gan"
-        identity = read_model(gan)[1].identity
+        identity = read_model(gan, ModelAbout)[1].identity
         assert identity["data"] == {"training images": fingerprint(fold.train)}
-        seeds.add(identity["settings"]["gan"]["seed"])
-        assert [line.step for line in read_log(gan)] == [2, 4, 6, 7]  # however often it was stopped
+        seeds.add(identity["settings"]["generator"]["seed"])
+        assert [line.step for line in read_log(gan)] == [15, 30, 40]  # however often it was stopped
     assert len(seeds) == 4
 
 
@@ -88,7 +92,7 @@ def test_processes_and_interruptions_change_nothing(
     done: tuple[Path, dict[str, Any]], image_folder: Path, tmp_path: Path
 ) -> None:
     folder, results = done
-    again = run(pipeline_of(image_folder), tmp_path / "out", device=CPU, jobs=1)
+    again = run(pipeline_of(image_folder), tmp_path / "out")
     assert again == results
     for name in ("f0", "f1-inner0"):
         path = Path("folds", name, "gan", "model.safetensors")
@@ -112,9 +116,7 @@ def test_each_fold_is_evaluated_with_the_mix_that_was_chosen_on_it(done: tuple[P
 
 def test_a_change_of_what_is_tried_trains_no_generator(done: tuple[Path, dict[str, Any]], image_folder: Path) -> None:
     folder, _ = done
-    stages: list[Plan] = []
-    changed = pipeline_of(image_folder, choose={"keep": [1.0]})
-    run(changed, folder, device=CPU, jobs=1, events=Events(on_stage=stages.append))
+    stages, _ = go(pipeline_of(image_folder, choose={"keep": [1.0]}), folder)
     assert [stage.name for stage in stages if stage.runs] == ["choose", "evaluate"]
     assert stages[2].why == "choose.keep: [1.0, 0.5], now [1.0]"
 
@@ -123,12 +125,10 @@ def test_a_learning_curve_tells_of_every_size(image_folder: Path, tmp_path: Path
     tree = {key: section for key, section in TREE.items() if key != "choose"}
     tree["data"] = {"image_size": 12, "source": str(image_folder)}
     tree["protocol"] = {"kind": "subsample", "sizes": [3, 6]}
-    notes: list[str] = []
-    results = run(
-        parse(Pipeline, tree, "the test"), tmp_path / "out", device=CPU, jobs=1, events=Events(on_note=notes.append)
-    )
+    kept = Kept()
+    results = run(parse(Pipeline, tree, "the test"), tmp_path / "out", Runtime(observer=kept))
     assert results is not None
-    assert notes[0] == "subsample: chosen in the definition"
+    assert kept.notes[0] == "subsample: chosen in the definition"
     assert [point["per_class"] for point in results["learning_curve"]] == [3, 6]
     assert results["protocol"]["correlation"] == 0.25  # 3 of 12
     assert results["comparisons"] == results["learning_curve"][0]["comparisons"]

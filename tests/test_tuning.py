@@ -11,14 +11,17 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from observing import Kept
 
 from augment.dataset.images import LabelledImages, split_per_class, subset_per_class
 from augment.dataset.policies import POLICIES
 from augment.errors import ConfigError, OutputError
+from augment.runtime import Runtime
 from classifiers.training import FitConfig, predict
 from pipelines.config.reading import load_evaluate_config
 from pipelines.config.sections import Arm, EvaluateConfig
-from pipelines.experiment.arms import Materials, train_arm
+from pipelines.experiment.arms import train_arm
+from pipelines.experiment.folds import Fold
 from pipelines.tuning import LR, WEIGHT_DECAY, Tuned, take, tune
 
 CPU = torch.device("cpu")
@@ -33,8 +36,8 @@ def images(fashion: LabelledImages) -> LabelledImages:
 def go(
     images: LabelledImages, folder: Path, trials: int, config: EvaluateConfig = CONFIG, **options: Any
 ) -> Tuned | None:
-    settings = {"splits": 2, "device": torch.device("cpu"), "jobs": 1, **options}
-    return tune(images, config, folder, trials=trials, **settings)
+    runtime = Runtime(**{key: options.pop(key) for key in ("stopped", "observer") if key in options})
+    return tune(images, config, folder, runtime, trials=trials, splits=2, **options)
 
 
 @pytest.fixture(scope="module")
@@ -68,22 +71,22 @@ def test_a_stopped_search_goes_on(done: tuple[Path, Tuned], images: LabelledImag
     asked = iter([False, False, True])
     assert go(images, tmp_path / "out", 6, stopped=lambda: next(asked)) is None
     assert not (tmp_path / "out" / "best.yaml").exists()
-    told: list[int] = []
+    kept = Kept()
     asked = iter([False] * 6 + [True])
-    assert (
-        go(images, tmp_path / "out", 6, on_step=lambda step, _: told.append(step), stopped=lambda: next(asked)) is None
-    )
-    assert told == [3, 4, 5, 6, 7, 8]
+    assert go(images, tmp_path / "out", 6, observer=kept, stopped=lambda: next(asked)) is None
+    assert kept.done == {"tune": [3, 4, 5, 6, 7, 8]}
+    assert (kept.started[0].total, kept.ended) == (12, [])
     assert not (tmp_path / "out" / "best.yaml").exists()
-    steps: list[int] = []
-    assert go(images, tmp_path / "out", 6, on_step=lambda step, _: steps.append(step)) == done[1]
-    assert steps == [7, 8, 9, 10, 11, 12]  # two of them read from the disk
+    kept = Kept()
+    assert go(images, tmp_path / "out", 6, observer=kept) == done[1]
+    assert kept.done == {"tune": [7, 8, 9, 10, 11, 12]}  # two of them read from the disk
+    assert kept.ended == ["tune"]
     finals = [json.loads(line)["split"] for line in (tmp_path / "out/finalists.jsonl").read_text().splitlines()]
     assert sorted(finals) == sorted(4 * list(range(2, 8)))
 
 
 @pytest.mark.parametrize("kept", [0, 1, 4, 5])
-def test_a_trial_that_a_kill_cut_off_is_done_again_as_it_was(
+def test_a_trial_that_was_cut_off_is_repeated_as_it_was(
     kept: int, done: tuple[Path, Tuned], images: LabelledImages, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(done[0], tmp_path / "out")
@@ -95,16 +98,14 @@ def test_a_trial_that_a_kill_cut_off_is_done_again_as_it_was(
     assert (folder / "trials.jsonl").read_bytes() == b"".join(lines)
 
 
-def test_the_score_of_one_trial_is_that_of_the_settings_to_begin_with(images: LabelledImages, tmp_path: Path) -> None:
+def test_one_trial_has_the_score_of_the_first_settings(images: LabelledImages, tmp_path: Path) -> None:
     no_decay = CONFIG.model_copy(update={"classifier": CONFIG.classifier.model_copy(update={"weight_decay": 0.0})})
     tuned = go(images, tmp_path / "out", 1, no_decay)
     assert tuned is not None
     parts = [split_per_class(images, 0.3, seed=split) for split in range(2)]
     scores = [
         accuracy(
-            train_arm(
-                Arm(name="tuned", policy=CONFIG.policy), Materials(*part, None), no_decay, seed=split, device=CPU
-            ),
+            train_arm(Arm(name="tuned", policy=CONFIG.policy), Fold(*part), no_decay, seed=split, device=CPU),
             part[1],
         )
         for split, part in enumerate(parts)

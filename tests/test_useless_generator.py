@@ -6,19 +6,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from augment.dataset.images import LabelledImages, split_per_class, subset_per_class
+from augment.generators.sampling import SyntheticImages
+from augment.runtime import Runtime
 from classifiers.training import FitConfig
 from pipelines.choosing import choose_mix
 from pipelines.config.sections import ChooseConfig, EvaluateConfig
-from pipelines.experiment.arms import Materials
-from pipelines.experiment.experiment import Watch
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.protocols import inner_folds
 
@@ -58,14 +58,8 @@ def choice_of(
     pool, others = split_per_class(subset_per_class(fashion, 100, seed), 0.6, seed)
     outer = Fold(subset_per_class(pool, images, seed), pool, (0, 1), number=seed)
     inner, rng = inner_folds([outer], config), np.random.default_rng(seed)
-    materials = [
-        Materials(fold.train, fold.test, generator(fold.train, others, rng), fold=fold.name, repeats=fold.repeats)
-        for fold in inner[""]
-    ]
-    choice = choose_mix(
-        inner, materials, config, EVALUATE, folder, "accuracy",
-        device=torch.device("cpu"), jobs=1, overwrite=False, watch=Watch(),
-    )  # fmt: skip
+    with_images = [replace(f, synthetic=SyntheticImages(generator(f.train, others, rng))) for f in inner[""]]
+    choice = choose_mix({"": with_images}, config, EVALUATE, folder, Runtime(), metric="accuracy")
     assert choice is not None
     return choice
 

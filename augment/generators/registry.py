@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from augment.errors import SourceError
-from augment.generators.base import Fitted, Generator, GeneratorConfig, Model, TrainingData
+from augment.generators.base import Fitted, Generator, GeneratorConfig, Model, Outcome, TrainingData
 from augment.generators.cgan import CGAN
 from augment.generators.resample import RESAMPLE
 from augment.generators.runs import read_about
@@ -35,8 +35,12 @@ def fit(
 
     seconds: that it is expected to take, for the observer.
     """
-    runtime.observer.on_start(Task("fit", config.total, seconds, config.model_dump(mode="json")))
-    return GENERATORS[config.kind].fit(data, config, folder, runtime, overwrite=overwrite, replace=replace)
+    task = Task("fit", config.total, seconds, config.model_dump(mode="json"))
+    runtime.observer.on_start(task)
+    fitted = GENERATORS[config.kind].fit(data, config, folder, runtime, overwrite=overwrite, replace=replace)
+    if fitted.outcome != Outcome.STOPPED:
+        runtime.observer.on_end(task, {})
+    return fitted
 
 
 def load_model(folder: Path, device: str | torch.device = "cpu") -> Model:

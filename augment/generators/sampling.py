@@ -57,6 +57,7 @@ def generate(model: Model, counts: Mapping[str, int], *, seed: int, observer: Ob
         np.empty(0, np.uint8),
         np.full(len(labels), np.nan, np.float32),
     )
+    observer.on_start(task)
     for begin in range(0, len(labels), BATCH):
         part = slice(begin, begin + BATCH)
         samples = model.sample(labels[part], seeds[part])
@@ -65,6 +66,7 @@ def generate(model: Model, counts: Mapping[str, int], *, seed: int, observer: Ob
         images[part] = samples.images
         scores[part] = np.nan if samples.scores is None else samples.scores
         observer.on_progress(task, min(begin + BATCH, len(labels)), {})
+    observer.on_end(task, {})
     data = LabelledImages(images, labels, model.about.classes)
     return SyntheticImages(data, seeds, scores if np.isfinite(scores).all() else None)
 

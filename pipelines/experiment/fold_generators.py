@@ -16,11 +16,13 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+from augment.errors import OutputError
 from augment.generators.base import Fitted, GeneratorConfig, Origin, Outcome, TrainingData
 from augment.generators.collapse import collapse_notes
 from augment.generators.generated_folder import generate_folder
 from augment.generators.registry import fit, load_model
-from augment.generators.runs import read_log
+from augment.generators.runs import LOG, LogLine, read_log, run_identity
+from augment.output_folders import read_marker
 from augment.runtime import Observer, Runtime, Task
 from augment.seeds import derive_seed
 from pipelines.config.sections import GenerateConfig
@@ -73,12 +75,17 @@ def fit_all(
     with TemporaryDirectory() as folder:
         stop = Path(folder) / "stop"
         calls = [(_fit_in_worker, (generators, fold, runtime.device, overwrite, stop)) for fold in folds]
-        with _followed(generators, folds, runtime, task, stop):
+        logs = _Logs(generators, folds, overwrite)
+        with _followed(logs, runtime, task, stop):
             ended = sorted(run_in_processes(calls, runtime.jobs))
     for index, (_, notes) in ended:
         for note in notes:
             runtime.observer.on_note(f"{folds[index].name}: {note}")
-    return all(fitted.outcome != Outcome.STOPPED for _, (fitted, _) in ended)
+    if any(fitted.outcome == Outcome.STOPPED for _, (fitted, _) in ended):
+        return False
+    runtime.observer.on_progress(task, task.total, logs.losses())
+    runtime.observer.on_end(task, logs.losses())
+    return True
 
 
 class _Notes(Observer):
@@ -106,10 +113,40 @@ def _fit_in_worker(
     return fit(data, config, path, runtime, overwrite=overwrite, replace="anything"), notes.sentences
 
 
+class _Logs:
+    """The logs of all folds' runs. One of other settings, or one that is to be overwritten, counts as empty."""
+
+    def __init__(self, generators: FoldGenerators, folds: Sequence[Fold], overwrite: bool) -> None:
+        self.total = generators.config.total
+        self.runs = {
+            generators.folder_of(fold) / "gan": run_identity(generators.config_of(fold), fold.train) for fold in folds
+        }
+        self.overwritten = {run: _changed_at(run / LOG) for run in self.runs} if overwrite else {}
+
+    def newest_lines(self) -> list[LogLine]:
+        """The last line of each log that has one."""
+        return [log[-1] for run in self.runs if self._counts(run) and (log := read_log(run))]
+
+    def losses(self) -> dict[str, float]:
+        """Those of the run that is the furthest."""
+        return max(self.newest_lines(), key=lambda line: line.step, default=LogLine(step=0)).losses
+
+    def _counts(self, run: Path) -> bool:
+        try:
+            marker = read_marker(run)
+        except OutputError:
+            return False  # the fit itself says what is wrong
+        if marker is None or LOG in marker.replaced or self.runs[run].differences(marker.identity):
+            return False
+        return run not in self.overwritten or self.overwritten[run] != _changed_at(run / LOG)
+
+
+def _changed_at(path: Path) -> int | None:
+    return path.stat().st_mtime_ns if path.exists() else None
+
+
 @contextmanager
-def _followed(
-    generators: FoldGenerators, folds: Sequence[Fold], runtime: Runtime, task: Task, stop: Path
-) -> Iterator[None]:
+def _followed(logs: _Logs, runtime: Runtime, task: Task, stop: Path) -> Iterator[None]:
     """Report what the logs of all folds say, and make the file `stop` once the runtime is stopped."""
     over = threading.Event()
 
@@ -118,11 +155,9 @@ def _followed(
         while not over.wait(SECONDS_BETWEEN_LOOKS):
             if runtime.stopped():
                 stop.touch()
-            lines = [log[-1] for fold in folds if (log := read_log(generators.folder_of(fold) / "gan"))]
-            done = sum(min(line.step, generators.config.total) for line in lines)
-            if done > before:
-                newest = max(lines, key=lambda line: line.step)
-                runtime.observer.on_progress(task, done, newest.losses)
+            done = sum(min(line.step, logs.total) for line in logs.newest_lines())
+            if before < done < task.total:  # the whole is reported when every process has ended
+                runtime.observer.on_progress(task, done, logs.losses())
                 before = done
 
     thread = threading.Thread(target=follow, daemon=True)
@@ -149,6 +184,7 @@ def generate_all(generators: FoldGenerators, folds: Sequence[Fold], config: Gene
         before += sum(counts.values())
         for note in collapse_notes(synthetic.data) if synthetic else ():
             runtime.observer.on_note(f"{fold.name}: {note}" if fold.name else note)
+    runtime.observer.on_end(task, {})
 
 
 @dataclass(frozen=True)

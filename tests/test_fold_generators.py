@@ -1,0 +1,121 @@
+"""Generators of several folds, fitted in several processes, are those of one process, however often it was stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from observing import Kept
+from tensors import step_of
+from tiny_pipeline import model, same
+
+from augment.dataset.images import LabelledImages
+from augment.dataset.sources import read_source
+from augment.generators.base import GeneratorConfig
+from augment.generators.cgan import CganConfig
+from augment.generators.resample import ResampleConfig
+from augment.generators.runs import read_log
+from augment.runtime import Runtime
+from pipelines.config.sections import GenerateConfig
+from pipelines.experiment import fold_generators
+from pipelines.experiment.fold_generators import FoldGenerators, fit_all, generate_all
+from pipelines.experiment.folds import Fold
+from pipelines.experiment.parallel import end_processes
+
+STEPS = 60
+CONFIG = CganConfig(
+    width=4, latent_dim=4, steps=STEPS, batch_size=4, log_every=2, checkpoint_every=3, sample_every=1000
+)
+
+
+@pytest.fixture(autouse=True)
+def _frequent_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fold_generators, "SECONDS_BETWEEN_LOOKS", 0.005)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_processes_left() -> Iterator[None]:
+    with end_processes():
+        yield
+
+
+@pytest.fixture(scope="module")
+def folds(shoes: LabelledImages) -> list[Fold]:
+    """Three folds, each without another one of the images."""
+    return [Fold(shoes.take(np.delete(np.arange(19), i)), shoes, name=f"f{i}", number=i) for i in range(3)]
+
+
+def generators_in(folder: Path, config: GeneratorConfig = CONFIG, **changes: Any) -> FoldGenerators:
+    return FoldGenerators(folder, "shoes", config.model_copy(update=changes))
+
+
+def losses(folder: Path) -> list[tuple[int, dict[str, float]]]:
+    return [(line.step, line.losses) for line in read_log(folder / "gan")]
+
+
+def test_two_processes_and_a_stop_end_like_one_process(folds: list[Fold], tmp_path: Path) -> None:
+    """With checkpoints more often than lines in the log, which is still empty when it is stopped."""
+    alone, beside = (generators_in(tmp_path / name, log_every=50) for name in ("alone", "beside"))
+    assert fit_all(alone, folds, Runtime(jobs=1))
+    kept = Kept()
+    stopped = Runtime(jobs=2, stopped=lambda: any(beside.folder.rglob("checkpoints/*.safetensors")), observer=kept)
+    assert not fit_all(beside, folds, stopped)
+    reached = [step_of(max(path.glob("*"))) for path in beside.folder.rglob("checkpoints")]
+    assert any(0 < step < 50 for step in reached)
+    assert (len(kept.started), kept.ended) == (1, [])
+    assert fit_all(beside, folds, Runtime(jobs=2))
+    models = {fold.name: model(alone.folder_of(fold)) for fold in folds}
+    for fold in folds:
+        assert same(model(beside.folder_of(fold)), models[fold.name])
+        assert losses(beside.folder_of(fold)) == losses(alone.folder_of(fold))
+    assert not same(models["f0"], models["f1"])
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_progress_never_goes_back_and_reaches_the_total(jobs: int, folds: list[Fold], tmp_path: Path) -> None:
+    kept = Kept()
+    assert fit_all(generators_in(tmp_path), folds, Runtime(jobs=jobs, observer=kept))
+    done = kept.done["fit"]
+    assert done == sorted(set(done))
+    assert (len(done) > 3, done[-1], kept.started[0].total) == (True, 3 * STEPS, 3 * STEPS)
+    assert (len(kept.started), kept.ended) == (1, ["fit"])
+
+
+@pytest.mark.parametrize(("changes", "overwrite"), [({"loss": "fisher"}, False), ({}, True)])
+def test_a_log_that_is_to_be_replaced_is_no_progress(
+    changes: dict[str, Any], overwrite: bool, folds: list[Fold], tmp_path: Path
+) -> None:
+    assert fit_all(generators_in(tmp_path), folds[:2], Runtime(jobs=2))
+    kept = Kept()
+    assert fit_all(generators_in(tmp_path, **changes), folds, Runtime(jobs=2, observer=kept), overwrite=overwrite)
+    assert kept.done["fit"][0] < 2 * STEPS
+    again = Kept()
+    assert fit_all(generators_in(tmp_path, **changes), folds, Runtime(jobs=2, observer=again))
+    assert set(again.done["fit"]) == {3 * STEPS}  # all were finished
+
+
+def test_one_generator_is_fitted_here_and_its_own_progress_is_told(folds: list[Fold], tmp_path: Path) -> None:
+    kept = Kept()
+    calls = iter(range(100))
+    assert not fit_all(generators_in(tmp_path), folds[:1], Runtime(stopped=lambda: next(calls) > 8, observer=kept))
+    assert (kept.done, kept.ended) == ({"fit": [2, 4, 6, 8]}, [])
+    assert fit_all(generators_in(tmp_path), folds[:1], Runtime(observer=kept))
+    assert (kept.done["fit"], kept.ended) == ([2, 4, 6, 8, *range(10, STEPS + 1, 2)], ["fit"])
+
+
+def test_a_kind_without_a_log_is_fitted_and_reported_too(folds: list[Fold], tmp_path: Path) -> None:
+    kept = Kept()
+    assert fit_all(generators_in(tmp_path, ResampleConfig()), folds, Runtime(jobs=2, observer=kept))
+    assert (kept.done, kept.ended) == ({"fit": [3]}, ["fit"])
+
+
+def test_the_images_of_all_folds_are_one_task(folds: list[Fold], tmp_path: Path) -> None:
+    generators, kept = generators_in(tmp_path, ResampleConfig()), Kept()
+    assert fit_all(generators, folds, Runtime())
+    generate_all(generators, folds, GenerateConfig(per_class=5), Runtime(observer=kept))
+    assert (kept.done, kept.started[0].total, kept.ended) == ({"generate": [15, 30, 45]}, 45, ["generate"])
+    made = [read_source(generators.folder_of(fold) / "synthetic", image_size=12).train for fold in folds]
+    assert [data.per_class() for data in made] == [{"ankle-boot": 5, "sandal": 5, "sneaker": 5}] * 3

@@ -1,0 +1,89 @@
+"""What somebody else left in a pipeline's folder is spared, and what was deleted or damaged there is made again."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tiny_pipeline import ALL, contents, go, ran
+
+from augment.errors import OutputError
+from pipelines.config.sections import Pipeline
+from pipelines.runner import plan
+
+
+@pytest.mark.parametrize(
+    ("gone", "expected"),
+    [("evaluation", ["evaluate"]), ("synthetic", ["generate", "evaluate"]), ("gan", ALL)],
+)
+def test_what_was_deleted_is_made_again(
+    gone: str, expected: list[str], out: Path, pipeline: Callable[..., Pipeline]
+) -> None:
+    before = contents(out)
+    shutil.rmtree(out / gone)
+    stages, _ = go(pipeline(), out)
+    assert ran(stages) == expected
+    assert next(stage.why for stage in stages if stage.runs) == "its output is gone"
+    assert contents(out)["evaluation/results.json"] == before["evaluation/results.json"]
+
+
+def test_a_plan_is_not_misled_by_the_files_of_somebody_else(tmp_path: Path, pipeline: Callable[..., Pipeline]) -> None:
+    (tmp_path / "stages.json").write_text("[mine")
+    stages = plan(pipeline(), tmp_path)
+    assert ran(stages) == ALL
+
+
+def test_a_folder_of_somebody_else_is_refused_and_untouched(tmp_path: Path, pipeline: Callable[..., Pipeline]) -> None:
+    (tmp_path / "gan").mkdir()
+    (tmp_path / "gan" / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"already holds other files \(gan, \.\.\.\); choose another folder"):
+        go(pipeline(), tmp_path)
+    assert contents(tmp_path) == {"gan/thesis.txt": b"mine"}
+
+
+def test_overwrite_begins_anew_and_spares_the_files_of_others(out: Path, pipeline: Callable[..., Pipeline]) -> None:
+    (out / "thesis.txt").write_text("mine")
+    stages, results = go(pipeline(), out, overwrite=True)
+    assert (ran(stages), (out / "thesis.txt").read_text()) == (ALL, "mine")
+    assert results is not None
+
+
+DAMAGES = [
+    ("gan/model.safetensors", ALL),
+    ("synthetic/manifest.csv", ["generate", "evaluate"]),
+    ("synthetic/dress/000003.png", ["generate", "evaluate"]),
+    ("evaluation/results.json", ["evaluate"]),
+    ("evaluation/report.html", ["evaluate"]),
+    ("evaluation/records.jsonl", ["evaluate"]),
+]
+
+
+@pytest.mark.parametrize(("name", "expected"), DAMAGES)
+def test_an_output_that_was_changed_is_not_believed(
+    name: str, expected: list[str], out: Path, pipeline: Callable[..., Pipeline]
+) -> None:
+    before = contents(out)
+    path = next(p for p in sorted(out.rglob(Path(name).name)) if name.split("/")[0] in p.parts)
+    content = path.read_bytes()
+    path.write_bytes(content[:-30] + bytes([content[-30] ^ 1]) + content[-29:])
+    stages, _ = go(pipeline(), out)
+    assert ran(stages) == expected
+    assert next(stage.why for stage in stages if stage.runs) == "its output was changed or damaged"
+    assert contents(out)["evaluation/results.json"] == before["evaluation/results.json"]
+    assert ran(go(pipeline(), out)[0]) == []
+
+
+@pytest.mark.parametrize("name", ["gan", "synthetic", "evaluation"])
+def test_a_linked_folder_within_is_refused_before_anything_is_written(
+    name: str, tmp_path: Path, pipeline: Callable[..., Pipeline]
+) -> None:
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "victim" / "report.html").write_text("mine")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).symlink_to(tmp_path / "victim")
+    with pytest.raises(OutputError, match=f"{name} is a link, and nothing is written through links"):
+        go(pipeline(), tmp_path / "out", overwrite=True)
+    assert contents(tmp_path / "victim") == {"report.html": b"mine"}
+    assert [p.name for p in (tmp_path / "out").iterdir()] == [name]

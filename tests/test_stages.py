@@ -1,0 +1,104 @@
+"""Each stage says what it depends on and what it writes; only one whose inputs changed is run."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from observing import Kept
+from tiny_pipeline import go, ran
+
+from augment.runtime import Runtime
+from pipelines import stages
+from pipelines.config.sections import ChooseConfig, Pipeline
+from pipelines.experiment.fold_generators import FoldGenerators
+from pipelines.experiment.loading import load
+from pipelines.experiment.protocols import inner_folds, make_protocol
+from pipelines.runner import run
+from pipelines.stages import STAGES, PipelineFolds, Stage
+
+CHOOSE = {"arm": "none+synthetic", "ratios": [0.5, 1.0], "splits": 1, "repeats": 2}
+RUNS = {"fit": "fit_all", "generate": "generate_all", "choose": "choose_mix", "evaluate": "evaluate_folds"}
+
+
+@pytest.fixture(scope="module")
+def choosing(pipeline: Callable[..., Pipeline]) -> Callable[..., Pipeline]:
+    """The tiny pipeline with a choice of the mix."""
+
+    def build(**changes: dict[str, Any]) -> Pipeline:
+        choose = ChooseConfig.model_validate({**CHOOSE, **changes.pop("choose", {})})
+        return pipeline(**changes).model_copy(update={"choose": choose})
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def finished(choosing: Callable[..., Pipeline], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Kept]:
+    """A folder with all four stages, and what was reported of them."""
+    folder, kept = tmp_path_factory.mktemp("stages") / "out", Kept()
+    assert run(choosing(), folder, Runtime(observer=kept)) is not None
+    return folder, kept
+
+
+def stages_of(config: Pipeline, folder: Path) -> dict[str, Stage]:
+    loaded = load(config.data)
+    protocol = make_protocol(loaded, config.data, config.protocol, config.evaluate.repeats)
+    inner = inner_folds(protocol.folds, config.choose) if config.choose else {}
+    folds = PipelineFolds(config, loaded, protocol, inner, FoldGenerators(folder, loaded.name, config.generator))
+    return {stage.name: stage for make in STAGES if (stage := make(folds)) is not None}
+
+
+def test_the_stages_stand_in_their_order_and_the_choice_may_be_missing(
+    pipeline: Callable[..., Pipeline], choosing: Callable[..., Pipeline], tmp_path: Path
+) -> None:
+    assert list(stages_of(choosing(), tmp_path)) == ["fit", "generate", "choose", "evaluate"]
+    assert list(stages_of(pipeline(), tmp_path)) == ["fit", "generate", "evaluate"]
+
+
+def test_a_later_stage_depends_on_all_that_an_earlier_one_does(
+    choosing: Callable[..., Pipeline], tmp_path: Path
+) -> None:
+    inputs = [stage.inputs for stage in stages_of(choosing(), tmp_path).values()]
+    for earlier, later in pairwise(inputs):
+        assert earlier.settings.items() <= later.settings.items()
+        assert earlier.data["training images"] == later.data["training images"]
+
+
+def test_the_total_of_a_stage_is_what_it_reports(
+    choosing: Callable[..., Pipeline], finished: tuple[Path, Kept]
+) -> None:
+    folder, kept = finished
+    totals = {name: stage.total for name, stage in stages_of(choosing(), folder).items()}
+    assert {task.name: task.total for task in kept.started} == totals
+    assert {name: done[-1] for name, done in kept.done.items()} == totals
+    assert kept.ended == ["fit", "generate", "choose", "evaluate"]
+
+
+UNCHANGED = [
+    ({"evaluate": {"ratio": 0.75}}, ["fit", "generate"]),
+    ({"choose": {"ratios": [1.0]}}, ["fit", "generate"]),
+    ({"generate": {"per_class": 9}}, ["fit"]),
+]
+
+
+@pytest.mark.parametrize(("changes", "spared"), UNCHANGED)
+def test_a_stage_whose_inputs_have_not_changed_is_not_run(
+    changes: dict[str, Any],
+    spared: list[str],
+    choosing: Callable[..., Pipeline],
+    finished: tuple[Path, Kept],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = Path(shutil.copytree(finished[0], tmp_path / "out"))
+    for name in spared:
+        monkeypatch.setattr(stages, RUNS[name], None)  # calling it would fail
+    plans, results = go(choosing(**changes), folder)
+    assert [stage.name for stage in plans if not stage.runs] == spared
+    assert results is not None
+    monkeypatch.setattr(stages, "evaluate_folds", None)
+    assert ran(go(choosing(**changes), folder)[0]) == []
