@@ -8,14 +8,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from fitting import SMALL, fit, rewrite, stop_after
+import yaml
+from fitting import SMALL, files_of, fit, rewrite, stop_after
 from PIL import Image
 from tensors import weights
 
 from augment.dataset.images import LabelledImages
 from augment.errors import OutputError, SourceError
-from augment.generators.base import Outcome
+from augment.generators.base import GeneratorConfig, Outcome
+from augment.generators.cgan import CganConfig
 from augment.generators.registry import load_model
+from augment.generators.resample import ResampleConfig
 from augment.generators.runs import read_log
 
 
@@ -121,3 +124,38 @@ def test_other_images_are_refused(whole: Path, shoes: LabelledImages) -> None:
     darker = LabelledImages(shoes.images // 2, shoes.labels, shoes.class_names)
     with pytest.raises(OutputError, match="other training images"):
         fit(darker, SMALL, whole)
+
+
+KINDS = [(SMALL, ResampleConfig(), "cgan, now resample"), (ResampleConfig(), SMALL, "resample, now cgan")]
+
+
+@pytest.mark.parametrize(("first", "second", "named"), KINDS)
+def test_a_run_of_another_kind_is_refused_by_the_names_of_both(
+    first: GeneratorConfig, second: GeneratorConfig, named: str, shoes: LabelledImages, tmp_path: Path
+) -> None:
+    fit(shoes, first, tmp_path / "run")
+    before = files_of(tmp_path)
+    with pytest.raises(
+        OutputError, match=rf"was begun with other settings \(generator\.kind: {named}\); choose another"
+    ):
+        fit(shoes, second, tmp_path / "run")
+    assert files_of(tmp_path) == before
+    assert fit(shoes, second, tmp_path / "run", overwrite=True) == Outcome.FINISHED
+    assert load_model(tmp_path / "run").about.kind == second.kind
+
+
+def test_the_config_is_written_for_people_under_the_sections_name(whole: Path) -> None:
+    described = yaml.safe_load((whole / "config.yaml").read_text())
+    assert CganConfig(**described["generator"]) == SMALL
+    assert described["data"]["train_per_class"] == {"sandal": 9, "sneaker": 6, "ankle-boot": 4}
+    assert described["versions"].keys() >= {"python", "torch"}
+
+
+def test_a_line_of_the_log_holds_any_losses_by_name(tmp_path: Path) -> None:
+    lines = ['{"step": 5, "penalty": 0.5, "images_per_second": 9.5}', '{"step": 10, "loss_d": 1', '{"step": -1}']
+    lines += ['{"step": 15, "loss_d": NaN}', '{"step": 20, "loss_g": 2.0, "loss_d": 1.0}']
+    (tmp_path / "log.jsonl").write_text("\n".join(lines))
+    assert [(line.step, line.losses) for line in read_log(tmp_path)] == [
+        (5, {"penalty": 0.5}),
+        (20, {"loss_g": 2.0, "loss_d": 1.0}),
+    ]
