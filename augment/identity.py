@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 LONGEST = 60  # characters of a value in a message
+OLD_SECTION, NEW_SECTION = "gan", "generator"  # the name of the generator's section while `cgan` was the only kind
 
 
 @dataclass(frozen=True)
@@ -37,32 +38,47 @@ class Identity:
         return {"settings": sections, "data": json.loads(json.dumps(dict(self.data)))}
 
     def differences(self, stored: Mapping[str, Any]) -> list[str]:
-        """What is not the same as in `stored`, which `as_json` gave, as words such as "gan.loss: hinge, now fisher"."""
+        """What is not as in `stored`, which `as_json` gave, in words such as "generator.loss: hinge, now fisher"."""
         old_settings, old_data = stored.get("settings"), stored.get("data")
         if not isinstance(old_settings, dict) or not isinstance(old_data, dict):
             return ["everything: the stored settings cannot be read"]
-        changed: list[str] = []
+        old_settings = _renamed(old_settings)
+        changed = [f"{name}: gone" for name in old_settings if name not in self.settings]
         for name, section in self.settings.items():
-            if name not in old_settings:
+            if name in old_settings:
+                changed += self._section_differences(name, section, old_settings[name])
+            else:
                 changed.append(f"{name}: not there before")
-                continue
-            try:
-                old = type(section).model_validate(old_settings[name])
-            except ValidationError as error:
-                keys = sorted({".".join(map(str, (name, *e["loc"]))) for e in error.errors(include_url=False)})
-                changed.append(f"{', '.join(keys)[:LONGEST]}: not known to this version, or no longer allowed")
-                continue
-            changed += changes(self._counted(name, old), self._counted(name, section), name)
-        changed += [f"{name}: gone" for name in old_settings if name not in self.settings]
         changed += [f"{name}: not there before" for name in self.data if name not in old_data]
         changed += [f"{name}: gone" for name in old_data if name not in self.data]
         plain = json.loads(json.dumps(dict(self.data)))
         changed += [f"other {name}" for name in self.data if name in old_data and old_data[name] != plain[name]]
         return changed
 
+    def _section_differences(self, name: str, section: BaseModel, stored: Any) -> list[str]:
+        kind = getattr(section, "kind", None)
+        before = stored.get("kind", kind) if isinstance(stored, dict) else kind
+        if before != kind:  # the settings of two kinds have nothing to compare
+            return [f"{name}.kind: {_short(before)}, now {_short(kind)}"]
+        try:
+            old = type(section).model_validate(stored)
+        except ValidationError as error:
+            keys = sorted({".".join(map(str, (name, *e["loc"]))) for e in error.errors(include_url=False)})
+            return [f"{', '.join(keys)[:LONGEST]}: not known to this version, or no longer allowed"]
+        return changes(self._counted(name, old), self._counted(name, section), name)
+
     def _counted(self, name: str, section: BaseModel) -> dict[str, Any]:
         dumped = section.model_dump(mode="json")
         return {key: value for key, value in dumped.items() if f"{name}.{key}" not in self.free}
+
+
+def _renamed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The stored sections under the names of today."""
+    old = settings.get(OLD_SECTION)
+    if NEW_SECTION in settings or not isinstance(old, dict):
+        return dict(settings)
+    others = {name: section for name, section in settings.items() if name != OLD_SECTION}
+    return {NEW_SECTION: {"kind": "cgan", **old}, **others}
 
 
 def digest(stored: Mapping[str, Any]) -> str:

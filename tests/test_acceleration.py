@@ -6,26 +6,28 @@ from pathlib import Path
 
 import pytest
 import torch
+from fitting import fit
 from torch import nn
 
 from augment.dataset.images import LabelledImages
 from augment.errors import ConfigError
 from augment.gan import acceleration
 from augment.gan.acceleration import Graphed, in_bfloat16
-from augment.gan.config import GanConfig
 from augment.gan.diffaugment import POLICIES
 from augment.gan.networks import NETWORKS, Shape
 from augment.gan.steps import STEPS, one_stage_gradients
-from augment.gan.training import Outcome, batches, fit, make_setup, turns, update_ema
+from augment.gan.training import batches, make_setup, make_step, update_ema
 from augment.gan.training_state import start
+from augment.generators.base import Outcome
+from augment.generators.cgan import CganConfig
 
 CPU = torch.device("cpu")
-SMALL = GanConfig(width=4, latent_dim=8, batch_size=8, network="dcgan", steps=12, log_every=5)
+SMALL = CganConfig(width=4, latent_dim=8, batch_size=8, network="dcgan", steps=12, log_every=5)
 SHAPE = Shape(num_classes=3, channels=1, image_size=12, width=4, latent_dim=8)
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
-def test_bfloat16_answers_in_float32_with_8_bits_and_sees_the_weights_as_they_are_now() -> None:
+def test_bfloat16_answers_in_float32_and_sees_the_weights_of_now() -> None:
     network = nn.Bilinear(3, 2, 5, bias=False)
     x, y = torch.tensor([[1.0, 2.0, 1 / 3]]), torch.tensor([[0.7, -1.1]])
 
@@ -43,7 +45,7 @@ def test_bfloat16_answers_in_float32_with_8_bits_and_sees_the_weights_as_they_ar
 
 
 @pytest.mark.parametrize("change", [{}, {"penalties": {"r1": 0.1, "r2": 0.1, "gradient-penalty": 1.0}}], ids=str)
-def test_fast_players_get_the_gradients_of_plain_ones_within_bfloat16(
+def test_fast_networks_get_the_gradients_of_plain_ones_within_bfloat16(
     change: dict[str, object], shoes: LabelledImages
 ) -> None:
     gradients = []
@@ -73,10 +75,10 @@ def test_a_graph_draws_and_adds_as_its_function_does() -> None:
         random = torch.Generator("cuda").manual_seed(5)
         total = torch.zeros(4, device="cuda")
 
-        def turn(total: torch.Tensor = total, random: torch.Generator = random) -> None:
+        def step(total: torch.Tensor = total, random: torch.Generator = random) -> None:
             total.add_(torch.rand(4, generator=random, device="cuda")).mul_(1.5)
 
-        call = Graphed(turn, random) if graphed else turn
+        call = Graphed(step, random) if graphed else step
         for _ in range(9):
             call()
         sums.append(total.cpu())
@@ -95,9 +97,9 @@ def test_captured_steps_move_everything_as_eager_ones_do(
     for eager_calls in (100, acceleration.EAGER_CALLS):  # never captured, and captured after three
         monkeypatch.setattr(acceleration, "EAGER_CALLS", eager_calls)
         state = start(config, SHAPE, torch.device("cuda"))
-        turn = turns(shoes, state, config)
+        step = make_step(shoes, state, config, make_setup(state, config))
         for _ in range(12):
-            turn(True)
+            step(True)
         parameters = [*state.generator.parameters(), *state.discriminator.parameters()]
         ends.append((torch.cat([p.detach().flatten() for p in parameters]), state.loss_sums, state.random.get_state()))
     (eager, sums, drawn), (captured, captured_sums, captured_drawn) = ends
@@ -119,11 +121,11 @@ def test_a_step_never_waits_for_the_device(trainer: str, shoes: LabelledImages) 
     device = torch.device("cuda")
     config = SMALL.model_copy(update={"trainer": trainer, "lecam": 0.1, "augment": tuple(POLICIES)})
     state = start(config, SHAPE, device)
-    turn = turns(shoes, state, config)
+    step = make_step(shoes, state, config, make_setup(state, config))
     torch.cuda.set_sync_debug_mode("error")
     try:
-        for step in range(1, 4):
-            turn(True)
-            update_ema(state.ema, state.generator, config.ema_decay, step)
+        for done in range(1, 4):
+            step(True)
+            update_ema(state.ema, state.generator, config.ema_decay, done)
     finally:
         torch.cuda.set_sync_debug_mode("default")

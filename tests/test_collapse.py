@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fitting import TINY, fit
 from PIL import Image
 
 from augment.dataset.images import LabelledImages
 from augment.errors import DivergedError
-from augment.gan.config import GanConfig
-from augment.gan.training import fit
 from augment.generators.collapse import ALIKE, collapse_notes, constant_classes, notes_on_run, spread
 
 
@@ -57,13 +56,13 @@ def test_images_alike_over_all_classes_are_said_to_be(fashion: LabelledImages) -
 def test_a_run_at_absurd_rates_has_collapsed(
     rate: float, collapsed: bool, shoes: LabelledImages, tmp_path: Path
 ) -> None:
-    config = GanConfig(width=4, latent_dim=8, batch_size=8, steps=30)
-    fit(shoes, config.model_copy(update={"lr_generator": rate, "lr_discriminator": rate}), tmp_path)
+    rates = {"lr_generator": rate, "lr_discriminator": rate}
+    fit(shoes, TINY.model_copy(update={"steps": 30, **rates}), tmp_path)
     assert bool(notes_on_run(tmp_path, torch.device("cpu"))) == collapsed
 
 
 def test_weights_that_overflow_are_a_divergence_and_no_generator(shoes: LabelledImages, tmp_path: Path) -> None:
-    wild = GanConfig(width=4, latent_dim=8, batch_size=8, steps=30).model_copy(update={"lr_generator": 1e10})
+    wild = TINY.model_copy(update={"steps": 30, "lr_generator": 1e10})
     with pytest.raises(DivergedError, match="training diverged"):
         fit(shoes, wild, tmp_path)
     assert not (tmp_path / "model.safetensors").exists()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pydantic import BaseModel, create_model
 
 from augment.gan.config import GanConfig
+from augment.generators.cgan import CganConfig
 from augment.generators.registry import GENERATORS
+from augment.generators.resample import ResampleConfig
 from augment.identity import Identity, digest
 from classifiers.training import FitConfig
 from pipelines.config.sections import (
@@ -36,7 +40,7 @@ def section(config: type[BaseModel], **changes: object) -> BaseModel:
 
 
 def identity(**changes: object) -> Identity:
-    return Identity({"gan": GanConfig(**{"loss": "fisher", **changes})}, {"images": "ab12"}, {"gan.steps"})
+    return Identity({"generator": CganConfig(**{"loss": "fisher", **changes})}, {"images": "ab12"}, {"generator.steps"})
 
 
 def test_the_same_settings_and_data_do_not_differ() -> None:
@@ -44,7 +48,7 @@ def test_the_same_settings_and_data_do_not_differ() -> None:
 
 
 def test_a_changed_setting_is_named_with_both_values() -> None:
-    assert identity(loss="hinge").differences(identity().as_json()) == ["gan.loss: fisher, now hinge"]
+    assert identity(loss="hinge").differences(identity().as_json()) == ["generator.loss: fisher, now hinge"]
 
 
 def test_a_nested_setting_is_named_by_its_path() -> None:
@@ -98,14 +102,39 @@ def test_a_nested_section_that_gains_a_default_is_the_same(inner: dict[str, obje
 
 
 @pytest.mark.parametrize(
-    "stored", [{}, {"settings": {}}, {"settings": 3, "data": []}, {"settings": {"gan": [1]}, "data": {}}]
+    "stored", [{}, {"settings": {}}, {"settings": 3, "data": []}, {"settings": {"generator": [1]}, "data": {}}]
 )
 def test_what_cannot_be_read_differs(stored: dict[str, object]) -> None:
     assert identity().differences(stored)
 
 
 def test_long_values_are_shortened() -> None:
-    (words,) = Identity({"gan": GanConfig(augment=("flip",) * 40)}).differences(
-        Identity({"gan": GanConfig()}).as_json()
-    )
+    many, plain = (Identity({"generator": CganConfig(augment=("flip",) * n)}) for n in (40, 1))
+    (words,) = many.differences(plain.as_json())
     assert len(words) < 200
+
+
+def stored_as_gan(**changes: object) -> dict[str, Any]:
+    """As it was stored when there was one kind of generator."""
+    stored = identity(**changes).as_json()
+    section = stored["settings"].pop("generator")
+    del section["kind"]
+    return {**stored, "settings": {"gan": section}}
+
+
+def test_the_section_of_the_only_kind_is_read_under_its_old_name() -> None:
+    assert identity().differences(stored_as_gan()) == []
+    assert identity().differences(stored_as_gan(loss="hinge")) == ["generator.loss: hinge, now fisher"]
+    assert identity(loss="hinge").differences(stored_as_gan()) == ["generator.loss: fisher, now hinge"]
+
+
+def test_another_kind_is_named_with_the_one_before_and_nothing_else() -> None:
+    resample = Identity({"generator": ResampleConfig(seed=4)}, {"images": "ab12"})
+    for stored in (identity().as_json(), stored_as_gan()):
+        assert resample.differences(stored) == ["generator.kind: cgan, now resample"]
+    assert identity().differences(resample.as_json()) == ["generator.kind: resample, now cgan"]
+
+
+def test_a_section_that_is_gone_is_named() -> None:
+    chosen = Identity({"choose": ChooseConfig(), "generate": GenerateConfig()})
+    assert Identity({"generate": GenerateConfig()}).differences(chosen.as_json()) == ["choose: gone"]

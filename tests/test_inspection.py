@@ -9,7 +9,7 @@ from augment.dataset.duplicates import find_leaks
 from augment.dataset.images import LabelledImages, concatenate, subset_per_class
 from augment.dataset.inspection import contact_sheet, inspect
 from augment.dataset.sources import Source, read_source
-from pipelines.cli.terminal import print_inspection
+from pipelines.cli.tables import print_inspection
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +191,7 @@ def test_resized_skipped_and_needlessly_coloured_pictures_are_told(fashion):
     assert "grey but stored as RGB" in advice
 
 
-def test_a_contact_sheet_has_a_row_a_class_at_48_px_or_more(fashion):
+def test_a_contact_sheet_has_a_row_a_class_of_48_px(fashion):
     data = subset_per_class(fashion.train, 3, seed=0)
     sheet = contact_sheet(data, per_class=3)
     assert (sheet.mode, sheet.height) == ("RGB", 10 * (56 + 4) + 4)

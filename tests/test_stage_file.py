@@ -9,12 +9,12 @@ import pytest
 
 from augment.errors import OutputError
 from augment.files import digest_files
-from augment.gan.config import GanConfig
+from augment.generators.cgan import CganConfig
 from augment.identity import Identity
 from augment.output_folders import OutputFolder, open_output
 from pipelines.stage_file import Entry, listed_files, plan_stage, read_entries, write_entry
 
-INPUTS = Identity({"gan": GanConfig()}, {"training images": "ab"})
+INPUTS = Identity({"generator": CganConfig()}, {"training images": "ab"})
 DONE = Entry(finished=True, inputs=INPUTS.as_json(), outputs="d1")
 
 

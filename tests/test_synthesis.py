@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fitting import TINY, files_of, fit
 
 from augment.dataset.images import LabelledImages
 from augment.dataset.sources import read_source
 from augment.errors import ConfigError, OutputError
-from augment.gan.config import GanConfig
-from augment.gan.training import fit
+from augment.generators.base import Model
 from augment.generators.generated_folder import FORMATS, generate_folder, wanted_counts
-from augment.generators.sampling import Model, Synthetic, generate, load_model
+from augment.generators.registry import load_model
+from augment.generators.sampling import SyntheticImages, generate
 from augment.identity import Identity
 from augment.output_folders import open_output
+from augment.runtime import Observer, Task
 
 HOSTILE = (
     "a/b", "CON", "con", "a[1]", "a1", "*", "..", ".hidden", "train", "manifest.csv", "100%", 'comma, "quote"',
@@ -28,7 +32,7 @@ formats = pytest.mark.parametrize("format", FORMATS)
 @pytest.fixture(scope="module")
 def run(shoes: LabelledImages, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("synthesis") / "run"
-    fit(shoes, GanConfig(width=4, latent_dim=8, steps=2, batch_size=8), folder)
+    fit(shoes, TINY, folder)
     return folder
 
 
@@ -37,14 +41,14 @@ def model(run: Path) -> Model:
     return load_model(run)
 
 
-def synthetic(fashion: LabelledImages, *class_names: str, per_class: int = 2, channels: int = 1) -> Synthetic:
+def synthetic(fashion: LabelledImages, *class_names: str, per_class: int = 2, channels: int = 1) -> SyntheticImages:
     """Different real pictures, as if they had been generated for classes of these names."""
     count = per_class * len(class_names)
     labels = np.repeat(np.arange(len(class_names)), per_class)
     images = np.repeat(fashion.images[::7][:count], channels, axis=1)
     images[:, -1, 0] = 77  # so that a swapped channel shows
     data = LabelledImages(images, labels, class_names)
-    return Synthetic(data, np.arange(count, dtype=np.uint64) + 2**62, np.linspace(-1, 1, count, dtype=np.float32))
+    return SyntheticImages(data, np.arange(count, dtype=np.uint64) + 2**62, np.linspace(-1, 1, count, dtype=np.float32))
 
 
 def pictures(data: LabelledImages) -> list[tuple[str, bytes]]:
@@ -53,7 +57,7 @@ def pictures(data: LabelledImages) -> list[tuple[str, bytes]]:
     return sorted((name, image.tobytes()) for name, image in zip(names, data.images, strict=True))
 
 
-def write_images(made: Synthetic, folder: Path, format: str, *, overwrite: bool = False) -> None:
+def write_images(made: SyntheticImages, folder: Path, format: str, *, overwrite: bool = False) -> None:
     """As `generate_folder` writes them."""
     form, classes = FORMATS[format], {"classes": made.data.class_names}
     files = form.files(made.data.class_names, made.data.labels)
@@ -63,19 +67,15 @@ def write_images(made: Synthetic, folder: Path, format: str, *, overwrite: bool 
         output.finish()
 
 
-def check_source(folder: Path, made: Synthetic) -> None:
+def check_source(folder: Path, made: SyntheticImages) -> None:
     source = read_source(folder, complete=False)
     assert source.train.images.shape[1:] == made.data.images.shape[1:]
     assert pictures(source.train) == pictures(made.data)
 
 
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
 @formats
 @pytest.mark.parametrize("channels", [1, 3])
-def test_an_output_is_a_source_with_the_same_pictures_whatever_its_classes_are_called(
+def test_an_output_is_a_source_whatever_its_classes_are_called(
     format: str, channels: int, fashion: LabelledImages, tmp_path: Path
 ) -> None:
     made = synthetic(fashion, *HOSTILE, channels=channels)
@@ -86,11 +86,11 @@ def test_an_output_is_a_source_with_the_same_pictures_whatever_its_classes_are_c
 
 @formats
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_single_class_is_enough_and_a_class_without_images_does_no_harm(
+def test_a_class_without_images_beside_a_single_one_does_no_harm(
     format: str, name: str, fashion: LabelledImages, tmp_path: Path
 ) -> None:
     made = synthetic(fashion, name, "empty")
-    made = Synthetic(made.data.take(np.array([1, 0])), made.seeds[1::-1], made.scores[1::-1])
+    made = SyntheticImages(made.data.take(np.array([1, 0])), made.seeds[1::-1], made.scores[1::-1])
     write_images(made, tmp_path / "out", format)
     check_source(tmp_path / "out", made)
 
@@ -105,25 +105,38 @@ def test_a_run_goes_from_its_counts_to_a_source(format: str, model: Model, tmp_p
 @formats
 def test_generating_the_same_again_says_so_and_writes_nothing(format: str, model: Model, tmp_path: Path) -> None:
     assert generate_folder(model, {"sneaker": 2}, tmp_path / "out", format, seed=1)
-    before = files(tmp_path)
+    before = files_of(tmp_path)
     assert not generate_folder(model, {"sneaker": 2}, tmp_path / "out", format, seed=1)
-    assert files(tmp_path) == before
+    assert files_of(tmp_path) == before
     for counts, seed in (({"sneaker": 3}, 1), ({"sneaker": 2}, 2)):
         with pytest.raises(OutputError, match=r"was begun with other settings \(other (counts|seed)\)"):
             generate_folder(model, counts, tmp_path / "out", format, seed=seed)
-    assert files(tmp_path) == before
+    assert files_of(tmp_path) == before
 
 
 @formats
 def test_what_was_half_written_is_replaced_also_by_other_settings(format: str, model: Model, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="killed"):
-        generate_folder(model, {"sneaker": 9}, tmp_path / "out", format, seed=1, on_images=killed)
+        generate_folder(model, {"sneaker": 9}, tmp_path / "out", format, seed=1, observer=Killed())
     assert generate_folder(model, {"sandal": 2}, tmp_path / "out", format, seed=1)
     check_source(tmp_path / "out", generate(model, {"sandal": 2}, seed=1))
 
 
-def killed(_: int) -> None:
-    raise RuntimeError("killed")
+class Killed(Observer):
+    """A process that dies with its first images."""
+
+    def on_progress(self, task: Task, done: int, metrics: Mapping[str, float], label: str = "") -> None:
+        raise RuntimeError("killed")
+
+
+def test_images_without_scores_have_no_column_of_them(fashion: LabelledImages, tmp_path: Path) -> None:
+    made = replace(synthetic(fashion, "b", "a"), scores=None)
+    write_images(made, tmp_path / "png", "png")
+    assert (tmp_path / "png/manifest.csv").read_text().splitlines()[0] == "path,label,seed"
+    write_images(made, tmp_path / "npz", "npz")
+    with np.load(tmp_path / "npz/images.npz") as archive:
+        assert archive["train_seeds"].tolist() == made.seeds.tolist()
+        assert "train_scores" not in archive
 
 
 def test_seeds_and_scores_are_beside_the_images(fashion: LabelledImages, tmp_path: Path) -> None:
@@ -152,7 +165,7 @@ def test_overwrite_replaces_an_older_output_and_keeps_what_is_foreign(
     made = synthetic(fashion, "sandal", "new", "a[1]")
     write_images(made, out, after, overwrite=True)
     check_source(out, made)
-    now = files(out)
+    now = files_of(out)
     assert mine.items() <= now.items()
     assert len(now) == len(mine) + 1 + (len(made.data) + 1 if after == "png" else 1)  # 1 for the marker
 
@@ -160,10 +173,10 @@ def test_overwrite_replaces_an_older_output_and_keeps_what_is_foreign(
 @formats
 def test_without_overwrite_an_older_output_stays(format: str, fashion: LabelledImages, tmp_path: Path) -> None:
     write_images(synthetic(fashion, "a", "b"), tmp_path / "out", format)
-    before = files(tmp_path)
+    before = files_of(tmp_path)
     with pytest.raises(OutputError, match=r"was begun with other settings .* or give --overwrite"):
         write_images(synthetic(fashion, "c", "b"), tmp_path / "out", format)
-    assert files(tmp_path) == before
+    assert files_of(tmp_path) == before
 
 
 @formats
@@ -176,7 +189,7 @@ def test_foreign_files_under_the_new_names_are_never_replaced(
         (tmp_path / name).write_bytes(b"mine")
     with pytest.raises(OutputError):
         write_images(synthetic(fashion, "a[1]", "b"), tmp_path, format, overwrite=overwrite)
-    assert files(tmp_path) == {"a[1]/000001.png": b"mine", "images.npz": b"mine"}
+    assert files_of(tmp_path) == {"a[1]/000001.png": b"mine", "images.npz": b"mine"}
 
 
 def test_a_class_name_with_brackets_is_no_pattern(fashion: LabelledImages, tmp_path: Path) -> None:

@@ -1,52 +1,24 @@
-"""Training continues where it stopped, to the bit, and refuses what it cannot continue."""
+"""What a step draws, updates and averages, and batch statistics of the weights that are sampled."""
 
 from __future__ import annotations
 
-import json
-import re
-import shutil
-from collections.abc import Callable
-from pathlib import Path
+import copy
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from tensors import About, weights
-from torch import Tensor
+from fitting import SMALL
+from torch import Tensor, nn
 
 from augment.dataset.images import LabelledImages
-from augment.errors import DivergedError, OutputError, SourceError
 from augment.gan.config import GanConfig
-from augment.gan.losses import LOSSES
-from augment.gan.networks import Shape
+from augment.gan.networks import NETWORKS, Shape, build
 from augment.gan.penalties import PENALTIES, Batch, Critic
 from augment.gan.steps import STEPS
-from augment.gan.training import Outcome, batches, fit, make_setup, update_ema
-from augment.gan.training_state import start
-from augment.generators.sampling import load_model
-from augment.tensor_files import dump_tensors, load_tensors
+from augment.gan.training import batches, make_setup, make_step, recalibrate, update_ema
+from augment.gan.training_state import State, start
 
-SMALL = GanConfig(
-    width=4, latent_dim=8, steps=12, batch_size=8, log_every=5, sample_every=6, checkpoint_every=4, augment=("flip",)
-)
-
-
-def stop_after(calls: int) -> Callable[[], bool]:
-    """Press Ctrl-C once `calls` steps have begun."""
-    left = iter(range(calls))
-    return lambda: next(left, None) is None
-
-
-def log(run: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-
-
-@pytest.fixture(scope="module")
-def whole(shoes: LabelledImages, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("whole") / "run"
-    assert fit(shoes, SMALL, run) == Outcome.FINISHED
-    return run
+SHAPE = Shape(num_classes=3, channels=1, image_size=12, width=4, latent_dim=8)
 
 
 EVERYTHING = {
@@ -57,252 +29,56 @@ EVERYTHING = {
 }
 
 
-@pytest.mark.parametrize(
-    "change", [{"network": "projection"}, {"network": "dcgan"}, {**EVERYTHING, "n_critic": 2}], ids=str
-)
-def test_a_run_stopped_at_any_step_ends_like_an_uninterrupted_one(
-    change: dict[str, object], shoes: LabelledImages, tmp_path: Path
-) -> None:
-    config = SMALL.model_copy(update=change)
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    fit(shoes, config, whole)
-    assert fit(shoes, config, stopped, stopped=stop_after(3)) == Outcome.STOPPED
-    assert fit(shoes, config, stopped, stopped=stop_after(4)) == Outcome.STOPPED
-    assert fit(shoes, config, stopped) == Outcome.FINISHED
-    for file in ("model.safetensors", "checkpoints/step-00000012.safetensors"):
-        ours, theirs = weights(stopped / file), weights(whole / file)
-        assert ours.keys() == theirs.keys()
-        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    lines = [[(line["step"], line["loss_d"], line["loss_g"]) for line in log(run)] for run in (whole, stopped)]
-    assert lines[0] == lines[1]
-    assert [step for step, _, _ in lines[0]] == [5, 10, 12]
+def begun(config: GanConfig) -> State:
+    return start(config, SHAPE, torch.device("cpu"))
+
+
+def updates_of(optimizer: torch.optim.Optimizer) -> set[int]:
+    return {int(moments["step"]) for moments in optimizer.state.values()}
 
 
 @pytest.mark.parametrize("trainer", STEPS)
-def test_n_critic_updates_d_that_often_and_moves_the_terms_with_it(
-    trainer: str, shoes: LabelledImages, tmp_path: Path
-) -> None:
-    config = SMALL.model_copy(update={**EVERYTHING, "trainer": trainer, "n_critic": 3, "steps": 4})
-    fit(shoes, config, tmp_path / "run")
-    tensors = weights(tmp_path / "run/checkpoints/step-00000004.safetensors")
-    assert {int(t) for name, t in tensors.items() if re.fullmatch(r"optimizer_g\.\d+\.step", name)} == {4}
-    assert {int(t) for name, t in tensors.items() if re.fullmatch(r"optimizer_d\.\d+\.step", name)} == {12}
-    assert tensors["terms.0"].shape == (1,)  # Fisher's multiplier
-    assert tensors["terms.1"].shape == (2,)  # LeCam's averages
-    assert tensors["terms.0"] != 0
-    assert (tensors["terms.1"] != 0).all()
+def test_n_critic_updates_d_that_often_and_moves_the_terms_with_it(trainer: str, shoes: LabelledImages) -> None:
+    config = SMALL.model_copy(update={**EVERYTHING, "trainer": trainer, "n_critic": 3})
+    state = begun(config)
+    step = make_step(shoes, state, config, make_setup(state, config))
+    for _ in range(4):
+        step(True)
+    assert updates_of(state.optimizer_g) == {4}
+    assert updates_of(state.optimizer_d) == {12}
+    fisher, lecam = (value for _, value in state.terms)  # Fisher's multiplier and LeCam's averages
+    assert (fisher.shape, lecam.shape) == ((1,), (2,))
+    assert fisher != 0
+    assert (lecam != 0).all()
 
 
-def test_lazy_penalties_are_due_every_so_many_steps_and_as_many_times_heavier(
-    shoes: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("due", [True, False])
+def test_a_step_takes_penalties_where_they_are_due(
+    due: bool, shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batches_seen: list[int] = []
+    sizes: list[int] = []
 
     def one(critic: Critic, batch: Batch, random: torch.Generator) -> torch.Tensor:
-        batches_seen.append(len(batch.real))
+        sizes.append(len(batch.real))
         return critic(batch.real, batch.real_labels).sum() * 0 + 1
 
     monkeypatch.setitem(PENALTIES, "r1", one)
-    config = SMALL.model_copy(update={"penalties": {"r1": 0.5}, "penalty_every": 5, "steps": 11})
-    fit(shoes, config, tmp_path / "run")
-    assert batches_seen == [8] * 3  # at the first, sixth and eleventh step
-    state = start(config, Shape(3, 1, 12, 4, 8), torch.device("cpu"))
+    config = SMALL.model_copy(update={"penalties": {"r1": 0.5}, "penalty_every": 5})
+    state = begun(config)
+    make_step(shoes, state, config, make_setup(state, config))(due)
+    assert sizes == [8] * due
+
+
+def test_penalties_that_are_due_rarely_are_as_many_times_heavier(
+    shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PENALTIES, "r1", lambda critic, batch, random: torch.tensor(3.0))
+    config = SMALL.model_copy(update={"penalties": {"r1": 0.5}, "penalty_every": 5})
+    state = begun(config)
     penalty = make_setup(state, config).penalty
     assert penalty is not None
     real, labels = batches(shoes, 8, state.random)()
-    assert penalty(Batch(real, labels, -real, labels)).item() == 0.5 * 5
-
-
-def test_a_run_made_before_a_setting_existed_continues_with_its_default(shoes: LabelledImages, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    fit(shoes, SMALL, run, stopped=stop_after(2))
-    marker = json.loads((run / ".augment.json").read_text())
-    del marker["identity"]["settings"]["gan"]["n_critic"], marker["identity"]["settings"]["gan"]["penalties"]
-    (run / ".augment.json").write_text(json.dumps(marker))
-    rewrite(
-        run / "checkpoints/step-00000002.safetensors", lambda _, about: setattr(about, "identity", marker["identity"])
-    )
-    with pytest.raises(OutputError, match="n_critic: 1, now 2"):
-        fit(shoes, SMALL.model_copy(update={"n_critic": 2}), run)
-    assert fit(shoes, SMALL, run) == Outcome.FINISHED
-    assert load_model(run).about.step == 12
-
-
-def interrupted(shoes: LabelledImages, run: Path) -> list[Path]:
-    """A run that was stopped at step 6; its checkpoints, of steps 6 and 4."""
-    assert fit(shoes, SMALL, run, stopped=stop_after(6)) == Outcome.STOPPED
-    return sorted((run / "checkpoints").iterdir(), reverse=True)
-
-
-def rewrite(path: Path, change: Callable[[dict[str, Tensor], About], object]) -> None:
-    """Change a checkpoint's content, with a checksum that fits."""
-    tensors, about = load_tensors(path, About)
-    change(tensors, about)
-    path.write_bytes(dump_tensors(tensors, about))
-
-
-DAMAGES: dict[str, tuple[Callable[[dict[str, Tensor], About], object], str]] = {
-    "no optimiser": (lambda t, _: [t.pop(n) for n in list(t) if n.startswith("optimizer_d")], "lacks the state of opt"),
-    "a weight that is no number": (lambda t, _: t["ema.embed.weight"].fill_(torch.nan), "no finite numbers"),
-    "no random state": (lambda t, _: t.pop("random"), "has no fitting random"),
-    "other settings": (
-        lambda _, a: a.identity["settings"]["gan"].update(seed=4),
-        "under other settings .gan.seed: 4, n",
-    ),
-    "other data": (lambda _, a: a.identity.update(data={"training images": "0"}), "other training images"),
-    "a newer version": (lambda _, a: a.identity["settings"]["gan"].update(optimism=1), "gan.optimism: not known to"),
-    "a negative step": (lambda _, a: setattr(a, "step", -1), "its description is of another version"),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_an_older_checkpoint_takes_the_place_of_a_damaged_one_and_is_named(
-    damage: str, whole: Path, shoes: LabelledImages, tmp_path: Path
-) -> None:
-    newest, older = interrupted(shoes, tmp_path / "run")
-    change, message = DAMAGES[damage]
-    rewrite(newest, change)
-    notes: list[str] = []
-    assert fit(shoes, SMALL, tmp_path / "run", on_note=notes.append) == Outcome.FINISHED
-    assert len(notes) == 1
-    assert re.search(rf"{newest.name}.*{message}.*goes on from the older checkpoint .*{older.name}, step 4", notes[0])
-    assert same(tmp_path / "run", whole)
-
-
-def test_without_a_readable_checkpoint_a_run_is_refused_and_nothing_lost(shoes: LabelledImages, tmp_path: Path) -> None:
-    for path in interrupted(shoes, tmp_path / "run"):
-        path.write_bytes(path.read_bytes()[:500])
-    before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
-    message = r"step-00000006\.safetensors is not a model or checkpoint.*; .*step-00000004.*; give --overwrite to begin"
-    with pytest.raises(SourceError, match=message):
-        fit(shoes, SMALL, tmp_path / "run")
-    assert {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()} == before
-
-
-@pytest.mark.parametrize("damage", ["flipped", "not a number", "another run's", "gone"])
-def test_a_damaged_model_is_never_the_answer(damage: str, whole: Path, shoes: LabelledImages, tmp_path: Path) -> None:
-    run = Path(shutil.copytree(whole, tmp_path / "run"))
-    model = run / "model.safetensors"
-    if damage == "flipped":
-        content = model.read_bytes()
-        model.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
-    elif damage == "not a number":
-        rewrite(model, lambda tensors, _: tensors["generator.embed.weight"].fill_(torch.inf))
-    elif damage == "gone":
-        model.unlink()
-    else:
-        fit(shoes, SMALL.model_copy(update={"seed": 3}), tmp_path / "other")
-        shutil.copy(tmp_path / "other/model.safetensors", model)
-    with pytest.raises(SourceError, match=r"run"):
-        load_model(run)
-    assert fit(shoes, SMALL, run) == Outcome.FINISHED
-    assert same(run, whole)
-
-
-@pytest.mark.parametrize("lost", ["config.yaml", "log.jsonl"])
-def test_a_lost_file_makes_no_other_run_of_it(lost: str, whole: Path, shoes: LabelledImages, tmp_path: Path) -> None:
-    run = Path(shutil.copytree(whole, tmp_path / "run"))
-    (run / lost).unlink()
-    with pytest.raises(OutputError, match=r"gan\.seed: 0, now 1"):
-        fit(shoes, SMALL.model_copy(update={"seed": 1}), run)
-    assert fit(shoes, SMALL, run) == Outcome.WAS_FINISHED
-
-
-def test_another_number_of_threads_is_said(shoes: LabelledImages, tmp_path: Path) -> None:
-    interrupted(shoes, tmp_path / "run")
-    notes: list[str] = []
-    torch.set_num_threads(2)
-    try:
-        fit(shoes, SMALL, tmp_path / "run", on_note=notes.append)
-    finally:
-        torch.set_num_threads(1)
-    assert re.search(r"begun with 1 threads and goes on with 2.*not the same to the bit.*--threads 1", notes[0])
-
-
-def same(ours: Path, theirs: Path) -> bool:
-    first, second = (weights(run / "model.safetensors") for run in (ours, theirs))
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
-
-
-def test_a_killed_run_goes_back_to_its_checkpoint_and_its_log_is_cut(
-    whole: Path, shoes: LabelledImages, tmp_path: Path
-) -> None:
-    killed = tmp_path / "killed"
-    fit(shoes, SMALL, killed, stopped=stop_after(8))
-    with (killed / "log.jsonl").open("a") as file:  # what a run that was killed at step 11 had written
-        file.write('{"step": 10, "loss_d": 9.0, "loss_g": 9.0, "images_per_second": 1.0}\n{"step": 11, "los')
-    fit(shoes, SMALL, killed)
-    assert [line["loss_d"] for line in log(killed)] == [line["loss_d"] for line in log(whole)]
-
-
-def test_a_finished_run_is_left_alone_and_more_steps_continue_it(
-    whole: Path, shoes: LabelledImages, tmp_path: Path
-) -> None:
-    run = tmp_path / "run"
-    fit(shoes, SMALL.model_copy(update={"steps": 7}), run)
-    model = (run / "model.safetensors").read_bytes()
-    assert fit(shoes, SMALL.model_copy(update={"steps": 7}), run) == Outcome.WAS_FINISHED
-    assert (run / "model.safetensors").read_bytes() == model
-    assert fit(shoes, SMALL, run) == Outcome.FINISHED
-    ours, theirs = (weights(r / "model.safetensors") for r in (run, whole))
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-
-
-def test_a_run_folder_holds_what_the_contract_says(whole: Path) -> None:
-    present = {str(p.relative_to(whole)) for p in whole.rglob("*") if p.is_file() and not p.name.startswith(".")}
-    assert present == {
-        "config.yaml",
-        "log.jsonl",
-        "model.safetensors",
-        "samples/step-00000006.png",
-        "samples/step-00000012.png",
-        "checkpoints/step-00000008.safetensors",
-        "checkpoints/step-00000012.safetensors",
-    }
-    with Image.open(whole / "samples/step-00000012.png") as grid:
-        assert grid.size == (10 * 36, 3 * 36)  # 10 columns, a row a class, 12 px enlarged threefold
-
-
-OTHERS = [({"loss": "minimax"}, "loss: hinge, now minimax"), ({"seed": 9}, "seed: 0, now 9")]
-
-
-@pytest.mark.parametrize(("change", "named"), OTHERS)
-def test_other_settings_are_refused_and_overwrite_begins_anew(
-    change: dict[str, object], named: str, shoes: LabelledImages, tmp_path: Path
-) -> None:
-    fit(shoes, SMALL, tmp_path / "run", stopped=stop_after(2))
-    other = SMALL.model_copy(update=change)
-    with pytest.raises(OutputError, match=named):
-        fit(shoes, other, tmp_path / "run")
-    assert fit(shoes, other, tmp_path / "run", overwrite=True) == Outcome.FINISHED
-    assert log(tmp_path / "run")[-1]["step"] == 12
-
-
-def test_other_images_are_refused(whole: Path, shoes: LabelledImages) -> None:
-    darker = LabelledImages(shoes.images // 2, shoes.labels, shoes.class_names)
-    with pytest.raises(OutputError, match="other training images"):
-        fit(darker, SMALL, whole)
-
-
-def test_a_diverged_run_keeps_the_last_good_checkpoint(
-    shoes: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fit(shoes, SMALL, tmp_path / "run", stopped=stop_after(6))
-    good = tmp_path / "run/checkpoints/step-00000006.safetensors"
-    steep = LOSSES["hinge"]._replace(generator=lambda _, l_f: -l_f.exp().mean() * 1e38)
-    monkeypatch.setitem(LOSSES, "hinge", steep)
-    with pytest.raises(DivergedError, match=r"diverged: .* at step \d+; the last good checkpoint is .*step-00000006"):
-        fit(shoes, SMALL, tmp_path / "run")
-    assert all(bool(t.isfinite().all()) for t in weights(good).values())
-
-
-def test_the_global_random_state_is_not_touched(whole: Path, shoes: LabelledImages, tmp_path: Path) -> None:
-    torch.manual_seed(99)
-    before = torch.get_rng_state()
-    fit(shoes, SMALL, tmp_path / "run")
-    assert torch.equal(torch.get_rng_state(), before)
-    ours, theirs = (weights(r / "model.safetensors") for r in (tmp_path / "run", whole))
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert penalty(Batch(real, labels, -real, labels)).item() == 0.5 * 5 * 3
 
 
 def test_batches_draw_every_class_equally_often_and_the_right_pictures(shoes: LabelledImages) -> None:
@@ -324,12 +100,59 @@ def test_the_average_follows_quickly_at_first_and_slowly_later() -> None:
         torch.testing.assert_close(average.weight.detach(), expected)
 
 
-def test_a_model_older_than_its_checkpoint_is_made_again(whole: Path, shoes: LabelledImages, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    fit(shoes, SMALL.model_copy(update={"steps": 7}), run)
-    old = (run / "model.safetensors").read_bytes()
-    fit(shoes, SMALL, run)
-    (run / "model.safetensors").write_bytes(old)  # as if killed between the last checkpoint and the model
-    assert fit(shoes, SMALL, run) == Outcome.FINISHED
-    ours, theirs = (weights(r / "model.safetensors") for r in (run, whole))
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+def statistics_of(generator: nn.Module, shape: Shape, count: int = 6000) -> list[tuple[Tensor, Tensor]]:
+    """(mean, variance) of what reaches each batch norm in one large batch, by hand."""
+    seen: list[tuple[Tensor, Tensor]] = []
+    watched = copy.deepcopy(generator).train()
+    for module in watched.modules():
+        if isinstance(module, nn.BatchNorm2d):
+
+            def look(_: nn.Module, inputs: tuple[Tensor]) -> None:
+                values = inputs[0].double().transpose(0, 1).flatten(1)
+                seen.append((values.mean(1), ((values - values.mean(1, keepdim=True)) ** 2).mean(1)))
+
+            module.register_forward_pre_hook(look)
+    random = torch.Generator().manual_seed(77)
+    y = torch.arange(count) % shape.num_classes
+    with torch.no_grad():
+        watched(torch.randn(count, shape.latent_dim, generator=random), y)
+    return seen
+
+
+def distance(generator: nn.Module, expected: list[tuple[Tensor, Tensor]]) -> float:
+    """The largest deviation of G's running statistics from `expected`, in standard deviations."""
+    norms = [m for m in generator.modules() if isinstance(m, nn.BatchNorm2d)]
+    deviations = []
+    for norm, (mean, variance) in zip(norms, expected, strict=True):
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        deviations += [(norm.running_mean - mean).abs() / variance.sqrt(), (norm.running_var / variance - 1).abs()]
+    return float(torch.cat(deviations).max())
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_recalibration_gives_the_statistics_of_the_weights_themselves(network: str) -> None:
+    shape = Shape(num_classes=3, channels=1, image_size=12, width=8, latent_dim=6)
+    generator = build(network, shape, seed=2).generator
+    norms = [m for m in generator.modules() if isinstance(m, nn.BatchNorm2d)]
+    for norm in norms:  # left over from training
+        norm.running_mean, norm.running_var = torch.full_like(norm.running_mean, 9), norm.running_var * 50
+    weights = [p.clone() for p in generator.parameters()]
+    expected = statistics_of(generator, shape)
+    assert distance(generator, expected) > 1
+    recalibrate(generator, shape, seed=4)
+    assert distance(generator, expected) < 0.1
+    assert not generator.training
+    assert [norm.momentum for norm in norms] == [0.1] * len(norms)
+    assert all(torch.equal(a, b) for a, b in zip(weights, generator.parameters(), strict=True))
+
+
+def test_recalibration_repeats_with_its_seed() -> None:
+    shape = Shape(num_classes=2, channels=3, image_size=8, width=4, latent_dim=3)
+    buffers = []
+    for seed in (1, 1, 2):
+        generator = build("projection", shape, seed=0).generator
+        recalibrate(generator, shape, seed=seed)
+        buffers.append(torch.cat([b.flatten().float() for b in generator.buffers()]))
+    assert torch.equal(buffers[0], buffers[1])
+    assert not torch.equal(buffers[0], buffers[2])

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from augment.dataset.images import LabelledImages
+from augment.dataset.images import LabelledImages, check_size
 from augment.dataset.policies import POLICIES, bank_of_views
-from augment.errors import SourceError
-from augment.fields import SEEDS, known
+from augment.errors import AugmentError, SourceError
+from augment.fields import SEEDS, known, one_of
 from augment.generators.base import Fitted, Generator, GeneratorConfig, Outcome, Samples, TrainingData
 from augment.generators.runs import ModelAbout, open_run, read_model
 from augment.output_folders import Replace
@@ -104,9 +104,15 @@ class Resample:
 def load(folder: Path, device: torch.device) -> Resample:
     """The model of a finished RUN. Raises `SourceError` if it is damaged. The device is not used."""
     tensors, about = read_model(folder, ResampleAbout)
-    if set(tensors) != {"images", "labels"} or about.policy not in POLICIES:
-        raise SourceError(f"{folder} is damaged, or of another version of this program")
-    return Resample(LabelledImages(tensors["images"].numpy(), tensors["labels"].numpy(), about.classes), about)
+    try:
+        images = LabelledImages(tensors["images"].numpy(), tensors["labels"].numpy(), about.classes)
+        check_size(images.size)
+        if tensors["labels"].dtype != torch.int64 or images.per_class() != about.train_per_class:
+            raise SourceError("the labels are not those of its description")
+        one_of(about.policy, POLICIES)
+    except (KeyError, ValueError, AugmentError) as error:
+        raise SourceError(f"{folder} is damaged, or of another version of this program: {error}") from error
+    return Resample(images, about)
 
 
 RESAMPLE = Generator(ResampleConfig, fit, load)

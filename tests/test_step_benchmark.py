@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,13 +18,12 @@ from torch import nn
 
 from augment.errors import ConfigError
 from augment.gan import networks
-from augment.gan.benchmark_plot import digits
 from augment.gan.config import GanConfig
 from augment.gan.networks import Pair, Shape
-from augment.gan.step_benchmark import ARMS, PRESETS, Bench, Preset, measure, peak_memory, write_bench
+from augment.gan.step_benchmark import ARMS, PRESETS, Bench, Preset, measure, write_bench
 from augment.gan.steps import STEPS, GanSetup, Step, StepLosses
 from augment.output_folders import open_output
-from pipelines.cli.terminal import print_bench
+from augment.runtime import Observer, Runtime, Task
 
 ROOT = Path(__file__).parent.parent
 CPU = torch.device("cpu")
@@ -40,7 +40,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 def bench() -> Bench:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PRESETS, "tiny", TINY)
-        return measure("tiny", device=CPU, repeats=5)
+        return measure("tiny", Runtime(CPU), repeats=5)
 
 
 @pytest.fixture
@@ -129,20 +129,20 @@ def test_bounds_count_passes(bench: Bench) -> None:
 
 
 def test_one_round_gives_the_speedups_of_its_own_times() -> None:
-    bench = measure("tiny", device=CPU, repeats=1)
+    bench = measure("tiny", Runtime(CPU), repeats=1)
     times = bench.milliseconds
     assert bench.speedup["fair"] == pytest.approx(times["two_stage_fair"] / times["one_stage"])
     assert bench.speedup["published"] == pytest.approx(times["two_stage_published"] / times["one_stage"])
 
 
-def test_the_spread_tells_the_quartiles_of_times_and_of_ratios_within_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_spread_tells_quartiles_of_times_and_of_ratios(monkeypatch: pytest.MonkeyPatch) -> None:
     rounds = iter([9, 9, 9, 1, 2, 4, 2, 6, 6, 4, 20, 16, 8, 24, 40, 16, 16, 96])  # ms of A, B, C; the first warms up
 
     def timed(function: object, _: torch.device) -> float:
         return float(next(rounds)) if getattr(function, "func", None) in STEPS.values() else 1.0
 
     monkeypatch.setattr("augment.gan.step_benchmark._milliseconds", timed)
-    bench = measure("tiny", device=CPU, repeats=5)
+    bench = measure("tiny", Runtime(CPU), repeats=5)
     assert bench.milliseconds == {"one_stage": 4, "two_stage_fair": 16, "two_stage_published": 16}
     assert bench.spread.milliseconds == {
         "one_stage": (2, 8), "two_stage_fair": (6, 20), "two_stage_published": (6, 40),
@@ -151,11 +151,21 @@ def test_the_spread_tells_the_quartiles_of_times_and_of_ratios_within_a_round(mo
     assert bench.spread.speedup == {"fair": (2, 3), "published": (4, 5)}
 
 
-def test_all_arms_and_parts_take_turns_on_one_pair_of_networks_with_equal_batches(
+class Rounds(Observer):
+    """Calls a function after each round."""
+
+    def __init__(self, after: Callable[[], object]) -> None:
+        self.after = after
+
+    def on_progress(self, task: Task, done: int, metrics: Mapping[str, float], label: str = "") -> None:
+        self.after()
+
+
+def test_all_arms_and_parts_take_turns_on_one_pair_of_networks(
     calls: dict[str, list[Call]],
 ) -> None:
     ends: list[int] = []
-    measure("watched", device=CPU, repeats=2, on_round=lambda _: ends.append(len(calls["calls"])))
+    measure("watched", Runtime(CPU, observer=Rounds(lambda: ends.append(len(calls["calls"])))), repeats=2)
     assert len(calls["pairs"]) == 1
     seen = calls["calls"]
     one_round, another = (seen[began:ended] for began, ended in pairwise(ends))
@@ -174,8 +184,22 @@ def test_all_arms_and_parts_take_turns_on_one_pair_of_networks_with_equal_batche
     assert len(seen) - ends[-1] < len(one_round)  # memory takes less than a round
 
 
+def test_the_observer_is_told_of_the_rounds() -> None:
+    told: list[tuple[str, int, int]] = []
+
+    class Rows(Observer):
+        def on_start(self, task: Task) -> None:
+            told.append((task.name, task.total, 0))
+
+        def on_progress(self, task: Task, done: int, metrics: Mapping[str, float], label: str = "") -> None:
+            told.append((task.name, task.total, done))
+
+    measure("tiny", Runtime(CPU, observer=Rows()), repeats=2)
+    assert told == [("bench", 2, 0), ("bench", 2, 0), ("bench", 2, 1), ("bench", 2, 2)]  # with the warm-up
+
+
 @dataclass
-class Told:
+class Given:
     """All that a step is given, and what of it could be changed between two steps of a round."""
 
     arm: str
@@ -183,12 +207,12 @@ class Told:
     tensors: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
     values: list[torch.Tensor]
     settings: list[dict[str, object]]  # of both optimisers, the weights aside
-    parts: list[object]  # of the game
+    parts: list[object]  # of the setup
     training: bool
 
 
 def test_the_arms_differ_in_the_step_and_in_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[Told] = []
+    given: list[Given] = []
 
     def recorded(arm: str, step: Step) -> Step:
         def run(setup: GanSetup, *tensors: torch.Tensor) -> StepLosses:
@@ -196,18 +220,18 @@ def test_the_arms_differ_in_the_step_and_in_nothing_else(monkeypatch: pytest.Mon
             settings = [{key: value for key, value in group.items() if key != "params"} for group in groups]
             values = [tensor.clone() for tensor in tensors]
             parts = [getattr(setup, field.name) for field in fields(setup)]
-            told.append(Told(arm, setup, tensors, values, settings, parts, setup.discriminator.training))
+            given.append(Given(arm, setup, tensors, values, settings, parts, setup.discriminator.training))
             return step(setup, *tensors)
 
         return run
 
     for arm, step in list(STEPS.items()):
         monkeypatch.setitem(STEPS, arm, recorded(arm, step))
-    measure("tiny", device=CPU, repeats=2)
-    assert [t.arm for t in told] == ["one-stage", "two-stage", "two-stage-published"] * 4  # warm-up, 2 rounds, memory
-    first = told[0]
-    for other in told[1:]:
-        assert other.setup is first.game
+    measure("tiny", Runtime(CPU), repeats=2)
+    assert [t.arm for t in given] == ["one-stage", "two-stage", "two-stage-published"] * 4  # warm-up, 2 rounds, memory
+    first = given[0]
+    for other in given[1:]:
+        assert other.setup is first.setup
         assert all(a is b for a, b in zip(other.parts, first.parts, strict=True))
         assert all(a is b for a, b in zip(other.tensors, first.tensors, strict=True))
         assert all(torch.equal(a, b) for a, b in zip(other.values, first.values, strict=True))
@@ -216,13 +240,13 @@ def test_the_arms_differ_in_the_step_and_in_nothing_else(monkeypatch: pytest.Mon
 
 
 def test_the_networks_are_left_as_trainable_as_they_were(calls: dict[str, list[Pair]]) -> None:
-    measure("watched", device=CPU, repeats=1)
+    measure("watched", Runtime(CPU), repeats=1)
     assert all(p.requires_grad for player in calls["pairs"][0] for p in player.parameters())
 
 
 def test_an_unknown_preset_is_refused_and_the_known_ones_named() -> None:
     with pytest.raises(ConfigError, match="unknown preset 'large'; expected one of quickstart, dcgan-64"):
-        measure("large", device=CPU, repeats=1)
+        measure("large", Runtime(CPU), repeats=1)
 
 
 def test_the_published_preset_is_dcgan_at_64_px() -> None:
@@ -231,41 +255,16 @@ def test_the_published_preset_is_dcgan_at_64_px() -> None:
     assert PRESETS["quickstart"].config == GanConfig()
 
 
-def test_peak_memory_is_what_is_held_at_once_and_not_what_is_allocated_in_all() -> None:
-    before = torch.empty(5 * 2**20, dtype=torch.uint8)
-
-    def hold() -> torch.Tensor:
-        first = torch.empty(2 * 2**20, dtype=torch.uint8)
-        second = torch.empty(4 * 2**20, dtype=torch.uint8)  # 6 MiB
-        del first
-        third = torch.empty(3 * 2**20, dtype=torch.uint8)  # 7 MiB, the peak
-        del second, third
-        return torch.empty(6 * 2**20, dtype=torch.uint8)  # 6 MiB, of 15 in all
-
-    assert peak_memory(hold, CPU) == pytest.approx(7, abs=1e-3)
-    assert before.numel() == 5 * 2**20
-
-
-def test_peak_memory_counts_what_a_backward_pass_needs() -> None:
-    x = torch.ones(2**18, requires_grad=True)  # 1 MiB
-    peak = peak_memory(lambda: torch.autograd.backward(x.exp().exp().sum()), CPU)
-    assert peak == pytest.approx(3, abs=0.01)  # both results and a gradient, then the next one in place of a result
-
-
-def test_peak_memory_is_none_on_a_device_that_does_not_tell() -> None:
-    assert peak_memory(lambda: None, torch.device("mps")) is None
-
-
 def test_memory_is_measured_of_each_step_from_the_same_state() -> None:
-    peaks = [measure("tiny", device=CPU, repeats=1).peak_memory_mib for _ in range(2)]
+    peaks = [measure("tiny", Runtime(CPU), repeats=1).peak_memory_mib for _ in range(2)]
     assert peaks[0] == peaks[1]
 
 
 def test_nothing_is_said_on_the_way() -> None:
     code = (  # in a process of its own: the profiler complains once, and past Python
         "import torch\nfrom augment.gan.step_benchmark import PRESETS, measure\n"
-        "from tests.test_efficiency import CPU, TINY\n"
-        "PRESETS['tiny'] = TINY\nmeasure('tiny', device=CPU, repeats=1)"
+        "from tests.test_step_benchmark import CPU, TINY, Runtime\n"
+        "PRESETS['tiny'] = TINY\nmeasure('tiny', Runtime(CPU), repeats=1)"
     )
     environment = {name: value for name, value in os.environ.items() if name != "KINETO_LOG_LEVEL"}
     done = subprocess.run(
@@ -282,30 +281,3 @@ def test_nothing_is_said_on_the_way() -> None:
 def test_the_published_step_holds_less_since_it_draws_its_fakes_twice(bench: Bench) -> None:
     peaks = bench.peak_memory_mib
     assert peaks["two_stage_published"] < peaks["one_stage"]
-
-
-@pytest.mark.parametrize(("value", "said"), [(0.044, "0.04"), (9.87, "9.87"), (54.32, "54.3"), (4547.8, "4548")])
-def test_milliseconds_are_told_in_as_many_digits_as_they_need(value: float, said: str) -> None:
-    assert digits(value) == said
-
-
-def test_the_table_tells_medians_spread_memory_and_splits(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    peaks = {"one_stage": 1234.4, "two_stage_fair": 2345.4, "two_stage_published": None}
-    slow = {**bench.milliseconds, "two_stage_published": 98765.4}
-    print_bench(replace(bench, peak_memory_mib=peaks, milliseconds=slow))
-    said = capsys.readouterr().out
-    low, high = bench.spread.milliseconds["two_stage_fair"]
-    ratios = bench.spread.speedup["published"]
-    for figure in (
-        f"{digits(bench.milliseconds['one_stage'])} ",
-        f"{digits(low)} to {digits(high)}",
-        f"{ratios[0]:.3f} to {ratios[1]:.3f}",
-        "1234 ",
-        "2345 ",
-        "?",
-        "98765 ",
-        f"{digits(bench.splits['two_stage_fair']['activation_gradients'])} ",
-        f"EMA {digits(bench.splits['parts']['ema'])} ms",
-    ):
-        assert figure in said
-    assert max(map(len, said.splitlines()[:-1])) <= 80
