@@ -16,10 +16,10 @@ import socket
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from filelock import FileLock, Timeout
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from augment.errors import OutputError
 from augment.files import (
@@ -29,40 +29,17 @@ from augment.files import (
     inside,
     named_errors,
     read_bytes,
-    read_json,
     sweep,
     write_bytes,
     write_quickly,
 )
 from augment.identity import Identity, digest
+from augment.markers import Marker, read_marker, write_marker
 
-MARKER, LOCK = ".augment.json", ".augment.lock"
-
-
-def _relative(name: str) -> str:
-    outside = any(part in ("", ".", "..") for part in name.split("/"))  # an absolute name begins with an empty part
-    if outside or "\0" in name or name[1:2] == ":" or (os.name == "nt" and "\\" in name):
-        raise ValueError("a file outside the folder")
-    return name
+LOCK = ".augment.lock"
 
 
 Replace = Literal["nothing", "unfinished", "anything"]
-FileName = Annotated[str, AfterValidator(_relative)]
-
-
-class Marker(BaseModel):
-    """The content of `.augment.json`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: Literal[2]
-    command: str = Field(pattern=r"^[a-z]{1,20}$")
-    identity: dict[str, Any]
-    files: tuple[FileName, ...] = ()  # that the command has written or is about to write
-    replaced: tuple[FileName, ...] = ()  # the journal: to be deleted before anything else
-    finished: bool = False
-    sealed: tuple[FileName, ...] = ()  # files whose digest is the seal of a finished output
-    seal: str | None = None
 
 
 class _Holder(BaseModel):
@@ -153,7 +130,7 @@ class OutputFolder:
 
     def _save(self, **changes: Any) -> None:
         self._marker = self._marker.model_copy(update={"files": self.files, **changes})
-        _write_marker(self.path, self._marker)
+        write_marker(self.path, self._marker)
 
 
 @contextmanager
@@ -187,24 +164,16 @@ def open_output(
             old = read_marker(path)
             listed = (*old.files, *old.replaced) if old else ()
             marker = Marker(format=2, command=command, identity=identity.as_json(), replaced=listed)
-            _write_marker(path, marker)
+            write_marker(path, marker)
         if marker.replaced:
             _delete(path, marker)
             marker = marker.model_copy(update={"replaced": ()})
-            _write_marker(path, marker)
+            write_marker(path, marker)
         for inner in {name.rpartition("/")[0] for name in marker.files} - {""}:
             sweep(inside(path, inner))
         output = OutputFolder(path, marker)
         output.reserve(*files)
         yield output
-
-
-def read_marker(path: Path) -> Marker | None:
-    """The marker of a folder, None if it has none. Raises `OutputError` if it is damaged or of another version."""
-    try:
-        return read_json(path / MARKER, Marker)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
 
 
 def _decide(
@@ -271,10 +240,6 @@ def _delete(path: Path, marker: Marker) -> None:
         sweep(folder)
         if folder.is_dir() and not any(folder.iterdir()):  # an empty class folder would be no valid source
             folder.rmdir()
-
-
-def _write_marker(path: Path, marker: Marker) -> None:
-    write_bytes(path / MARKER, marker.model_dump_json().encode())
 
 
 @contextmanager

@@ -27,15 +27,15 @@ from typing import NamedTuple
 import numpy as np
 from damage import CELLS, NAMES, YAML, damage, damage_archive, damage_folder, damage_text, pick
 from PIL import Image
-from pipelines.cli.main import main as augment
 
 from augment.dataset.export import dump_npz, folder_files, write_folder
 from augment.dataset.images import LabelledImages, resize_images
 from augment.dataset.sources import read_source
 from augment.output_folders import open_output
 from augment.words import printable
+from pipelines.cli.app import main as augment
 from pipelines.cli.exit_status import explain
-from pipelines.config.reading import load_evaluate_config, load_gan_config, load_pipeline
+from pipelines.config.reading import load_evaluate_config, load_generator_config, load_pipeline
 from pipelines.experiment.loading import load_synthetic
 
 SECONDS, BYTES = 10, 6 * 10**9
@@ -133,7 +133,7 @@ def definition(rng: np.random.Generator, data: LabelledImages, folder: Path) -> 
     key = pick(rng, ["data.source", "gan.steps", "evaluate.arms", "gan", "evaluate.classifier.lr", *NAMES[:3]])
     overrides = [f"{key}={pick(rng, YAML)}"] if rng.random() < 0.5 else []
     whole = lambda: load_pipeline(str(path), overrides)  # noqa: E731
-    part = lambda: load_gan_config(path, steps=3)  # noqa: E731
+    part = lambda: load_generator_config(path, None, steps=3)  # noqa: E731
     other = lambda: load_evaluate_config(path, arms=None, has_synthetic=True, steps=3)  # noqa: E731
     report([whole, whole, part, other][int(rng.integers(4))])
 

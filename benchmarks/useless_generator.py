@@ -62,13 +62,13 @@ def one_run(kind: str, seed: int, choose: ChooseConfig, evaluate: EvaluateConfig
     """(whether it recommends to augment, points of test accuracy lost by following it)."""
     source = read_source("bundled:fashion")
     train, test = subset_per_class(source.train, 20, seed), source.splits["test"]
-    outer = Fold(train, test, (0, 1, 2), number=seed)
+    outer = Fold(train, test, (0, 1, 2), numbers=(seed,))
     useless, rng, runtime = GENERATORS[kind], np.random.default_rng(seed), Runtime(jobs=jobs)
 
     def with_images(fold: Fold) -> Fold:
         return replace(fold, synthetic=SyntheticImages(useless(fold.train, rng)))
 
-    inner = {name: [with_images(fold) for fold in folds] for name, folds in inner_folds([outer], choose).items()}
+    inner = {name: [with_images(fold) for fold in folds] for name, folds in inner_folds([outer], choose, seed).items()}
     with tempfile.TemporaryDirectory() as folder:
         choice = choose_mix(inner, choose, evaluate, Path(folder, "choice"), runtime, metric="accuracy")
         assert choice is not None

@@ -27,6 +27,7 @@ from pipelines.experiment.loading import leak_warnings, load, load_synthetic, re
 from pipelines.experiment.parallel import end_processes, run_in_processes
 from pipelines.experiment.time_estimate import Probe
 from pipelines.results.closest_pairs import closest_pairs
+from pipelines.results.document import Results
 from pipelines.results.fidelity_evaluation import Fidelity, fidelity_calls, mean_fidelity
 from pipelines.results.report import Pictures, render
 from pipelines.results.results import build_results
@@ -115,6 +116,7 @@ def evaluate_folds(
         records, measured = done
         fidelity = mean_fidelity(measured, records)
         results = _results(records, folds[0], config, context, fidelity)
+        Results.model_validate(results)  # the form that readers rely on
         output.write(RESULTS, json.dumps(results, indent=1))
         output.write(REPORT, render(results, _pictures(folds[0], fidelity, context), settings))
         output.finish()

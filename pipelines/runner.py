@@ -30,7 +30,7 @@ from pipelines.experiment.loading import Loaded, load
 from pipelines.experiment.parallel import end_processes
 from pipelines.experiment.protocols import inner_folds, make_protocol
 from pipelines.experiment.time_estimate import Probe, in_words, peak_memory
-from pipelines.results.results_file import read_results
+from pipelines.results.document import read_results
 from pipelines.stage_file import STAGES_FILE, Entry, Plan, plan_stage, read_entries, write_entry
 from pipelines.stages import STAGES, PipelineFolds, Stage
 

@@ -15,7 +15,8 @@ from pydantic import BaseModel, RootModel
 
 from augment.files import inside, read_json
 from augment.identity import Identity
-from augment.output_folders import MARKER, OutputFolder, read_marker
+from augment.markers import MARKER, read_marker
+from augment.output_folders import OutputFolder
 
 STAGES_FILE = "stages.json"
 

@@ -20,6 +20,7 @@ ROOMS = (  # from the lowest to the highest: a module imports from its own room 
     "augment.files",
     "augment.yaml_text",
     "augment.identity",
+    "augment.markers",
     "augment.output_folders",
     "augment.tensor_files",
     "augment.devices",
@@ -32,6 +33,7 @@ ROOMS = (  # from the lowest to the highest: a module imports from its own room 
     "classifiers",
     "pipelines.metric_specs",
     "pipelines.process",
+    "pipelines.trackers",
     "pipelines.config",
     "pipelines.experiment",
     "pipelines.results",
@@ -42,11 +44,11 @@ ROOMS = (  # from the lowest to the highest: a module imports from its own room 
     "pipelines.stage_file",
     "pipelines.stages",
     "pipelines.runner",
-    "pipelines.trackers",
     "pipelines.json_schemas",
     "pipelines.cli",
     "pipelines.__main__",
 )
+LONGEST_FILE, LONGEST_FUNCTION = 300, 40  # lines
 OF_CLASSIFIERS = ("augment.errors", "augment.dataset.images", "augment.words")  # all that they may know of ours
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py")) if path.name != "__init__.py"]
 
@@ -121,3 +123,14 @@ def test_the_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "HEAVY []" in done.stdout
+
+
+def functions(path: Path) -> list[ast.FunctionDef]:
+    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_files_and_functions_can_be_seen_whole(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= LONGEST_FILE
+    long = {f.name for f in functions(path) if (f.end_lineno or 0) - f.lineno >= LONGEST_FUNCTION}
+    assert not long

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from pipelines.cli.main import main
+
+from pipelines.cli.app import main
 
 Augment = Callable[..., tuple[int, str, str]]
 TINY = "width: 4\nlatent_dim: 8\nbatch_size: 8\nsteps: 2\n"

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from pipelines.cli.main import main
 from tensors import step_of, weights
+
+from pipelines.cli.app import main
 
 Augment = Callable[..., tuple[int, str]]
 CODE = "from pipelines.__main__ import main; main()"

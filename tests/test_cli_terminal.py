@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from pipelines.cli.main import main
 
 from augment.words import printable
+from pipelines.cli.app import main
 
 Augment = Callable[..., tuple[int, str, str]]
 HOSTILE = "\x1b[2J\x07\r\u202e"
@@ -133,7 +133,7 @@ def test_files_whose_names_are_no_utf8_are_inspected_and_evaluated(
 
 def test_a_terminal_without_the_characters_of_a_name_shows_escapes(image_folder: Path, tmp_path: Path) -> None:
     photos = photos_called(tmp_path / "photos", image_folder, "Füße 漢字", "other")
-    command = [sys.executable, "-c", "from pipelines.cli.main import main; main()", "inspect", str(photos)]
+    command = [sys.executable, "-c", "from pipelines.cli.app import main; main()", "inspect", str(photos)]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run(command, capture_output=True, env=environment)
     assert (done.returncode, done.stderr) == (0, b"")

@@ -1,4 +1,4 @@
-"""`GanConfig` takes what YAML gives, keeps it unchanged and refuses what cannot be trained with."""
+"""The config of a GAN takes what YAML gives, keeps it unchanged and refuses what cannot be trained with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from augment.gan.config import GanConfig, one_of
+from augment.fields import one_of
+from augment.gan.config import GanConfig
 from augment.gan.diffaugment import POLICIES
 from augment.gan.losses import LOSSES
 from augment.gan.networks import NETWORKS
@@ -65,7 +66,7 @@ def test_every_variant_can_be_chosen(key: str, value: object) -> None:
     ("key", "value", "message"),
     [
         ("network", "unet", "expected one of projection, dcgan, got 'unet'"),
-        ("loss", "Hinge", "expected one of minimax, non-saturating, .*, got 'Hinge'"),
+        ("loss", "Hinge", "expected one of hinge, minimax, .*, got 'Hinge'"),
         ("trainer", "one_stage", "expected one of one-stage, two-stage, two-stage-published, got 'one_stage'"),
         ("augment", ["flip", "rotate"], "expected one of colour, translation, cutout, flip, got 'rotate'"),
         ("augment", "flip", "valid tuple"),

@@ -45,7 +45,7 @@ def _no_processes_left() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def folds(shoes: LabelledImages) -> list[Fold]:
     """Three folds, each without another one of the images."""
-    return [Fold(shoes.take(np.delete(np.arange(19), i)), shoes, name=f"f{i}", number=i) for i in range(3)]
+    return [Fold(shoes.take(np.delete(np.arange(19), i)), shoes, name=f"f{i}", numbers=(i,)) for i in range(3)]
 
 
 def generators_in(folder: Path, config: GeneratorConfig = CONFIG, **changes: Any) -> FoldGenerators:

@@ -46,7 +46,7 @@ def test_holdout_with_one_generator_is_one_fold_with_all_repeats(split: tuple[La
 def test_holdout_redraws_the_generator_with_every_repeat(split: tuple[LabelledImages, LabelledImages]) -> None:
     protocol = protocol_of(*split, 3, kind="holdout")
     assert [fold.repeats for fold in protocol.folds] == [(0,), (1,), (2,)]
-    assert len({fold.number for fold in protocol.folds}) == 3  # and so their generators' seeds
+    assert len({fold.numbers for fold in protocol.folds}) == 3  # and so their generators' seeds
     assert len({frozenset(pictures(fold.train)) for fold in protocol.folds}) == 1
     assert protocol.design.kind == "holdout, generator redrawn"
 
@@ -181,7 +181,7 @@ def test_images_that_are_there_twice_are_told_where_folds_are_cut(split: tuple[L
 def test_inner_splits_stay_within_their_folds_training_images(split: tuple[LabelledImages, LabelledImages]) -> None:
     train, _ = split
     outer = protocol_of(train, None, 3, kind="kfold", folds=3).folds
-    inner = inner_folds(outer, ChooseConfig(splits=2, repeats=4, validation=0.25))
+    inner = inner_folds(outer, ChooseConfig(splits=2, repeats=4, validation=0.25), 0)
     assert list(inner) == [fold.name for fold in outer]
     for fold in outer:
         for split_ in inner[fold.name]:
@@ -191,8 +191,8 @@ def test_inner_splits_stay_within_their_folds_training_images(split: tuple[Label
             assert split_.test.counts().tolist() == [10] * 10
             assert split_.repeats == (0, 1, 2, 3)
     every = [s for splits in inner.values() for s in splits]
-    assert len({s.name for s in every}) == len({s.number for s in every}) == 6
-    assert not {s.number for s in every} & {fold.number for fold in outer}
+    assert len({s.name for s in every}) == len({s.numbers for s in every}) == 6
+    assert not {s.numbers for s in every} & {fold.numbers for fold in outer}
     assert len({frozenset(pictures(s.test)) for s in every}) == 6
 
 
@@ -207,7 +207,7 @@ def with_val(split: tuple[LabelledImages, LabelledImages], **config: Any) -> Pro
 
 def test_a_mix_is_chosen_on_the_validation_images_under_holdout(split: tuple[LabelledImages, LabelledImages]) -> None:
     outer = with_val(split, kind="holdout").folds
-    inner = inner_folds(outer, ChooseConfig(splits=2, repeats=4))
+    inner = inner_folds(outer, ChooseConfig(splits=2, repeats=4), 0)
     assert {name: len(splits) for name, splits in inner.items()} == {"g0": 1, "g1": 1, "g2": 1}
     for fold in outer:
         (chosen_on,) = inner[fold.name]
@@ -216,7 +216,7 @@ def test_a_mix_is_chosen_on_the_validation_images_under_holdout(split: tuple[Lab
         assert chosen_on.test.counts().tolist() == [5] * 10
         assert pictures(chosen_on.train) == pictures(fold.train)  # its generator sees these alone
         assert not pictures(chosen_on.test) & (pictures(fold.train) | pictures(fold.test))
-        assert (chosen_on.repeats, chosen_on.number != fold.number) == ((0, 1, 2, 3), True)
+        assert (chosen_on.repeats, chosen_on.numbers != fold.numbers) == ((0, 1, 2, 3), True)
 
 
 @pytest.mark.parametrize("config", [{"kind": "kfold", "folds": 3}, {"kind": "subsample", "sizes": (6,)}])
@@ -226,7 +226,7 @@ def test_other_protocols_say_that_validation_images_are_not_used(
     protocol = with_val(split, **config)
     assert protocol.warnings[-1].startswith(f"50 validation images of the source not used: {config['kind']} chooses")
     for fold in protocol.folds:
-        (first, *_) = inner_folds([fold], ChooseConfig(splits=2, validation=0.25))[fold.name]
+        (first, *_) = inner_folds([fold], ChooseConfig(splits=2, validation=0.25), 0)[fold.name]
         assert pictures(first.test) < pictures(fold.train)
 
 

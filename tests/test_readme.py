@@ -22,8 +22,9 @@ def test_the_python_example_runs(
 
 
 def test_every_command_and_option_that_it_names_is_there(capsys: pytest.CaptureFixture[str]) -> None:
-    from pipelines.cli.main import app
     from typer.testing import CliRunner
+
+    from pipelines.cli.app import app
 
     lines = re.findall(r"^augment (\w+) +(.*?)(?:  #|$)", README, re.MULTILINE)
     assert {command for command, _ in lines} == {"inspect", "fit", "generate", "tune", "evaluate", "run", "bench"}

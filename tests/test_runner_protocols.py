@@ -75,7 +75,7 @@ def test_every_generator_saw_its_own_training_images_and_no_others(
     pipeline = pipeline_of(image_folder)
     folds = make_protocol(load(pipeline.data), pipeline.data, pipeline.protocol, 2).folds
     assert pipeline.choose is not None
-    inner = inner_folds(folds, pipeline.choose)
+    inner = inner_folds(folds, pipeline.choose, pipeline.data.seed)
     every = [*folds, *(fold for splits in inner.values() for fold in splits)]
     assert len(every) == 2 + 2
     seeds = set()

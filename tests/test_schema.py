@@ -8,8 +8,14 @@ from typing import Any
 import pytest
 
 from augment.errors import ConfigError
-from augment.gan.config import GanConfig
-from pipelines.config.reading import load_evaluate_config, load_gan_config, load_pipeline, parse, shipped_pipelines
+from augment.generators.cgan import CganConfig
+from pipelines.config.reading import (
+    load_evaluate_config,
+    load_generator_config,
+    load_pipeline,
+    parse,
+    shipped_pipelines,
+)
 from pipelines.config.sections import ARMS, EvaluateConfig, Pipeline
 
 
@@ -77,7 +83,7 @@ def test_overrides_are_applied_over_the_file_and_typed_like_it(tmp_path: Path) -
         "data.samples_per_class=4",
     ]
     pipeline = load_pipeline(path, overrides)
-    assert (pipeline.gan.steps, pipeline.gan.augment) == (7, ("colour", "flip"))
+    assert (pipeline.generator.steps, pipeline.generator.augment) == (7, ("colour", "flip"))
     assert (pipeline.evaluate.classifier.lr, pipeline.data.samples_per_class, pipeline.data.seed) == (1e-3, 4, 3)
 
 
@@ -184,7 +190,7 @@ def test_an_evaluation_takes_a_file_with_options_on_top(tmp_path: Path) -> None:
         ),
         ({"evaluate": {"arms": [{"name": "a", "synthetic_first": 0.5}]}}, "synthetic_first needs real: true and"),
         ({"evaluate": {"arms": [{"name": "a", "synthetic": True, "weight": 2}]}}, r"evaluate\.arms\.0\.weight"),
-        ({"evaluate": {"arms": [{"name": "a", "filter": "luck"}]}}, "expected one of confidence, discriminator, dist"),
+        ({"evaluate": {"arms": [{"name": "a", "filter": "luck"}]}}, "expected one of confidence, distance, score"),
     ],
 )
 def test_what_makes_no_sense_together_is_refused(tree: dict[str, Any], message: str) -> None:
@@ -194,12 +200,12 @@ def test_what_makes_no_sense_together_is_refused(tree: dict[str, Any], message: 
 
 def test_a_gan_config_takes_a_file_with_options_on_top(tmp_path: Path) -> None:
     path = write(tmp_path, "steps: 9\nwidth: 8\n")
-    assert load_gan_config(Path(path), steps=5, loss=None) == GanConfig(steps=5, width=8)
-    assert load_gan_config(None) == GanConfig()
+    assert load_generator_config(Path(path), None, steps=5, loss=None) == CganConfig(steps=5, width=8)
+    assert load_generator_config(None, None) == CganConfig()
     with pytest.raises(ConfigError, match=r"mine\.yaml: unknown key gan; did you mean "):
-        load_gan_config(Path(write(tmp_path, "gan: {steps: 9}")))
+        load_generator_config(Path(write(tmp_path, "gan: {steps: 9}")), None)
     with pytest.raises(ConfigError, match=r"none\.yaml cannot be read"):
-        load_gan_config(tmp_path / "none.yaml")
+        load_generator_config(tmp_path / "none.yaml", None)
 
 
 def test_a_definition_survives_its_own_dump() -> None:
@@ -229,7 +235,7 @@ def test_values_that_are_no_text_stay_yaml(tmp_path: Path) -> None:
     path = write(tmp_path, "data: {source: x}")
     pipeline = load_pipeline(path, ["evaluate.arms=[none, classical]", "gan.augment=[]", "gan.penalties={r1: 2}"])
     assert [arm.name for arm in pipeline.evaluate.arms] == ["none", "classical"]
-    assert (pipeline.gan.augment, pipeline.gan.penalties) == ((), {"r1": 2.0})
+    assert (pipeline.generator.augment, pipeline.generator.penalties) == ((), {"r1": 2.0})
 
 
 @pytest.mark.parametrize(
@@ -280,10 +286,10 @@ def test_no_setting_of_an_arm_takes_what_is_no_sensible_number(key: str, value: 
         load_pipeline("quickstart", ["data.source=x", f"evaluate.arms=[{{name: a, synthetic: true, {key}: {value}}}]"])
 
 
-@pytest.mark.parametrize("key", [k for k, f in GanConfig.model_fields.items() if f.annotation is int])
+@pytest.mark.parametrize("key", [k for k, f in CganConfig.model_fields.items() if f.annotation is int])
 def test_no_whole_number_of_the_generator_is_without_a_bound(key: str) -> None:
-    with pytest.raises(ConfigError, match=rf"gan\.{key}: input should be less than"):
-        load_pipeline("quickstart", ["data.source=x", f"gan.{key}={10**20}"])
+    with pytest.raises(ConfigError, match=rf"generator\.{key}: input should be less than"):
+        load_pipeline("quickstart", ["data.source=x", f"generator.{key}={10**20}"])
 
 
 def test_sensible_extremes_are_taken() -> None:

@@ -47,7 +47,7 @@ def finished(choosing: Callable[..., Pipeline], tmp_path_factory: pytest.TempPat
 def stages_of(config: Pipeline, folder: Path) -> dict[str, Stage]:
     loaded = load(config.data)
     protocol = make_protocol(loaded, config.data, config.protocol, config.evaluate.repeats)
-    inner = inner_folds(protocol.folds, config.choose) if config.choose else {}
+    inner = inner_folds(protocol.folds, config.choose, config.data.seed) if config.choose else {}
     folds = PipelineFolds(config, loaded, protocol, inner, FoldGenerators(folder, loaded.name, config.generator))
     return {stage.name: stage for make in STAGES if (stage := make(folds)) is not None}
 

@@ -17,6 +17,7 @@ from augment.dataset.images import LabelledImages, split_per_class, subset_per_c
 from augment.dataset.policies import POLICIES
 from augment.errors import ConfigError, OutputError
 from augment.runtime import Runtime
+from augment.seeds import derive_seed
 from classifiers.training import FitConfig, predict
 from pipelines.config.reading import load_evaluate_config
 from pipelines.config.sections import Arm, EvaluateConfig
@@ -102,10 +103,17 @@ def test_one_trial_has_the_score_of_the_first_settings(images: LabelledImages, t
     no_decay = CONFIG.model_copy(update={"classifier": CONFIG.classifier.model_copy(update={"weight_decay": 0.0})})
     tuned = go(images, tmp_path / "out", 1, no_decay)
     assert tuned is not None
-    parts = [split_per_class(images, 0.3, seed=split) for split in range(2)]
+    seeds = [derive_seed(0, "tuning split", split) for split in range(2)]
+    parts = [split_per_class(images, 0.3, seed=seed) for seed in seeds]
     scores = [
         accuracy(
-            train_arm(Arm(name="tuned", policy=CONFIG.policy), Fold(*part), no_decay, seed=split, device=CPU),
+            train_arm(
+                Arm(name="tuned", policy=CONFIG.policy),
+                Fold(*part),
+                no_decay,
+                seed=derive_seed(0, "tuning", split),
+                device=CPU,
+            ),
             part[1],
         )
         for split, part in enumerate(parts)
@@ -164,7 +172,7 @@ def test_even_classes_are_left_as_they_are_drawn(done: tuple[Path, Tuned]) -> No
 def test_settings_that_learn_nothing_are_not_chosen(images: LabelledImages, tmp_path: Path) -> None:
     """A useless learning rate to begin with: anything else is better."""
     lost = FitConfig(width=4, steps=25, batch_size=20, lr=1e-9, weight_decay=0.0)
-    tuned = go(images, tmp_path / "out", 5, CONFIG.model_copy(update={"classifier": lost}))
+    tuned = go(images, tmp_path / "out", 9, CONFIG.model_copy(update={"classifier": lost}))
     assert tuned is not None
     assert tuned.config.classifier.lr > 1e-4
     assert tuned.score > tuned.before

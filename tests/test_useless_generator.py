@@ -56,8 +56,8 @@ def choice_of(
 ) -> dict[str, Any]:
     """The choice on `images` a class, with 60 images a class from a generator: unseen real ones in its place."""
     pool, others = split_per_class(subset_per_class(fashion, 100, seed), 0.6, seed)
-    outer = Fold(subset_per_class(pool, images, seed), pool, (0, 1), number=seed)
-    inner, rng = inner_folds([outer], config), np.random.default_rng(seed)
+    outer = Fold(subset_per_class(pool, images, seed), pool, (0, 1), numbers=(seed,))
+    inner, rng = inner_folds([outer], config, seed), np.random.default_rng(seed)
     with_images = [replace(f, synthetic=SyntheticImages(generator(f.train, others, rng))) for f in inner[""]]
     choice = choose_mix({"": with_images}, config, EVALUATE, folder, Runtime(), metric="accuracy")
     assert choice is not None

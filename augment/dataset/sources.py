@@ -21,7 +21,7 @@ from augment.dataset.images import SPLITS, LabelledImages, Resize, check_size, n
 from augment.dataset.tables import read_rows
 from augment.errors import SourceError
 from augment.files import irregular
-from augment.output_folders import read_marker
+from augment.markers import read_marker
 from augment.words import counted, printable, quoted, shortened
 
 MANIFEST = "manifest.csv"

@@ -62,9 +62,9 @@ class TrainingData:
 class Outcome(StrEnum):
     """How a call of `fit` ended."""
 
-    FINISHED = "finished"
-    WAS_FINISHED = "was finished already"
-    STOPPED = "stopped"
+    FINISHED = "is finished"
+    WAS_FINISHED = "was finished already and is left as it is"
+    STOPPED = "was stopped"
 
 
 class Fitted(NamedTuple):

@@ -30,7 +30,8 @@ from augment.dataset.images import LabelledImages, fingerprint
 from augment.errors import OutputError, SourceError
 from augment.fields import Settings
 from augment.identity import Identity
-from augment.output_folders import OutputFolder, Replace, open_output, read_marker
+from augment.markers import read_marker
+from augment.output_folders import OutputFolder, Replace, open_output
 from augment.runtime import Observer, Task
 from augment.tensor_files import check_finite, dump_tensors, load_about, load_tensors
 from augment.versions import versions

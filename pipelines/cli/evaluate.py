@@ -66,9 +66,8 @@ def evaluate(
     refuse_into_source(out, source, test, str(synthetic) if synthetic else None)
     data = images.config(source, test=test, seed=seed)
     with computing.runtime(out, jobs) as runtime:
-        results = evaluate_source(
-            data, settings, out, synthetic=synthetic, runtime=runtime, overwrite=computing.overwrite
-        )
+        options = {"synthetic": synthetic, "runtime": runtime, "overwrite": computing.overwrite}
+        results = evaluate_source(data, settings, out, **options)  # type: ignore[arg-type]
     if results is None:
         raise KeyboardInterrupt
     print_results(results)

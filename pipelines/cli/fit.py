@@ -68,7 +68,6 @@ def fit(
         outcome, loaded = fit_source(data, settings, out, runtime, arguments=arguments, overwrite=overwrite)
     if outcome == Outcome.STOPPED:
         raise KeyboardInterrupt
-    done = "was finished already and is left as it is" if outcome == Outcome.WAS_FINISHED else "is finished"
-    say(f"{out} {done}" + ("; more --steps would continue it" if settings.total > 1 else ""))
+    say(f"{out} {outcome.value}" + ("; more --steps would continue it" if settings.total > 1 else ""))
     note((*notes_on_run(out, runtime.device), *untested_note(loaded)))
     suggest("augment", "generate", out, "--out", f"{out}-images", "--per-class", "200")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 LAST_SEED = 2**32 - 1  # augment.fields.SEEDS - 1; that module is too heavy to import for `--help`
 MOST_IMAGES = 10**7  # of a class
+TRACKING = "tracking"  # the folder beside the output that trackers write into
 
 
 class ResizeMode(StrEnum):
@@ -58,10 +59,14 @@ Threads = Annotated[
 ClassifierSteps = Annotated[int | None, typer.Option("--steps", min=1, help="Steps of each classifier.")]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda[:n]|mps", help="Where to compute.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what this command wrote there before.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only the result.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only notes and the result.")]
 Track = Annotated[
     list[str] | None,
-    typer.Option("--track", metavar="NAME", help="Also log to tensorboard or mlflow, in a folder beside the output."),
+    typer.Option(
+        "--track",
+        metavar="NAME",
+        help="Also record to tensorboard or mlflow, in tracking/ beside the output; may be repeated.",
+    ),
 ]
 
 
@@ -136,10 +141,12 @@ class Computing:
         from augment.runtime import Observers, Runtime
         from pipelines.cli.terminal import Terminal
         from pipelines.process import stop_on_signal
+        from pipelines.trackers.registry import make_tracker
 
         device = find_device(self.device)
         with stop_on_signal() as stopped, Terminal(self.quiet) as terminal:
-            yield Runtime(device, resolve_jobs(jobs, device.type), stopped, Observers([terminal]))
+            tracker = make_tracker(self.track or trackers, out.absolute().parent / TRACKING, terminal.on_note)
+            yield Runtime(device, resolve_jobs(jobs, device.type), stopped, Observers([terminal, tracker]))
 
 
 def with_groups(command: Callable[..., None]) -> Callable[..., None]:

@@ -31,7 +31,7 @@ ERR = _Console(stderr=True, highlight=False, markup=False)
 
 
 class Terminal(Observer):
-    """A bar or lines for each task, one after the other, and notes. quiet: neither."""
+    """A bar or lines for each task, one after the other, and notes. quiet: notes only."""
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
@@ -57,8 +57,7 @@ class Terminal(Observer):
 
     def on_note(self, sentence: str) -> None:
         """Print the sentence."""
-        if not self.quiet:
-            ERR.print(f"note: {sentence}", soft_wrap=True)
+        ERR.print(f"note: {sentence}", soft_wrap=True)
 
 
 def _in_words(metric: tuple[str, float]) -> str:

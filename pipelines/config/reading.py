@@ -49,9 +49,6 @@ def load_pipeline(name_or_path: str, overrides: Sequence[str] = ()) -> Pipeline:
         raise ConfigError(
             f"no pipeline {quoted(name_or_path)}: expected a YAML file or one of {', '.join(shipped_pipelines())}"
         )
-    for old, new in OLD_NAMES.items():
-        if old in tree and new not in tree and overrides:
-            tree[new] = tree.pop(old)  # so that overrides by either name change it
     _resolve_paths(tree, base)
     if shipped and any(override.startswith("data.source=") for override in overrides):
         tree["data"].pop("samples_per_class", None)  # the cap of a shipped pipeline is that of its own source
@@ -141,16 +138,22 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     where = f"--set {quoted(override)}"
     if not equals or not all(keys):
         raise ConfigError(f"{where}: expected section.key=value, for example --set data.source=DIR")
-    keys[0] = OLD_NAMES.get(keys[0], keys[0])
+    keys[0] = _name_in(tree, keys[0])
     for key in keys[:-1]:
         tree = tree.setdefault(key, {})
         if not isinstance(tree, dict):
             raise ConfigError(f"{where}: {shortened(key)} is not a section")
-    annotation = _annotation_at(Pipeline, keys)
+    annotation = _annotation_at(Pipeline, [OLD_NAMES.get(keys[0], keys[0]), *keys[1:]])
     if not _is_text(annotation):
         tree[keys[-1]] = parse_value(value, f"{where}: {quoted(value)}")
     else:
         tree[keys[-1]] = None if value == "null" and NoneType in get_args(annotation) else value
+
+
+def _name_in(tree: Mapping[str, Any], section: str) -> str:
+    """The name that the tree has for a section, which may be its old one."""
+    names = next((pair for pair in OLD_NAMES.items() if section in pair), (section,))
+    return next((name for name in names if name in tree), section)
 
 
 def _annotation_at(model: type[BaseModel], keys: Sequence[str]) -> Any:

@@ -16,6 +16,7 @@ from augment.words import quoted, shortened
 from classifiers.inception import check_inception
 from classifiers.training import FitConfig
 from pipelines.metric_specs import METRICS
+from pipelines.trackers.registry import TRACKERS
 
 MOST_IMAGES = 10**7  # of a class
 MOST_REPEATS = 10**5
@@ -203,7 +204,7 @@ class Pipeline(Settings):
     protocol: ProtocolConfig = ProtocolConfig()
     choose: ChooseConfig | None = None  # None: the mixes are those of the arms, fixed in advance
     evaluate: EvaluateConfig = EvaluateConfig()
-    track: tuple[str, ...] = ()  # names of trackers; no result depends on them
+    track: tuple[Annotated[str, known(TRACKERS)], ...] = ()  # trackers; no result depends on them
 
     @model_validator(mode="after")
     def _chosen_for_an_arm(self) -> Self:

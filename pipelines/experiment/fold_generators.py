@@ -22,7 +22,7 @@ from augment.generators.collapse import collapse_notes
 from augment.generators.generated_folder import generate_folder
 from augment.generators.registry import fit, load_model
 from augment.generators.runs import LOG, LogLine, read_log, run_identity
-from augment.output_folders import read_marker
+from augment.markers import read_marker
 from augment.runtime import Observer, Runtime, Task
 from augment.seeds import derive_seed
 from pipelines.config.sections import GenerateConfig

@@ -66,30 +66,36 @@ def compare(
     """
     if metric not in METRICS:
         raise ConfigError(f"unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
-    compared = []
-    for arm, baseline in comparisons:
-        ours, theirs = of_arm(records, arm), of_arm(records, baseline)
-        _check_paired(ours, theirs)
-        gained = gains([r[metric] for r in ours], [r[metric] for r in theirs], metric)
-        compared.append(
-            {
-                "arm": arm,
-                "baseline": baseline,
-                "metric": metric,
-                "mean_gain": float(gained.mean()),
-                "std_gain": 0.0 if np.ptp(gained) == 0 else float(gained.std(ddof=1)),
-                "correlation": correlation,
-                "ci95": list(corrected_t_interval(gained, correlation)),
-                "ci95_bca": list(bca_interval(gained, seed=0)) if len(gained) >= FEWEST_BCA else None,
-                "ci95_two_way": _two_way(ours, theirs, metric, test_labels, correlation),
-                "p_value": corrected_t_p(gained, correlation) if correlation else sign_flip_p(gained, seed=0),
-                "p_holm": None,
-                "wins": int((gained > 0).sum()),
-                "repeats": len(gained),
-                **_of_classes(ours, theirs, correlation),
-            }
-        )
-    return compared
+    of_arms = {name: of_arm(records, name) for pair in comparisons for name in pair}
+    return [
+        {"arm": arm, "baseline": baseline, "metric": metric}
+        | _compare_pair(of_arms[arm], of_arms[baseline], metric, correlation, test_labels)
+        for arm, baseline in comparisons
+    ]
+
+
+def _compare_pair(
+    ours: Sequence[Record],
+    theirs: Sequence[Record],
+    metric: str,
+    correlation: float,
+    test_labels: NDArray[np.int64] | None,
+) -> dict[str, Any]:
+    _check_paired(ours, theirs)
+    gained = gains([r[metric] for r in ours], [r[metric] for r in theirs], metric)
+    return {
+        "mean_gain": float(gained.mean()),
+        "std_gain": 0.0 if np.ptp(gained) == 0 else float(gained.std(ddof=1)),
+        "correlation": correlation,
+        "ci95": list(corrected_t_interval(gained, correlation)),
+        "ci95_bca": list(bca_interval(gained, seed=0)) if len(gained) >= FEWEST_BCA else None,
+        "ci95_two_way": _two_way(ours, theirs, metric, test_labels, correlation),
+        "p_value": corrected_t_p(gained, correlation) if correlation else sign_flip_p(gained, seed=0),
+        "p_holm": None,
+        "wins": int((gained > 0).sum()),
+        "repeats": len(gained),
+        **_of_classes(ours, theirs, correlation),
+    }
 
 
 def adjust(comparisons: Sequence[dict[str, Any]]) -> None:

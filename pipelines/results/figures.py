@@ -104,19 +104,7 @@ def learning_curve(results: Mapping[str, Any]) -> dict[str, Any] | None:
         }
         for i, (arm, values) in enumerate(means.items())
     ]
-    rows = [
-        {
-            "size": size,
-            "mean": comparison["mean_gain"] * metric.scale,
-            "ci95": [end * metric.scale for end in comparison["ci95"]],
-            "p_value": comparison["p_value"],
-            "p_holm": comparison["p_holm"],
-            "wins": comparison["wins"],
-            "repeats": comparison["repeats"],
-        }
-        for size, comparison in zip(sizes, (point["comparisons"][0] for point in points), strict=True)
-    ]
-    gain_up = scale_over([0.0, *(end for row in rows for end in row["ci95"])], intervals=4)
+    rows = [_curve_row(point, metric) for point in points]
     return {
         "metric": metric,
         "arm": headline["arm"],
@@ -124,9 +112,20 @@ def learning_curve(results: Mapping[str, Any]) -> dict[str, Any] | None:
         "sizes": [(size, across.at(math.log(size))) for size in sizes],
         "up": up,
         "lines": lines,
-        "gain_up": gain_up,
+        "gain_up": scale_over([0.0, *(end for row in rows for end in row["ci95"])], intervals=4),
         "rows": rows,
     }
+
+
+def _curve_row(point: Mapping[str, Any], metric: Metric) -> dict[str, Any]:
+    """The headline's gain at one size, in the metric's unit."""
+    comparison = point["comparisons"][0]
+    scaled = {
+        "size": point["per_class"],
+        "mean": comparison["mean_gain"] * metric.scale,
+        "ci95": [end * metric.scale for end in comparison["ci95"]],
+    }
+    return scaled | {key: comparison[key] for key in ("p_value", "p_holm", "wins", "repeats")}
 
 
 def _points(across: Scale, up: Scale, values: Sequence[float]) -> list[tuple[float, float]]:

@@ -52,54 +52,65 @@ def build_results(
     metric: str | None = None,
     choice: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Everything of results.json: plain dicts, lists, numbers and strings.
+    """The content of results.json (`document.Results`) but for warnings and versions: plain values.
 
-    dataset: `name`, `classes` (K), `train_per_class` (by name), `test_size`. ratio: of arms that have none of their
-    own. metric: `default_metric` if None. Of a learning curve's sizes the first, the smallest, is the headline's, and
-    `learning_curve` tells of all. choice: what `choose_mix` wrote; the headline is then of the arm that it is for.
+    ratio: of arms that have none of their own. metric: `default_metric` if None. Of a learning curve's sizes the first
+    is the headline's. choice: what `choose_mix` wrote; the headline is then of the arm that it is for.
     """
     metric = metric or default_metric(dataset["train_per_class"])
-    names = [arm.name for arm in arms]
-    pairs = declared_comparisons(arms)
+    names, pairs = [arm.name for arm in arms], declared_comparisons(arms)
     if choice:
         pairs.sort(key=lambda pair: pair[0] != choice["arm"])
     by_size = {size: [r for r in records if r["size"] == size and r["arm"] in names] for size in design.correlation}
-    compared = {
-        size: compare(of_size, pairs, metric, correlation=design.correlation[size], test_labels=design.test_labels)
-        for size, of_size in by_size.items()
-    }
+    compared = {size: _compare(of_size, pairs, metric, design, size) for size, of_size in by_size.items()}
     adjust([comparison for of_size in compared.values() for comparison in of_size])
-    shown = next(iter(by_size))
-    records, comparisons = by_size[shown], compared[shown]
+    first = next(iter(by_size))
+    records, comparisons = by_size[first], compared[first]
     mixes = {a.name: a.mix(ratio) for a in arms if a.real and a.synthetic}
     headline = comparisons[0] if pairs and pairs[0][0] in mixes else None
     mix = {**mixes[headline["arm"]], **(choice["mix"] if choice else {})} if headline else {}
-    seeds = {int(r["repeat"]): int(r["seed"]) for r in sorted(records, key=lambda r: int(r["repeat"]))}
-    protocol = {
-        "kind": design.kind.split(",")[0],
-        "repeats": len(seeds),
-        "classifier_steps": records[0]["steps"],
-        "batch_size": records[0]["batch_size"],
-        "note": PROTOCOL_NOTES[design.kind],
-        "why": design.why,
-        "correlation": design.correlation[shown],
-        "mix": _told_of(mix, choice) if mix else "",
-    }
     return {
         "dataset": dict(dataset),
-        "protocol": protocol | dict(design.reported),
+        "protocol": _protocol(records, design, first, _describe_mix(mix, choice) if mix else ""),
         "arms": summarise_arms(records, names),
         "comparisons": comparisons,
         "fidelity": dict(fidelity or {}),
         "choice": dict(choice) if choice else None,
-        "recommendation": recommend(headline, mix, choice, shown),
+        "recommendation": recommend(headline, mix, choice, first),
         "confusion": sum_confusions(records, names),
         "learning_curve": _learning_curve(by_size, compared, names) if len(by_size) > 1 else [],
-        "seeds": list(seeds.values()),
+        "seeds": list(_seeds(records).values()),
     }
 
 
-def _told_of(mix: Mapping[str, Any], choice: Mapping[str, Any] | None) -> str:
+def _compare(
+    records: Sequence[Record], pairs: Sequence[tuple[str, str]], metric: str, design: Design, size: int | None
+) -> list[dict[str, Any]]:
+    correlation = design.correlation[size]
+    return compare(records, pairs, metric, correlation=correlation, test_labels=design.test_labels)
+
+
+def _protocol(records: Sequence[Record], design: Design, size: int | None, mix: str) -> dict[str, Any]:
+    """How the repeats of one size were drawn. mix: in a sentence, or empty."""
+    return {
+        "kind": design.kind.split(",")[0],
+        "repeats": len(_seeds(records)),
+        "classifier_steps": records[0]["steps"],
+        "batch_size": records[0]["batch_size"],
+        "note": PROTOCOL_NOTES[design.kind],
+        "why": design.why,
+        "correlation": design.correlation[size],
+        "mix": mix,
+        **design.reported,
+    }
+
+
+def _seeds(records: Sequence[Record]) -> dict[int, int]:
+    """The seed of every repeat, in their order."""
+    return {int(r["repeat"]): int(r["seed"]) for r in sorted(records, key=lambda r: int(r["repeat"]))}
+
+
+def _describe_mix(mix: Mapping[str, Any], choice: Mapping[str, Any] | None) -> str:
     how = "chosen on validation images" if choice else "fixed in advance"
     return f"The mix, {words_of(mix)}, was {how}."
 

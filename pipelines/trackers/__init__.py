@@ -1,0 +1,1 @@
+"""Observers that record tasks for TensorBoard and for MLflow."""
