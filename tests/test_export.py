@@ -7,7 +7,8 @@ from augment.dataset.export import dump_npz, escape_name, folder_files, folder_n
 from augment.dataset.images import LabelledImages
 from augment.dataset.sources import read_source
 from augment.errors import SourceError
-from augment.output_folders import MARKER, open_output
+from augment.markers import MARKER
+from augment.output_folders import open_output
 
 AWKWARD = (
     "a/b\\c",

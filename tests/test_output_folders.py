@@ -17,7 +17,8 @@ from pydantic import BaseModel
 from augment import files as file_functions
 from augment.errors import OutputError
 from augment.identity import Identity
-from augment.output_folders import LOCK, MARKER, OutputFolder, open_output, read_marker
+from augment.markers import MARKER, read_marker
+from augment.output_folders import LOCK, OutputFolder, open_output
 
 FILES = ("config.yaml", "samples/step-1.png", "samples/step-2.png", "cats/000.png")
 posix = pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")

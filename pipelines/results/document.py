@@ -114,4 +114,4 @@ class Results(_Part):
 
 def read_results(path: Path) -> dict[str, Any]:
     """The content of results.json. Raises `OutputError` if it is damaged."""
-    return read_json(path, Results).model_dump(mode="json")
+    return read_json(path, Results).model_dump(mode="json", exclude_unset=True)

@@ -17,7 +17,8 @@ import pytest
 
 from augment.errors import ConfigError, OutputError
 from augment.runtime import NOBODY, Task
-from pipelines.trackers.registry import flatten, make_tracker
+from pipelines.trackers.common import flatten
+from pipelines.trackers.registry import make_tracker
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {"data": {"name": "cats", "sizes": [3, 4]}, "rate": 0.25, "none+more": None, "long": "ab" * 5000}
