@@ -28,7 +28,7 @@ from augment.runtime import Runtime, Task
 from classifiers.training import FitConfig
 from pipelines.choosing import choose_mix
 from pipelines.config.sections import ChooseConfig, EvaluateConfig
-from pipelines.experiment.experiment import GAN_TRAIN, RECORDS, plan, record_file, run_experiment
+from pipelines.experiment.experiment import GAN_TRAIN, RECORDS, plan, run_experiment
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.protocols import inner_folds
 
@@ -78,10 +78,10 @@ def one_run(kind: str, seed: int, choose: ChooseConfig, evaluate: EvaluateConfig
         trainings = [training for training in plan(evaluate, [mixed]) if training.arm.name != GAN_TRAIN.name]
         task = Task("evaluate", len(trainings))
         with open_output(Path(folder, "evaluation"), "evaluate", files=(RECORDS,)) as output:
-            done = run_experiment(trainings, [mixed], evaluate, record_file(output), runtime, task)
+            done = run_experiment(trainings, [mixed], evaluate, output, runtime, task)
     assert done is not None
     records, _ = done
-    mean = {arm.name: np.mean([r["accuracy"] for r in records if r["arm"] == arm.name]) for arm in evaluate.arms}
+    mean = {arm.name: np.mean([r.metrics["accuracy"] for r in records if r.arm == arm.name]) for arm in evaluate.arms}
     return True, 100 * float(mean["classical"] - mean[choose.arm])
 
 

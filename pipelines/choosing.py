@@ -25,9 +25,9 @@ from augment.output_folders import Replace, open_output
 from augment.runtime import Runtime, Task
 from pipelines.config.sections import Arm, ChooseConfig, EvaluateConfig
 from pipelines.evaluation import identity_of, judged
-from pipelines.experiment.experiment import GAN_TRAIN, RECORDS, plan, record_file, run_experiment
+from pipelines.experiment.experiment import GAN_TRAIN, RECORDS, plan, run_experiment
 from pipelines.experiment.folds import Fold
-from pipelines.experiment.records import Record, of_arm
+from pipelines.experiment.records import Record, records_of_arm
 from pipelines.metric_specs import image_weights
 from pipelines.results.comparisons import correctness
 from pipelines.results.recommendation import words_of
@@ -90,7 +90,7 @@ def choose_mix(
     with open_output(folder, "choose", identity, files=files, overwrite=overwrite, replace=replace) as output:
         runtime.observer.on_start(task)
         ready = judged(folds, candidates, runtime)
-        done = run_experiment(trainings, ready, candidates, record_file(output), runtime, task)
+        done = run_experiment(trainings, ready, candidates, output, runtime, task)
         if done is None:
             return None
         splits = {outer: [_split(done[0], fold) for fold in folds] for outer, folds in inner.items()}
@@ -102,7 +102,7 @@ def choose_mix(
 
 
 def _split(records: Sequence[Record], fold: Fold) -> Split:
-    return Split([r for r in records if r["fold"] == fold.name], fold.test.labels, fingerprint(fold.test))
+    return Split([r for r in records if r.fold == fold.name], fold.test.labels, fingerprint(fold.test))
 
 
 class _Choice(BaseModel):
@@ -168,8 +168,8 @@ def _gain_of_images(splits: Sequence[Split], candidate: str) -> NDArray[np.float
     these images: side by side they would count as more images than there are.
     """
     gains = [
-        correctness(of_arm(split.records, candidate), split.labels).astype(np.float32)
-        - correctness(of_arm(split.records, BASELINE), split.labels)
+        correctness(records_of_arm(split.records, candidate), split.labels).astype(np.float32)
+        - correctness(records_of_arm(split.records, BASELINE), split.labels)
         for split in splits
     ]
     return np.vstack(gains) if _shared(splits) else np.hstack(gains)

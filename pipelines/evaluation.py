@@ -21,10 +21,11 @@ from pipelines.config.reading import filled_up
 from pipelines.config.sections import DataConfig, EvaluateConfig
 from pipelines.experiment.arms import arms_of
 from pipelines.experiment.cross_fitting import judge
-from pipelines.experiment.experiment import RECORDS, plan, record_file, run_experiment
+from pipelines.experiment.experiment import RECORDS, plan, run_experiment
 from pipelines.experiment.folds import HOLDOUT_ONLY, Design, Fold
 from pipelines.experiment.loading import leak_warnings, load, load_synthetic, require_test, used_notes
 from pipelines.experiment.parallel import end_processes, run_in_processes
+from pipelines.experiment.records import Record
 from pipelines.experiment.time_estimate import Probe
 from pipelines.results.closest_pairs import closest_pairs
 from pipelines.results.document import Results
@@ -110,7 +111,7 @@ def evaluate_folds(
         runtime.observer.on_start(task)
         folds = judged(folds, config, runtime)
         measuring = fidelity_calls(folds, config, runtime.device)
-        done = run_experiment(trainings, folds, config, record_file(output), runtime, task, beside=measuring)
+        done = run_experiment(trainings, folds, config, output, runtime, task, beside=measuring)
         if done is None:
             return None
         records, measured = done
@@ -134,7 +135,7 @@ def _headline(results: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _results(
-    records: Sequence[dict[str, Any]], fold: Fold, config: EvaluateConfig, context: Context, fidelity: Fidelity | None
+    records: Sequence[Record], fold: Fold, config: EvaluateConfig, context: Context, fidelity: Fidelity | None
 ) -> dict[str, Any]:
     results = build_results(
         records,

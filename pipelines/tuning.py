@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from augment.dataset.images import LabelledImages, fingerprint, split_per_class
 from augment.dataset.policies import POLICIES
@@ -36,7 +36,7 @@ from pipelines.config.sections import Arm, EvaluateConfig
 from pipelines.experiment.arms import train_arm
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.parallel import end_processes, run_in_processes
-from pipelines.experiment.record_files import RecordFile
+from pipelines.experiment.records import Line, RecordFile
 from pipelines.metric_specs import METRICS, default_metric, imbalanced
 
 TRIALS, FINALS, BEST = "trials.jsonl", "finalists.jsonl", "best.yaml"
@@ -86,7 +86,7 @@ def tune(
     task = Task("tune", trials + (FURTHER * splits if trials > 1 else 0), settings=config.model_dump(mode="json"))
     with open_output(folder, "tune", identity, files=(TRIALS, FINALS, BEST), overwrite=overwrite) as output:
         runtime.observer.on_start(task)
-        search = _Search(optuna, config, RecordFile(output, TRIALS, Trial, _number), imbalanced(train.per_class()))
+        search = _Search(optuna, config, RecordFile(output, TRIALS, Trial), imbalanced(train.per_class()))
         if not _try(search, validation, trials, splits, minutes, task):
             return None
         tuned = _compare_finalists(search, validation, splits, task)
@@ -105,7 +105,7 @@ def _compare_finalists(search: _Search, validation: _Validation, splits: int, ta
     finalists = {0: search.config, **{t.number: with_settings(search.config, t.params) for t in best}}
     if not best:
         return Tuned(search.config, tried[0].value, tried[0].value, len(tried))
-    file, scores, runtime = RecordFile(search.file.output, FINALS, _Final, _number_and_split), [], validation.runtime
+    file, scores, runtime = RecordFile(search.file.output, FINALS, _Final), [], validation.runtime
     for split in range(splits, (1 + FURTHER) * splits):
         if runtime.stopped():
             return None
@@ -117,28 +117,30 @@ def _compare_finalists(search: _Search, validation: _Validation, splits: int, ta
     return Tuned(list(finalists.values())[taken], score, before, len(tried))
 
 
-class Trial(BaseModel):
+class Trial(Line):
     """A line of trials.jsonl: settings and their mean score; number 0 are the settings to begin with."""
 
     number: int = Field(ge=0)
     params: dict[str, str | float]
-    value: float = Field(allow_inf_nan=False)
+    value: float
+
+    @property
+    def key(self) -> int:
+        """The number."""
+        return self.number
 
 
-class _Final(BaseModel):
+class _Final(Line):
     """A line of finalists.jsonl: the score of a trial's settings on a further split."""
 
     number: int
     split: int
-    value: float = Field(allow_inf_nan=False)
+    value: float
 
-
-def _number(record: Mapping[str, Any]) -> int:
-    return int(record["number"])
-
-
-def _number_and_split(record: Mapping[str, Any]) -> tuple[int, int]:
-    return record["number"], record["split"]
+    @property
+    def key(self) -> tuple[int, int]:
+        """The number and the split."""
+        return self.number, self.split
 
 
 @dataclass(frozen=True)
@@ -147,12 +149,12 @@ class _Search:
 
     optuna: Any
     config: EvaluateConfig
-    file: RecordFile
+    file: RecordFile[Trial]
     uneven: bool
 
     def finished(self) -> list[Trial]:
         """The trials by number, as far as they are there without a gap."""
-        known = {trial.number: trial for trial in map(Trial.model_validate, self.file.read())}
+        known = {trial.number: trial for trial in self.file.read()}
         return [known[number] for number in takewhile(known.__contains__, count())]
 
     def propose(self, first: int, batch: int) -> list[dict[str, Any]]:
@@ -185,7 +187,7 @@ def _try(search: _Search, validation: _Validation, trials: int, splits: int, min
         configs = [search.config_of(number, params) for number, params in enumerate(proposed, start=tried)]
         scores = validation.scores(configs, range(splits)).mean(1).tolist()
         batch = zip(count(tried), proposed, scores, strict=False)
-        search.file.append(*({"number": n, "params": p, "value": value} for n, p, value in batch))
+        search.file.append(*(Trial(number=n, params=p, value=value) for n, p, value in batch))
         best = max(trial.value for trial in search.finished())
         runtime.observer.on_progress(task, tried + len(proposed), {"best validation score": best})
     return True
@@ -223,15 +225,15 @@ class _Validation:
 
 
 def _score_finalists(
-    file: RecordFile, finalists: Mapping[int, EvaluateConfig], split: int, validation: _Validation
+    file: RecordFile[_Final], finalists: Mapping[int, EvaluateConfig], split: int, validation: _Validation
 ) -> list[float]:
     """The scores of the settings on one split, by the number of their trial; known ones are not computed again."""
-    known = {record["number"]: float(record["value"]) for record in file.read() if record["split"] == split}
+    known = {final.number: final.value for final in file.read() if final.split == split}
     missing = [number for number in finalists if number not in known]
     if missing:
         scores = validation.scores([finalists[number] for number in missing], [split])[:, 0]
         known |= dict(zip(missing, scores.tolist(), strict=True))
-        file.append(*({"number": number, "split": split, "value": known[number]} for number in missing))
+        file.append(*(_Final(number=number, split=split, value=known[number]) for number in missing))
     return [known[number] for number in finalists]
 
 

@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import torch
+import toy
 
 from augment.dataset.images import LabelledImages
 from augment.generators.sampling import SyntheticImages
 from pipelines.config.reading import parse
 from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.folds import Fold
+from pipelines.experiment.records import Record
 from pipelines.results.fidelity_evaluation import Fidelity, fidelity_calls, mean_fidelity
 
 CPU = torch.device("cpu")
@@ -21,8 +23,8 @@ NAMES = ("t-shirt", "trouser", "sandal", "bag")
 OF_CLASSES = ("kid", "precision", "recall", "density", "coverage")
 
 
-def record(accuracy: float, recall: list[float | None], arm: str = "gan-train", fold: str = "") -> dict[str, Any]:
-    return {"arm": arm, "fold": fold, "accuracy": accuracy, "per_class_recall": recall}
+def record(accuracy: float, recall: list[float | None], arm: str = "gan-train", fold: str = "") -> Record:
+    return toy.record(0, arm, accuracy, per_class_recall=recall, fold=fold)
 
 
 RECORDS = [
@@ -42,11 +44,11 @@ def fold_of(train: LabelledImages, test: LabelledImages, synthetic: LabelledImag
     return Fold(train, test, synthetic=SyntheticImages(synthetic), **others)
 
 
-def measure(fold: Fold, records: list[dict[str, Any]] = RECORDS) -> Fidelity:
+def measure(fold: Fold, records: list[Record] = RECORDS) -> Fidelity:
     found = measure_all([fold], CONFIG, records)
     assert found is not None
     return found
 
 
-def measure_all(folds: list[Fold], config: EvaluateConfig, records: list[dict[str, Any]]) -> Fidelity | None:
+def measure_all(folds: list[Fold], config: EvaluateConfig, records: list[Record]) -> Fidelity | None:
     return mean_fidelity([call(*arguments) for call, arguments in fidelity_calls(folds, config, CPU)], records)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from toy import record
 
 from pipelines.choosing import BASELINE, Split, candidate_arms, choose, mixes
 from pipelines.config.sections import ChooseConfig, EvaluateConfig
-from pipelines.experiment.records import encode
+from pipelines.experiment.records import encode_labels
 
 CONFIG = ChooseConfig(ratios=(0.5, 2.0), keep=(1.0, 0.25), weights=(1.0,), repeats=4)
 LABELS = np.arange(200) % 2
@@ -24,7 +25,7 @@ def split(rng: np.random.Generator, right: dict[str, float], labels: np.ndarray 
     for name in (BASELINE, *CANDIDATES):
         for repeat in range(4):
             wrong = hard + rng.normal(0, 0.02, len(labels)) > right.get(name, 0.7)
-            records.append(record(repeat, name, 0.0, predicted=encode(np.where(wrong, 1 - labels, labels))))
+            records.append(record(repeat, name, 0.0, predicted=encode_labels(np.where(wrong, 1 - labels, labels))))
     return Split(records, labels)
 
 
@@ -79,10 +80,10 @@ def test_under_imbalance_classes_count_the_same() -> None:
     labels = np.repeat([0, 1], [180, 20])
     rng = np.random.default_rng(4)
     done = split(rng, {}, labels)
-    for r in done.records:
-        if r["arm"] == CANDIDATES[1]:
-            guess = (labels == 1) | (np.arange(200) % 3 == 0)  # right about all of the rare class, wrong about a third
-            r["predicted"] = encode(guess.astype(int))  # type: ignore[index]
+    guess = (labels == 1) | (np.arange(200) % 3 == 0)  # right about all of the rare class, wrong about a third
+    better = {"predicted": encode_labels(guess.astype(int))}
+    records = [r.model_copy(update=better) if r.arm == CANDIDATES[1] else r for r in done.records]
+    done = replace(done, records=records)
     plain, balanced = (choose({"": [done]}, CONFIG, metric) for metric in ("accuracy", "balanced_accuracy"))
     assert balanced["candidates"][CANDIDATES[1]] > plain["candidates"][CANDIDATES[1]] + 0.05
 
@@ -94,7 +95,7 @@ def test_images_that_all_folds_are_validated_on_count_once() -> None:
     splits = []
     for _ in range(3):
         records = [
-            record(repeat, name, 0.0, predicted=encode(np.where(hard + noise > right, 1 - LABELS, LABELS)))
+            record(repeat, name, 0.0, predicted=encode_labels(np.where(hard + noise > right, 1 - LABELS, LABELS)))
             for name, right in ((BASELINE, 0.7), *((c, 0.74) for c in CANDIDATES))
             for repeat, noise in enumerate(rng.normal(0, 0.02, (4, 200)))
         ]

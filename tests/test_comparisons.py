@@ -19,7 +19,7 @@ from toy import (
 
 from augment.errors import ConfigError
 from pipelines.config.sections import Arm
-from pipelines.experiment.records import decode, encode
+from pipelines.experiment.records import encode_labels
 from pipelines.results.comparisons import adjust, compare, correctness, declared_comparisons
 from pipelines.results.statistics import corrected_t_interval, corrected_t_p, two_way_interval
 
@@ -146,8 +146,8 @@ LABELS = np.array([0, 0, 0, 1, 1, 0, 0, 1])
 
 def predictions(arm, wrong):
     """Records whose classifiers are wrong about these images."""
-    return [record(r, arm, 0.5, predicted=encode(np.where(np.isin(np.arange(8), w), 1 - LABELS, LABELS))) for r, w in
-            enumerate(wrong)]  # fmt: skip
+    labels = [np.where(np.isin(np.arange(8), images), 1 - LABELS, LABELS) for images in wrong]
+    return [record(r, arm, 0.5, predicted=encode_labels(predicted)) for r, predicted in enumerate(labels)]
 
 
 def test_with_one_test_set_an_interval_allows_for_its_images_too():
@@ -171,7 +171,7 @@ def test_with_one_test_set_an_interval_allows_for_its_images_too():
 
 def test_predictions_travel_in_a_line_of_text():
     classes = np.array([0, 7, 65_535, 300])
-    assert decode(encode(classes)).tolist() == classes.tolist()
+    assert record(0, "a", 0.5, predicted=encode_labels(classes)).predicted_labels.tolist() == classes.tolist()
     right = correctness(predictions("a", [[0], [3, 5]]), LABELS)
     assert right.tolist() == [[i != 0 for i in range(8)], [i not in (3, 5) for i in range(8)]]
 

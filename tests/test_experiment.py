@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from observing import Kept
+from toy import record
 
 from augment.dataset.images import LabelledImages, split_per_class
 from augment.errors import ConfigError
@@ -19,8 +20,10 @@ from augment.runtime import Runtime, Task
 from classifiers.training import FitConfig
 from pipelines.config.sections import Arm, EvaluateConfig
 from pipelines.experiment.arms import train_arm
-from pipelines.experiment.experiment import Training, plan, record_file, repeat_seed, run_experiment
+from pipelines.experiment.experiment import RECORDS, Training, plan, repeat_seed, run_experiment
 from pipelines.experiment.folds import Fold
+from pipelines.experiment.records import Record, RecordFile
+from pipelines.metric_specs import METRICS
 
 CPU = torch.device("cpu")
 TINY = FitConfig(width=4, steps=5, batch_size=6, lr=0.02)
@@ -35,57 +38,58 @@ def fold(shoes: LabelledImages) -> Fold:
     return Fold(train, test, (0, 1), synthetic=SyntheticImages(darker))
 
 
-def read_records(path: Path) -> list[dict[str, Any]]:
+def read_records(path: Path) -> list[Record]:
     with open_output(path.parent, "evaluate") as output:
-        return record_file(output).read()
+        return RecordFile(output, RECORDS, Record).read()
 
 
-def run(fold: Fold, path: Path, config: EvaluateConfig = CONFIG, **runtime: Any) -> list[dict[str, Any]] | None:
+def run(fold: Fold, path: Path, config: EvaluateConfig = CONFIG, **runtime: Any) -> list[Record] | None:
     trainings = plan(config, [fold])
     task = Task("evaluate", len(trainings))
     with open_output(path.parent, "evaluate") as output:
-        done = run_experiment(trainings, [fold], config, record_file(output), Runtime(**runtime), task)
+        done = run_experiment(trainings, [fold], config, output, Runtime(**runtime), task)
     return None if done is None else done[0]
 
 
-def comparable(records: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+def comparable(records: list[Record] | None) -> list[Record]:
     """The records in one order, without how long they took."""
     assert records is not None
-    slow = [{key: value for key, value in record.items() if key != "seconds"} for record in records]
-    return sorted(slow, key=lambda record: (record["arm"], record["repeat"]))
+    return sorted((record.model_copy(update={"seconds": 0.0}) for record in records), key=lambda record: record.key)
 
 
 @pytest.fixture(scope="module")
-def whole(fold: Fold, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def whole(fold: Fold, tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
     records = run(fold, tmp_path_factory.mktemp("whole") / "records.jsonl")
     assert records is not None
     return records
 
 
-def test_every_arm_is_trained_once_a_repeat_and_gan_train_beside_them(whole: list[dict[str, Any]]) -> None:
-    tasks = sorted((record["arm"], record["repeat"]) for record in whole)
+def test_every_arm_is_trained_once_a_repeat_and_gan_train_beside_them(whole: list[Record]) -> None:
+    tasks = sorted((record.arm, record.repeat) for record in whole)
     arms = ["classical", "classical+synthetic", "gan-train", "none", "none+synthetic", "synthetic"]
     assert tasks == [(arm, repeat) for arm in arms for repeat in (0, 1)]
 
 
-def test_arms_take_equally_many_steps_and_share_their_repeats_seed(whole: list[dict[str, Any]]) -> None:
-    assert {(record["steps"], record["batch_size"]) for record in whole} == {(5, 6)}
-    seeds = {(record["repeat"], record["seed"]) for record in whole}
+def test_arms_take_equally_many_steps_and_share_their_repeats_seed(whole: list[Record]) -> None:
+    assert {(record.steps, record.batch_size) for record in whole} == {(5, 6)}
+    seeds = {(record.repeat, record.seed) for record in whole}
     assert seeds == {(0, repeat_seed(4, 0)), (1, repeat_seed(4, 1))}
     assert len({repeat_seed(seed, repeat) for seed in range(9) for repeat in range(9)}) == 81
 
 
-def test_a_record_holds_every_metric_and_figures_of_each_class(whole: list[dict[str, Any]]) -> None:
-    for record in whole:
-        assert {"accuracy", "balanced_accuracy", "macro_f1", "log_loss", "expected_calibration_error"} <= record.keys()
-        assert [sum(row) for row in record["confusion"]] == [4, 2, 2]  # the test set
-        right = [record["confusion"][k][k] for k in range(3)]
-        assert record["per_class_recall"] == pytest.approx([right[0] / 4, right[1] / 2, right[2] / 2])
-        assert record["accuracy"] == pytest.approx(sum(right) / 8)
+def test_a_record_holds_every_metric_and_figures_of_each_class(whole: list[Record]) -> None:
+    for one in whole:
+        assert list(one.metrics) == list(METRICS)
+        assert [sum(row) for row in one.confusion] == [4, 2, 2]  # the test set
+        right = [one.confusion[k][k] for k in range(3)]
+        assert one.per_class_recall == pytest.approx([right[0] / 4, right[1] / 2, right[2] / 2])
+        assert one.metrics["accuracy"] == pytest.approx(sum(right) / 8)
 
 
-def test_arms_differ_and_so_do_repeats(whole: list[dict[str, Any]]) -> None:
-    assert len({record["log_loss"] for record in whole}) >= 10  # all but gan-train, which is what `synthetic` may be
+def test_arms_differ_and_so_do_repeats(whole: list[Record]) -> None:
+    assert (
+        len({record.metrics["log_loss"] for record in whole}) >= 10
+    )  # all but gan-train, which is what `synthetic` may be
 
 
 def test_arms_of_a_repeat_begin_with_the_same_weights(fold: Fold) -> None:
@@ -101,7 +105,7 @@ def stop_after(records: int) -> Iterator[bool]:
     yield True
 
 
-def test_two_processes_give_the_same_records_as_one(fold: Fold, whole: list[dict[str, Any]], tmp_path: Path) -> None:
+def test_two_processes_give_the_same_records_as_one(fold: Fold, whole: list[Record], tmp_path: Path) -> None:
     """Stopped before the end too, which leaves tasks behind; one process does what is left."""
     path, stops = tmp_path / "records.jsonl", stop_after(9)
     assert run(fold, path, jobs=2, stopped=lambda: next(stops)) is None
@@ -110,9 +114,9 @@ def test_two_processes_give_the_same_records_as_one(fold: Fold, whole: list[dict
     assert comparable(read_records(path)) == comparable(whole)
 
 
-def threads_of(training: Training) -> dict[str, Any]:
-    named = {"fold": training.fold, "arm": training.arm.name, "repeat": training.repeat}
-    return {**named, "accuracy": 0.5, "threads": torch.get_num_threads()}
+def threads_of(training: Training) -> Record:
+    threads = {"threads": torch.get_num_threads()}
+    return record(training.repeat, training.arm.name, 0.5, fold=training.fold, mix=threads)
 
 
 def test_a_classifier_is_trained_in_one_thread_on_any_machine(
@@ -123,7 +127,7 @@ def test_a_classifier_is_trained_in_one_thread_on_any_machine(
     try:
         records = run(fold, tmp_path / "records.jsonl")
         assert records is not None
-        assert {record["threads"] for record in records} == {1}
+        assert {record.mix["threads"] for record in records} == {1}
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)
@@ -131,7 +135,7 @@ def test_a_classifier_is_trained_in_one_thread_on_any_machine(
 
 @pytest.mark.parametrize("rest", ['{"repeat": 1, "arm": "no', ""])
 def test_an_interrupted_evaluation_ends_with_the_same_records(
-    rest: str, fold: Fold, whole: list[dict[str, Any]], tmp_path: Path
+    rest: str, fold: Fold, whole: list[Record], tmp_path: Path
 ) -> None:
     path, stops = tmp_path / "records.jsonl", stop_after(3)
     assert run(fold, path, stopped=lambda: next(stops)) is None

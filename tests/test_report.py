@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from page import Page
+from toy import record
 
 from augment.dataset.images import LabelledImages
 from pipelines.config.sections import Arm
@@ -32,11 +33,11 @@ def results_of(arms=ARMS, gain=GAIN):
         for r, g in enumerate(gain):
             accuracy = 0.7 + 0.01 * r + g * arm.synthetic
             counts = [[7, 2, 1, 0], [1, 5, 4, 0], [0, 3, 7, 0], [0, 0, 0, 0]]
+            metrics = dict.fromkeys(("accuracy", "balanced_accuracy", "macro_f1"), accuracy)
+            metrics |= {"log_loss": 0.5, "expected_calibration_error": 0.1}
+            recalls = [accuracy, 0.5, 0.7, None]
             records.append(
-                {"repeat": r, "arm": arm.name, "per_class_recall": [accuracy, 0.5, 0.7, None], "confusion": counts}
-                | dict.fromkeys(("accuracy", "balanced_accuracy", "macro_f1"), accuracy)
-                | {"log_loss": 0.5, "expected_calibration_error": 0.1, "seed": 70 + r, "steps": 300, "batch_size": 32}
-                | {"fold": "", "size": None}
+                record(r, arm.name, 0.0, metrics=metrics, per_class_recall=recalls, confusion=counts, seed=70 + r)
             )
     dataset = {"name": "toy", "classes": list(CLASSES), "train_per_class": dict.fromkeys(CLASSES, 9), "test_size": 30}
     return build_results(records, arms, dataset, Design(), 1.0)

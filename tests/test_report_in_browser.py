@@ -14,7 +14,7 @@ from toy import ARMS, BASE, DATASET, record
 
 from augment.dataset.images import LabelledImages
 from pipelines.experiment.folds import Design
-from pipelines.experiment.records import encode
+from pipelines.experiment.records import encode_labels
 from pipelines.results.report import Pictures, render
 from pipelines.results.results import build_results
 
@@ -54,7 +54,7 @@ def report(fashion: LabelledImages, tmp_path_factory: pytest.TempPathFactory) ->
     records = [
         record(
             r, arm.name, BASE[r] + 0.01 * i + size / 2000, size=size, fold=f"n{size}-r{r}",
-            predicted=encode(np.where(rng.random(30) < BASE[r] + 0.02 * i, labels, 1 - labels)),
+            predicted=encode_labels(np.where(rng.random(30) < BASE[r] + 0.02 * i, labels, 1 - labels)),
         )
         for size in (10, 20, 50) for i, arm in enumerate(ARMS) for r in range(6)
     ]  # fmt: skip

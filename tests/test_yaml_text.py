@@ -45,10 +45,10 @@ HOSTILE = {
 
 @pytest.mark.parametrize(("text", "message"), HOSTILE.values(), ids=HOSTILE)
 def test_hostile_text_is_one_short_sentence_soon(text: str, message: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(ConfigError, match=message) as caught:
         parse_mapping(text, "mine.yaml")
-    assert time.monotonic() - began < 3
+    assert time.process_time() - began < 3
     assert str(caught.value).startswith("mine.yaml")
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.config.sections import Arm
-from pipelines.experiment.records import encode
+from pipelines.experiment.records import Record, encode_labels
 from pipelines.results.comparisons import compare
 
 NONE, CLASSICAL = Arm(name="none"), Arm(name="classical", policy="light")
@@ -22,35 +22,40 @@ UNCLEAR = [0.03, -0.04, 0.01, -0.02, 0.015, -0.013]  # mean -0.003, half width 2
 DATASET = {"name": "toy", "classes": ["a", "b"], "train_per_class": {"a": 9, "b": 8}, "test_size": 30}
 
 
-def record(repeat: int, arm: str, accuracy: float, **other: Any) -> dict[str, Any]:
-    return {
-        "repeat": repeat,
-        "arm": arm,
-        "fold": "",
-        "size": None,
-        "accuracy": accuracy,
-        "balanced_accuracy": accuracy - 0.1,
-        "macro_f1": accuracy - 0.2,
-        "log_loss": 2 - accuracy,
-        "expected_calibration_error": 0.1,
-        "per_class_recall": [accuracy, 0.5],
-        "confusion": [[7, 3], [8, 12 + repeat]],
-        "predicted": encode(np.arange(30) % 2),
-        "seed": 40 + repeat,
-        "steps": 300,
-        "batch_size": 32,
-        "seconds": 1.5,
-        **other,
-    }
+def record(repeat: int, arm: str, accuracy: float, **other: Any) -> Record:
+    return Record.model_validate(
+        {
+            "repeat": repeat,
+            "arm": arm,
+            "fold": "",
+            "size": None,
+            "metrics": {
+                "accuracy": accuracy,
+                "balanced_accuracy": accuracy - 0.1,
+                "macro_f1": accuracy - 0.2,
+                "log_loss": 2 - accuracy,
+                "expected_calibration_error": 0.1,
+            },
+            "per_class_recall": [accuracy, 0.5],
+            "confusion": [[7, 3], [8, 12 + repeat]],
+            "predicted": encode_labels(np.arange(30) % 2),
+            "seed": 40 + repeat,
+            "steps": 300,
+            "batch_size": 32,
+            "seconds": 1.5,
+            "mix": {},
+            **other,
+        }
+    )
 
 
-def records_of(**accuracies: Sequence[float]) -> list[dict[str, Any]]:
+def records_of(**accuracies: Sequence[float]) -> list[Record]:
     """Records of arms by name, in an order in which a grid run in parallel may end."""
     done = [record(r, arm, values[r]) for arm, values in accuracies.items() for r in range(len(values))]
     return done[::-1]
 
 
-def two_arms(gain: Sequence[float] = GAIN) -> list[dict[str, Any]]:
+def two_arms(gain: Sequence[float] = GAIN) -> list[Record]:
     more = [b + g for b, g in zip(BASE, gain, strict=False)]
     return records_of(none=BASE[: len(gain)], **{"none+synthetic": more})
 

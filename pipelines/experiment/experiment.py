@@ -8,13 +8,12 @@ is on disk before the next is waited for, so that an interrupted evaluation goes
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
 
 from augment.output_folders import OutputFolder
 from augment.runtime import Runtime, Task
@@ -26,36 +25,11 @@ from pipelines.config.sections import Arm, EvaluateConfig
 from pipelines.experiment.arms import arms_of, check_arms, train_arm
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.parallel import Call, run_in_processes
-from pipelines.experiment.record_files import RecordFile
-from pipelines.experiment.records import encode
+from pipelines.experiment.records import Record, RecordFile, encode_labels
 
 GAN_TRAIN = Arm(name=sections.GAN_TRAIN, real=False, synthetic=True, policy="classical")  # no part of the comparison
 GAN_TRAIN_REPEATS = 2
 RECORDS = "records.jsonl"
-
-
-class RecordLine(BaseModel):
-    """The fields of a record: one classifier, trained in one arm of one repeat."""
-
-    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
-
-    repeat: int
-    arm: str
-    fold: str
-    size: int | None
-    accuracy: float
-    balanced_accuracy: float
-    macro_f1: float
-    log_loss: float
-    expected_calibration_error: float
-    per_class_recall: list[float | None]
-    confusion: list[list[int]]
-    predicted: str
-    mix: dict[str, Any]
-    seed: int
-    steps: int
-    batch_size: int
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -90,19 +64,20 @@ def run_experiment(
     trainings: Sequence[Training],
     folds: Sequence[Fold],
     config: EvaluateConfig,
-    file: RecordFile,
+    output: OutputFolder,
     runtime: Runtime,
     task: Task,
     *,
     beside: Sequence[Call[Any]] = (),
-) -> tuple[list[dict[str, Any]], list[Any]] | None:
-    """Do the trainings whose records `file` lacks, append their records, and return the records of all.
+) -> tuple[list[Record], list[Any]] | None:
+    """Do the trainings whose records are missing in records.jsonl, append theirs, and return all records.
 
     Calls given as `beside` run in the same processes, the first of all; what they return comes second. The observer is
     told of each record as progress of `task`. Stopped, it returns None.
     """
+    file = RecordFile(output, RECORDS, Record)
     records = file.read()
-    known = {_key(record) for record in records}
+    known = {record.key for record in records}
     missing = [training for training in trainings if training.key not in known]
     by_name = {fold.name: fold for fold in folds}
     calls: list[Call[Any]] = [
@@ -115,44 +90,35 @@ def run_experiment(
             continue
         file.append(result)
         records.append(result)
-        label = f"{result['arm']}, repeat {result['repeat'] + 1}"
-        runtime.observer.on_progress(task, len(records), {"accuracy": result["accuracy"]}, label)
+        label = f"{result.arm}, repeat {result.repeat + 1}"
+        runtime.observer.on_progress(task, len(records), {"accuracy": result.metrics["accuracy"]}, label)
         if runtime.stopped():
             return None
     return records, [others[index] for index in range(len(beside))]
 
 
-def record_file(output: OutputFolder) -> RecordFile:
-    """records.jsonl in `output`, a record for each fold, arm and repeat."""
-    return RecordFile(output, RECORDS, RecordLine, _key)
-
-
-def _key(record: Mapping[str, Any]) -> tuple[str, str, int]:
-    return record["fold"], record["arm"], record["repeat"]
-
-
-def train_and_test(training: Training, fold: Fold, config: EvaluateConfig, device: torch.device) -> dict[str, Any]:
-    """Train and test one classifier: its line of records.jsonl."""
+def train_and_test(training: Training, fold: Fold, config: EvaluateConfig, device: torch.device) -> Record:
+    """Train and test one classifier."""
     began = time.perf_counter()
     seed = repeat_seed(config.seed, training.repeat)
     model = train_arm(training.arm, fold, config, seed=seed, device=device)
     labels, classes = fold.test.labels, fold.test.num_classes
     logits = predict(model, torch.from_numpy(np.ascontiguousarray(fold.test.images)))
-    return {
-        "repeat": training.repeat,
-        "arm": training.arm.name,
-        "fold": training.fold,
-        "size": fold.size,
-        **score(logits, labels, classes),
-        "per_class_recall": per_class_recall(logits, labels, classes),
-        "confusion": confusion(logits, labels, classes).tolist(),
-        "predicted": encode(logits.argmax(1).numpy()),
-        "mix": dict(fold.mixes.get(training.arm.name, {})),
-        "seed": seed,
-        "steps": config.classifier.steps,
-        "batch_size": config.classifier.batch_size,
-        "seconds": round(time.perf_counter() - began, 2),
-    }
+    return Record(
+        repeat=training.repeat,
+        arm=training.arm.name,
+        fold=training.fold,
+        size=fold.size,
+        metrics=score(logits, labels, classes),
+        per_class_recall=per_class_recall(logits, labels, classes),
+        confusion=confusion(logits, labels, classes).tolist(),
+        predicted=encode_labels(logits.argmax(1).numpy()),
+        mix=dict(fold.mixes.get(training.arm.name, {})),
+        seed=seed,
+        steps=config.classifier.steps,
+        batch_size=config.classifier.batch_size,
+        seconds=round(time.perf_counter() - began, 2),
+    )
 
 
 def repeat_seed(seed: int, repeat: int) -> int:

@@ -1,27 +1,141 @@
-"""A record: one classifier, trained in one arm of one repeat and tested, as a line of records.jsonl."""
+"""The record of one classifier, and the files that hold such records.
+
+A record file (`RecordFile`) has one line of JSON for each record: records.jsonl of an evaluation, trials.jsonl of a
+search. Each line also holds the digest of the identity of its output folder and a checksum. A line that was cut short,
+a flipped bit, or a record made with other settings therefore never becomes part of a result.
+"""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
-from typing import Any
+import hashlib
+import json
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-Record = Mapping[str, Any]
-
-
-def of_arm(records: Sequence[Record], arm: str) -> list[Record]:
-    """The records of one arm, by repeat."""
-    return sorted((r for r in records if r["arm"] == arm), key=lambda r: int(r["repeat"]))
+from augment.errors import OutputError
+from augment.output_folders import OutputFolder
 
 
-def encode(predicted: NDArray[np.integer]) -> str:
-    """Predicted classes, below 65,536, in base64: a record stays one line."""
-    return base64.b64encode(predicted.astype("<u2").tobytes()).decode("ascii")
+class Line(BaseModel):
+    """The content of one line of a record file. Numbers are finite, and unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @property
+    def key(self) -> Hashable:
+        """What distinguishes this line from all other lines of its file."""
+        raise NotImplementedError
 
 
-def decode(text: str) -> NDArray[np.uint16]:
-    """What `encode` made a string of."""
-    return np.frombuffer(base64.b64decode(text), "<u2")
+class Record(Line):
+    """One classifier, trained in one arm of one repeat and tested: a line of records.jsonl.
+
+    size: training images of each class, in a learning curve. metrics: by the names in `metric_specs.METRICS`.
+    per_class_recall: K values, None for a class without test images. confusion: K x K counts; rows are true classes.
+    predicted: the predicted class of each test image, encoded by `encode_labels`. mix: how the synthetic images were
+    mixed in, where that was chosen on validation images.
+    """
+
+    repeat: int
+    arm: str
+    fold: str
+    size: int | None
+    metrics: dict[str, float]
+    per_class_recall: list[float | None]
+    confusion: list[list[int]]
+    predicted: str
+    mix: dict[str, Any]
+    seed: int
+    steps: int
+    batch_size: int
+    seconds: float
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """Fold, arm and repeat."""
+        return self.fold, self.arm, self.repeat
+
+    @property
+    def predicted_labels(self) -> NDArray[np.uint16]:
+        """The predicted class of each test image: N."""
+        return np.frombuffer(base64.b64decode(self.predicted), "<u2")
+
+
+def records_of_arm(records: Sequence[Record], arm: str) -> list[Record]:
+    """The records of one arm, sorted by repeat."""
+    return sorted((r for r in records if r.arm == arm), key=lambda r: r.repeat)
+
+
+def encode_labels(labels: NDArray[np.integer]) -> str:
+    """Class indices below 65,536 as base64, so that a record stays one line."""
+    return base64.b64encode(labels.astype("<u2").tobytes()).decode("ascii")
+
+
+AnyLine = TypeVar("AnyLine", bound=Line)
+
+
+@dataclass(frozen=True)
+class RecordFile(Generic[AnyLine]):
+    """The record file `name` in an output folder. Of two lines with the same key, the first one counts."""
+
+    output: OutputFolder
+    name: str
+    model: type[AnyLine]
+
+    def append(self, *lines: AnyLine) -> None:
+        """Add lines. They are on the disk when this returns."""
+        self.output.append(self.name, "".join(map(self._write, lines)))
+
+    def read(self) -> list[AnyLine]:
+        """Return the lines in their order, and remove damaged ones from the file.
+
+        Raises `OutputError` if a line was written for other settings or images.
+        """
+        content = self.output.read(self.name) or b""
+        by_key: dict[Hashable, AnyLine] = {}
+        for text in content.splitlines():
+            line = self._parse(text)
+            if line is not None:
+                by_key.setdefault(line.key, line)
+        intact = "".join(map(self._write, by_key.values())).encode()
+        if intact != content:
+            self.output.write(self.name, intact)
+        return list(by_key.values())
+
+    def _write(self, line: AnyLine) -> str:
+        sealed = {**line.model_dump(mode="json"), "identity": self.output.digest}
+        return json.dumps({**sealed, "checksum": _checksum(sealed)}) + "\n"
+
+    def _parse(self, text: bytes) -> AnyLine | None:
+        try:
+            seal = _Seal.model_validate_json(text)
+            sealed = dict(json.loads(text))
+            line = self.model.model_validate({k: v for k, v in sealed.items() if k not in _Seal.model_fields})
+        except (ValidationError, ValueError):
+            return None
+        del sealed["checksum"]
+        if seal.checksum != _checksum(sealed):
+            return None
+        if seal.identity != self.output.digest:
+            raise OutputError(
+                f"{self.output.path / self.name} holds records of other settings or images; choose another folder, "
+                "or give --overwrite to begin anew"
+            )
+        return line
+
+
+class _Seal(BaseModel):
+    """The two fields that a line holds beside its content."""
+
+    identity: str
+    checksum: str
+
+
+def _checksum(line: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(line).encode()).hexdigest()[:16]

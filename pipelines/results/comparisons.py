@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from augment.errors import ConfigError
 from pipelines.config.sections import Arm
-from pipelines.experiment.records import Record, decode, of_arm
+from pipelines.experiment.records import Record, records_of_arm
 from pipelines.metric_specs import METRICS, gains, image_weights
 from pipelines.results.statistics import (
     FEWEST_BCA,
@@ -66,7 +66,7 @@ def compare(
     """
     if metric not in METRICS:
         raise ConfigError(f"unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
-    of_arms = {name: of_arm(records, name) for pair in comparisons for name in pair}
+    of_arms = {name: records_of_arm(records, name) for pair in comparisons for name in pair}
     return [
         {"arm": arm, "baseline": baseline, "metric": metric}
         | _compare_pair(of_arms[arm], of_arms[baseline], metric, correlation, test_labels)
@@ -82,7 +82,7 @@ def _compare_pair(
     test_labels: NDArray[np.int64] | None,
 ) -> dict[str, Any]:
     _check_paired(ours, theirs)
-    gained = gains([r[metric] for r in ours], [r[metric] for r in theirs], metric)
+    gained = gains([r.metrics[metric] for r in ours], [r.metrics[metric] for r in theirs], metric)
     return {
         "mean_gain": float(gained.mean()),
         "std_gain": 0.0 if np.ptp(gained) == 0 else float(gained.std(ddof=1)),
@@ -121,14 +121,14 @@ def _two_way(
 
 def correctness(records: Sequence[Record], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Whether each test image was recognised: repeats x N."""
-    right: NDArray[np.bool_] = np.stack([decode(r["predicted"]) for r in records]) == labels
+    right: NDArray[np.bool_] = np.stack([r.predicted_labels for r in records]) == labels
     return right
 
 
 def _of_classes(ours: Sequence[Record], theirs: Sequence[Record], correlation: float) -> dict[str, Any]:
     """Mean gain in recall of each class with its own 95 % interval; None for a class without test images."""
-    recall = np.array([r["per_class_recall"] for r in ours], float)  # n x K, nan where None
-    gained = recall - np.array([r["per_class_recall"] for r in theirs], float)
+    recall = np.array([r.per_class_recall for r in ours], float)  # n x K, nan where None
+    gained = recall - np.array([r.per_class_recall for r in theirs], float)
     told = [None if np.isnan(of_class).any() else of_class for of_class in gained.T]
     return {
         "per_class_gain": [None if g is None else float(g.mean()) for g in told],
@@ -137,13 +137,13 @@ def _of_classes(ours: Sequence[Record], theirs: Sequence[Record], correlation: f
 
 
 def _check_paired(ours: Sequence[Record], theirs: Sequence[Record]) -> None:
-    repeats = [[r["repeat"] for r in side] for side in (ours, theirs)]
+    repeats = [[r.repeat for r in side] for side in (ours, theirs)]
     if repeats[0] != repeats[1] or not repeats[0] or len(set(repeats[0])) < len(repeats[0]):
         raise ConfigError(
             f"expected the same repeats, each once, in both arms of a comparison, got {repeats[0]} and "
             f"{repeats[1]}; run the missing ones"
         )
-    compute = [{(r["steps"], r["batch_size"]) for r in side} for side in (ours, theirs)]
+    compute = [{(r.steps, r.batch_size) for r in side} for side in (ours, theirs)]
     if compute[0] != compute[1]:
         raise ConfigError(
             "expected equal (steps, batch size) in both arms of a comparison, "

@@ -38,6 +38,7 @@ from pipelines.experiment.cross_fitting import embed
 from pipelines.experiment.experiment import GAN_TRAIN
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.parallel import Call
+from pipelines.experiment.records import Record
 from pipelines.results.fidelity_warnings import cautions
 
 AT_MOST = 2000  # images of each kind: distances and kernels grow with the square
@@ -75,20 +76,20 @@ def fidelity_calls(folds: Sequence[Fold], config: EvaluateConfig, device: torch.
     return [(measure_fidelity, (fold, config, device)) for fold in of_first_size]
 
 
-def mean_fidelity(measured: Sequence[Fidelity], records: Sequence[Mapping[str, Any]]) -> Fidelity | None:
+def mean_fidelity(measured: Sequence[Fidelity], records: Sequence[Record]) -> Fidelity | None:
     """The figures averaged over folds, GAN-train's from the records, and the neighbours of the first fold."""
     if not measured:
         return None
-    of_folds = [_with_gan_train(one, [r for r in records if r["fold"] == one.fold]) for one in measured]
+    of_folds = [_with_gan_train(one, [r for r in records if r.fold == one.fold]) for one in measured]
     figures = {"folds": len(measured), **_average(of_folds)} if len(measured) > 1 else of_folds[0]
     return replace(measured[0], figures={**figures, "cautions": cautions(figures)})
 
 
-def _with_gan_train(one: Fidelity, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    gan_train = [record for record in records if record["arm"] == GAN_TRAIN.name]
+def _with_gan_train(one: Fidelity, records: Sequence[Record]) -> dict[str, Any]:
+    gan_train = [record for record in records if record.arm == GAN_TRAIN.name]
     return {
         **one.figures,
-        "gan_train_accuracy": _mean([record["accuracy"] for record in gan_train]),
+        "gan_train_accuracy": _mean([record.metrics["accuracy"] for record in gan_train]),
         "per_class": {
             **one.figures["per_class"],
             "gan_train": _of_records(gan_train, one.synthetic.class_names),
@@ -203,8 +204,8 @@ def _too_few(real: LabelledImages, synthetic: LabelledImages) -> dict[str, str]:
     }
 
 
-def _of_records(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, float | None]:
-    return {name: _mean([record["per_class_recall"][k] for record in records]) for k, name in enumerate(names)}
+def _of_records(records: Sequence[Record], names: Sequence[str]) -> dict[str, float | None]:
+    return {name: _mean([record.per_class_recall[k] for record in records]) for k, name in enumerate(names)}
 
 
 def _average(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -1,8 +1,6 @@
 """Records of an experiment to what they amount to: the content of results.json.
 
-A record is one line of records.jsonl, a classifier trained in one arm of one repeat: `repeat`, `arm`, `fold`, `size`,
-the metrics of `METRICS`, `per_class_recall` (K), `confusion` (K x K counts, rows are true classes), `predicted`
-(`comparisons.encode`), `seed`, `steps`, `batch_size`, `seconds`.
+A record (`experiment.records.Record`) is a classifier that was trained in one arm of one repeat, and tested.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ import numpy as np
 
 from pipelines.config.sections import Arm
 from pipelines.experiment.folds import Design
-from pipelines.experiment.records import Record, of_arm
+from pipelines.experiment.records import Record, records_of_arm
 from pipelines.metric_specs import METRICS, default_metric
 from pipelines.results.comparisons import adjust, compare, declared_comparisons
 from pipelines.results.recommendation import recommend, words_of
@@ -61,7 +59,7 @@ def build_results(
     names, pairs = [arm.name for arm in arms], declared_comparisons(arms)
     if choice:
         pairs.sort(key=lambda pair: pair[0] != choice["arm"])
-    by_size = {size: [r for r in records if r["size"] == size and r["arm"] in names] for size in design.correlation}
+    by_size = {size: [r for r in records if r.size == size and r.arm in names] for size in design.correlation}
     compared = {size: _compare(of_size, pairs, metric, design, size) for size, of_size in by_size.items()}
     adjust([comparison for of_size in compared.values() for comparison in of_size])
     first = next(iter(by_size))
@@ -95,8 +93,8 @@ def _protocol(records: Sequence[Record], design: Design, size: int | None, mix: 
     return {
         "kind": design.kind.split(",")[0],
         "repeats": len(_seeds(records)),
-        "classifier_steps": records[0]["steps"],
-        "batch_size": records[0]["batch_size"],
+        "classifier_steps": records[0].steps,
+        "batch_size": records[0].batch_size,
         "note": PROTOCOL_NOTES[design.kind],
         "why": design.why,
         "correlation": design.correlation[size],
@@ -107,7 +105,7 @@ def _protocol(records: Sequence[Record], design: Design, size: int | None, mix: 
 
 def _seeds(records: Sequence[Record]) -> dict[int, int]:
     """The seed of every repeat, in their order."""
-    return {int(r["repeat"]): int(r["seed"]) for r in sorted(records, key=lambda r: int(r["repeat"]))}
+    return {r.repeat: r.seed for r in sorted(records, key=lambda r: r.repeat)}
 
 
 def _describe_mix(mix: Mapping[str, Any], choice: Mapping[str, Any] | None) -> str:
@@ -128,14 +126,16 @@ def _learning_curve(
 
 def summarise_arms(records: Sequence[Record], arms: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
     """For each arm and metric: `mean`, `std` (ddof 1, None with one repeat), `values` by repeat."""
+    by_arm = {arm: records_of_arm(records, arm) for arm in arms}
     return {
-        arm: {metric: _summary([float(r[metric]) for r in of_arm(records, arm)]) for metric in METRICS} for arm in arms
+        arm: {metric: _summary([r.metrics[metric] for r in of_arm]) for metric in METRICS}
+        for arm, of_arm in by_arm.items()
     }
 
 
 def sum_confusions(records: Sequence[Record], arms: Sequence[str]) -> dict[str, list[list[int]]]:
     """K x K counts of each arm, summed over its repeats; rows are true classes."""
-    return {arm: np.sum([r["confusion"] for r in of_arm(records, arm)], axis=0).tolist() for arm in arms}
+    return {arm: np.sum([r.confusion for r in records_of_arm(records, arm)], axis=0).tolist() for arm in arms}
 
 
 def _summary(values: list[float]) -> dict[str, Any]:

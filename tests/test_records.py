@@ -7,41 +7,45 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
 
 from augment.errors import OutputError
 from augment.identity import Identity
 from augment.output_folders import OutputFolder, open_output
-from pipelines.experiment.record_files import RecordFile
+from pipelines.experiment.records import Line, RecordFile
 
 
-class Line(BaseModel):
-    """What a record has."""
+class Score(Line):
+    """A line of the file."""
 
     arm: str
     repeat: int
     accuracy: float
+    extra: tuple[str | None, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.arm, self.repeat
 
 
-FIRST = {"arm": "none", "repeat": 0, "accuracy": 0.1 + 0.2, "extra": ["ü", None]}
-SECOND = {"arm": "classical", "repeat": 0, "accuracy": 1 / 3}
+FIRST = Score(arm="none", repeat=0, accuracy=0.1 + 0.2, extra=("ü", None))
+SECOND = Score(arm="classical", repeat=0, accuracy=1 / 3)
 
 
-def records_in(output: OutputFolder) -> RecordFile:
-    return RecordFile(output, "records.jsonl", Line, lambda record: (record["arm"], record["repeat"]))
+def records_in(output: OutputFolder) -> RecordFile[Score]:
+    return RecordFile(output, "records.jsonl", Score)
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Iterator[RecordFile]:
+def file(tmp_path: Path) -> Iterator[RecordFile[Score]]:
     with open_output(tmp_path / "out", "evaluate", Identity(data={"images": "a"})) as output:
         yield records_in(output)
 
 
-def path_of(file: RecordFile) -> Path:
+def path_of(file: RecordFile[Score]) -> Path:
     return file.output.path / file.name
 
 
-def test_records_come_back_as_they_were(file: RecordFile) -> None:
+def test_records_come_back_as_they_were(file: RecordFile[Score]) -> None:
     assert file.read() == []
     file.append(FIRST)
     file.append(SECOND)
@@ -63,7 +67,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_line_is_dropped_and_the_others_stay(damage: str, file: RecordFile) -> None:
+def test_a_damaged_line_is_dropped_and_the_others_stay(damage: str, file: RecordFile[Score]) -> None:
     file.append(FIRST, SECOND)
     first, second = path_of(file).read_bytes().splitlines()
     path_of(file).write_bytes(DAMAGES[damage](second) + b"\n" + first + b"\n")
@@ -73,7 +77,7 @@ def test_a_damaged_line_is_dropped_and_the_others_stay(damage: str, file: Record
     assert file.read() == [FIRST, SECOND]
 
 
-def test_a_record_goes_on_behind_a_line_that_was_cut(file: RecordFile) -> None:
+def test_a_record_goes_on_behind_a_line_that_was_cut(file: RecordFile[Score]) -> None:
     file.append(FIRST)
     path_of(file).write_bytes(path_of(file).read_bytes() + b'{"arm": "cl')
     assert file.read() == [FIRST]
@@ -81,12 +85,12 @@ def test_a_record_goes_on_behind_a_line_that_was_cut(file: RecordFile) -> None:
     assert file.read() == [FIRST, SECOND]
 
 
-def test_what_is_there_twice_counts_once(file: RecordFile) -> None:
-    file.append(FIRST, SECOND, {**FIRST, "accuracy": 0.9})
+def test_what_is_there_twice_counts_once(file: RecordFile[Score]) -> None:
+    file.append(FIRST, SECOND, FIRST.model_copy(update={"accuracy": 0.9}))
     assert file.read() == [FIRST, SECOND]
 
 
-def test_records_of_other_images_are_refused(file: RecordFile, tmp_path: Path) -> None:
+def test_records_of_other_images_are_refused(file: RecordFile[Score], tmp_path: Path) -> None:
     file.append(FIRST)
     with open_output(tmp_path / "other", "evaluate", Identity(data={"images": "b"})) as output:
         output.write(file.name, path_of(file).read_bytes())
