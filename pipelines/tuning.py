@@ -266,9 +266,14 @@ def _space(optuna: Any, present: dict[str, Any]) -> dict[str, Any]:
     return {name: space[name] for name in present}
 
 
+def split_for_tuning(train: LabelledImages, seed: int, split: int) -> tuple[LabelledImages, LabelledImages]:
+    """Split number `split` of the training images: images to learn from, and 30 % of each class to validate on."""
+    return split_per_class(train, VALIDATION, seed=derive_seed(seed, "tuning split", split))
+
+
 def _score(config: EvaluateConfig, train: LabelledImages, split: int, metric: str, device: torch.device) -> float:
     """The validation score of one classifier: higher is better."""
-    learnt, validation = split_per_class(train, VALIDATION, seed=derive_seed(config.seed, "tuning split", split))
+    learnt, validation = split_for_tuning(train, config.seed, split)
     arm = Arm(name="tuned", policy=config.policy)
     seed = derive_seed(config.seed, "tuning", split)
     model = train_arm(arm, Fold(learnt, validation), config, seed=seed, device=device)
