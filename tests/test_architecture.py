@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -123,6 +124,14 @@ def test_the_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "HEAVY []" in done.stdout
+
+
+def test_the_architecture_page_lists_the_modules_that_there_are() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text().partition("## The modules")[2]
+    rows = re.findall(r"^\| (`.*?) \|", page, re.M)
+    modules = {path.stem for path in FILES}
+    assert modules - set(re.findall(r"`(\w+)`", page)) == set()
+    assert set(re.findall(r"`(\w+)`", " ".join(rows))) - modules == set()
 
 
 def functions(path: Path) -> list[ast.FunctionDef]:
