@@ -17,7 +17,7 @@ CASES = 42
 def hostile(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     if not hasattr(os, "mkfifo"):
         pytest.skip("special files and time limits are of POSIX")
-    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "benchmarks")
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
     monkeypatch.setenv("GOMP_SPINCOUNT", "10000")
     return importlib.import_module("hostile_sources")
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import pytest
 import torch
+from batch_statistics import distance, statistics_of
 from fitting import SMALL
-from torch import Tensor, nn
+from torch import nn
 
 from augment.dataset.images import LabelledImages
 from augment.gan.config import GanConfig
@@ -98,36 +97,6 @@ def test_the_average_follows_quickly_at_first_and_slowly_later() -> None:
         expected = kept * average.weight.detach() + (1 - kept) * model.weight.detach()
         update_ema(average, model, 0.99, step)
         torch.testing.assert_close(average.weight.detach(), expected)
-
-
-def statistics_of(generator: nn.Module, shape: Shape, count: int = 6000) -> list[tuple[Tensor, Tensor]]:
-    """(mean, variance) of what reaches each batch norm in one large batch, by hand."""
-    seen: list[tuple[Tensor, Tensor]] = []
-    watched = copy.deepcopy(generator).train()
-    for module in watched.modules():
-        if isinstance(module, nn.BatchNorm2d):
-
-            def look(_: nn.Module, inputs: tuple[Tensor]) -> None:
-                values = inputs[0].double().transpose(0, 1).flatten(1)
-                seen.append((values.mean(1), ((values - values.mean(1, keepdim=True)) ** 2).mean(1)))
-
-            module.register_forward_pre_hook(look)
-    random = torch.Generator().manual_seed(77)
-    y = torch.arange(count) % shape.num_classes
-    with torch.no_grad():
-        watched(torch.randn(count, shape.latent_dim, generator=random), y)
-    return seen
-
-
-def distance(generator: nn.Module, expected: list[tuple[Tensor, Tensor]]) -> float:
-    """The largest deviation of G's running statistics from `expected`, in standard deviations."""
-    norms = [m for m in generator.modules() if isinstance(m, nn.BatchNorm2d)]
-    deviations = []
-    for norm, (mean, variance) in zip(norms, expected, strict=True):
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        deviations += [(norm.running_mean - mean).abs() / variance.sqrt(), (norm.running_var / variance - 1).abs()]
-    return float(torch.cat(deviations).max())
 
 
 @pytest.mark.parametrize("network", NETWORKS)

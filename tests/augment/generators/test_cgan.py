@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from batch_statistics import distance, statistics_of
 from fitting import SMALL, fit
 from tensors import weights
-from test_training import distance, statistics_of
 
 from augment.dataset.images import LabelledImages, to_signed
 from augment.generators.cgan import Cgan, load

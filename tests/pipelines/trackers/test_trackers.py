@@ -20,7 +20,7 @@ from augment.runtime import NOBODY, Task
 from pipelines.trackers.common import flatten
 from pipelines.trackers.registry import make_tracker
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SETTINGS = {"data": {"name": "cats", "sizes": [3, 4]}, "rate": 0.25, "none+more": None, "long": "ab" * 5000}
 FIT = Task("fit", 40, settings=SETTINGS)
 FIT_LONGER = Task("fit", 50, settings={**SETTINGS, "rate": 0.5})

@@ -25,7 +25,7 @@ from augment.gan.steps import STEPS, GanSetup, Step, StepLosses
 from augment.output_folders import open_output
 from augment.runtime import Observer, Runtime, Task
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 CPU = torch.device("cpu")
 TINY = Preset(GanConfig(width=4, latent_dim=8, batch_size=6), num_classes=3, channels=2, image_size=12, repeats=3)
 Call = tuple[str, int, bool]  # the player, its batch, and whether the call was recorded for a backward pass
@@ -263,7 +263,7 @@ def test_memory_is_measured_of_each_step_from_the_same_state() -> None:
 def test_nothing_is_said_on_the_way() -> None:
     code = (  # in a process of its own: the profiler complains once, and past Python
         "import torch\nfrom augment.gan.step_benchmark import PRESETS, measure\n"
-        "from tests.test_step_benchmark import CPU, TINY, Runtime\n"
+        "from tests.augment.gan.test_step_benchmark import CPU, TINY, Runtime\n"
         "PRESETS['tiny'] = TINY\nmeasure('tiny', Runtime(CPU), repeats=1)"
     )
     environment = {name: value for name, value in os.environ.items() if name != "KINETO_LOG_LEVEL"}
