@@ -1,61 +1,17 @@
-"""Whatever a folder holds, nothing that somebody else put there is overwritten or deleted, and a kill loses nothing."""
+"""Nothing that somebody else put into a folder is overwritten or deleted."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from folders import FILES, contents, marker, of, own, put, work
 
-from augment import files as file_functions
 from augment.errors import OutputError
-from augment.identity import Identity
 from augment.markers import MARKER, read_marker
-from augment.output_folders import LOCK, OutputFolder, open_output
-
-FILES = ("config.yaml", "samples/step-1.png", "samples/step-2.png", "cats/000.png")
-posix = pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
-
-
-class Settings(BaseModel):
-    """What a made-up command depends on."""
-
-    loss: str = "hinge"
-
-
-def of(loss: str = "hinge") -> Identity:
-    return Identity({"fit": Settings(loss=loss)})
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-def put(folder: Path, *names: str, text: str = "mine") -> None:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-
-
-def work(folder: Path, loss: str = "hinge", files: tuple[str, ...] = FILES, **options: Any) -> None:
-    """What a command does: write its files, each with the loss in it, and finish."""
-    with open_output(folder, "fit", of(loss), files=files[:1], **options) as output:
-        for name in files:
-            output.write(name, f"{loss} {name}")
-        output.finish()
-
-
-def own(folder: Path) -> Path:
-    """A folder that `augment fit` has written."""
-    work(folder)
-    return folder
+from augment.output_folders import LOCK, open_output
 
 
 def foreign(folder: Path) -> Path:
@@ -86,10 +42,6 @@ def damaged(content: bytes) -> Callable[[Path], Path]:
         return folder
 
     return make
-
-
-def marker(*files: object, **changes: object) -> bytes:
-    return json.dumps({"format": 2, "command": "fit", "identity": {}, "files": files, **changes}).encode()
 
 
 DAMAGED = {
@@ -220,190 +172,6 @@ def test_what_may_be_replaced_without_overwrite(replace: str, finished: bool, re
     with suppress(OutputError):
         work(folder, "fisher", FILES[:1], replace=replace)
     assert (contents(folder)["config.yaml"] == b"fisher config.yaml") == replaced
-
-
-# A stranger's folder
-
-
-@pytest.fixture
-def victim(tmp_path: Path) -> Iterator[Path]:
-    """Somebody's folder, which has to be the same at the end."""
-    put(tmp_path / "victim", "000.png", "step-1.png", "report.html")
-    before = contents(tmp_path / "victim")
-    yield tmp_path / "victim"
-    assert contents(tmp_path / "victim") == before
-
-
-LISTED = {
-    "a file in a linked folder": (["link/000.png"], {"link": "../victim"}),
-    "a linked file": (["report.html"], {"report.html": "../victim/report.html"}),
-    "a folder below a linked one": (["link/a/000.png"], {"link": ".."}),
-    "a link in the journal": ([], {"link": "../victim"}),
-}
-
-
-@posix
-@pytest.mark.parametrize("overwrite", [False, True])
-@pytest.mark.parametrize("case", LISTED)
-def test_a_strangers_marker_deletes_nothing_outside(case: str, overwrite: bool, victim: Path, tmp_path: Path) -> None:
-    listed, links = LISTED[case]
-    folder = tmp_path / "out"
-    folder.mkdir()
-    for name, target in links.items():
-        (folder / name).symlink_to(target)
-    journal = ["link/000.png"] if case == "a link in the journal" else []
-    (folder / MARKER).write_bytes(marker(*listed, replaced=journal))
-    with pytest.raises(OutputError, match="is a link, and nothing is written through links"):
-        work(folder, overwrite=overwrite, replace="anything")
-
-
-@posix
-@pytest.mark.parametrize("link", ["samples", "cats", "config.yaml", MARKER, LOCK, "samples/step-1.png"])
-def test_nothing_is_written_through_a_link_in_a_strangers_folder(link: str, victim: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "out"
-    (folder / "samples").mkdir(parents=True)
-    if link == "samples":
-        (folder / "samples").rmdir()
-    (folder / link).symlink_to(victim if link in ("samples", "cats") else victim / "report.html")
-    with pytest.raises(OutputError):
-        work(folder, overwrite=True)
-
-
-def test_a_pattern_in_a_marker_matches_nothing(tmp_path: Path) -> None:
-    put(tmp_path / "out", "a.png", "b.png")
-    (tmp_path / "out" / MARKER).write_bytes(marker("*.png", "config.yaml"))
-    work(tmp_path / "out", files=FILES[:1], overwrite=True)
-    assert contents(tmp_path / "out").keys() >= {"a.png", "b.png"}
-
-
-# Kills
-
-
-class Killed(BaseException):
-    """What a kill is to the code: nothing after it runs."""
-
-
-def killed_at(number: int, monkeypatch: pytest.MonkeyPatch, do: Callable[[], None]) -> bool:
-    """`do`, which dies before its `number`-th change of the disk, leaving temporary files; whether it died."""
-    calls = iter(range(10_000))
-
-    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **options: Any) -> Any:
-            if next(calls) >= number:
-                raise Killed
-            return real(*arguments, **options)
-
-        return call
-
-    with monkeypatch.context() as patch:
-        for name in ("write", "mkdir", "replace", "unlink", "rmdir"):
-            patch.setattr(os, name, counted(getattr(os, name)))
-        try:
-            do()
-        except Killed:
-            return True
-    return False
-
-
-def test_a_kill_before_any_change_of_the_disk_leaves_a_folder_that_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    work(tmp_path / "whole", "fisher", FILES[1:])
-    whole = contents(tmp_path / "whole")
-    for number in range(1000):
-        folder = own(tmp_path / f"out{number}")
-        put(folder, "notes.txt")
-        died = killed_at(number, monkeypatch, lambda f=folder: work(f, "fisher", FILES[1:], overwrite=True))
-        found = read_marker(folder)
-        assert found is not None
-        begun = found.identity == of("fisher").as_json()
-        if begun and contents(folder).keys() & {*FILES}:  # the new settings need no flag then, and the old ones one
-            with pytest.raises(OutputError, match="other settings"):
-                work(folder)
-        work(folder, "fisher", FILES[1:], overwrite=not begun)
-        assert contents(folder) == {**whole, "notes.txt": b"mine"}
-        if not died:
-            break
-    assert number > 20
-
-
-def test_a_kill_while_it_begins_anew_never_mixes_two_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for number in range(1000):
-        folder = own(tmp_path / f"out{number}")
-        died = killed_at(number, monkeypatch, lambda f=folder: work(f, "fisher", FILES[1:], overwrite=True))
-        with suppress(OutputError), open_output(folder, "fit", of("fisher")) as output:
-            losses = {(output.path / name).read_text().split()[0] for name in output.files if output.read(name)}
-            assert losses <= {"fisher"}
-        if not died:
-            break
-
-
-# Locks
-
-HOLD = """
-import sys, time
-from pathlib import Path
-from augment.output_folders import open_output
-with open_output(Path(sys.argv[1]), "fit"):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-
-
-@pytest.fixture
-def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that has the folder open."""
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path / "out")], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
-        yield process
-        process.kill()
-
-
-def test_a_folder_that_another_process_writes_is_refused_and_the_process_named(
-    holder: subprocess.Popen[str], tmp_path: Path
-) -> None:
-    with pytest.raises(OutputError, match=rf"out is being written by process {holder.pid} on \S+; wait until"):
-        work(tmp_path / "out", overwrite=True)
-
-
-def test_the_lock_of_a_killed_process_is_taken_over(holder: subprocess.Popen[str], tmp_path: Path) -> None:
-    holder.kill()
-    holder.wait()
-    work(tmp_path / "out", overwrite=True)
-    assert contents(tmp_path / "out").keys() == {*FILES, MARKER}
-
-
-def test_a_folder_is_opened_once_at_a_time_within_a_process(tmp_path: Path) -> None:
-    with open_output(tmp_path / "out", "fit"), pytest.raises(OutputError, match=f"written by process {os.getpid()}"):
-        work(tmp_path / "out", overwrite=True)
-
-
-def test_the_lock_is_gone_when_the_folder_is_closed(tmp_path: Path) -> None:
-    own(tmp_path / "out")
-    assert not (tmp_path / "out" / LOCK).exists()
-
-
-def test_a_marker_is_on_the_disk_before_the_file_that_it_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with open_output(tmp_path / "out", "fit") as output:
-        lists_first(output, monkeypatch)
-
-
-def lists_first(output: OutputFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    real = file_functions.write_bytes
-
-    def look(path: Path, *arguments: Any, **options: Any) -> None:
-        if path.name == "a.txt":
-            found = read_marker(output.path)
-            seen.append(found is not None and "a.txt" in found.files)
-        real(path, *arguments, **options)
-
-    monkeypatch.setattr("augment.output_folders.write_bytes", look)
-    output.write("a.txt", "content")
-    assert seen == [True]
 
 
 def test_a_deleted_file_is_no_longer_listed(tmp_path: Path) -> None:

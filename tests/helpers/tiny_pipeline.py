@@ -56,10 +56,6 @@ def ran(stages: list[Plan]) -> list[str]:
     return [stage.name for stage in stages if stage.runs]
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def model(folder: Path) -> dict[str, torch.Tensor]:
     return weights(folder / "gan" / "model.safetensors")
 

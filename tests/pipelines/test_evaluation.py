@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from folders import contents
 from observing import Kept
 
 from augment.dataset.images import LabelledImages, split_per_class
@@ -50,10 +51,6 @@ def folder(fold: Fold, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("evaluation") / "out"
     run(fold, folder)
     return folder
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_results_json_has_the_form_that_readers_rely_on(folder: Path) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from folders import contents
 from observing import Kept
-from tiny_pipeline import ALL, contents, go, model, ran, same
+from tiny_pipeline import ALL, go, model, ran, same
 
 from augment.errors import ConfigError
 from augment.runtime import Observer, Runtime

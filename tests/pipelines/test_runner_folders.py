@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_pipeline import ALL, contents, go, ran
+from folders import contents
+from tiny_pipeline import ALL, go, ran
 
 from augment.errors import OutputError
 from pipelines.config.sections import Pipeline

@@ -1,15 +1,17 @@
-"""Only formats that Pillow reads by itself are opened, whatever a file is called."""
+"""Every kind of picture is read as grey or RGB; only formats that Pillow reads by itself are opened."""
 
 from __future__ import annotations
 
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+from pictures import members, save
 from PIL import Image
 
 from augment.dataset.decoding import FORMATS
-from augment.dataset.images import LabelledImages
+from augment.dataset.images import LabelledImages, fit_to_square
 from augment.dataset.inspection import inspect
 from augment.dataset.sources import read_source
 from augment.errors import SourceError
@@ -55,3 +57,66 @@ def test_an_inspection_opens_no_other_format_either(folder: Path) -> None:
     picture = Image.new("RGBA", (28, 28))
     picture.save(file)
     assert any("1 file with an alpha channel" in sentence for sentence in inspect(source).advice)
+
+
+def read_one(tmp_path, picture, suffix="png", other="L", size=None, **options):
+    """`picture`, read as the only member of class b that is not a white `other` picture of the same size."""
+    for name in ("a/1", "a/2", "b/2"):
+        save(Image.new(other, picture.size, "white"), tmp_path / f"{name}.png")
+    save(picture, tmp_path / f"b/1.{suffix}", **options)
+    source = read_source(tmp_path, image_size=size)
+    return source.train.images[2], source
+
+
+def test_one_coloured_picture_makes_the_source_rgb(tmp_path):
+    pixels, source = read_one(tmp_path, Image.new("RGB", (8, 8), (10, 120, 230)))
+    assert (pixels[:, 0, 0].tolist(), source.train.channels) == ([10, 120, 230], 3)
+
+
+@pytest.mark.parametrize(
+    ("picture", "expected"),
+    [
+        (Image.fromarray(np.full((8, 8), 51 * 257, np.uint16)), [51]),
+        (Image.new("L", (8, 8), 80).convert("1", dither=Image.Dither.NONE), [0]),
+        (Image.new("LA", (8, 8), (100, 51)), [224]),
+        (Image.new("RGBA", (8, 8), (0, 100, 255, 51)), [204, 224, 255]),
+        (Image.new("RGB", (8, 8), (10, 120, 230)).quantize(4), [10, 120, 230]),
+        (Image.new("L", (8, 8), 77).convert("P"), [77]),
+    ],
+    ids=["16 bit", "1 bit", "grey with alpha", "RGB with alpha", "palette", "grey palette"],
+)
+def test_all_kinds_of_png_become_grey_or_rgb(tmp_path, picture, expected):
+    pixels, source = read_one(tmp_path, picture)
+    assert source.train.channels == len(expected)
+    assert np.unique(pixels.reshape(len(expected), -1), axis=1).ravel().tolist() == expected
+
+
+def test_a_transparent_palette_entry_is_white(tmp_path):
+    picture = Image.new("RGB", (8, 8), (10, 120, 230)).quantize(4)
+    pixels, _ = read_one(tmp_path, picture, transparency=0)
+    assert set(pixels.ravel().tolist()) == {255}
+
+
+def test_a_cmyk_jpeg_has_its_colours(tmp_path):
+    picture = Image.new("CMYK", (8, 8), (255, 0, 255, 0))
+    pixels, _ = read_one(tmp_path, picture, "jpg", quality=100)
+    assert np.allclose(pixels[:, 4, 4], [0, 255, 0], atol=6)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tiff"])
+def test_the_orientation_in_exif_is_honoured(tmp_path, suffix):
+    picture = Image.new("L", (24, 16), 0)
+    picture.paste(255, (0, 0, 24, 8))  # bright above; turned a quarter clockwise, bright on the right
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels, source = read_one(tmp_path, picture, suffix, size=24, exif=exif)
+    assert source.original_sizes == {(24, 16): 3, (16, 24): 1}
+    assert pixels[0, 12, 14] > 200
+    assert pixels[0, 12, 9] < 50
+
+
+def test_a_large_photograph_keeps_its_detail(tmp_path, fashion):
+    picture = Image.fromarray(members(fashion, "bag")[6, 0]).resize((400, 300), Image.Resampling.NEAREST)
+    pixels, _ = read_one(tmp_path, picture, "jpg", size=64, quality=95)
+    expected = np.asarray(fit_to_square(picture, 64, "pad"), float)
+    assert np.abs(pixels[0] - expected).mean() < 2

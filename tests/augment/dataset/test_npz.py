@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from augment.dataset.images import LabelledImages
+from augment.dataset.images import LabelledImages, fit_to_square
 from augment.dataset.npz import read_arrays
 from augment.dataset.sources import read_source
 from augment.errors import SourceError
@@ -149,3 +150,67 @@ def test_only_the_wanted_arrays_are_read(archive: Callable[..., Path]) -> None:
     assert list(read_arrays(archive(remarks=HEADERS["objects"]), ("train_labels", "remarks of others"))) == [
         "train_labels"
     ]
+
+
+def npz(tmp_path, **changes):
+    """An .npz of 5 images of 3 classes, 12 x 8 px, with `changes`; None leaves a key out."""
+    images = np.random.default_rng(0).integers(0, 256, (6, 8, 12), dtype=np.uint8)
+    content = {"train_images": images, "train_labels": np.array([[2], [0], [1], [2], [0], [1]], np.uint8)} | changes
+    np.savez(tmp_path / "data.npz", **{key: value for key, value in content.items() if value is not None})
+    return tmp_path / "data.npz"
+
+
+@pytest.mark.parametrize("shape", [(6, 8, 12), (6, 8, 12, 1), (6, 8, 12, 3)])
+def test_an_npz_is_read_in_grey_and_in_colour(tmp_path, shape):
+    images = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    source = read_source(npz(tmp_path, train_images=images), image_size=12)
+    assert source.train.class_names == ("0", "1", "2")
+    assert source.train.labels.tolist() == [2, 0, 1, 2, 0, 1]
+    assert source.original_sizes == {(12, 8): 6}
+    expected = [fit_to_square(Image.fromarray(image.squeeze()), 12, "pad") for image in images]
+    assert np.array_equal(source.train.images.transpose(0, 2, 3, 1).squeeze(), np.array(expected))
+
+
+def test_square_npz_images_are_views_and_not_copies(tmp_path):
+    images = np.random.default_rng(1).integers(0, 256, (6, 12, 12, 3), dtype=np.uint8)
+    source = read_source(npz(tmp_path, train_images=images))
+    assert source.train.images.strides == (432, 1, 36, 3)
+    assert np.array_equal(source.train.images[4, 2], images[4, :, :, 2])
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_an_alpha_channel_is_composited_over_white(tmp_path, channels):
+    images = np.full((6, 8, 8, channels), 100, np.uint8)
+    images[..., -1] = 51  # a fifth
+    train = read_source(npz(tmp_path, train_images=images)).train
+    assert (train.channels, set(train.images.ravel().tolist())) == (channels - 1, {224})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train_images": None}, "'train_images' is missing"),
+        ({"train_images": np.zeros((6, 8, 8))}, "expected uint8 values from 0 to 255, got float64"),
+        ({"train_images": np.zeros((6, 8, 8, 9), np.uint8)}, "expected N x H x W"),
+        ({"train_labels": np.zeros((6, 4), int)}, "multi-label"),
+        ({"train_labels": np.zeros(5, int)}, "expected 6 whole numbers"),
+        ({"train_labels": np.zeros(6)}, "expected 6 whole numbers.*float64"),
+        ({"class_names": np.array(["a", "b"])}, "label 2 is outside the classes, 0 to 1"),
+        ({"class_names": np.array(["a", "b", "a"])}, "class_names: expected a list of different strings"),
+        ({"class_names": np.array(["a", "b", None])}, "no readable .npz of plain arrays"),
+        ({"class_names": np.array(["a", "b", "c", "d"])}, "class 'd' has 0 training image"),
+        ({"train_labels": np.array([0, 0, 2, 2, 2, 0])}, "no training image has the label 1"),
+        ({"test_images": np.zeros((2, 8, 8), np.uint8)}, "expected both test_images and test_labels"),
+    ],
+)
+def test_an_npz_out_of_order_is_refused(tmp_path, changes, message):
+    with pytest.raises(SourceError, match=message):
+        read_source(npz(tmp_path, **changes))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4 but no more", b"plain text", "array"])
+def test_a_file_that_is_no_npz_is_refused(tmp_path, content):
+    with (tmp_path / "data.npz").open("wb") as file:
+        np.save(file, np.arange(3)) if content == "array" else file.write(content)
+    with pytest.raises(SourceError, match=r"data.npz is no readable .npz"):
+        read_source(tmp_path / "data.npz")

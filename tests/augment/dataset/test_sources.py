@@ -1,3 +1,7 @@
+"""Every form of a source is read as it is written, and one out of order is refused by name."""
+
+from __future__ import annotations
+
 import os
 import subprocess
 import sys
@@ -5,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pictures import members, save
 from PIL import Image
 
-from augment.dataset.images import fit_to_square
 from augment.dataset.sources import read_source
 from augment.errors import ConfigError, SourceError
 
@@ -25,32 +29,6 @@ def photos(tmp_path, fashion):
             for i, image in enumerate(members(fashion.splits[split], name)[:count]):
                 save(Image.fromarray(image[0]), tmp_path / "photos" / split / name / f"{i}.png")
     return tmp_path / "photos"
-
-
-def members(data, name):
-    return data.images[data.labels == data.class_names.index(name)]
-
-
-def save(picture, path, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path, **options)
-
-
-def read_one(tmp_path, picture, suffix="png", other="L", size=None, **options):
-    """`picture`, read as the only member of class b that is not a white `other` picture of the same size."""
-    for name in ("a/1", "a/2", "b/2"):
-        save(Image.new(other, picture.size, "white"), tmp_path / f"{name}.png")
-    save(picture, tmp_path / f"b/1.{suffix}", **options)
-    source = read_source(tmp_path, image_size=size)
-    return source.train.images[2], source
-
-
-def npz(tmp_path, **changes):
-    """An .npz of 5 images of 3 classes, 12 x 8 px, with `changes`; None leaves a key out."""
-    images = np.random.default_rng(0).integers(0, 256, (6, 8, 12), dtype=np.uint8)
-    content = {"train_images": images, "train_labels": np.array([[2], [0], [1], [2], [0], [1]], np.uint8)} | changes
-    np.savez(tmp_path / "data.npz", **{key: value for key, value in content.items() if value is not None})
-    return tmp_path / "data.npz"
 
 
 def test_a_folder_with_splits_is_read_pixel_for_pixel(photos, fashion):
@@ -175,62 +153,6 @@ def test_a_csv_error_names_the_line(photos, text, message):
         read_source(photos.parent / "table.csv")
 
 
-@pytest.mark.parametrize("shape", [(6, 8, 12), (6, 8, 12, 1), (6, 8, 12, 3)])
-def test_an_npz_is_read_in_grey_and_in_colour(tmp_path, shape):
-    images = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
-    source = read_source(npz(tmp_path, train_images=images), image_size=12)
-    assert source.train.class_names == ("0", "1", "2")
-    assert source.train.labels.tolist() == [2, 0, 1, 2, 0, 1]
-    assert source.original_sizes == {(12, 8): 6}
-    expected = [fit_to_square(Image.fromarray(image.squeeze()), 12, "pad") for image in images]
-    assert np.array_equal(source.train.images.transpose(0, 2, 3, 1).squeeze(), np.array(expected))
-
-
-def test_square_npz_images_are_views_and_not_copies(tmp_path):
-    images = np.random.default_rng(1).integers(0, 256, (6, 12, 12, 3), dtype=np.uint8)
-    source = read_source(npz(tmp_path, train_images=images))
-    assert source.train.images.strides == (432, 1, 36, 3)
-    assert np.array_equal(source.train.images[4, 2], images[4, :, :, 2])
-
-
-@pytest.mark.parametrize("channels", [2, 4])
-def test_an_alpha_channel_is_composited_over_white(tmp_path, channels):
-    images = np.full((6, 8, 8, channels), 100, np.uint8)
-    images[..., -1] = 51  # a fifth
-    train = read_source(npz(tmp_path, train_images=images)).train
-    assert (train.channels, set(train.images.ravel().tolist())) == (channels - 1, {224})
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"train_images": None}, "'train_images' is missing"),
-        ({"train_images": np.zeros((6, 8, 8))}, "expected uint8 values from 0 to 255, got float64"),
-        ({"train_images": np.zeros((6, 8, 8, 9), np.uint8)}, "expected N x H x W"),
-        ({"train_labels": np.zeros((6, 4), int)}, "multi-label"),
-        ({"train_labels": np.zeros(5, int)}, "expected 6 whole numbers"),
-        ({"train_labels": np.zeros(6)}, "expected 6 whole numbers.*float64"),
-        ({"class_names": np.array(["a", "b"])}, "label 2 is outside the classes, 0 to 1"),
-        ({"class_names": np.array(["a", "b", "a"])}, "class_names: expected a list of different strings"),
-        ({"class_names": np.array(["a", "b", None])}, "no readable .npz of plain arrays"),
-        ({"class_names": np.array(["a", "b", "c", "d"])}, "class 'd' has 0 training image"),
-        ({"train_labels": np.array([0, 0, 2, 2, 2, 0])}, "no training image has the label 1"),
-        ({"test_images": np.zeros((2, 8, 8), np.uint8)}, "expected both test_images and test_labels"),
-    ],
-)
-def test_an_npz_out_of_order_is_refused(tmp_path, changes, message):
-    with pytest.raises(SourceError, match=message):
-        read_source(npz(tmp_path, **changes))
-
-
-@pytest.mark.parametrize("content", [b"", b"PK\3\4 but no more", b"plain text", "array"])
-def test_a_file_that_is_no_npz_is_refused(tmp_path, content):
-    with (tmp_path / "data.npz").open("wb") as file:
-        np.save(file, np.arange(3)) if content == "array" else file.write(content)
-    with pytest.raises(SourceError, match=r"data.npz is no readable .npz"):
-        read_source(tmp_path / "data.npz")
-
-
 def test_the_digits_use_the_full_range():
     train = read_source("sklearn:digits").train
     assert (train.images.shape, train.images.min(), train.images.max()) == ((1797, 1, 8, 8), 0, 255)
@@ -258,60 +180,6 @@ def test_the_size_follows_the_median_longer_side_unless_it_is_given(tmp_path, si
 def test_an_impossible_size_is_refused_before_anything_is_read():
     with pytest.raises(ConfigError, match="nearest is 32"):
         read_source("nowhere", image_size=33)
-
-
-def test_one_coloured_picture_makes_the_source_rgb(tmp_path):
-    pixels, source = read_one(tmp_path, Image.new("RGB", (8, 8), (10, 120, 230)))
-    assert (pixels[:, 0, 0].tolist(), source.train.channels) == ([10, 120, 230], 3)
-
-
-@pytest.mark.parametrize(
-    ("picture", "expected"),
-    [
-        (Image.fromarray(np.full((8, 8), 51 * 257, np.uint16)), [51]),
-        (Image.new("L", (8, 8), 80).convert("1", dither=Image.Dither.NONE), [0]),
-        (Image.new("LA", (8, 8), (100, 51)), [224]),
-        (Image.new("RGBA", (8, 8), (0, 100, 255, 51)), [204, 224, 255]),
-        (Image.new("RGB", (8, 8), (10, 120, 230)).quantize(4), [10, 120, 230]),
-        (Image.new("L", (8, 8), 77).convert("P"), [77]),
-    ],
-    ids=["16 bit", "1 bit", "grey with alpha", "RGB with alpha", "palette", "grey palette"],
-)
-def test_all_kinds_of_png_become_grey_or_rgb(tmp_path, picture, expected):
-    pixels, source = read_one(tmp_path, picture)
-    assert source.train.channels == len(expected)
-    assert np.unique(pixels.reshape(len(expected), -1), axis=1).ravel().tolist() == expected
-
-
-def test_a_transparent_palette_entry_is_white(tmp_path):
-    picture = Image.new("RGB", (8, 8), (10, 120, 230)).quantize(4)
-    pixels, _ = read_one(tmp_path, picture, transparency=0)
-    assert set(pixels.ravel().tolist()) == {255}
-
-
-def test_a_cmyk_jpeg_has_its_colours(tmp_path):
-    picture = Image.new("CMYK", (8, 8), (255, 0, 255, 0))
-    pixels, _ = read_one(tmp_path, picture, "jpg", quality=100)
-    assert np.allclose(pixels[:, 4, 4], [0, 255, 0], atol=6)
-
-
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tiff"])
-def test_the_orientation_in_exif_is_honoured(tmp_path, suffix):
-    picture = Image.new("L", (24, 16), 0)
-    picture.paste(255, (0, 0, 24, 8))  # bright above; turned a quarter clockwise, bright on the right
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    pixels, source = read_one(tmp_path, picture, suffix, size=24, exif=exif)
-    assert source.original_sizes == {(24, 16): 3, (16, 24): 1}
-    assert pixels[0, 12, 14] > 200
-    assert pixels[0, 12, 9] < 50
-
-
-def test_a_large_photograph_keeps_its_detail(tmp_path, fashion):
-    picture = Image.fromarray(members(fashion.train, "bag")[6, 0]).resize((400, 300), Image.Resampling.NEAREST)
-    pixels, _ = read_one(tmp_path, picture, "jpg", size=64, quality=95)
-    expected = np.asarray(fit_to_square(picture, 64, "pad"), float)
-    assert np.abs(pixels[0] - expected).mean() < 2
 
 
 def test_reading_needs_little_more_memory_than_the_images(tmp_path, fashion):

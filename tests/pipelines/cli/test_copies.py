@@ -5,16 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command_line import Augment
 from PIL import Image
 
-from pipelines.cli.app import main
-
-Augment = Callable[..., tuple[int, str, str]]
 TINY = "width: 4\nlatent_dim: 8\nbatch_size: 8\nsteps: 2\n"
 PIPELINE = """
 data: {{source: {source}, image_size: 28}}
@@ -23,21 +19,6 @@ generate: {{per_class: 12}}
 protocol: {{kind: holdout, redraw_generator: false}}
 evaluate: {{arms: [none, none+synthetic], repeats: 2, classifier: {{width: 4, steps: 3, batch_size: 6}}}}
 """
-
-
-@pytest.fixture
-def augment(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Augment:
-    """`augment` with arguments, in this process: its status, output and errors."""
-    monkeypatch.setenv("GOMP_SPINCOUNT", "10000")
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["augment", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit:
-            main()
-        said = capsys.readouterr()
-        return int(exit.value.code or 0), said.out, said.err
-
-    return call
 
 
 @pytest.fixture

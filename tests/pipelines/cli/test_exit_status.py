@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from command_line import Augment, check_refused
 
 from augment.errors import ConfigError, DivergedError
+from augment.gan.losses import LOSSES
+from pipelines.cli.app import main
 from pipelines.cli.exit_status import explain
 
 TOO_LARGE: dict[str, Callable[[], object]] = {
@@ -53,3 +58,30 @@ def test_the_kind_of_an_error_decides_the_exit_status() -> None:
     assert explain(DivergedError("diverged")) == ("diverged", 1)
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
         explain(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def test_a_diverged_training_is_not_the_inputs_fault(
+    photos: Path, tiny: Path, tmp_path: Path, augment: Augment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steep = LOSSES["hinge"]._replace(generator=lambda _, l_f: -l_f.exp().mean() * 1e38)
+    monkeypatch.setitem(LOSSES, "hinge", steep)
+    result = augment("fit", photos, "--out", tmp_path / "run", "--config", tiny, "--image-size", "12")
+    check_refused(result, "training diverged", status=1)
+
+
+def test_memory_that_is_not_enough_is_told(
+    gan: Path, tmp_path: Path, augment: Augment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA out of memory.\nTried to allocate 9 GiB")
+
+    monkeypatch.setattr("augment.generators.generated_folder.generate", refuse)
+    result = augment("generate", gan, "--out", tmp_path / "images", "--per-class", "9")
+    check_refused(result, "the memory is not enough", status=1)
+
+
+def test_a_bug_of_ours_keeps_its_traceback(gan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("augment.generators.generated_folder.generate", None)
+    monkeypatch.setattr(sys, "argv", ["augment", "generate", str(gan), "--out", str(tmp_path), "--per-class", "9"])
+    with pytest.raises(TypeError):
+        main()

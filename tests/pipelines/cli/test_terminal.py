@@ -7,33 +7,17 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command_line import Augment
 from PIL import Image
 
 from augment.words import printable
-from pipelines.cli.app import main
 
-Augment = Callable[..., tuple[int, str, str]]
 HOSTILE = "\x1b[2J\x07\r\u202e"
 FAKE = "a\nnext: rm -r ~"
 BYTES = "pets\udcff\udcc3"  # file names of the bytes ff and c3, which are no UTF-8
-
-
-@pytest.fixture
-def augment(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Augment:
-    """`augment` with arguments, in this process: (exit status, standard output, standard error)."""
-    monkeypatch.setenv("GOMP_SPINCOUNT", "10000")
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["augment", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit:
-            main()
-        return int(exit.value.code or 0), *capsys.readouterr()
-
-    return call
 
 
 def photos_called(folder: Path, image_folder: Path, *names: str) -> Path:

@@ -1,0 +1,25 @@
+"""The help names every command, and that of a command has an example of it."""
+
+from __future__ import annotations
+
+import pytest
+from command_line import Augment
+
+COMMANDS = ("inspect", "fit", "generate", "evaluate", "tune", "run", "bench")
+
+
+def test_without_a_command_the_help_is_shown(augment: Augment) -> None:
+    result = augment()
+    assert (result.status, result.err) == (0, "")
+    assert all(command in result.out for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_shows_an_example_of_its_options(
+    command: str, augment: Augment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    result = augment(command, "--help")
+    example = next(line for line in result.out.splitlines() if "Example: " in line).partition("Example: ")[2].split()
+    assert (result.status, example[:2]) == (0, ["augment", command])
+    assert all(part in result.out.replace("Example", "", 1) for part in example if part.startswith("--"))

@@ -1,0 +1,47 @@
+"""`augment fit` trains a generator once, continues it on request and replaces it only with --overwrite."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from command_line import QUICK, TINY_GAN, Augment, check_refused
+from folders import contents
+
+
+def test_a_finished_run_says_so_and_more_steps_continue_it(
+    photos: Path, tiny: Path, tmp_path: Path, augment: Augment
+) -> None:
+    command = ("fit", photos, "--out", tmp_path / "run", "--config", tiny, "--image-size", "12", "--quiet")
+    augment(*command)
+    before = contents(tmp_path / "run")
+    result = augment(*command)
+    assert (result.status, "was finished already and is left as it is" in result.out) == (0, True)
+    assert contents(tmp_path / "run")["model.safetensors"] == before["model.safetensors"]
+    assert augment(*command, "--steps", "6").status == 0
+    assert (tmp_path / "run" / "checkpoints" / "step-00000006.safetensors").exists()
+
+
+def test_a_generator_of_one_picture_is_noted(photos: Path, tiny: Path, tmp_path: Path, augment: Augment) -> None:
+    wild = TINY_GAN | {"network": "dcgan", "lr_generator": 1, "lr_discriminator": 1, "steps": 40, "seed": 3}
+    tiny.write_text(json.dumps(wild))
+    result = augment("fit", photos, "--out", tmp_path / "run", "--config", tiny, "--image-size", "12", "--quiet")
+    assert result.status == 0
+    assert result.err.startswith("note: all 48 generated images look the same: the generator has collapsed")
+    result = augment("generate", tmp_path / "run", "--out", tmp_path / "images", "--per-class", "3")
+    assert result.err.startswith("note: all 9 generated images look the same: ")
+
+
+def test_a_run_or_an_evaluation_made_with_other_settings_is_left_alone(
+    image_folder: Path, tiny: Path, tmp_path: Path, augment: Augment
+) -> None:
+    fitting = ("fit", image_folder, "--out", tmp_path / "run", "--config", tiny, "--image-size", "12", "--quiet")
+    evaluating = ("evaluate", image_folder, "--out", tmp_path / "evaluation", "--arms", "none", *QUICK)
+    assert (augment(*fitting).status, augment(*evaluating).status) == (0, 0)
+    before = contents(tmp_path)
+    check_refused(augment(*fitting, "--loss", "wasserstein"), "loss: hinge, now wasserstein")
+    check_refused(augment(*fitting, "--image-size", "16"), "other training images")
+    check_refused(augment(*evaluating, "--seed", "3"), "was begun with other settings")
+    check_refused(augment("generate", tmp_path / "run", "--out", tmp_path / "run", "--per-class", "2"), "`augment fit`")
+    assert contents(tmp_path) == before
+    assert augment(*fitting, "--loss", "wasserstein", "--overwrite").status == 0

@@ -1,0 +1,58 @@
+"""`augment generate` writes as many images as it should, in each of its formats."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+from command_line import Augment, check_refused
+from PIL import Image
+
+from augment.dataset.sources import read_source
+
+
+def test_generate_writes_pictures_with_a_manifest(gan: Path, tmp_path: Path, augment: Augment) -> None:
+    result = augment("generate", gan, "--out", tmp_path / "images", "--per-class", "3")
+    assert (result.status, result.err) == (0, "")
+    assert "9 images of 3 classes" in result.out
+    with (tmp_path / "images" / "manifest.csv").open() as lines:
+        rows = list(csv.DictReader(lines))
+    assert len(rows) == 9
+    for row in rows:
+        with Image.open(tmp_path / "images" / row["path"]) as picture:
+            assert picture.size == (12, 12)
+
+
+def test_generate_writes_an_npz(gan: Path, tmp_path: Path, augment: Augment) -> None:
+    augment("generate", gan, "--out", tmp_path / "png", "--per-class", "3", "--seed", "7")
+    assert (
+        augment("generate", gan, "--out", tmp_path / "npz", "--per-class", "3", "--seed", "7", "--format", "npz")[0]
+        == 0
+    )
+    ours, theirs = (read_source(tmp_path / form).train for form in ("npz", "png"))
+    assert np.array_equal(ours.images, theirs.images)
+    assert ours.class_names == theirs.class_names
+
+
+def test_generate_balances_and_counts(gan: Path, tmp_path: Path, augment: Augment) -> None:
+    data = read_source(gan.parent / "photos").train
+    assert data.counts().tolist() == [5, 12, 12]
+    result = augment("generate", gan, "--out", tmp_path / "balanced", "--balance")
+    assert "7 images of 1 classes" in result.out
+    few, many, _ = data.class_names
+    assert len(list((tmp_path / "balanced" / few).iterdir())) == 7
+    counts = ("--count", f"{few}=2", "--count", f"{many}=5")
+    assert augment("generate", gan, "--out", tmp_path / "counted", *counts).status == 0
+    assert [len(list((tmp_path / "counted" / name).iterdir())) for name in (few, many)] == [2, 5]
+
+
+def test_what_is_half_generated_is_no_source(gan: Path, tmp_path: Path, augment: Augment) -> None:
+    images = tmp_path / "images"
+    assert augment("generate", gan, "--out", images, "--per-class", "3", "--quiet").status == 0
+    marker = json.loads((images / ".augment.json").read_text())
+    (images / ".augment.json").write_text(json.dumps({**marker, "finished": False}))
+    check_refused(augment("inspect", images), "is half generated; run the same `augment generate` again")
+    assert augment("generate", gan, "--out", images, "--per-class", "3", "--quiet").status == 0
+    assert augment("inspect", images).status == 0

@@ -1,0 +1,104 @@
+"""Every section of a pipeline accepts sensible values and refuses the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from augment.errors import ConfigError
+from augment.generators.cgan import CganConfig
+from pipelines.config.reading import (
+    load_pipeline,
+    parse,
+)
+from pipelines.config.sections import EvaluateConfig, Pipeline
+
+
+def test_arms_are_given_by_name_or_spelt_out() -> None:
+    tree = {"arms": ["classical+synthetic", {"name": "flips", "real": True, "policy": "classical"}], "policy": "light"}
+    by_name, spelt_out = parse(EvaluateConfig, tree, "here").arms
+    assert (by_name.real, by_name.synthetic, by_name.policy) == (True, True, "classical")
+    assert (spelt_out.name, spelt_out.synthetic) == ("flips", False)
+
+
+def test_the_default_arms_are_the_five_of_the_protocol() -> None:
+    arms = {arm.name: (arm.real, arm.synthetic, arm.policy) for arm in EvaluateConfig().resolved_arms()}
+    assert arms == {
+        "none": (True, False, None),
+        "classical": (True, False, "standard"),
+        "synthetic": (False, True, None),
+        "none+synthetic": (True, True, None),
+        "classical+synthetic": (True, True, "standard"),
+    }
+
+
+def test_classical_means_the_policy_of_the_evaluation_and_other_policies_themselves() -> None:
+    tree = {"arms": ["none", "classical", {"name": "mine", "policy": "strong"}], "policy": "light"}
+    config = parse(EvaluateConfig, tree, "here")
+    assert [arm.policy for arm in config.resolved_arms()] == [None, "light", "strong"]
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ({"protocol": {"kind": "bootstrap"}}, r"protocol\.kind: input should be 'holdout', 'subsample' or 'kfold'"),
+        ({"protocol": {"sizes": [20, 10]}}, r"protocol\.sizes: expected different sizes in ascending order"),
+        ({"choose": {"arm": "none"}}, "expected one of the arms with real and synthetic images, none\\+synthetic"),
+        (
+            {"choose": {"arm": "none+synthetic"}, "evaluate": {"arms": ["classical", "none+synthetic"]}},
+            "evaluate.arms has none like it without synthetic images, to compare it with; add one",
+        ),
+        ({"evaluate": {"arms": [{"name": "a", "synthetic_first": 0.5}]}}, "synthetic_first needs real: true and"),
+        ({"evaluate": {"arms": [{"name": "a", "synthetic": True, "weight": 2}]}}, r"evaluate\.arms\.0\.weight"),
+        ({"evaluate": {"arms": [{"name": "a", "filter": "luck"}]}}, "expected one of confidence, distance, score"),
+    ],
+)
+def test_what_makes_no_sense_together_is_refused(tree: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse(Pipeline, {"data": {"source": "x"}, **tree}, "here")
+
+
+def test_a_definition_survives_its_own_dump() -> None:
+    pipeline = load_pipeline("fashion-50", ["evaluate.arms=[none,{name: a, policy: classical}]"])
+    assert Pipeline.model_validate(pipeline.model_dump(mode="json")) == pipeline
+
+
+FLOATS = [
+    *(
+        f"gan.{key}"
+        for key in ("lecam", "lr_generator", "lr_discriminator", "beta1", "beta2", "ema_decay", "penalties.r1")
+    ),
+    *(f"evaluate.classifier.{key}" for key in ("lr", "weight_decay", "label_smoothing", "mixup", "cutmix")),
+    "evaluate.ratio",
+    "data.holdout",
+    "choose.validation",
+]
+ARM_FLOATS = ["ratio", "keep", "share", "weight", "synthetic_first"]
+
+
+@pytest.mark.parametrize("value", [".nan", ".inf", "-.inf", "1.0e+30", "0x" + "f" * 400])
+@pytest.mark.parametrize("key", FLOATS)
+def test_no_setting_takes_what_is_no_sensible_number(key: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=key.partition(".")[2]):
+        load_pipeline("quickstart", ["data.source=x", f"{key}={value}"])
+
+
+@pytest.mark.parametrize("value", [".nan", ".inf", "1.0e+30"])
+@pytest.mark.parametrize("key", ARM_FLOATS)
+def test_no_setting_of_an_arm_takes_what_is_no_sensible_number(key: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=rf"arms\.0\.{key}"):
+        load_pipeline("quickstart", ["data.source=x", f"evaluate.arms=[{{name: a, synthetic: true, {key}: {value}}}]"])
+
+
+@pytest.mark.parametrize("key", [k for k, f in CganConfig.model_fields.items() if f.annotation is int])
+def test_no_whole_number_of_the_generator_is_without_a_bound(key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"generator\.{key}: input should be less than"):
+        load_pipeline("quickstart", ["data.source=x", f"generator.{key}={10**20}"])
+
+
+def test_sensible_extremes_are_taken() -> None:
+    settings = ["gan.lr_generator=0.1", "gan.penalties={r1: 1000}", "gan.batch_size=4096", "gan.steps=5000000"]
+    settings += ["evaluate.classifier.lr=0.5", "evaluate.classifier.weight_decay=10", "evaluate.ratio=100"]
+    settings += [f"{section}.seed=4294967295" for section in ("data", "gan", "generate", "evaluate")]
+    assert load_pipeline("quickstart", ["data.source=x", *settings]).evaluate.seed == 2**32 - 1
