@@ -19,7 +19,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from augment.dataset.images import LabelledImages, subset_per_class
 from augment.dataset.policies import POLICIES, VIEWS, bank_of_views
 from augment.dataset.sources import read_source
-from augment.generators.runs import versions
+from augment.versions import versions
 from classifiers.batches import Pool
 from classifiers.training import FitConfig, fit
 

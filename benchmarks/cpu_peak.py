@@ -16,6 +16,7 @@ import resource
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from pipelines.process import tune_allocator, tune_threads
@@ -53,7 +54,8 @@ def matrix_product_rates() -> dict[int, float]:
     rates = {}
     for side in SIDES:
         a, b, out = torch.rand(side, side), torch.rand(side, side), torch.empty(side, side)
-        rates[side] = 2 * side**3 / 1e6 / min(milliseconds(lambda a=a, b=b, out=out: torch.mm(a, b, out=out), 10))
+        product = partial(torch.mm, a, b, out=out)
+        rates[side] = 2 * side**3 / 1e6 / min(milliseconds(product, 10))
     return rates
 
 
@@ -100,7 +102,7 @@ def main() -> None:
 
     from augment.gan.step_benchmark import find_preset, set_up
     from augment.gan.steps import one_stage
-    from augment.generators.runs import versions
+    from augment.versions import versions
 
     torch.set_num_threads(options.threads)
     _, setup, real, y = set_up(find_preset("quickstart"), torch.device("cpu"))

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from augment.generators.generated_folder import generate_folder
-from augment.generators.sampling import load_model
+from augment.generators.registry import load_model
 
 
 def main() -> None:
@@ -20,15 +20,14 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     options = parser.parse_args()
     model = load_model(options.run)
-    rates, counts = [], dict.fromkeys(model.class_names, options.per_class)
+    rates, counts = [], dict.fromkeys(model.about.classes, options.per_class)
     for repeat in range(options.repeats + 1):  # the first one warms up
         with tempfile.TemporaryDirectory() as folder:
             began = time.perf_counter()
             generate_folder(model, counts, Path(folder) / "images", "png", seed=repeat)
             rates.append(sum(counts.values()) / (time.perf_counter() - began))
     rates = rates[1:]
-    size, cores = model.shape.image_size, os.cpu_count()
-    print(f"{sum(counts.values())} images of {size} x {size} px, n = {len(rates)}, {cores} cores")
+    print(f"{sum(counts.values())} images, n = {len(rates)}, {os.cpu_count()} cores")
     print(f"images a second: median {statistics.median(rates):.0f}, {min(rates):.0f} to {max(rates):.0f}")
 
 

@@ -197,11 +197,11 @@ def main() -> None:
         return bool(wrong)
 
     with ThreadPoolExecutor(options.jobs) as pool:
-        wrong = sum(pool.map(one, range(options.cases)))
-    print(f"{options.cases} cases, {wrong} wrong" + (f"; see {root}" if wrong else ""))
-    if not wrong:
+        failures = sum(pool.map(one, range(options.cases)))
+    print(f"{options.cases} cases, {failures} wrong" + (f"; see {root}" if failures else ""))
+    if not failures:
         shutil.rmtree(root)
-    sys.exit(1 if wrong else 0)
+    sys.exit(1 if failures else 0)
 
 
 if __name__ == "__main__":

@@ -37,12 +37,14 @@ from augment.dataset.policies import bank_of_views
 from augment.dataset.sources import read_source
 from augment.errors import DivergedError
 from augment.fidelity import kid
-from augment.gan.config import GanConfig
 from augment.gan.step_benchmark import PRESETS, set_up
 from augment.gan.steps import STEPS
-from augment.gan.training import fit as fit_gan
 from augment.gan.training import update_ema
-from augment.generators.sampling import generate, load_model
+from augment.generators.base import TrainingData
+from augment.generators.cgan import CganConfig
+from augment.generators.registry import fit as fit_generator
+from augment.generators.registry import load_model
+from augment.generators.sampling import generate
 from classifiers.batches import Pool
 from classifiers.metrics import score
 from classifiers.training import FitConfig, fit, predict
@@ -50,7 +52,7 @@ from pipelines.experiment.cross_fitting import embed
 from pipelines.process import tune_allocator
 from pipelines.results.statistics import paired_t_interval
 
-WAYS: dict[str, dict[str, Any]] = {  # settings of GanConfig
+WAYS: dict[str, dict[str, Any]] = {  # settings of CganConfig
     "one-stage": {"trainer": "one-stage"},
     "two-stage": {"trainer": "two-stage"},
     "two-stage-published": {"trainer": "two-stage-published"},
@@ -107,23 +109,23 @@ def train_and_judge(training: Training, judge: Judge, train: LabelledImages, wor
     for step in at:
         if step in done:
             continue
-        config = GanConfig(
+        config = CganConfig(
             **WAYS[training.way], lr_generator=training.lr_g, lr_discriminator=training.lr_d, seed=training.seed,
             steps=step, log_every=250, sample_every=1000, checkpoint_every=1000,
         )  # fmt: skip
         try:
-            fit_gan(train, config, folder)
+            fit_generator(TrainingData(train), config, folder)
         except DivergedError:
             append(path, {**vars(training), "step": step, "kid": math.inf, "gan_train": 0.0})
             continue
         model = load_model(folder)
-        made = generate(model, dict.fromkeys(model.class_names, 100), seed=0).data
+        synthetic = generate(model, dict.fromkeys(model.about.classes, 100), seed=0).data
         test, test_features = judge.test[training.phase], judge.features[training.phase]
-        logits = predict(classifier(made, GAN_TRAIN), torch.from_numpy(np.ascontiguousarray(test.images)))
+        logits = predict(classifier(synthetic, GAN_TRAIN), torch.from_numpy(np.ascontiguousarray(test.images)))
         record = {
             **vars(training),
             "step": step,
-            "kid": kid(test_features, embed(judge.network, made, CPU), subset_size=len(made), subsets=1).mean,
+            "kid": kid(test_features, embed(judge.network, synthetic, CPU), subset_size=len(synthetic), subsets=1).mean,
             "gan_train": score(logits, test.labels, test.num_classes)["accuracy"],
         }
         append(path, record)
@@ -174,7 +176,7 @@ def first_as_low(kids: NDArray[np.float64], target: float, at: Sequence[int]) ->
 
 def step_seconds(rounds: int) -> dict[str, float]:
     """Median seconds of each way's step with its average, in turn, on one thread."""
-    plays = {way: whole_step(GanConfig(**settings)) for way, settings in WAYS.items()}
+    plays = {way: whole_step(CganConfig(**settings)) for way, settings in WAYS.items()}
     times: dict[str, list[float]] = {way: [] for way in WAYS}
     for round_ in range(rounds + 3):  # three to warm up
         for way, play in plays.items():
@@ -185,7 +187,7 @@ def step_seconds(rounds: int) -> dict[str, float]:
     return {way: statistics.median(values) for way, values in times.items()}
 
 
-def whole_step(config: GanConfig) -> Callable[[], None]:
+def whole_step(config: CganConfig) -> Callable[[], None]:
     state, setup, real, y = set_up(replace(PRESETS["quickstart"], config=config), torch.device("cpu"))
 
     def play() -> None:

@@ -124,7 +124,7 @@ def play(options: argparse.Namespace) -> None:
     np.savez(sys.stdin.readline().strip(), **first_gradients(options.arm, options.preset, device))
     print("saved", flush=True)
     _, _, step = make(options.arm, options.preset, device)
-    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    wait: Callable[[], None] = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     for _ in sys.stdin:
         wait()
         began = time.perf_counter()
@@ -137,8 +137,9 @@ class Arm:
     """The parent's end of an arm's process."""
 
     def __init__(self, name: str, options: argparse.Namespace) -> None:
-        told = (f"--{key}={getattr(options, key)}" for key in ("preset", "threads", "device"))
-        command = [sys.executable, __file__, f"--arm={name}", *told, *["--our-layers"] * options.our_layers]
+        options_given = (f"--{key}={getattr(options, key)}" for key in ("preset", "threads", "device"))
+        command = [sys.executable, __file__, f"--arm={name}", *options_given, *["--our-layers"] * options.our_layers]
+        self.command = command
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, line: str = "step") -> str:
@@ -146,7 +147,7 @@ class Arm:
         print(line, file=_there(self.process.stdin), flush=True)
         answer = _there(self.process.stdout).readline().strip()
         if not answer:
-            raise SystemExit(f"{' '.join(map(str, self.process.args))} has ended")
+            raise SystemExit(f"{' '.join(self.command)} has ended")
         return answer
 
 
@@ -191,7 +192,7 @@ def main() -> None:
     for arm in arms:
         _there(arm.process.stdin).close()
         arm.process.wait()
-    from augment.generators.runs import versions
+    from augment.versions import versions
 
     print(f"{options.preset}, {options.device}, {options.threads} thread(s), n = {options.steps} steps of each arm")
     print(f"{platform.machine()}, {os.cpu_count()} cores; {versions()}")
