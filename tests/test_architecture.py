@@ -1,4 +1,4 @@
-"""Imports run downward only, one file imports albumentations, and the help needs nothing heavy."""
+"""Imports run downward only, files can be seen whole, and tests mirror the packages."""
 
 from __future__ import annotations
 
@@ -50,7 +50,10 @@ ROOMS = (  # from the lowest to the highest: a module imports from its own room 
     "pipelines.__main__",
 )
 LONGEST_FILE, LONGEST_FUNCTION = 300, 40  # lines
+MOST_WORDS = 12  # in the name of a test
 OF_CLASSIFIERS = ("augment.errors", "augment.dataset.images", "augment.words")  # all that they may know of ours
+LONGER_BENCHMARKS = ("chaos.py", "quality_against_time.py")  # this list may only become shorter
+TESTS, BENCHMARKS = (sorted((ROOT / folder).rglob("*.py")) for folder in ("tests", "benchmarks"))
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py")) if path.name != "__init__.py"]
 
 
@@ -138,8 +141,31 @@ def functions(path: Path) -> list[ast.FunctionDef]:
     return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_name)
+@pytest.mark.parametrize("path", FILES + TESTS, ids=module_name)
 def test_files_and_functions_can_be_seen_whole(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= LONGEST_FILE
     long = {f.name for f in functions(path) if (f.end_lineno or 0) - f.lineno >= LONGEST_FUNCTION}
     assert not long
+
+
+@pytest.mark.parametrize("path", BENCHMARKS, ids=module_name)
+def test_benchmarks_can_be_seen_whole(path: Path) -> None:
+    if path.name in LONGER_BENCHMARKS:
+        pytest.skip("this benchmark has yet to be split")
+    assert len(path.read_text().splitlines()) <= LONGEST_FILE
+
+
+@pytest.mark.parametrize("path", [p for p in TESTS if p.name.startswith("test_")], ids=module_name)
+def test_a_test_file_is_called_after_a_module_beside_it(path: Path) -> None:
+    folder = path.relative_to(ROOT / "tests").parent
+    if folder == Path():
+        return  # what holds for all packages
+    subject = path.stem.removeprefix("test_")
+    names = [module.stem for module in (ROOT / folder).glob("*.py") if module.name != "__init__.py"]
+    assert [name for name in names if subject == name or subject.startswith(f"{name}_")]
+
+
+@pytest.mark.parametrize("path", TESTS, ids=module_name)
+def test_the_name_of_a_test_is_a_sentence_of_a_dozen_words(path: Path) -> None:
+    names = [f.name.removeprefix("test_") for f in functions(path) if f.name.startswith("test_")]
+    assert not [name for name in names if len(name.split("_")) > MOST_WORDS]
