@@ -141,31 +141,41 @@ def functions(path: Path) -> list[ast.FunctionDef]:
     return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
 
 
-@pytest.mark.parametrize("path", FILES + TESTS, ids=module_name)
+def long_functions(path: Path) -> list[str]:
+    return [f.name for f in functions(path) if (f.end_lineno or 0) - f.lineno >= LONGEST_FUNCTION]
+
+
+def is_long(path: Path) -> bool:
+    return len(path.read_text().splitlines()) > LONGEST_FILE
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_files_and_functions_can_be_seen_whole(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= LONGEST_FILE
-    long = {f.name for f in functions(path) if (f.end_lineno or 0) - f.lineno >= LONGEST_FUNCTION}
-    assert not long
+    assert not is_long(path)
+    assert not long_functions(path)
 
 
-@pytest.mark.parametrize("path", BENCHMARKS, ids=module_name)
-def test_benchmarks_can_be_seen_whole(path: Path) -> None:
-    if path.name in LONGER_BENCHMARKS:
-        pytest.skip("this benchmark has yet to be split")
-    assert len(path.read_text().splitlines()) <= LONGEST_FILE
+def test_tests_and_benchmarks_can_be_seen_whole() -> None:
+    assert not [path for path in TESTS + BENCHMARKS if is_long(path) and path.name not in LONGER_BENCHMARKS]
+    assert not [(path, name) for path in TESTS for name in long_functions(path)]
 
 
-@pytest.mark.parametrize("path", [p for p in TESTS if p.name.startswith("test_")], ids=module_name)
-def test_a_test_file_is_called_after_a_module_beside_it(path: Path) -> None:
-    folder = path.relative_to(ROOT / "tests").parent
-    if folder == Path():
-        return  # what holds for all packages
-    subject = path.stem.removeprefix("test_")
-    names = [module.stem for module in (ROOT / folder).glob("*.py") if module.name != "__init__.py"]
-    assert [name for name in names if subject == name or subject.startswith(f"{name}_")]
+def test_every_folder_of_tests_is_one_of_packages() -> None:
+    folders = {path.relative_to(ROOT / "tests").parent for path in TESTS} - {Path("helpers")}
+    assert not [folder for folder in folders if not (ROOT / folder).is_dir()]
 
 
-@pytest.mark.parametrize("path", TESTS, ids=module_name)
-def test_the_name_of_a_test_is_a_sentence_of_a_dozen_words(path: Path) -> None:
-    names = [f.name.removeprefix("test_") for f in functions(path) if f.name.startswith("test_")]
+def test_a_test_file_is_called_after_a_module_beside_it() -> None:
+    assert not [path for path in TESTS if path.name.startswith("test_") and not mirrors_a_module(path)]
+
+
+def mirrors_a_module(path: Path) -> bool:
+    """Whether tests/a/test_b.py or tests/a/test_b_subject.py has a module a/b.py; those of tests/ itself need none."""
+    folder, subject = path.relative_to(ROOT / "tests").parent, path.stem.removeprefix("test_")
+    names = [module.stem for module in (ROOT / folder).glob("*.py")]
+    return folder == Path() or any(subject == name or subject.startswith(f"{name}_") for name in names)
+
+
+def test_the_name_of_a_test_has_at_most_a_dozen_words() -> None:
+    names = [f.name.removeprefix("test_") for path in TESTS for f in functions(path) if f.name.startswith("test_")]
     assert not [name for name in names if len(name.split("_")) > MOST_WORDS]

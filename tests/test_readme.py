@@ -1,4 +1,4 @@
-"""What the README tells people to do works."""
+"""The commands and the example of the README work."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def start(code: str, *arguments: object) -> subprocess.Popen[str]:
 
 
 def heed_signals() -> None:
-    """In a new process: what the tests were started by, `nohup` say, may have it ignore signals."""
+    """Handle signals in a new process, even if the tests run under `nohup` or another program that ignores them."""
     for number in NUMBERS:
         signal.signal(number, signal.SIG_DFL)
 
@@ -77,7 +77,7 @@ with stop_on_signal() as stopped:
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_what_saves_may_do_so(number: int) -> None:
+def test_code_that_saves_may_finish_saving(number: int) -> None:
     process = start(SAVES.format(hangs=False))
     assert process.stdout is not None
     process.stdout.readline()
@@ -87,7 +87,7 @@ def test_what_saves_may_do_so(number: int) -> None:
 
 
 @pytest.mark.parametrize("second", [True, False], ids=["a second signal", "5 seconds"])
-def test_saving_ends_with(second: bool) -> None:
+def test_saving_ends_at_a_second_signal_or_after_5_seconds(second: bool) -> None:
     process = start(SAVES.format(hangs=True))
     assert process.stdout is not None
     process.stdout.readline()

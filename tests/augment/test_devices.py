@@ -1,4 +1,4 @@
-"""A device's name leads to a device that is there, or to an error that says what is."""
+"""A device's name leads to a device that exists, or to an error that names those that do."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def test_kid_follows_its_seed_alone(pixels: Features) -> None:
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_kid_is_about_zero_for_halves_of_one_set_and_grows_with_the_difference(pixels: Features) -> None:
+def test_kid_is_near_zero_within_one_set_and_grows_with_the_difference(pixels: Features) -> None:
     halves = []
     for seed in range(20):
         order = np.random.default_rng(seed).permutation(pixels)
@@ -185,7 +185,7 @@ def test_copies_of_the_training_set_are_all_memorised(pixels: Features) -> None:
     assert found.distance == pytest.approx(np.full(150, 7e-6))  # 1e-6 in each of 49 dimensions
 
 
-def test_held_out_real_images_are_memorised_as_seldom_as_the_threshold_says(pixels: Features) -> None:
+def test_held_out_real_images_are_memorised_as_rarely_as_the_threshold_allows(pixels: Features) -> None:
     train = pixels[:400]
     assert memorisation(train, pixels[400:700], pixels[400:700]).fraction == pytest.approx(0.01, abs=0.004)
     shares = []
@@ -196,7 +196,7 @@ def test_held_out_real_images_are_memorised_as_seldom_as_the_threshold_says(pixe
 
 
 @pytest.mark.parametrize("count", [5, 20, 80])
-def test_a_threshold_from_few_held_out_images_tells_what_chance_makes_of_it(count: int, pixels: Features) -> None:
+def test_the_fraction_expected_by_chance_allows_for_few_held_out_images(count: int, pixels: Features) -> None:
     shares, by_chance = [], 0.0
     for seed in range(60):
         order = np.random.default_rng(seed).permutation(pixels)
@@ -219,7 +219,7 @@ def test_distances_are_those_to_the_nearest_training_image(pixels: Features) -> 
     assert found.fraction == sum(d <= found.threshold for d in found.distance) / 7
 
 
-def test_copies_are_found_even_if_training_images_are_also_among_the_held_out(pixels: Features) -> None:
+def test_copies_are_found_though_training_images_are_also_held_out(pixels: Features) -> None:
     leaked = np.concatenate([pixels[:20], pixels[400:500]])
     found = memorisation(pixels[:400], leaked, np.concatenate([pixels[:3], pixels[700:709]]))
     assert found.threshold == 0
@@ -261,6 +261,6 @@ def test_real_images_of_a_class_are_as_varied_as_others(measure: Any, count: int
         assert 0.5 < measure(of_class[:count], of_class[50 : 50 + count]) < 2
 
 
-def test_where_real_images_are_copies_so_may_synthetic_ones_be(pixels: Features) -> None:
+def test_synthetic_images_may_repeat_as_often_as_real_ones_do(pixels: Features) -> None:
     assert spread(pixels[[0, 0, 0]], pixels[[3, 3, 3]]) == 1
     assert distinctness(pixels[[0, 0, 0]], pixels[[3, 3, 3]]) == 1

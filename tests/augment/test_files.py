@@ -55,7 +55,7 @@ def test_a_refused_write_names_the_file_and_leaves_the_old_one(old: bytes | None
 
 
 @posix
-def test_a_killed_writer_leaves_the_old_file_and_an_orphan_that_is_swept(tmp_path: Path) -> None:
+def test_a_killed_writer_leaves_the_old_file_and_a_temporary_one(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     path.write_bytes(b"old")
     assert limited(path, "SIG_DFL").returncode == -signal.SIGXFSZ
@@ -65,7 +65,7 @@ def test_a_killed_writer_leaves_the_old_file_and_an_orphan_that_is_swept(tmp_pat
     assert names(tmp_path) == ["results.json"]
 
 
-def test_sweeping_spares_what_only_looks_alike(tmp_path: Path) -> None:
+def test_sweeping_leaves_files_of_similar_names(tmp_path: Path) -> None:
     for name in (".augment-12.part", "augment-0123456789abcdef.part", ".augment-0123456789abcdef.part.txt"):
         (tmp_path / name).write_text("mine")
     (tmp_path / ".augment-0123456789abcdef.part").mkdir()
@@ -101,7 +101,7 @@ def test_nothing_is_appended_through_a_link(make: Callable[[Path, Path], None], 
     assert (tmp_path / "victim").read_text() == "mine"
 
 
-def test_what_is_appended_comes_last(tmp_path: Path) -> None:
+def test_appended_bytes_come_last(tmp_path: Path) -> None:
     append_bytes(tmp_path / "log", b"one\n")
     append_bytes(tmp_path / "log", b"two\n")
     assert read_bytes(tmp_path / "log") == b"one\ntwo\n"

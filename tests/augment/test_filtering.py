@@ -23,7 +23,7 @@ def scores_by(name: str) -> Scores:
     return by_classifiers(judged)
 
 
-def test_each_filter_says_what_it_is_about() -> None:
+def test_each_filter_has_a_description() -> None:
     assert scores_by("confidence").tolist() == [0.7, 0.5, 0.2, 0.9, 1.0, 0.2]
     assert scores_by("distance").argmax() == 3  # the nearest is the best
 

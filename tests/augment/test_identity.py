@@ -104,7 +104,7 @@ def test_a_nested_section_that_gains_a_default_is_the_same(inner: dict[str, obje
 @pytest.mark.parametrize(
     "stored", [{}, {"settings": {}}, {"settings": 3, "data": []}, {"settings": {"generator": [1]}, "data": {}}]
 )
-def test_what_cannot_be_read_differs(stored: dict[str, object]) -> None:
+def test_an_unreadable_identity_differs(stored: dict[str, object]) -> None:
     assert identity().differences(stored)
 
 
@@ -115,7 +115,7 @@ def test_long_values_are_shortened() -> None:
 
 
 def stored_as_gan(**changes: object) -> dict[str, Any]:
-    """As it was stored when there was one kind of generator."""
+    """The identity as it was stored when there was one kind of generator."""
     stored = identity(**changes).as_json()
     section = stored["settings"].pop("generator")
     del section["kind"]
@@ -135,6 +135,6 @@ def test_another_kind_is_named_with_the_one_before_and_nothing_else() -> None:
     assert identity().differences(resample.as_json()) == ["generator.kind: resample, now cgan"]
 
 
-def test_a_section_that_is_gone_is_named() -> None:
+def test_a_missing_section_is_named() -> None:
     chosen = Identity({"choose": ChooseConfig(), "generate": GenerateConfig()})
     assert Identity({"generate": GenerateConfig()}).differences(chosen.as_json()) == ["choose: gone"]

@@ -76,7 +76,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], dict[str, bool]]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_folder_that_would_lose_something_is_refused_and_stays_as_it_is(case: str, tmp_path: Path) -> None:
+def test_a_folder_that_would_lose_a_file_is_refused_and_unchanged(case: str, tmp_path: Path) -> None:
     make, flags = REFUSED[case]
     folder = make(tmp_path / "out")
     put(tmp_path, "victim")
@@ -88,7 +88,7 @@ def test_a_folder_that_would_lose_something_is_refused_and_stays_as_it_is(case: 
 
 @pytest.mark.parametrize("flags", [{}, {"overwrite": True}], ids=str)
 @pytest.mark.parametrize("state", ["missing", "deeply missing", "empty", "claimed and empty", "with an orphan"])
-def test_a_folder_without_files_is_taken(state: str, flags: dict[str, bool], tmp_path: Path) -> None:
+def test_a_folder_without_files_is_used(state: str, flags: dict[str, bool], tmp_path: Path) -> None:
     folder = tmp_path / ("a/b/c" if state == "deeply missing" else "out")
     if state in ("empty", "claimed and empty", "with an orphan"):
         folder.mkdir()
@@ -101,7 +101,7 @@ def test_a_folder_without_files_is_taken(state: str, flags: dict[str, bool], tmp
     assert contents(folder).keys() == {*FILES, MARKER}
 
 
-def test_the_same_settings_go_on_with_what_is_there(tmp_path: Path) -> None:
+def test_the_same_settings_continue_with_the_files_of_the_folder(tmp_path: Path) -> None:
     folder = own(tmp_path / "out")
     put(folder, "notes.txt")
     before = contents(folder)
@@ -138,7 +138,7 @@ def test_overwrite_leaves_no_empty_folder_of_its_own_behind(tmp_path: Path) -> N
     assert sorted(p.name for p in folder.iterdir()) == [MARKER, "config.yaml", "mine"]
 
 
-def test_overwrite_goes_in_among_foreign_files_of_other_names(tmp_path: Path) -> None:
+def test_overwrite_writes_beside_foreign_files_of_other_names(tmp_path: Path) -> None:
     folder = foreign(tmp_path / "out")
     before = contents(folder)
     work(folder, overwrite=True)
@@ -164,7 +164,9 @@ def test_a_name_that_was_given_up_is_no_longer_ours(tmp_path: Path) -> None:
     ("replace", "finished", "replaced"),
     [("unfinished", False, True), ("unfinished", True, False), ("anything", True, True), ("nothing", False, False)],
 )
-def test_what_may_be_replaced_without_overwrite(replace: str, finished: bool, replaced: bool, tmp_path: Path) -> None:
+def test_only_some_outputs_may_be_replaced_without_overwrite(
+    replace: str, finished: bool, replaced: bool, tmp_path: Path
+) -> None:
     folder = own(tmp_path / "out")
     if not finished:
         with open_output(folder, "fit", of()) as output:

@@ -18,11 +18,11 @@ from augment.output_folders import OutputFolder, open_output
 
 
 class Killed(BaseException):
-    """What a kill is to the code: nothing after it runs."""
+    """A kill, as the code sees it: nothing after it runs."""
 
 
 def killed_at(number: int, monkeypatch: pytest.MonkeyPatch, do: Callable[[], None]) -> bool:
-    """`do`, which dies before its `number`-th change of the disk, leaving temporary files; whether it died."""
+    """Call `do`, stop it before its `number`-th change of the disk, and return whether it was stopped."""
     calls = iter(range(10_000))
 
     def counted(real: Callable[..., Any]) -> Callable[..., Any]:
@@ -43,9 +43,7 @@ def killed_at(number: int, monkeypatch: pytest.MonkeyPatch, do: Callable[[], Non
     return False
 
 
-def test_a_kill_before_any_change_of_the_disk_leaves_a_folder_that_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_kill_before_any_change_of_the_disk_can_be_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work(tmp_path / "whole", "fisher", FILES[1:])
     whole = contents(tmp_path / "whole")
     for number in range(1000):
@@ -65,7 +63,9 @@ def test_a_kill_before_any_change_of_the_disk_leaves_a_folder_that_goes_on(
     assert number > 20
 
 
-def test_a_kill_while_it_begins_anew_never_mixes_two_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_while_a_folder_is_replaced_never_mixes_two_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for number in range(1000):
         folder = own(tmp_path / f"out{number}")
         died = killed_at(number, monkeypatch, lambda f=folder: work(f, "fisher", FILES[1:], overwrite=True))

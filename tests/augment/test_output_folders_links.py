@@ -1,4 +1,4 @@
-"""A stranger's folder, with links and marker files of any content, leads to no file outside it."""
+"""A folder from elsewhere, with links and with markers of any content, leads to no file outside it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="links need rights th
 
 @pytest.fixture
 def victim(tmp_path: Path) -> Iterator[Path]:
-    """Somebody's folder, which has to be the same at the end."""
+    """A folder of somebody else, which has to be unchanged at the end."""
     put(tmp_path / "victim", "000.png", "step-1.png", "report.html")
     before = contents(tmp_path / "victim")
     yield tmp_path / "victim"

@@ -56,6 +56,6 @@ def test_a_folder_is_opened_once_at_a_time_within_a_process(tmp_path: Path) -> N
         work(tmp_path / "out", overwrite=True)
 
 
-def test_the_lock_is_gone_when_the_folder_is_closed(tmp_path: Path) -> None:
+def test_the_lock_file_is_deleted_when_the_folder_is_closed(tmp_path: Path) -> None:
     own(tmp_path / "out")
     assert not (tmp_path / "out" / LOCK).exists()

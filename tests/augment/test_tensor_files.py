@@ -87,7 +87,7 @@ def test_prefixes_keep_the_tensors_of_several_networks_apart() -> None:
     assert unprefixed("g2", tensors).keys() == {"weight", "b.c"}
 
 
-def test_fused_adam_goes_on_from_disk_to_the_bit_in_channels_last_memory(shoes: LabelledImages, tmp_path: Path) -> None:
+def test_fused_adam_continues_exactly_from_disk_in_channels_last_memory(shoes: LabelledImages, tmp_path: Path) -> None:
     pair, optimizers = trained(shoes, steps=3)
     contents = {}
     for name, player, optimizer in zip("gd", pair, optimizers, strict=True):
@@ -156,7 +156,7 @@ def test_weights_that_do_not_fit_are_named(damage: str) -> None:
 
 
 @pytest.mark.parametrize("what", ["a value", "a tensor", "the description", "the checksum", "a name"])
-def test_what_was_changed_after_writing_is_refused(what: str, tmp_path: Path) -> None:
+def test_a_file_that_changed_after_writing_is_refused(what: str, tmp_path: Path) -> None:
     path = saved(tmp_path / "c.safetensors", {"weight": torch.arange(64.0), "bias": torch.ones(3)}, step=4)
     tensors = weights(path)
     with safe_open(path, framework="pt") as file:

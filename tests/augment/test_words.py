@@ -18,7 +18,7 @@ from augment.words import counted, printable, quoted, shell_word, shortened
         (3, "class", "3 classes"),
     ],
 )
-def test_what_is_counted_is_one_or_several(n: int, noun: str, words: str) -> None:
+def test_a_counted_noun_is_singular_or_plural(n: int, noun: str, words: str) -> None:
     assert counted(n, noun) == words
 
 

@@ -1,4 +1,4 @@
-"""YAML of any kind is keys and values or one short sentence, soon."""
+"""YAML of any kind becomes keys and values or one short sentence, within seconds."""
 
 from __future__ import annotations
 

@@ -26,5 +26,5 @@ def test_kills_at_random_moments_change_nothing() -> None:
     assert run("chaos.py", "--kills", "6", "--seed", "5", "--jobs", "1", *chosen) == "6 kills, 0 differences"
 
 
-def test_damaged_folders_are_refused_or_mended() -> None:
+def test_damaged_folders_are_refused_or_repaired() -> None:
     assert run("hostile.py", "--cases", "12", "--seed", "5", "--jobs", "1") == "12 cases, 0 wrong"

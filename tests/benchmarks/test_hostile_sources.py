@@ -29,7 +29,7 @@ def test_no_hostile_input_ends_in_a_traceback_or_in_waiting(hostile: ModuleType)
     assert {case.kind for case in done} == set(hostile.KINDS)
 
 
-def test_what_is_bad_is_counted_as_bad(hostile: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_outcomes_are_counted_as_bad(hostile: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 

@@ -1,4 +1,4 @@
-"""What a batch holds: even classes, the shares of the pools, and each image's target."""
+"""A batch has even classes, the shares of the pools, and each image's target."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_targets_go_with_their_images(shoes: LabelledImages) -> None:
         assert (target[:, 0] >= 100).sum() == 6
 
 
-def test_other_synthetic_images_leave_the_draws_of_the_real_ones_as_they_are(shoes: LabelledImages) -> None:
+def test_the_draws_of_real_images_do_not_depend_on_the_synthetic_ones(shoes: LabelledImages) -> None:
     real, targets = pool(shoes, 0.6), torch.zeros(19, 3)
     few = Pool(torch.zeros(4, 2, 1, 12, 12, dtype=torch.uint8), torch.tensor([2, 0]), 0.4)
     arms = (([real, pool(shoes, 0.4)], [targets, targets]), ([real, few], [targets, targets[:2]]))

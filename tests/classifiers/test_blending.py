@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from classifiers.blending import Blend, blend, draw_blends
 
 
-def test_mixup_keeps_lam_of_image_and_label_and_takes_the_rest_from_the_partner() -> None:
+def test_mixup_weighs_an_image_by_lam_and_its_partner_by_the_rest() -> None:
     x, target = torch.tensor([0.0, 10.0, 100.0]).view(3, 1, 1, 1), torch.eye(3)
     mixed, mixed_target = blend(x, target, Blend(0.8, torch.tensor([1, 2, 0]), None))
     torch.testing.assert_close(mixed.flatten(), torch.tensor([2.0, 28.0, 80.0]))
@@ -30,7 +30,7 @@ def test_cutmix_shows_the_partner_in_the_box_and_nowhere_else() -> None:
     assert torch.equal(x, before)  # the batch that came in is as it was
 
 
-def test_the_loss_of_a_blend_is_that_of_both_targets_as_each_is_weighted() -> None:
+def test_the_loss_of_a_blend_is_the_weighted_loss_of_both_targets() -> None:
     """Soft targets and weights are folded into one target; against the two losses of each image on its own."""
     random = torch.Generator().manual_seed(2)
     logits, x = torch.randn(4, 3, generator=random), torch.zeros(4, 1, 8, 8)
@@ -64,7 +64,7 @@ def test_lam_is_the_part_that_the_box_leaves() -> None:
     assert 0.55 < np.mean(lams) < 0.75  # half without borders, which cut boxes off
 
 
-def test_a_box_has_1_minus_lam_of_the_image_but_for_what_the_border_cuts_off() -> None:
+def test_a_box_covers_1_minus_lam_except_at_the_border() -> None:
     rng, inside = np.random.default_rng(5), 0
     for how in draw_blends(0.0, 1.0, 3, 200, 60, seed=5):
         assert how is not None

@@ -42,7 +42,7 @@ def test_log_loss_is_the_mean_negative_log_probability_of_the_label() -> None:
     assert score(LOGITS, LABELS, 3)["log_loss"] == pytest.approx(expected)
 
 
-def test_every_figure_is_a_plain_finite_float_even_if_one_class_alone_is_tested() -> None:
+def test_every_figure_is_a_finite_float_even_for_a_single_tested_class() -> None:
     result = score(LOGITS[:4], LABELS[:4], 3)
     assert all(type(value) is float and math.isfinite(value) for value in result.values())
 

@@ -76,7 +76,7 @@ def test_all_views_are_used(shoes: LabelledImages) -> None:
     assert not torch.equal(a, b)
 
 
-def test_a_pool_with_no_share_changes_nothing_but_one_with_a_share_does(shoes: LabelledImages) -> None:
+def test_a_pool_changes_the_training_only_if_it_has_a_share(shoes: LabelledImages) -> None:
     inverted = LabelledImages(255 - shoes.images, shoes.labels, shoes.class_names)
     alone, unused, mixed = (
         weights(fit(pools, 3, QUICK, seed=0, device=CPU))

@@ -1,4 +1,4 @@
-"""Settings of small commands, what a command leaves, and how tests check it."""
+"""Settings of small commands, the result of a command, and how tests check it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ evaluate: {{arms: [none, none+synthetic], repeats: 2, classifier: {{width: 4, st
 
 
 class CommandResult(NamedTuple):
-    """What a command left."""
+    """The exit status and the output of a command."""
 
     status: int
     out: str

@@ -1,4 +1,4 @@
-"""How tests fit generators: small settings, interruptions, and what an observer was told."""
+"""How tests fit generators: small settings, interruptions, and the notes to an observer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SMALL = CganConfig(
 
 
 class Notes(Observer):
-    """The sentences that an observer is told."""
+    """An observer that keeps the notes."""
 
     def __init__(self) -> None:
         self.sentences: list[str] = []

@@ -15,7 +15,7 @@ FILES = ("config.yaml", "samples/step-1.png", "samples/step-2.png", "cats/000.pn
 
 
 class Settings(BaseModel):
-    """What a made-up command depends on."""
+    """The settings of an invented command."""
 
     loss: str = "hinge"
 
@@ -35,7 +35,7 @@ def put(folder: Path, *names: str, text: str = "mine") -> None:
 
 
 def work(folder: Path, loss: str = "hinge", files: tuple[str, ...] = FILES, **options: Any) -> None:
-    """What a command does: write its files, each with the loss in it, and finish."""
+    """Write the files of a command, each with the loss in it, and finish."""
     with open_output(folder, "fit", of(loss), files=files[:1], **options) as output:
         for name in files:
             output.write(name, f"{loss} {name}")

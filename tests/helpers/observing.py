@@ -1,4 +1,4 @@
-"""An observer that keeps all that it is told, for tests of what a computation reports."""
+"""An observer that keeps all that it receives, for tests of what a computation reports."""
 
 from __future__ import annotations
 

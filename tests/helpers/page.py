@@ -1,4 +1,4 @@
-"""A page of HTML as a list of its elements, for tests of what a report shows."""
+"""A page of HTML as a list of its elements, for tests of the report."""
 
 from html.parser import HTMLParser
 

@@ -1,4 +1,4 @@
-"""What tests look at in checkpoints and models."""
+"""Weights and steps of checkpoints and models."""
 
 from __future__ import annotations
 

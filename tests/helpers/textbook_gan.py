@@ -1,4 +1,4 @@
-"""The losses of a GAN as textbooks write them, and small networks to take both kinds of gradients of."""
+"""The losses of a GAN as textbooks write them, and small networks to differentiate them by."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def pipeline_on(source: Path, **changes: dict[str, Any]) -> Pipeline:
 
 
 def go(pipeline: Pipeline, folder: Path, **options: Any) -> tuple[list[Plan], dict[str, Any] | None]:
-    """The stages as the notes tell of them, and what the run returned."""
+    """The plans of the stages, read from the notes, and the result of the run."""
     kept = Kept()
     overwrite = options.pop("overwrite", False)
     results = run(pipeline, folder, Runtime(observer=kept, **options), overwrite=overwrite)

@@ -1,4 +1,4 @@
-"""Records of made-up classifiers, for tests of what is made of records: accuracies that can be checked by hand."""
+"""Records of invented classifiers, with accuracies that can be checked by hand."""
 
 from __future__ import annotations
 

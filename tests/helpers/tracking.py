@@ -1,4 +1,4 @@
-"""What TensorBoard and MLflow have recorded in a folder."""
+"""The records of TensorBoard and MLflow in a folder, as tests read them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ IMPORTS = "import sys\nfrom pathlib import Path\nfrom pipelines.trackers.registr
 
 
 def run_python(code: str, folder: Path) -> str:
-    """What a fresh process prints that has no sign of a test about it: MLflow sends nothing from tests of its own."""
+    """The output of a process without signs of a test, in which MLflow itself would turn telemetry off."""
     signs = ("CI", "PYTEST_CURRENT_TEST", "MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK")
     environment = {name: value for name, value in os.environ.items() if name not in signs}
     done = subprocess.run(

@@ -79,7 +79,7 @@ def test_results_json_has_the_form_that_readers_rely_on(folder: Path) -> None:
     assert results["warnings"] == ["2 training images are also in the test set"]
 
 
-def test_the_folder_holds_the_records_and_a_report_that_tells_the_sentence(folder: Path) -> None:
+def test_the_folder_holds_the_records_and_a_report_with_the_sentence(folder: Path) -> None:
     assert set(contents(folder)) == {".augment.json", "records.jsonl", "results.json", "report.html"}
     assert len((folder / "records.jsonl").read_text().splitlines()) == 2 * 2 + 2
     report = (folder / "report.html").read_text()
@@ -96,7 +96,7 @@ def test_without_synthetic_images_there_is_no_fidelity(fold: Fold, tmp_path: Pat
 
 
 @pytest.mark.parametrize(("name", "judges"), [("score", 0), ("confidence", 1), ("distance", 1)])
-def test_classifiers_judge_only_where_a_filter_asks_them(
+def test_synthetic_images_are_judged_only_for_a_filter_by_classifiers(
     name: str, judges: int, fold: Fold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[Fold] = []
@@ -110,7 +110,7 @@ def test_classifiers_judge_only_where_a_filter_asks_them(
     assert len(calls) == judges
 
 
-def test_a_second_run_trains_nothing_and_says_the_same(
+def test_a_second_run_trains_nothing_and_returns_the_same(
     folder: Path, fold: Fold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = json.loads((folder / "results.json").read_text())
@@ -134,7 +134,7 @@ OTHERS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("change", "named"), OTHERS)
-def test_other_settings_are_refused_and_overwrite_begins_anew(
+def test_other_settings_are_refused_and_overwrite_starts_again(
     change: dict[str, Any], named: str, fold: Fold, tmp_path: Path
 ) -> None:
     folder = tmp_path / "out"
@@ -169,7 +169,7 @@ def test_nothing_is_written_where_an_arm_lacks_its_images(fold: Fold, tmp_path: 
     assert not (tmp_path / "out").exists()
 
 
-def test_an_evaluation_of_a_source_tells_what_a_person_should_know(image_folder: Path, tmp_path: Path) -> None:
+def test_an_evaluation_of_a_source_reports_its_warnings(image_folder: Path, tmp_path: Path) -> None:
     """The synthetic images are the test images again, and only some of the training images are used."""
     data, kept = DataConfig(source=str(image_folder), image_size=12, samples_per_class=4), Kept()
     config = CONFIG.model_copy(update={"ratio": 0.5})

@@ -54,13 +54,13 @@ def test_pipelines_that_ship_fit_their_schema(path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ACCEPTED.values(), ids=ACCEPTED)
-def test_what_is_read_fits_the_schema(content: dict[str, Any]) -> None:
+def test_accepted_definitions_fit_the_schema(content: dict[str, Any]) -> None:
     parse(Pipeline, content, "mine.yaml")
     assert accepts("pipeline", content)
 
 
 @pytest.mark.parametrize("content", REFUSED.values(), ids=REFUSED)
-def test_what_is_refused_does_not_fit_the_schema(content: dict[str, Any]) -> None:
+def test_refused_definitions_do_not_fit_the_schema(content: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         parse(Pipeline, content, "mine.yaml")
     assert not accepts("pipeline", content)

@@ -1,4 +1,4 @@
-"""Memory that a step frees is there for the next one, and goes back when it is asked to."""
+"""Memory that a step frees is reused by the next step, and can be returned to the system."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pipeline runs what has to be run, says why, and continues where it stopped."""
+"""A pipeline runs the stages that have to run, gives reasons, and continues where it stopped."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("changes", "expected", "why"), CHANGES)
-def test_a_change_reruns_what_depends_on_it_and_says_why(
+def test_a_change_reruns_the_stages_that_depend_on_it_with_reasons(
     changes: dict[str, Any], expected: list[str], why: str, out: Path, pipeline: Callable[..., Pipeline]
 ) -> None:
     changed = pipeline(**changes)
@@ -131,7 +131,7 @@ def test_killed_between_stages_it_knows_that_later_ones_are_stale(out: Path, pip
     assert ran(go(changed, out)[0]) == ["generate", "evaluate"]
 
 
-def test_a_plan_writes_nothing_and_says_why(out: Path, tmp_path: Path, pipeline: Callable[..., Pipeline]) -> None:
+def test_a_plan_writes_nothing_and_gives_reasons(out: Path, tmp_path: Path, pipeline: Callable[..., Pipeline]) -> None:
     changed = pipeline(generator={"loss": "wasserstein"})
     fresh = plan(changed, tmp_path / "new")
     assert [(stage.name, stage.runs, stage.why) for stage in fresh] == [
@@ -161,7 +161,7 @@ def test_too_few_images_for_the_ratio_are_named_before_anything_is_trained(
     assert ran(plan(only_real, tmp_path / "out")) == ALL
 
 
-def test_the_cost_is_said_first_and_only_where_something_runs(
+def test_the_cost_is_reported_first_and_only_where_something_runs(
     out: Path, tmp_path: Path, pipeline: Callable[..., Pipeline]
 ) -> None:
     for folder, said in ((tmp_path / "new", True), (out, False)):

@@ -1,4 +1,4 @@
-"""What somebody else left in a pipeline's folder is spared, and what was deleted or damaged there is made again."""
+"""Foreign files in a pipeline's folder are spared, and deleted or damaged outputs are written again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipelines.runner import plan
     ("gone", "expected"),
     [("evaluation", ["evaluate"]), ("synthetic", ["generate", "evaluate"]), ("gan", ALL)],
 )
-def test_what_was_deleted_is_made_again(
+def test_deleted_outputs_are_written_again(
     gone: str, expected: list[str], out: Path, pipeline: Callable[..., Pipeline]
 ) -> None:
     before = contents(out)
@@ -44,7 +44,7 @@ def test_a_folder_of_somebody_else_is_refused_and_untouched(tmp_path: Path, pipe
     assert contents(tmp_path) == {"gan/thesis.txt": b"mine"}
 
 
-def test_overwrite_begins_anew_and_spares_the_files_of_others(out: Path, pipeline: Callable[..., Pipeline]) -> None:
+def test_overwrite_starts_again_and_spares_foreign_files(out: Path, pipeline: Callable[..., Pipeline]) -> None:
     (out / "thesis.txt").write_text("mine")
     stages, results = go(pipeline(), out, overwrite=True)
     assert (ran(stages), (out / "thesis.txt").read_text()) == (ALL, "mine")
@@ -62,7 +62,7 @@ DAMAGES = [
 
 
 @pytest.mark.parametrize(("name", "expected"), DAMAGES)
-def test_an_output_that_was_changed_is_not_believed(
+def test_a_changed_output_is_not_reused(
     name: str, expected: list[str], out: Path, pipeline: Callable[..., Pipeline]
 ) -> None:
     before = contents(out)

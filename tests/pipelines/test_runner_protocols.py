@@ -114,14 +114,14 @@ def test_each_fold_is_evaluated_with_the_mix_that_was_chosen_on_it(done: tuple[P
     assert results["protocol"].items() >= {"kind": "kfold", "folds": 2, "correlation": 0.5, "repeats": 2}.items()
 
 
-def test_a_change_of_what_is_tried_trains_no_generator(done: tuple[Path, dict[str, Any]], image_folder: Path) -> None:
+def test_a_change_of_the_candidates_trains_no_generator(done: tuple[Path, dict[str, Any]], image_folder: Path) -> None:
     folder, _ = done
     stages, _ = go(pipeline_of(image_folder, choose={"keep": [1.0]}), folder)
     assert [stage.name for stage in stages if stage.runs] == ["choose", "evaluate"]
     assert stages[2].why == "choose.keep: [1.0, 0.5], now [1.0]"
 
 
-def test_a_learning_curve_tells_of_every_size(image_folder: Path, tmp_path: Path) -> None:
+def test_a_learning_curve_has_results_of_every_size(image_folder: Path, tmp_path: Path) -> None:
     tree = {key: section for key, section in TREE.items() if key != "choose"}
     tree["data"] = {"image_size": 12, "source": str(image_folder)}
     tree["protocol"] = {"kind": "subsample", "sizes": [3, 6]}

@@ -1,4 +1,4 @@
-"""Each stage says what it depends on and what it writes; only one whose inputs changed is run."""
+"""Each stage declares its inputs and its outputs; only a stage whose inputs changed is run."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def done(images: LabelledImages, tmp_path_factory: pytest.TempPathFactory) -> tu
     return folder, tuned
 
 
-def test_what_is_found_is_no_worse_on_further_splits(done: tuple[Path, Tuned]) -> None:
+def test_the_settings_found_are_no_worse_on_further_splits(done: tuple[Path, Tuned]) -> None:
     _, tuned = done
     assert tuned.trials == 6
     assert 0 <= tuned.before <= tuned.score <= 1
@@ -59,7 +59,7 @@ def test_what_is_found_is_no_worse_on_further_splits(done: tuple[Path, Tuned]) -
     assert WEIGHT_DECAY[0] <= tuned.config.classifier.weight_decay <= WEIGHT_DECAY[1]
 
 
-def test_an_evaluation_takes_what_was_found(done: tuple[Path, Tuned]) -> None:
+def test_an_evaluation_accepts_the_settings_found(done: tuple[Path, Tuned]) -> None:
     folder, tuned = done
     config = load_evaluate_config(folder / "best.yaml", arms=None, has_synthetic=True, steps=None)
     assert config == tuned.config
@@ -132,7 +132,7 @@ def test_a_budget_of_minutes_ends_it_after_one_round(images: LabelledImages, tmp
     assert tuned.config == CONFIG
 
 
-def test_settings_are_left_for_more_than_chance_only() -> None:
+def test_settings_are_changed_only_for_more_than_chance() -> None:
     """Of three as good as the first the best is left alone two times in three; one that is better is taken."""
     rng = np.random.default_rng(0)
     equal = np.array([take(rng.normal(0, 1, (9, 4))) for _ in range(500)])
@@ -155,7 +155,7 @@ def test_a_search_over_other_images_is_left_alone(done: tuple[Path, Tuned], imag
     assert (folder / "best.yaml").read_bytes() == before
 
 
-def test_how_often_a_class_is_drawn_is_searched_under_imbalance(shoes: LabelledImages, tmp_path: Path) -> None:
+def test_balanced_sampling_is_tuned_under_imbalance(shoes: LabelledImages, tmp_path: Path) -> None:
     lost = CONFIG.model_copy(update={"classifier": CONFIG.classifier.model_copy(update={"sampling": "plain"})})
     tuned = go(shoes, tmp_path / "out", 8, lost)  # 9, 6 and 4 images
     assert tuned is not None
@@ -178,7 +178,7 @@ def test_settings_that_learn_nothing_are_not_chosen(images: LabelledImages, tmp_
     assert tuned.score > tuned.before
 
 
-def test_without_optuna_it_says_how_to_get_it(
+def test_without_optuna_the_error_names_its_installation(
     images: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)

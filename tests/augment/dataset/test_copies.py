@@ -1,4 +1,4 @@
-"""Copies are listed one and all, and training images are left that hold each picture once."""
+"""All copies are listed, and each picture is kept once in the training images."""
 
 import csv
 import io
@@ -83,7 +83,7 @@ def test_a_group_of_several_classes_is_dropped_altogether(change, clean):
     assert said == "2 of 40 training images were dropped as copies: 2 that are in more than one class"
 
 
-def test_what_is_in_another_split_is_dropped_with_its_copies(clean, others):
+def test_an_image_of_another_split_is_dropped_with_its_copies(clean, others):
     """Image 20 is in val; 21 is its copy and 22 nearly; 5 is nearly in test."""
     train = changed(clean, {21: clean.images[20], 22: saved(clean.images[20])})
     val, test = changed(others, {2: clean.images[20]}), changed(others, {8: saved(clean.images[5])})

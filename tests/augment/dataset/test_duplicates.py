@@ -178,14 +178,14 @@ def test_a_near_copy_of_exact_copies_is_paired_with_the_first(clothes):
     assert near_duplicates(of(b, a, a, *others, saved(a), a)) == ((1, 13),)
 
 
-def test_each_training_image_is_told_with_the_copy_most_like_it(clothes):
+def test_each_training_image_is_paired_with_its_nearest_copy(clothes):
     a, b, *others = clothes[0][:12]
     train, copies = of(b, a, *others, a), (noisy(a, 12), noisy(a, 4), noisy(a, 8), noisy(a, 4))
     assert near_matches(train, of(*clothes[1][:9], *copies)) == ((1, 10), (12, 10))
     assert near_matches(of(a, *others), of(*clothes[1][:9], *copies[::-1])) == ((0, 9),)
 
 
-def test_what_is_in_both_sets_exactly_is_left_to_find_leaks(clothes):
+def test_exact_copies_in_both_sets_are_left_to_find_leaks(clothes):
     a, b, *others = clothes[0][:12]
     train, test = of(*others, a, b), of(saved(a), *clothes[1][:9], a, saved(b))
     assert find_leaks(train, test) == ((10, 10),)

@@ -111,7 +111,7 @@ def test_scores_come_back_in_the_order_of_the_images(tmp_path, fashion):
         assert np.array_equal(back.images, some.images)  # and so do they
 
 
-def test_images_made_elsewhere_have_no_scores(tmp_path, fashion):
+def test_images_from_elsewhere_have_no_scores(tmp_path, fashion):
     write(fashion.take(np.arange(26)), tmp_path, seeds=range(26), scores=[0.5] * 26)
     manifest = tmp_path / "manifest.csv"
     manifest.write_text(manifest.read_text().replace("scores", "remarks"))
@@ -152,7 +152,7 @@ def test_scores_in_an_archive_are_finite_numbers_one_an_image(scores, tmp_path, 
         read_scores(tmp_path)
 
 
-def test_the_scores_of_a_table_with_splits_are_those_of_the_training_images(tmp_path, fashion):
+def test_a_table_with_splits_has_the_scores_of_its_training_images(tmp_path, fashion):
     write(fashion.take(np.arange(4)), tmp_path, seeds=range(4), scores=[1, 2, 3, 4])
     lines = (tmp_path / "manifest.csv").read_text().splitlines()
     splits = ["split", "train", "test", "train", ""]

@@ -43,7 +43,7 @@ def test_flips_do_not_look_safe_for_digits():
 
 
 @pytest.mark.parametrize("names", [("trouser", "pullover"), ("t-shirt", "shirt")])
-def test_of_few_images_flips_cannot_be_told(names, fashion):
+def test_few_images_cannot_decide_on_flips(names, fashion):
     flips = measure_flips(of_classes(fashion, *names, count=20))
     assert flips.verdict == Verdict.UNKNOWN
     assert advise_on_flips(flips).startswith("whether horizontal flips are safe cannot be told (of 40 images, ")
@@ -70,14 +70,14 @@ def test_the_interval_is_agresti_and_mins():
 
 
 @pytest.mark.parametrize(("count", "verdict"), [(40, Verdict.UNKNOWN), (63, Verdict.UNKNOWN), (64, Verdict.SAFE)])
-def test_where_no_answer_changes_the_number_of_images_decides(count, verdict):
+def test_without_changed_predictions_the_number_of_images_decides(count, verdict):
     answers = np.arange(count) % 3 > 0
     low, high = paired_loss(answers, answers)
     assert low == -high < 0
     assert Flips(2 / 3, 2 / 3, count, (low, high)).verdict == verdict
 
 
-def test_a_loss_that_is_shown_and_small_looks_safe():
+def test_a_significant_but_small_loss_looks_safe():
     assert Flips(0.9, 0.88, 5000, (0.014, 0.026)).verdict == Verdict.SAFE
     assert Flips(0.9, 0.88, 1000, (0.004, 0.036)).verdict == Verdict.UNSAFE
 

@@ -1,3 +1,5 @@
+"""Labelled images are counted, drawn, split, concatenated and resized."""
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -52,7 +54,7 @@ def test_images_that_are_not_square_have_no_size():
         _ = LabelledImages(np.zeros((1, 1, 8, 12), np.uint8), np.array([0]), NAMES).size
 
 
-def test_a_subset_takes_at_most_that_many_of_each_class_and_keeps_pairs(data):
+def test_a_subset_has_at_most_count_images_a_class_with_their_labels(data):
     subset = subset_per_class(data, 3, seed=1)
     assert subset.counts().tolist() == [2, 3, 3]
     place = {image.tobytes(): i for i, image in enumerate(data.images)}

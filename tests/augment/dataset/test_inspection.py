@@ -1,3 +1,5 @@
+"""An inspection counts images, names copies and gives advice."""
+
 import io
 from collections import Counter
 
@@ -129,7 +131,7 @@ def saved_as_jpeg(picture):
     return np.asarray(Image.open(buffer))
 
 
-def test_the_use_of_every_split_is_said(fashion):
+def test_the_use_of_every_split_is_explained(fashion):
     train, val, test = (of_classes(fashion.train, trouser=20, bag=n) for n in (20, 3, 2))
 
     def use(**others):
@@ -165,7 +167,7 @@ def test_files_with_an_alpha_channel_are_counted(folder):
     assert any(line.startswith("2 files with an alpha channel") for line in inspect(source).advice)
 
 
-def test_what_is_printed_tells_channels_and_balance(fashion, capsys):
+def test_the_printed_table_contains_channels_and_balance(fashion, capsys):
     grey = of_classes(fashion.train, trouser=20, bag=16)
     rgb = LabelledImages(np.repeat(grey.images, 3, axis=1), grey.labels, grey.class_names)
     coloured = LabelledImages(rgb.images.copy(), grey.labels, grey.class_names)
@@ -181,7 +183,7 @@ def test_what_is_printed_tells_channels_and_balance(fashion, capsys):
     assert "channels: RGB" in said[2]
 
 
-def test_resized_skipped_and_needlessly_coloured_pictures_are_told(fashion):
+def test_resized_skipped_and_needlessly_coloured_pictures_are_reported(fashion):
     grey = of_classes(fashion.train, trouser=20, bag=20)
     train = LabelledImages(np.repeat(grey.images, 3, axis=1), grey.labels, grey.class_names)
     source = source_of(train, sizes=Counter({(300, 200): 39, (28, 28): 1}), skipped=("bag/torn.png",))

@@ -35,7 +35,7 @@ def test_the_draw_repeats_with_its_seed(pool: LabelledImages, shoes: LabelledIma
     assert not np.array_equal(first, other)
 
 
-def test_too_few_images_of_a_class_say_how_many_are_needed(pool: LabelledImages, shoes: LabelledImages) -> None:
+def test_too_few_images_are_refused_with_the_number_needed(pool: LabelledImages, shoes: LabelledImages) -> None:
     scarce = pool.take(np.r_[0:30, 30:35, 60:90])
     message = "a ratio of 1 to 19 real images needs 6 synthetic images of each class, class 'sneaker' has 5"
     with pytest.raises(ConfigError, match=message):
@@ -57,7 +57,7 @@ def test_classes_are_matched_by_name(pool: LabelledImages, shoes: LabelledImages
     assert [matched.class_names[k] for k in matched.labels] == [other.class_names[k] for k in other.labels]
 
 
-def test_classes_may_lack(pool: LabelledImages, shoes: LabelledImages) -> None:
+def test_classes_may_be_missing(pool: LabelledImages, shoes: LabelledImages) -> None:
     only = LabelledImages(shoes.images[:4], np.zeros(4, np.int64), ("ankle-boot",))
     matched = match(only, pool, "synthetic images")
     assert matched.labels.tolist() == [2] * 4

@@ -1,4 +1,4 @@
-"""Damaged and hostile archives are one sentence, whatever the libraries below make of them."""
+"""Archives are read array by array, and damaged or hostile ones are refused in one sentence."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def test_every_view_stays_nearest_to_its_own_image(fashion: LabelledImages) -> N
 
 
 @pytest.mark.parametrize("policy", OURS)
-def test_images_are_mirrored_only_when_asked(policy: str) -> None:
+def test_images_are_mirrored_only_on_request(policy: str) -> None:
     left_half_white = np.zeros((1, 1, 28, 28), np.uint8)
     left_half_white[..., :14] = 200
     data = LabelledImages(left_half_white, np.zeros(1, np.int64), ("left",))

@@ -117,7 +117,7 @@ def test_an_unknown_source_names_the_possible_forms(spec, tmp_path, monkeypatch)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_is_an_error_and_not_skipped(photos):
+def test_a_file_without_read_permission_is_an_error_and_not_skipped(photos):
     (photos / "train" / "bag" / "1.png").chmod(0)
     with pytest.raises(SourceError, match=r"1.png cannot be read: Permission denied"):
         read_source(photos, skip_broken=True)

@@ -27,7 +27,7 @@ SHAPE = Shape(num_classes=3, channels=1, image_size=12, width=4, latent_dim=8)
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
-def test_bfloat16_answers_in_float32_and_sees_the_weights_of_now() -> None:
+def test_bfloat16_returns_float32_and_uses_the_current_weights() -> None:
     network = nn.Bilinear(3, 2, 5, bias=False)
     x, y = torch.tensor([[1.0, 2.0, 1 / 3]]), torch.tensor([[0.7, -1.1]])
 
@@ -109,7 +109,7 @@ def test_captured_steps_move_everything_as_eager_ones_do(
 
 
 @needs_cuda
-def test_a_fast_run_is_finished_and_can_be_gone_on_with(shoes: LabelledImages, tmp_path: Path) -> None:
+def test_a_fast_run_finishes_and_can_be_continued(shoes: LabelledImages, tmp_path: Path) -> None:
     config = SMALL.model_copy(update={"fast": True})
     assert fit(shoes, config, tmp_path / "run", device="cuda") == Outcome.FINISHED
     assert fit(shoes, config.model_copy(update={"steps": 20}), tmp_path / "run", device="cuda") == Outcome.FINISHED

@@ -99,7 +99,7 @@ def test_a_config_is_frozen() -> None:
         GanConfig().steps = 4  # type: ignore[misc]
 
 
-def test_one_of_passes_what_is_known_and_lists_it_otherwise() -> None:
+def test_one_of_accepts_known_names_and_otherwise_lists_them() -> None:
     assert one_of("b", {"a": 1, "b": 2}) == "b"
     with pytest.raises(ValueError, match="expected one of a, b, got 'c'"):
         one_of("c", {"a": 1, "b": 2})

@@ -154,7 +154,7 @@ def test_a_policy_applies_its_operations_in_their_order(real: Tensor) -> None:
 
 
 @operations
-def test_shape_type_and_but_for_colour_range_stay(name: str, real: Tensor) -> None:
+def test_shape_and_type_stay_and_range_except_for_colour(name: str, real: Tensor) -> None:
     seen = augmenter([name], torch.Generator().manual_seed(2))(real.float())
     assert seen.shape == real.shape
     assert seen.dtype == torch.float32

@@ -116,7 +116,7 @@ def test_a_discriminator_learns_a_class_without_the_others(network: str, real: t
 
 
 @networks
-def test_a_seed_gives_the_same_networks_and_leaves_the_global_random_state_alone(network: str) -> None:
+def test_a_seed_decides_the_networks_and_spares_the_global_random_state(network: str) -> None:
     torch.manual_seed(11)
     before = torch.get_rng_state()
     first = build(network, SHOES, seed=7)

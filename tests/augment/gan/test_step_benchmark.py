@@ -1,4 +1,4 @@
-"""The efficiency analysis tells what the contract says, of one pair of networks, and its parts add up."""
+"""The efficiency analysis has the keys of the contract, times one pair of networks, and its parts add up."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_one_round_gives_the_speedups_of_its_own_times() -> None:
     assert bench.speedup["published"] == pytest.approx(times["two_stage_published"] / times["one_stage"])
 
 
-def test_the_spread_tells_quartiles_of_times_and_of_ratios(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_spread_holds_quartiles_of_times_and_of_ratios(monkeypatch: pytest.MonkeyPatch) -> None:
     rounds = iter([9, 9, 9, 1, 2, 4, 2, 6, 6, 4, 20, 16, 8, 24, 40, 16, 16, 96])  # ms of A, B, C; the first warms up
 
     def timed(function: object, _: torch.device) -> float:
@@ -184,7 +184,7 @@ def test_all_arms_and_parts_take_turns_on_one_pair_of_networks(
     assert len(seen) - ends[-1] < len(one_round)  # memory takes less than a round
 
 
-def test_the_observer_is_told_of_the_rounds() -> None:
+def test_the_observer_receives_the_rounds() -> None:
     told: list[tuple[str, int, int]] = []
 
     class Rows(Observer):
@@ -260,7 +260,7 @@ def test_memory_is_measured_of_each_step_from_the_same_state() -> None:
     assert peaks[0] == peaks[1]
 
 
-def test_nothing_is_said_on_the_way() -> None:
+def test_measuring_prints_nothing() -> None:
     code = (  # in a process of its own: the profiler complains once, and past Python
         "import torch\nfrom augment.gan.step_benchmark import PRESETS, measure\n"
         "from tests.augment.gan.test_step_benchmark import CPU, TINY, Runtime\n"
@@ -278,6 +278,6 @@ def test_nothing_is_said_on_the_way() -> None:
     assert (done.stdout, done.stderr) == ("", "")
 
 
-def test_the_published_step_holds_less_since_it_draws_its_fakes_twice(bench: Bench) -> None:
+def test_the_published_step_needs_less_memory_since_it_generates_twice(bench: Bench) -> None:
     peaks = bench.peak_memory_mib
     assert peaks["two_stage_published"] < peaks["one_stage"]

@@ -10,7 +10,7 @@ from augment.gan.step_benchmark import peak_memory
 CPU = torch.device("cpu")
 
 
-def test_peak_memory_is_what_is_held_at_once_not_in_all() -> None:
+def test_peak_memory_is_the_memory_held_at_once_not_in_all() -> None:
     before = torch.empty(5 * 2**20, dtype=torch.uint8)
 
     def hold() -> torch.Tensor:
@@ -31,5 +31,5 @@ def test_peak_memory_counts_what_a_backward_pass_needs() -> None:
     assert peak == pytest.approx(3, abs=0.01)  # both results and a gradient, then the next one in place of a result
 
 
-def test_peak_memory_is_none_on_a_device_that_does_not_tell() -> None:
+def test_peak_memory_is_none_on_a_device_that_does_not_report_it() -> None:
     assert peak_memory(lambda: None, torch.device("mps")) is None

@@ -79,7 +79,7 @@ def test_penalties_are_due_every_so_many_steps(
 
 
 def interrupted(shoes: LabelledImages, run: Path) -> list[Path]:
-    """A run that was stopped at step 6; its checkpoints, of steps 6 and 4."""
+    """A run that was stopped at step 6, and its checkpoints of steps 6 and 4."""
     assert fit(shoes, SMALL, run, stopped=stop_after(6)) == Outcome.STOPPED
     return sorted((run / "checkpoints").iterdir(), reverse=True)
 
@@ -125,7 +125,7 @@ def test_without_a_readable_checkpoint_a_run_is_refused_and_nothing_lost(shoes: 
     assert files_of(tmp_path / "run") == before
 
 
-def test_another_number_of_threads_is_said(shoes: LabelledImages, tmp_path: Path) -> None:
+def test_another_number_of_threads_is_noted(shoes: LabelledImages, tmp_path: Path) -> None:
     interrupted(shoes, tmp_path / "run")
     notes = Notes()
     torch.set_num_threads(2)
@@ -169,7 +169,7 @@ def test_the_global_random_state_is_not_touched(whole: Path, shoes: LabelledImag
     assert same(tmp_path / "run", whole)
 
 
-def test_a_model_older_than_its_checkpoint_is_made_again(whole: Path, shoes: LabelledImages, tmp_path: Path) -> None:
+def test_a_model_older_than_its_checkpoint_is_written_again(whole: Path, shoes: LabelledImages, tmp_path: Path) -> None:
     run = tmp_path / "run"
     fit(shoes, SMALL.model_copy(update={"steps": 7}), run)
     old = (run / "model.safetensors").read_bytes()

@@ -1,4 +1,4 @@
-"""A generator that draws one picture is said to draw one, and no other is."""
+"""A generator that draws a single picture is noted, and no other one."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_classes_of_one_picture_are_found_and_single_images_are_not(fashion: Lab
     assert note.startswith(f"all generated images of 2 classes look the same ({fashion.class_names[2]!r}, ")
 
 
-def test_images_alike_over_all_classes_are_said_to_be(fashion: LabelledImages) -> None:
+def test_images_alike_over_all_classes_are_noted(fashion: LabelledImages) -> None:
     one = LabelledImages(np.repeat(fashion.images[:1], 20, axis=0), np.arange(20) % 10, fashion.class_names)
     assert collapse_notes(one)[0].startswith("all 20 generated images look the same: ")
     assert collapse_notes(fashion) == collapse_notes(fashion.take(np.arange(1))) == ()

@@ -103,7 +103,7 @@ def test_a_run_goes_from_its_counts_to_a_source(format: str, model: Model, tmp_p
 
 
 @formats
-def test_generating_the_same_again_says_so_and_writes_nothing(format: str, model: Model, tmp_path: Path) -> None:
+def test_generating_the_same_again_is_noted_and_writes_nothing(format: str, model: Model, tmp_path: Path) -> None:
     assert generate_folder(model, {"sneaker": 2}, tmp_path / "out", format, seed=1)
     before = files_of(tmp_path)
     assert not generate_folder(model, {"sneaker": 2}, tmp_path / "out", format, seed=1)
@@ -115,7 +115,7 @@ def test_generating_the_same_again_says_so_and_writes_nothing(format: str, model
 
 
 @formats
-def test_what_was_half_written_is_replaced_also_by_other_settings(format: str, model: Model, tmp_path: Path) -> None:
+def test_a_half_written_output_is_replaced_even_with_other_settings(format: str, model: Model, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="killed"):
         generate_folder(model, {"sneaker": 9}, tmp_path / "out", format, seed=1, observer=Killed())
     assert generate_folder(model, {"sandal": 2}, tmp_path / "out", format, seed=1)
@@ -154,7 +154,7 @@ def test_seeds_and_scores_are_beside_the_images(fashion: LabelledImages, tmp_pat
 
 @pytest.mark.parametrize("before", FORMATS)
 @pytest.mark.parametrize("after", FORMATS)
-def test_overwrite_replaces_an_older_output_and_keeps_what_is_foreign(
+def test_overwrite_replaces_an_older_output_and_keeps_foreign_files(
     before: str, after: str, fashion: LabelledImages, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -221,7 +221,7 @@ def test_counts_come_from_exactly_one_of_three_ways(model: Model) -> None:
 
 
 @formats
-def test_nothing_to_generate_is_said_and_writes_nothing(format: str, model: Model, tmp_path: Path) -> None:
+def test_nothing_to_generate_is_noted_and_writes_nothing(format: str, model: Model, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nothing to generate"):
         generate_folder(model, {"sandal": 0}, tmp_path / "out", format, seed=0)
     assert not (tmp_path / "out").exists()

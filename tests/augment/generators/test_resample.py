@@ -43,7 +43,7 @@ def fitted(images: LabelledImages, folder: Path, **settings: object) -> Resample
 
 @pytest.fixture
 def unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A policy "unchanged"."""
+    """The name of a policy that changes nothing."""
     monkeypatch.setitem(POLICIES, "unchanged", lambda data, views, horizontal_flip, seed: data.images[None])
 
 

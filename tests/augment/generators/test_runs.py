@@ -34,7 +34,7 @@ def same(ours: Path, theirs: Path) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_a_run_folder_holds_what_the_contract_says(whole: Path) -> None:
+def test_a_run_folder_holds_the_files_of_the_contract(whole: Path) -> None:
     present = {str(p.relative_to(whole)) for p in whole.rglob("*") if p.is_file() and not p.name.startswith(".")}
     assert present == {
         "config.yaml",
@@ -49,7 +49,7 @@ def test_a_run_folder_holds_what_the_contract_says(whole: Path) -> None:
         assert grid.size == (10 * 36, 3 * 36)  # 10 columns, a row a class, 12 px enlarged threefold
 
 
-def test_a_run_made_before_a_setting_existed_continues_with_its_default(shoes: LabelledImages, tmp_path: Path) -> None:
+def test_a_run_from_before_a_setting_existed_continues_with_its_default(shoes: LabelledImages, tmp_path: Path) -> None:
     run = tmp_path / "run"
     fit(shoes, SMALL, run, stopped=stop_after(2))
     marker = json.loads((run / ".augment.json").read_text())
@@ -109,7 +109,7 @@ OTHERS = [({"loss": "minimax"}, "loss: hinge, now minimax"), ({"seed": 9}, "seed
 
 
 @pytest.mark.parametrize(("change", "named"), OTHERS)
-def test_other_settings_are_refused_and_overwrite_begins_anew(
+def test_other_settings_are_refused_and_overwrite_starts_again(
     change: dict[str, object], named: str, shoes: LabelledImages, tmp_path: Path
 ) -> None:
     fit(shoes, SMALL, tmp_path / "run", stopped=stop_after(2))

@@ -32,7 +32,7 @@ def model(run: Path) -> Model:
     return load_model(run)
 
 
-def test_an_image_can_be_made_again_alone_from_its_seed(model: Model) -> None:
+def test_an_image_can_be_generated_again_alone_from_its_seed(model: Model) -> None:
     made = generate(model, {"sandal": 5, "ankle-boot": BATCH + 40}, seed=7)
     for i in (0, 4, 5, BATCH - 1, BATCH, BATCH + 44):
         again = model.sample(made.data.labels[i : i + 1], made.seeds[i : i + 1])
@@ -50,7 +50,7 @@ def test_more_images_keep_the_first(model: Model) -> None:
         assert np.abs(difference).max() <= 1
 
 
-def test_a_class_has_the_same_images_whichever_other_classes_are_asked_for(model: Model) -> None:
+def test_a_class_has_the_same_images_whatever_other_classes_are_generated(model: Model) -> None:
     alone = generate(model, {"ankle-boot": 4}, seed=7)
     among = generate(model, {"ankle-boot": 4, "sandal": 9, "sneaker": 1}, seed=7)
     assert np.array_equal(alone.seeds, among.seeds[-4:])
@@ -67,7 +67,7 @@ def test_different_seeds_give_different_images(model: Model) -> None:
     assert len(set(pictures)) == 40
 
 
-def test_counts_labels_and_names_are_as_asked_for(model: Model) -> None:
+def test_counts_labels_and_names_are_the_wanted_ones(model: Model) -> None:
     made = generate(model, {"ankle-boot": 2, "sandal": 3, "sneaker": 0}, seed=0)
     assert made.data.class_names == ("sandal", "sneaker", "ankle-boot")
     assert made.data.labels.tolist() == [0, 0, 0, 2, 2]
@@ -90,7 +90,7 @@ def test_balance_fills_every_class_up_to_the_largest() -> None:
     assert balancing_counts({"a": 3, "b": 7, "c": 7, "d": 1}) == {"a": 4, "b": 0, "c": 0, "d": 6}
 
 
-def test_an_unfinished_run_says_how_to_finish_it(shoes: LabelledImages, tmp_path: Path) -> None:
+def test_an_unfinished_run_is_refused_with_the_command_that_finishes_it(shoes: LabelledImages, tmp_path: Path) -> None:
     fit(shoes, SMALL, tmp_path / "run", stopped=stop_after(3))
     with pytest.raises(SourceError, match=r"is not finished; `augment fit` with --out .*run continues it"):
         load_model(tmp_path / "run")
@@ -105,7 +105,7 @@ def test_a_folder_that_is_no_run_is_named(made: bool, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_every_device_makes_the_same_images(device: str, run: Path, model: Model) -> None:
+def test_every_device_generates_the_same_images(device: str, run: Path, model: Model) -> None:
     here, there = (generate(m, {"sandal": 4, "ankle-boot": 3}, seed=5) for m in (model, load_model(run, device)))
     assert np.array_equal(here.seeds, there.seeds)
     assert np.abs(here.data.images.astype(int) - there.data.images).max() <= 2
@@ -118,7 +118,7 @@ def test_nothing_to_generate_is_refused(counts: dict[str, int], model: Model) ->
         generate(model, counts, seed=0)
 
 
-def test_the_observer_is_told_how_many_images_there_are(model: Model) -> None:
+def test_the_observer_receives_the_number_of_generated_images(model: Model) -> None:
     told: list[tuple[str, int, int]] = []
 
     class Counting(Observer):

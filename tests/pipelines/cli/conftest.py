@@ -19,7 +19,7 @@ from pipelines.cli.app import main
 
 @pytest.fixture
 def augment(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Augment:
-    """`augment` with arguments, in this process."""
+    """Run `augment` with arguments in this process."""
     monkeypatch.setenv("GOMP_SPINCOUNT", "10000")
 
     def call(*arguments: object) -> CommandResult:
@@ -39,7 +39,7 @@ def photos(image_folder: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def gan(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished RUN on 3 classes, of which the first has 5 images and the others 12."""
+    """A finished RUN of 3 classes: the first has 5 images and the others have 12. It is only read."""
     folder = tmp_path_factory.mktemp("gan")
     shutil.copytree(image_folder / "train", folder / "photos")
     for file in sorted(min((folder / "photos").iterdir()).iterdir())[5:]:
@@ -50,6 +50,6 @@ def gan(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
-    """A --config file."""
+    """A file for --config."""
     (tmp_path / "tiny.yaml").write_text(json.dumps(TINY_GAN))
     return tmp_path / "tiny.yaml"

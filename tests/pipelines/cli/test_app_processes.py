@@ -1,4 +1,4 @@
-"""What only a real process or a real disk shows: Ctrl-C, no room, and output that nobody reads."""
+"""Commands in processes of their own: Ctrl-C, a full disk, and output that nobody reads."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def start(*arguments: object) -> subprocess.Popen[str]:
 
 
 def heed_signals() -> None:
-    """In a new process: what the tests were started by, `nohup` say, may have it ignore signals."""
+    """Handle signals in a new process, even if the tests run under `nohup` or another program that ignores them."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
 
@@ -61,7 +61,7 @@ def steps(run: Path) -> list[int]:
 
 @pytest.fixture
 def augment(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Augment:
-    """`augment` with arguments, in this process, which is quicker: (exit status, standard error)."""
+    """Run `augment` with arguments in this process, which is faster, and return (exit status, standard error)."""
     monkeypatch.setenv("GOMP_SPINCOUNT", "10000")
 
     def call(*arguments: object) -> tuple[int, str]:
@@ -94,12 +94,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(disk: Path, keep: int) -> None:
-    """Take all room but `keep` bytes."""
+    """Fill the disk up to the last `keep` bytes."""
     free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
     (disk / "filler").write_bytes(b"x" * (free - keep))
 
 
-def test_ctrl_c_while_it_trains_keeps_everything_and_the_same_command_continues(
+def test_ctrl_c_in_training_keeps_everything_and_it_can_be_continued(
     image_folder: Path, settings: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
@@ -115,7 +115,7 @@ def test_ctrl_c_while_it_trains_keeps_everything_and_the_same_command_continues(
     assert steps(run) == list(range(5, stopped_at[2] + 1, 5))  # no step is missing, none is there twice
 
 
-def test_ctrl_c_while_it_evaluates_keeps_the_records_and_the_same_command_continues(
+def test_ctrl_c_in_an_evaluation_keeps_the_records_for_the_next_run(
     image_folder: Path, tmp_path: Path, augment: Augment
 ) -> None:
     out = tmp_path / "out"
@@ -131,7 +131,7 @@ def test_ctrl_c_while_it_evaluates_keeps_the_records_and_the_same_command_contin
     assert len(records.read_text().splitlines()) == 3
 
 
-def test_a_full_disk_spares_the_checkpoints_and_training_continues_when_there_is_room(
+def test_a_full_disk_spares_the_checkpoints_and_training_can_be_continued(
     image_folder: Path, settings: Path, small_disk: Path, tmp_path: Path, augment: Augment
 ) -> None:
     options = ("--config", settings, "--image-size", "8", "--quiet", "--steps")

@@ -1,4 +1,4 @@
-"""What the libraries below say of too little memory is one sentence, and a bug of ours keeps its traceback."""
+"""Errors about memory become one sentence, and a bug keeps its traceback."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TOO_LARGE: dict[str, Callable[[], object]] = {
 
 
 @pytest.mark.parametrize("allocate", TOO_LARGE.values(), ids=TOO_LARGE)
-def test_what_does_not_fit_into_the_memory_is_told(allocate: Callable[[], object]) -> None:
+def test_a_size_beyond_the_memory_becomes_a_sentence(allocate: Callable[[], object]) -> None:
     with pytest.raises((RuntimeError, ValueError, TypeError, OverflowError, MemoryError)) as caught:
         allocate()
     sentence, status = explain(caught.value)
@@ -49,7 +49,7 @@ def test_what_does_not_fit_into_the_memory_is_told(allocate: Callable[[], object
         "[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes.",
     ],
 )
-def test_what_other_devices_and_systems_say_of_memory_is_told_too(words: str) -> None:
+def test_memory_errors_of_other_devices_become_the_same_sentence(words: str) -> None:
     assert explain(RuntimeError(words))[1] == 1
 
 
@@ -69,7 +69,7 @@ def test_a_diverged_training_is_not_the_inputs_fault(
     check_refused(result, "training diverged", status=1)
 
 
-def test_memory_that_is_not_enough_is_told(
+def test_a_command_without_enough_memory_ends_with_a_sentence(
     gan: Path, tmp_path: Path, augment: Augment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:

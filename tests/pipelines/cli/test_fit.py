@@ -9,7 +9,7 @@ from command_line import QUICK, TINY_GAN, Augment, check_refused
 from folders import contents
 
 
-def test_a_finished_run_says_so_and_more_steps_continue_it(
+def test_a_finished_run_is_kept_and_more_steps_continue_it(
     photos: Path, tiny: Path, tmp_path: Path, augment: Augment
 ) -> None:
     command = ("fit", photos, "--out", tmp_path / "run", "--config", tiny, "--image-size", "12", "--quiet")
@@ -32,7 +32,7 @@ def test_a_generator_of_one_picture_is_noted(photos: Path, tiny: Path, tmp_path:
     assert result.err.startswith("note: all 9 generated images look the same: ")
 
 
-def test_a_run_or_an_evaluation_made_with_other_settings_is_left_alone(
+def test_a_run_or_an_evaluation_of_other_settings_is_left_alone(
     image_folder: Path, tiny: Path, tmp_path: Path, augment: Augment
 ) -> None:
     fitting = ("fit", image_folder, "--out", tmp_path / "run", "--config", tiny, "--image-size", "12", "--quiet")

@@ -48,7 +48,7 @@ def test_generate_balances_and_counts(gan: Path, tmp_path: Path, augment: Augmen
     assert [len(list((tmp_path / "counted" / name).iterdir())) for name in (few, many)] == [2, 5]
 
 
-def test_what_is_half_generated_is_no_source(gan: Path, tmp_path: Path, augment: Augment) -> None:
+def test_a_half_generated_folder_is_no_source(gan: Path, tmp_path: Path, augment: Augment) -> None:
     images = tmp_path / "images"
     assert augment("generate", gan, "--out", images, "--per-class", "3", "--quiet").status == 0
     marker = json.loads((images / ".augment.json").read_text())

@@ -24,7 +24,7 @@ def test_inspect_counts_and_draws_a_contact_sheet(image_folder: Path, tmp_path: 
     assert augment("inspect", image_folder, "--out", tmp_path / "new" / "sheet.png", "--overwrite").status == 0
 
 
-def test_a_source_without_test_images_is_led_to_a_pipeline_that_holds_some_out(
+def test_without_test_images_the_next_command_sets_some_aside(
     photos: Path, tiny: Path, tmp_path: Path, augment: Augment
 ) -> None:
     command = next_command(augment("inspect", photos, "--image-size", "12", "--resize", "crop"))

@@ -1,4 +1,4 @@
-"""Copies and left-out images as the command line speaks of them."""
+"""Commands name copies, and leave them out on request."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_images_of_arrays_are_named_by_their_places(tmp_path: Path, augment: Aug
     assert (first["kind"], first["first"], first["second"]) == ("near", "train image 20", "test image 934")
 
 
-def test_fit_leaves_copies_out_of_training_and_says_so(folder: Path, tmp_path: Path, augment: Augment) -> None:
+def test_fit_leaves_copies_out_of_training_with_a_note(folder: Path, tmp_path: Path, augment: Augment) -> None:
     (tmp_path / "tiny.yaml").write_text(TINY)
     options = ("--config", tmp_path / "tiny.yaml", "--quiet", "--out", tmp_path / "run", "--image-size", "28")
     status, _, error = augment("fit", folder, *options, "--drop-duplicates", "--samples-per-class", "11")
@@ -82,7 +82,7 @@ def test_fit_leaves_copies_out_of_training_and_says_so(folder: Path, tmp_path: P
     assert "note: at most 11 images of each class are used: 33 of 35 training images" in error
 
 
-def test_a_run_leaves_copies_out_and_its_report_says_so(folder: Path, tmp_path: Path, augment: Augment) -> None:
+def test_a_run_leaves_copies_out_and_reports_it(folder: Path, tmp_path: Path, augment: Augment) -> None:
     (tmp_path / "small.yaml").write_text(PIPELINE.format(source=folder))
     out = tmp_path / "out"
     assert augment("run", tmp_path / "small.yaml", "--out", out, "--quiet", "--jobs", "1", "--drop-duplicates")[0] == 0

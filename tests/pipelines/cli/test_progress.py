@@ -1,4 +1,4 @@
-"""The time left is told from the first second on, and from then on by the speed that there is."""
+"""The time left is shown from the first second on, and then follows the measured speed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Clock:
         return self.now
 
 
-def test_before_anything_is_done_it_is_what_was_expected() -> None:
+def test_at_first_the_time_left_is_the_expected_one() -> None:
     clock = Clock()
     left = TimeLeft(50, 300, clock)
     assert (left.seconds(), left.words()) == (300, "5 min left")
@@ -29,11 +29,11 @@ def test_before_anything_is_done_it_is_what_was_expected() -> None:
     assert left.words() == "a few seconds left"
 
 
-def test_where_nothing_is_expected_it_is_never_blank() -> None:
+def test_without_an_expected_time_the_text_is_not_blank() -> None:
     assert TimeLeft(50, None, Clock()).words() == "time left: measuring"
 
 
-def test_the_speed_so_far_takes_the_place_of_what_was_expected() -> None:
+def test_the_speed_so_far_replaces_the_expected_time() -> None:
     clock = Clock()
     left = TimeLeft(50, 10_000, clock)
     left.report(10)
@@ -44,7 +44,7 @@ def test_the_speed_so_far_takes_the_place_of_what_was_expected() -> None:
     assert left.seconds() == 70
 
 
-def test_a_continued_run_is_not_measured_by_what_was_done_before() -> None:
+def test_earlier_steps_of_a_continued_run_do_not_count_for_its_speed() -> None:
     clock = Clock()
     left = TimeLeft(1000, 2000, clock)
     clock.now += 1
@@ -57,7 +57,7 @@ def test_a_continued_run_is_not_measured_by_what_was_done_before() -> None:
     assert left.words() == "done"
 
 
-def test_a_log_file_has_a_line_after_two_seconds_and_then_every_half_minute() -> None:
+def test_a_log_file_has_a_line_at_first_and_every_half_minute() -> None:
     text = io.StringIO()
     with progress(Console(file=text), "fit", 100, quiet=False, expected=60) as show:
         show(1, "")
@@ -87,6 +87,6 @@ def test_a_terminal_shows_the_time_left_at_once() -> None:
     assert "loss 0.5" in text.getvalue()
 
 
-def test_times_are_told_as_people_say_them() -> None:
+def test_times_are_written_in_words() -> None:
     seconds = (3, 38, 95, 60 * 20, 3600 * 2.5)
     assert [in_words(s) for s in seconds] == ["a few seconds", "40 seconds", "2 minutes", "20 minutes", "2.5 hours"]

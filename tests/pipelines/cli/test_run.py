@@ -10,7 +10,7 @@ from command_line import PIPELINE, Augment, next_command
 from folders import contents
 
 
-def test_run_tells_its_protocol_before_it_begins(photos: Path, tmp_path: Path, augment: Augment) -> None:
+def test_run_prints_its_protocol_before_it_begins(photos: Path, tmp_path: Path, augment: Augment) -> None:
     text = PIPELINE.format(source="photos").replace("protocol: {kind: holdout, redraw_generator: false}\n", "")
     (tmp_path / "mine.yaml").write_text(text)
     result = augment("run", tmp_path / "mine.yaml", "--out", tmp_path / "out", "--dry-run")

@@ -1,4 +1,4 @@
-"""What commands print of their results tells each figure, in 80 columns."""
+"""The printed results of a command contain each figure, in 80 columns."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def bench() -> Bench:
 
 
 @pytest.mark.parametrize(("value", "said"), [(0.044, "0.04"), (9.87, "9.87"), (54.32, "54.3"), (4547.8, "4548")])
-def test_milliseconds_are_told_in_as_many_digits_as_they_need(value: float, said: str) -> None:
+def test_milliseconds_have_as_many_digits_as_they_need(value: float, said: str) -> None:
     assert digits(value) == said
 
 
-def test_the_table_of_bench_tells_medians_spread_memory_and_splits(
+def test_the_table_of_bench_contains_medians_spread_memory_and_splits(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
     peaks = {"one_stage": 1234.4, "two_stage_fair": 2345.4, "two_stage_published": None}

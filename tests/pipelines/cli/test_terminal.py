@@ -1,4 +1,4 @@
-"""What reaches a terminal is text: no name can act on it, stop it from being printed, or fake a line."""
+"""Output is plain text: no name can control the terminal, stop the output, or fake a line."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def check_plain(text: str) -> None:
 
 
 def shell_words(line: str) -> list[str]:
-    """What a shell makes of a line, byte for byte."""
+    """The words that a shell reads from a line, byte for byte."""
     done = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, check=True)
     return [os.fsdecode(word) for word in done.stdout.split(b"\0")[:-1]]
 

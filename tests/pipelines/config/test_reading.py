@@ -61,7 +61,7 @@ def test_a_mistake_is_named_with_its_place_in_the_yaml(text: str, message: str, 
     assert "\n" not in str(caught.value)
 
 
-def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"data\.source is missing; gan\.steps: .* got 'a'; unknown key generate\.n"):
         load_pipeline(write(tmp_path, "data: {}\ngan: {steps: a}\ngenerate: {n: 1}"))
 
@@ -101,7 +101,7 @@ def test_a_wrong_override_is_named(override: str, message: str, tmp_path: Path) 
         load_pipeline(write(tmp_path, "data: {source: x}"), [override])
 
 
-def test_paths_resolve_against_the_yaml_file_and_those_of_overrides_against_the_working_directory(
+def test_paths_resolve_against_the_yaml_file_but_overrides_against_the_working_directory(
     tmp_path: Path,
 ) -> None:
     path = write(tmp_path, f"data: {{source: mine:2024, test: {tmp_path}/elsewhere}}")
@@ -168,7 +168,7 @@ NAMES = (
 
 
 @pytest.mark.parametrize("name", NAMES.split("|"))
-def test_a_source_given_by_an_override_is_taken_as_it_stands(name: str) -> None:
+def test_a_source_in_an_override_is_used_literally(name: str) -> None:
     assert load_pipeline("quickstart", [f"data.source={name}"]).data.source == name
 
 

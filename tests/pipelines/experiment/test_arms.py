@@ -1,4 +1,4 @@
-"""What an arm's settings make of real and synthetic images."""
+"""The settings of an arm decide how real and synthetic images are drawn."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_a_chosen_mix_takes_the_place_of_the_arms_own(fold: Fold) -> None:
     assert (arms["classical+synthetic"].ratio, arms["classical+synthetic"].keep) == (None, 1.0)
 
 
-def test_what_an_arm_lacks_is_said_before_it_is_trained(fold: Fold) -> None:
+def test_what_an_arm_lacks_is_named_before_it_is_trained(fold: Fold) -> None:
     def check(without: Fold, **arm: Any) -> None:
         check_arms(without, EvaluateConfig(arms=(Arm(name="a", synthetic=True, **arm),)))
 

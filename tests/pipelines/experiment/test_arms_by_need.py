@@ -28,13 +28,13 @@ CONFIG = EvaluateConfig(repeats=2, views=2, classifier=FitConfig(width=4, steps=
 
 @pytest.fixture
 def filling(shoes: LabelledImages) -> LabelledImages:
-    """What brings 9 sandals, 6 sneakers and 4 boots to 9 each: 3 sneakers and 5 boots, darker than the real ones."""
+    """3 sneakers and 5 boots, darker than the real ones, which bring 9 sandals, 6 sneakers and 4 boots to 9 each."""
     members = [np.flatnonzero(shoes.labels == k)[np.arange(n) % 4] for k, n in ((1, 3), (2, 5))]
     some = shoes.take(np.concatenate(members))
     return LabelledImages(some.images // 2, some.labels, some.class_names)
 
 
-def test_what_fills_up_is_told_from_what_is_balanced(shoes: LabelledImages, filling: LabelledImages) -> None:
+def test_images_that_fill_up_differ_from_balanced_ones(shoes: LabelledImages, filling: LabelledImages) -> None:
     assert fills_up(filling, shoes)
     assert not fills_up(filling.take(np.arange(7)), shoes)
     assert not fills_up(shoes, shoes)
@@ -70,7 +70,7 @@ def test_weights_and_soft_labels_go_with_their_images(
 
 
 @pytest.mark.parametrize("other", [{"share": 0.5}, {"synthetic_first": 0.2}])
-def test_what_makes_no_sense_beside_it_is_refused(other: dict[str, float]) -> None:
+def test_contradicting_settings_are_refused(other: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="leave share and synthetic_first out"):
         parse(Arm, {"name": "mine", "synthetic": True, "by_need": True, **other}, "the test")
 

@@ -158,7 +158,7 @@ def test_a_finished_evaluation_trains_nothing(fold: Fold, tmp_path: Path, monkey
     assert run(only_real, tmp_path / "records.jsonl", config) == first
 
 
-def test_a_ratio_that_is_too_large_says_how_many_images_are_needed(fold: Fold) -> None:
+def test_a_ratio_that_is_too_large_is_refused_with_the_number_needed(fold: Fold) -> None:
     few = CONFIG.model_copy(update={"ratio": 3.0})
     message = r"a ratio of 3 to 11 real images needs 11 synthetic images of each class, class 'ankle-boot' has 4"
     with pytest.raises(ConfigError, match=message):

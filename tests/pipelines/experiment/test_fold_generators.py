@@ -97,7 +97,7 @@ def test_a_log_that_is_to_be_replaced_is_no_progress(
     assert set(again.done["fit"]) == {3 * STEPS}  # all were finished
 
 
-def test_one_generator_is_fitted_here_and_its_own_progress_is_told(folds: list[Fold], tmp_path: Path) -> None:
+def test_one_generator_is_fitted_in_this_process_and_its_progress_reported(folds: list[Fold], tmp_path: Path) -> None:
     kept = Kept()
     calls = iter(range(100))
     assert not fit_all(generators_in(tmp_path), folds[:1], Runtime(stopped=lambda: next(calls) > 8, observer=kept))

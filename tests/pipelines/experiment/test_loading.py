@@ -73,7 +73,7 @@ def test_a_source_without_test_images_has_none(image_folder: Path) -> None:
         require_test(loaded)
 
 
-def test_training_images_in_the_test_set_are_told(folder: Path) -> None:
+def test_training_images_in_the_test_set_are_reported(folder: Path) -> None:
     inner = sorted((folder / "test").iterdir())[1]
     for file in sorted(inner.iterdir())[:2]:
         shutil.copy(file, folder / "train" / inner.name / f"again-{file.name}")
@@ -83,7 +83,7 @@ def test_training_images_in_the_test_set_are_told(folder: Path) -> None:
     assert leak_warnings(loaded.train, loaded.train)[0].startswith("38 training images")
 
 
-def test_near_copies_in_the_test_set_are_told_apart_from_exact_ones(folder: Path) -> None:
+def test_near_copies_in_the_test_set_are_reported_apart_from_exact_ones(folder: Path) -> None:
     first, second, third = (sorted(inner.iterdir()) for inner in sorted((folder / "train").iterdir()))
     before = load(config(folder, image_size=28))
     assert leak_warnings(before.train, require_test(before)) == ()
@@ -97,7 +97,7 @@ def test_near_copies_in_the_test_set_are_told_apart_from_exact_ones(folder: Path
     assert near.startswith("2 training images nearly the same as a test image or its mirror image")
 
 
-def test_broken_files_are_told_when_they_are_skipped(folder: Path) -> None:
+def test_skipped_broken_files_are_reported(folder: Path) -> None:
     broken = sorted((folder / "train").rglob("*.png"))[0]
     broken.write_bytes(b"no picture")
     with pytest.raises(SourceError, match=rf"{broken.name} is no readable picture"):
@@ -186,7 +186,7 @@ def test_images_of_a_test_source_that_are_not_used_are_counted(three_splits: Pat
     assert (len(loaded.val), len(require_test(loaded))) == (6, 18)
 
 
-def test_how_many_images_a_limit_leaves_is_said(image_folder: Path) -> None:
+def test_the_number_of_images_that_a_limit_leaves_is_reported(image_folder: Path) -> None:
     some = config(image_folder, samples_per_class=5)
     assert limit_notes(load(some).pool, some) == ("at most 5 images of each class are used: 15 of 36 training images",)
     assert limit_notes(load(some).pool, config(image_folder, samples_per_class=12)) == ()

@@ -16,7 +16,7 @@ def work(number: int, images: np.ndarray) -> tuple[int, int, int, float]:
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_every_call_is_made_once_in_one_thread(jobs: int) -> None:
+def test_every_call_runs_once_in_one_thread(jobs: int) -> None:
     images = np.arange(2_000_000, dtype=np.float64).reshape(5, -1)  # large enough for joblib's shared memory
     before = torch.get_num_threads()
     torch.set_num_threads(2)

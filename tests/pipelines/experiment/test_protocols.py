@@ -109,7 +109,7 @@ def test_kfold_tests_every_image_once_a_round_and_never_trains_on_it(
     assert unused.startswith(f"the source's test split is not used, {len(test)} test images: kfold")
 
 
-def test_kfold_says_how_many_folds_and_repeats_go_together(split: tuple[LabelledImages, LabelledImages]) -> None:
+def test_kfold_names_the_folds_and_repeats_that_go_together(split: tuple[LabelledImages, LabelledImages]) -> None:
     train, _ = split
     with pytest.raises(ConfigError, match="multiple of 5, got 8; the nearest is 10"):
         protocol_of(train, None, 8, kind="kfold", folds=5)
@@ -118,7 +118,7 @@ def test_kfold_says_how_many_folds_and_repeats_go_together(split: tuple[Labelled
 
 
 @pytest.mark.parametrize(("repeats", "samples", "folds"), [(10, 9, 5), (6, 9, 6), (6, 5, 3), (8, 9, 4), (2, 9, 2)])
-def test_without_a_word_on_folds_their_number_divides_the_repeats(
+def test_the_default_number_of_folds_divides_the_repeats(
     repeats: int, samples: int, folds: int, split: tuple[LabelledImages, LabelledImages]
 ) -> None:
     protocol = protocol_of(split[0], None, repeats, {"samples_per_class": samples})
@@ -136,7 +136,7 @@ def test_without_a_word_on_folds_their_number_divides_the_repeats(
         (True, 31, "holdout"),
     ],
 )
-def test_the_protocol_follows_from_the_source_and_says_why(
+def test_the_protocol_follows_from_the_source_with_its_reason(
     has_test: bool, samples: int | None, kind: str, split: tuple[LabelledImages, LabelledImages]
 ) -> None:
     train, test = split
@@ -157,10 +157,10 @@ def with_copies(data: LabelledImages, copied: LabelledImages) -> LabelledImages:
 
 
 @pytest.mark.parametrize("config", [{"kind": "holdout"}, {"kind": "subsample", "sizes": (2,)}])
-def test_images_in_training_and_test_are_told(
+def test_images_in_both_training_and_test_are_reported(
     config: dict[str, Any], split: tuple[LabelledImages, LabelledImages]
 ) -> None:
-    """Of a pool too, most of whose images one draw of 20 leaves out."""
+    """This holds for a pool too, of which one draw of 20 leaves out most images."""
     train, test = split
     before = protocol_of(train, test, 2, **config).warnings
     *others, exact, near = protocol_of(train, with_copies(test, train), 2, **config).warnings
@@ -170,7 +170,7 @@ def test_images_in_training_and_test_are_told(
     assert near.startswith("2 training images nearly the same as a test image")
 
 
-def test_images_that_are_there_twice_are_told_where_folds_are_cut(split: tuple[LabelledImages, LabelledImages]) -> None:
+def test_repeated_images_are_reported_where_folds_are_cut(split: tuple[LabelledImages, LabelledImages]) -> None:
     train, _ = split
     assert protocol_of(train, None, 3, kind="kfold", folds=3).warnings == ()
     exact, near = protocol_of(with_copies(train, train), None, 3, kind="kfold", folds=3).warnings
@@ -220,7 +220,7 @@ def test_a_mix_is_chosen_on_the_validation_images_under_holdout(split: tuple[Lab
 
 
 @pytest.mark.parametrize("config", [{"kind": "kfold", "folds": 3}, {"kind": "subsample", "sizes": (6,)}])
-def test_other_protocols_say_that_validation_images_are_not_used(
+def test_other_protocols_report_that_validation_images_are_not_used(
     config: dict[str, Any], split: tuple[LabelledImages, LabelledImages]
 ) -> None:
     protocol = with_val(split, **config)
@@ -238,13 +238,13 @@ def test_other_protocols_say_that_validation_images_are_not_used(
         (False, "50 validation images of the source not used: no mix is chosen"),
     ],
 )
-def test_what_validation_images_are_for_is_said_under_holdout(
+def test_the_use_of_validation_images_is_reported_under_holdout(
     chooses: bool | None, words: str, split: tuple[LabelledImages, LabelledImages]
 ) -> None:
     assert with_val(split, kind="holdout", chooses=chooses).warnings == (words,)
 
 
-def test_training_images_among_those_of_validation_are_told(split: tuple[LabelledImages, LabelledImages]) -> None:
+def test_training_images_in_the_validation_set_are_reported(split: tuple[LabelledImages, LabelledImages]) -> None:
     train, test = split
     loaded = Loaded("-", train, train, test, (), with_copies(test, train))
     protocol = make_protocol(loaded, DataConfig(source="-"), ProtocolConfig(kind="holdout"), 2, chooses=True)

@@ -85,7 +85,7 @@ def test_a_record_goes_on_behind_a_line_that_was_cut(file: RecordFile[Score]) ->
     assert file.read() == [FIRST, SECOND]
 
 
-def test_what_is_there_twice_counts_once(file: RecordFile[Score]) -> None:
+def test_a_record_that_is_there_twice_counts_once(file: RecordFile[Score]) -> None:
     file.append(FIRST, SECOND, FIRST.model_copy(update={"accuracy": 0.9}))
     assert file.read() == [FIRST, SECOND]
 

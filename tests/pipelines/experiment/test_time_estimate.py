@@ -1,4 +1,4 @@
-"""What a pipeline costs is said before it begins, and is about what it then takes."""
+"""The cost of a pipeline is estimated before it begins."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_stages_share_the_processes(
     assert probe.classifying(12) == 48 / jobs
 
 
-def test_a_classifier_is_timed_once_and_only_if_asked(shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_classifier_is_timed_once_and_only_on_request(shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch) -> None:
     timed: list[int] = []
     monkeypatch.setattr(time_estimate, "classifier_seconds", lambda *_: timed.append(1) or 4.0)
     probe = Probe(Fold(shoes, shoes), CONFIG, CPU, 1)

@@ -45,7 +45,7 @@ def test_figures_are_means_over_the_folds_of_the_first_size(folds: list[Fold]) -
     assert (found.fold, len(found.synthetic)) == ("a", 120)  # the neighbours are of the first fold
 
 
-def test_one_fold_is_told_as_it_is(folds: list[Fold]) -> None:
+def test_one_fold_keeps_its_own_figures(folds: list[Fold]) -> None:
     records = [record(0.3, [0.1, 0.2, 0.3, 0.4], fold="c"), record(0.9, [0.9] * 4, fold="a")]
     found = measure_all(folds[2:], CONFIG, records)
     assert found is not None

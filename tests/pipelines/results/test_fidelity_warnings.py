@@ -1,4 +1,4 @@
-"""What is broken about synthetic images is said, and nothing of good ones."""
+"""Defects of synthetic images are named, and good images have no warnings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def figures(**changes: Any) -> dict[str, Any]:
     return {**good, **changes, "per_class": per_class}
 
 
-def test_of_good_images_nothing_is_said() -> None:
+def test_good_images_have_no_warnings() -> None:
     assert cautions(figures()) == []
 
 
@@ -32,7 +32,7 @@ def test_collapsed_classes_are_named_the_worst_first() -> None:
     ]
 
 
-def test_classes_that_vary_little_are_told_apart_from_collapsed_ones() -> None:
+def test_classes_that_vary_little_are_named_apart_from_collapsed_ones() -> None:
     found = cautions(figures(distinctness={"boot": 0.1}, spread={"boot": 0.1, "bag": 0.49, "coat": 0.47}))
     assert found[0].startswith(
         "the synthetic images of 1 of 3 classes have collapsed, they are nearly alike: boot (10%)"
@@ -57,7 +57,7 @@ def test_gan_train_within_the_noise_of_chance_is_no_better(recall: float, said: 
     )
 
 
-def test_without_gan_train_nothing_is_said_of_it() -> None:
+def test_without_gan_train_there_is_no_warning_of_it() -> None:
     assert cautions(figures(gan_train=dict.fromkeys(("boot", "bag", "coat")))) == []
 
 

@@ -71,11 +71,11 @@ def test_a_shown_loss_is_called_a_loss():
         ([0.05] * 5, "too few repeats"),
     ],
 )
-def test_the_verdict_tells_help_harm_and_ignorance_apart(gain, verdict):
+def test_the_verdict_distinguishes_help_harm_and_inconclusive(gain, verdict):
     assert recommend(headline(gain), MIX)["verdict"] == verdict
 
 
-def test_a_gain_that_validation_did_not_show_is_inconclusive_and_a_loss_harms():
+def test_unless_validation_showed_it_a_gain_is_inconclusive_and_a_loss_harms():
     assert recommend(headline(GAIN), CHOSEN, choice(shown=False))["verdict"] == "inconclusive"
     assert recommend(headline([-g for g in GAIN]), CHOSEN, choice(shown=False))["verdict"] == "harms"
 
@@ -107,14 +107,14 @@ def test_repeats_that_overlap_a_little_have_to_be_more():
     assert little > recommend(headline([g / 2 for g in UNCLEAR]), MIX)["repeats_for_one_point"]
 
 
-def test_repeats_that_would_have_shown_one_point_say_so():
+def test_enough_repeats_for_one_point_are_reported_as_such():
     said = recommend(headline([g / 10 for g in UNCLEAR]), MIX)
     assert said["repeats_for_one_point"] == 6
     assert said["sentence"].endswith("a gain of 1 point would have been shown by 6 repeats.")
     assert "any gain is excluded; a gain of 1 point" in recommend(headline([0.0] * 6), MIX)["sentence"]
 
 
-def test_for_log_loss_it_is_a_fall_that_may_be_left():
+def test_for_log_loss_the_gain_not_excluded_is_a_fall():
     said = recommend(headline(UNCLEAR, "log_loss"), MIX)["sentence"]
     assert said.endswith(
         "a fall in log loss larger than 0.024 nats can be excluded, a smaller one cannot; about 55 repeats would show "
@@ -144,13 +144,13 @@ def test_five_repeats_are_too_few_however_clear_they_look():
     assert "+5.0 points (95 % interval 5.0 to 5.0, 5 of 5" in said["sentence"]
 
 
-def test_less_log_loss_is_said_to_be_lower_and_more_of_it_to_be_raised():
+def test_the_sentence_calls_less_log_loss_lower_and_more_of_it_raised():
     assert "Synthetic images lower log loss by 0.030 nats" in recommend(headline(GAIN, "log_loss"), MIX)["sentence"]
     worse = recommend(headline([-g for g in GAIN], "log_loss"), MIX)["sentence"]
     assert "Do not augment: synthetic images raise log loss by 0.030 nats" in worse
 
 
-def test_a_change_of_log_loss_keeps_its_own_sign_where_nothing_is_shown():
+def test_an_unclear_change_of_log_loss_keeps_its_own_sign():
     said = recommend(headline(UNCLEAR, "log_loss"), MIX)["sentence"]
     assert "log loss changes by +0.003 nats (95 % interval -0.024 to 0.030" in said
 
@@ -192,7 +192,7 @@ def test_no_gain_on_validation_is_no_recommendation_whatever_the_test_shows():
 
 
 @pytest.mark.parametrize("gain", [UNCLEAR, [-g for g in GAIN]])
-def test_a_gain_on_validation_that_the_test_does_not_confirm_is_not_recommended(gain):
+def test_a_gain_that_the_test_images_do_not_confirm_is_not_recommended(gain):
     said = recommend(headline(gain), CHOSEN, choice(shown=True))
     assert not said["augment"]
     assert said["sentence"].startswith("Do not augment")
@@ -210,5 +210,5 @@ def test_a_gain_on_validation_that_the_test_does_not_confirm_is_not_recommended(
         ),
     ],
 )
-def test_all_that_a_mix_is_made_of_is_said(mix, words):
+def test_every_part_of_a_mix_is_named(mix, words):
     assert words_of(mix) == words

@@ -1,3 +1,5 @@
+"""The report is one page that shows the sentence, plots, tables and samples, and loads nothing from outside."""
+
 import re
 import subprocess
 import sys
@@ -99,7 +101,7 @@ def test_the_sentence_has_true_minus_signs():
     assert heading["text"] == "Do not augment: a-1 changes by \N{MINUS SIGN}0.7 points (\N{MINUS SIGN}1.9 to 0.5)."
 
 
-def test_the_page_asks_for_nothing_from_outside(full_page):
+def test_the_page_loads_nothing_from_outside(full_page):
     assert not re.search(r"""(src|href|action|data)\s*=\s*["']?(https?:)?//""", full_page)
     assert not re.search(r"url\(|@import|<script|<link|<iframe", full_page)
     addresses = [e["attrs"][key] for e in Page(full_page).elements for key in ("src", "href") if key in e["attrs"]]
@@ -108,7 +110,7 @@ def test_the_page_asks_for_nothing_from_outside(full_page):
     assert "default-src 'none'" in full_page
 
 
-def test_every_picture_says_what_it_shows(full_page):
+def test_every_picture_has_a_description(full_page):
     page = Page(full_page)
     assert all(e["attrs"]["alt"] for e in page.all("img"))
     figures = [e for e in page.all("svg") if "svg" not in e["parents"]]
@@ -161,7 +163,7 @@ def test_the_gain_plot_has_one_dot_a_repeat_and_its_figures_beside(full_page):
 
 
 def test_an_arm_far_below_the_others_does_not_squeeze_them():
-    """Such as synthetic images alone."""
+    """The arm of synthetic images alone may be far below."""
     results = results_of()
     near, far = results["comparisons"]
     values = [v - 0.4 for v in results["arms"][far["baseline"]]["accuracy"]["values"]]
@@ -233,7 +235,7 @@ def test_cautions_stand_beside_the_samples(full_page):
     assert "<li>" not in full_page[full_page.index("<h2>Samples") : full_page.index('<div class="samples">')]
 
 
-def test_fidelity_shows_what_is_there_with_its_meaning(full_page):
+def test_fidelity_shows_the_known_figures_with_their_meaning(full_page):
     page = Page(full_page)
     cells = [e["text"] for e in page.all("dd")]
     told = {e["text"]: cells[2 * i : 2 * i + 2] for i, e in enumerate(page.all("dt")[: len(cells) // 2])}
@@ -262,7 +264,7 @@ def test_fidelity_has_a_row_for_each_class(full_page):
 
 
 @pytest.mark.parametrize("features", ["own classifier", "inception"])
-def test_fidelity_tells_whose_features_were_compared(features):
+def test_fidelity_names_the_network_of_its_features(features):
     page = Page(render(results_of() | {"fidelity": {"features": features, "kid": 0.1}}, Pictures(), {}))
     first = [e["text"] for e in page.all("dd")][:2]
     assert first[0] == features

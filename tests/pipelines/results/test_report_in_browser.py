@@ -1,4 +1,4 @@
-"""The report in a real headless browser: nothing complained of, nothing asked for, everything seen at any width."""
+"""The report in a headless browser: no errors, no requests, and everything visible at any width."""
 
 from __future__ import annotations
 

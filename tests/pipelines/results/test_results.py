@@ -1,4 +1,4 @@
-"""What results.json holds."""
+"""The results of an evaluation: summaries of arms, comparisons, and the protocol in words."""
 
 import json
 
@@ -42,7 +42,7 @@ def test_results_have_the_declared_form_and_survive_json():
     assert built["seeds"] == [40, 41, 42, 43, 44, 45]
 
 
-def test_the_protocol_is_told_with_what_else_belongs_to_it():
+def test_the_protocol_is_described_with_its_notes():
     design = Design("kfold", why="kfold: no test split", correlation={None: 0.2}, reported={"folds": 5})
     protocol = build_results(all_arms(), ARMS, DATASET, design, 1.0)["protocol"]
     assert protocol.items() >= {"kind": "kfold", "why": "kfold: no test split", "folds": 5, "correlation": 0.2}.items()
@@ -111,5 +111,5 @@ def gained():
     return BASE, [b + g for b, g in zip(BASE, GAIN, strict=True)]
 
 
-def test_every_protocol_says_what_its_interval_leaves_out():
+def test_every_protocol_names_what_its_interval_leaves_out():
     assert {kind.split(",")[0] for kind in PROTOCOL_NOTES} == {"holdout", "subsample", "kfold"}

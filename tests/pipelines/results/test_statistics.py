@@ -71,7 +71,7 @@ def test_a_fifth_is_the_correction_of_nadeau_and_bengio_for_five_folds():
     assert corrected_t_interval(GAINS, 1 / 5) == pytest.approx((1.25 - half, 1.25 + half), abs=1e-3)
 
 
-def test_the_corrected_interval_of_a_hundred_of_four_hundred_is_wider_by_what_a_subset_mean_keeps():
+def test_the_corrected_interval_of_subsets_is_wider_by_their_correlation():
     # the mean of n gains with correlation 1/4 has the variance (1 + 5/4) / 6, and s^2 estimates 3/4
     low, high = corrected_t_interval(GAINS, 100 / 400)
     wider = math.sqrt((1 + 5 / 4) / (3 / 4))

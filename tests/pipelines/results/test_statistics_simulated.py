@@ -68,7 +68,7 @@ def test_both_ways_cover_a_balanced_mean_over_unequal_classes():
 
 
 def test_the_repeats_needed_do_show_the_gain_in_four_of_five_experiments():
-    """Simulated with a shared part in every repeat, of which the interval has to know."""
+    """The repeats are simulated with a shared part, for which the interval has to allow."""
     gain, deviation, correlation = 0.8, 1.0, 0.05
     repeats = repeats_needed(gain, deviation, correlation)
     rng = np.random.default_rng(5)

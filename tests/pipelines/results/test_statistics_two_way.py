@@ -88,7 +88,7 @@ def test_identical_differences_of_images_give_an_interval_of_no_width(value):
     assert two_way_interval(np.full((6, 20), value), seed=0) == (value, value)
 
 
-def test_differences_that_cancel_in_every_repeat_and_image_give_an_interval_of_no_width():
+def test_differences_that_cancel_everywhere_give_an_interval_of_no_width():
     assert two_way_interval(np.array([[1.0, -1.0], [-1.0, 1.0]]), seed=0) == (0.0, 0.0)
 
 
@@ -118,7 +118,7 @@ def test_ten_thousand_images_are_resampled_in_little_memory():
     assert peak < 50e6
 
 
-def test_where_images_do_not_matter_the_two_way_interval_is_the_corrected_one():
+def test_without_variance_of_images_the_two_way_interval_is_the_corrected_one():
     gain = np.array([0.1, 0.3, -0.05, 0.2])
     d = np.repeat(gain[:, None], 50, axis=1)  # a repeat gains the same on every image
     assert two_way_interval(d, seed=0, correlation=0.25) == pytest.approx(corrected_t_interval(gain, 0.25))

@@ -19,7 +19,7 @@ def test_a_strip_holds_the_pixels_side_by_side(channels):
     assert pixel[:channels].tolist() == images[1, :, 5, 7].tolist()
 
 
-def test_a_strip_of_large_images_is_made_smaller_in_proportion():
+def test_a_strip_of_large_images_is_reduced_in_proportion():
     sheet = Image.open(io.BytesIO(base64.b64decode(strip(np.zeros((3, 3, 40, 80), np.uint8), 20).split(",")[1])))
     assert sheet.size == (3 * 20 + 2 * 2, 10)
 

@@ -84,7 +84,7 @@ def test_the_environment_names_another_mlflow_store(
 
 
 @pytest.mark.parametrize(("content", "reason"), [(b"other" * 99, "file is not a database"), (None, "unable to open")])
-def test_what_is_no_database_is_refused(content: bytes | None, reason: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_refused(content: bytes | None, reason: str, tmp_path: Path) -> None:
     database = tmp_path / "mlflow.db"
     database.write_bytes(content) if content else database.mkdir()
     with pytest.raises(OutputError, match=rf"mlflow\.db \(\w+: {reason}.*\); choose another folder"):

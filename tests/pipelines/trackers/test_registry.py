@@ -53,7 +53,7 @@ def test_a_full_disk_ends_the_record_and_not_the_work(folder: Path) -> None:
     assert "\n" not in mlflow
 
 
-def test_a_failure_is_logged_where_nobody_asks_for_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failure_is_logged_without_a_callback_for_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     tracker = make_tracker(["tensorboard"], tmp_path)
     shutil.rmtree(tmp_path / "tensorboard")
     tracker.on_note("Slow.")
