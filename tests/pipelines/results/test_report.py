@@ -1,87 +1,17 @@
 """The report is one page that shows the sentence, plots, tables and samples, and loads nothing from outside."""
 
+from __future__ import annotations
+
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from page import Page
-from toy import record
+from reported import ARMS, CLASSES, GAIN, SETTINGS, full_results, images_of, pictures, results_of
 
-from augment.dataset.images import LabelledImages
-from pipelines.config.sections import Arm
-from pipelines.experiment.folds import Design
-from pipelines.results.figures import gain_plot
 from pipelines.results.report import Pictures, render
-from pipelines.results.results import build_results
-
-CLASSES = ("boot", "<script>alert(1)</script>", 'a "quoted" & hostile name', "empty")
-SETTINGS = {"data": {"source": Path("sets/toy.npz")}, "classifier": {"steps": 300, "sizes": (8, 12)}}
-GAIN = (0.02, 0.04, 0.01, 0.03, 0.05, 0.03)
-
-
-ARMS = [
-    Arm(name="plain<b>"),
-    Arm(name="more", synthetic=True),
-    Arm(name="alone", real=False, synthetic=True),
-]
-
-
-def results_of(arms=ARMS, gain=GAIN):
-    records = []
-    for arm in arms:
-        for r, g in enumerate(gain):
-            accuracy = 0.7 + 0.01 * r + g * arm.synthetic
-            counts = [[7, 2, 1, 0], [1, 5, 4, 0], [0, 3, 7, 0], [0, 0, 0, 0]]
-            metrics = dict.fromkeys(("accuracy", "balanced_accuracy", "macro_f1"), accuracy)
-            metrics |= {"log_loss": 0.5, "expected_calibration_error": 0.1}
-            recalls = [accuracy, 0.5, 0.7, None]
-            records.append(
-                record(r, arm.name, 0.0, metrics=metrics, per_class_recall=recalls, confusion=counts, seed=70 + r)
-            )
-    dataset = {"name": "toy", "classes": list(CLASSES), "train_per_class": dict.fromkeys(CLASSES, 9), "test_size": 30}
-    return build_results(records, arms, dataset, Design(), 1.0)
-
-
-def images_of(labels, channels=1, size=8):
-    pixels = np.random.default_rng(0).integers(0, 256, (len(labels), channels, size, size)).astype(np.uint8)
-    return LabelledImages(pixels, np.array(labels, np.int64), CLASSES)
-
-
-def pictures():
-    real, synthetic = images_of([0, 0, 1, 2, 2, 3]), images_of([0, 1, 1, 2])
-    pairs = [
-        (synthetic.images[0], real.images[1], 3.25, "boot"),
-        (synthetic.images[1], real.images[2], 1.5, CLASSES[1]),
-    ]
-    curves = {"generator loss": ([0, 50, 100], [1.5, float("nan"), 1.25]), "discriminator loss": ([0, 100], [1.0, 1.0])}
-    return Pictures(real, synthetic, pairs, curves)
-
-
-def full_results():
-    fidelity = {
-        "features": "own classifier",
-        "kid": -0.0123,
-        "fid": None,
-        "fid_note": "FID needs <b>256</b> images",
-        "recall": float("nan"),
-        "own_score": 3000,
-        "per_class": {
-            "coverage": {"boot": 0.25, "empty": None},
-            "kid": dict.fromkeys(CLASSES, 1234.5),
-            "density": dict.fromkeys(CLASSES),
-            "precision": {"boot": 1.0, CLASSES[2]: float("nan")},
-        },
-    }
-    extra = {"versions": {"torch": "2.9.1"}, "warnings": ["2 near duplicates <here>."]}
-    return results_of() | {"fidelity": fidelity} | extra
-
-
-@pytest.fixture(scope="module")
-def full_page():
-    return render(full_results(), pictures(), SETTINGS)
 
 
 def headings(text):
@@ -152,58 +82,10 @@ def test_a_section_without_content_is_left_out():
     assert headings(render(results_of(ARMS[:1]), nothing, {})) == headings(bare)
 
 
-def test_the_gain_plot_has_one_dot_a_repeat_and_its_figures_beside(full_page):
-    page = Page(full_page)
-    dots = [float(e["attrs"]["cx"].rstrip("%")) for e in page.all("circle")]
-    assert len(dots) == 2 * len(GAIN)
-    assert np.corrcoef(dots[: len(GAIN)], GAIN)[0, 1] == pytest.approx(1, abs=1e-3)
-    first, second = [e["text"].split() for e in page.all("div") if e["attrs"].get("class") == "figures"][:2]
-    assert " ".join(first) == "+3.0 [+1.5, +4.5] 6 of 6 better p = 0.031"
-    assert " ".join(second).endswith("p = 0.031 (Holm)")
-
-
-def test_an_arm_far_below_the_others_does_not_squeeze_them():
-    """The arm of synthetic images alone may be far below."""
-    results = results_of()
-    near, far = results["comparisons"]
-    values = [v - 0.4 for v in results["arms"][far["baseline"]]["accuracy"]["values"]]
-    results["arms"][far["arm"]]["accuracy"]["values"] = values
-    far |= {"mean_gain": -0.4, "ci95": [-0.42, -0.38], "ci95_two_way": None}
-    page = Page(render(results, Pictures(), {}))
-    assert len(page.all("circle")) == len(GAIN)
-    assert [e["text"] for e in page.all("text") if "beyond" in e["text"]] == ["← beyond the axis"]
-    plot = gain_plot(results)
-    assert [row["beyond"] for row in plot["rows"]] == [0, -1]
-    assert -5 < plot["scale"].low <= 0 < 100 * near["ci95"][1] < plot["scale"].high < 15
-
-
-def test_the_headline_is_always_on_the_axis():
-    results = results_of()
-    results["comparisons"].reverse()
-    headline = results["comparisons"][0]
-    headline |= {"mean_gain": -0.4, "ci95": [-0.42, -0.38], "ci95_two_way": None}
-    plot = gain_plot(results)
-    assert [row["beyond"] for row in plot["rows"]] == [0, 0]
-    assert plot["scale"].low <= -42
-
-
-def test_a_gain_lies_right_of_the_zero_line(full_page):
-    page = Page(full_page)
-    zero = next(e for e in page.all("line") if e["attrs"]["class"] == "grid zero")["attrs"]["x1"]
-    whisker = next(e for e in page.all("line") if e["attrs"]["class"] == "whisker")["attrs"]
-    assert float(zero.rstrip("%")) < float(whisker["x1"].rstrip("%")) < float(whisker["x2"].rstrip("%"))
-
-
 def test_the_table_of_arms_has_mean_spread_and_n(full_page):
     row = next(e for e in Page(full_page).all("tr") if e["text"].startswith("plain<b>"))
     assert row["text"].startswith("plain<b>72.5 ± 1.9")  # 0.70 to 0.75 in steps of 0.01
     assert row["text"].endswith("0.500 ± 0.00010.0 ± 0.06")
-
-
-def test_confusions_are_shares_of_the_true_class(full_page):
-    rows = [e["text"] for e in Page(full_page).all("tr")]
-    assert rows.count(CLASSES[0] + "702010") == 2  # 70, 20 and 10 percent, once for each arm
-    assert rows.count(CLASSES[1] + "105040") == 2
 
 
 def test_samples_stand_beside_each_other_by_class(full_page):
