@@ -133,7 +133,7 @@ def test_a_budget_of_minutes_ends_it_after_one_round(images: LabelledImages, tmp
 
 
 def test_settings_are_changed_only_for_more_than_chance() -> None:
-    """Of three as good as the first the best is left alone two times in three; one that is better is taken."""
+    """Of four equal settings the first is kept two times in three; a better one replaces it."""
     rng = np.random.default_rng(0)
     equal = np.array([take(rng.normal(0, 1, (9, 4))) for _ in range(500)])
     assert (equal == 0).mean() > 0.6

@@ -145,7 +145,7 @@ LABELS = np.array([0, 0, 0, 1, 1, 0, 0, 1])
 
 
 def predictions(arm, wrong):
-    """Records whose classifiers are wrong about these images."""
+    """Records of classifiers that are wrong about these images."""
     labels = [np.where(np.isin(np.arange(8), images), 1 - LABELS, LABELS) for images in wrong]
     return [record(r, arm, 0.5, predicted=encode_labels(predicted)) for r, predicted in enumerate(labels)]
 

@@ -30,7 +30,7 @@ def honest(four: LabelledImages) -> Fold:
 
 
 def spoilt(fold: Fold, places: Any, images: Any = None, labels: Any = None) -> Fold:
-    """With other pixels or labels at some places of the synthetic images."""
+    """The fold with other pixels or labels at some places of its synthetic images."""
     assert fold.synthetic is not None
     synthetic = fold.synthetic.data
     pixels, classes = synthetic.images.copy(), synthetic.labels.copy()

@@ -10,7 +10,7 @@ from pipelines.results.fidelity_warnings import cautions
 
 
 def figures(**changes: Any) -> dict[str, Any]:
-    """Of good images of three classes, with other values for some figures."""
+    """The figures of good images of three classes, with other values for some of them."""
     per_class = {
         "recall": {"boot": 0.7, "bag": 0.8, "coat": 0.6},
         "distinctness": {"boot": 0.6, "bag": 1.1, "coat": 0.45} | changes.pop("distinctness", {}),

@@ -1,4 +1,4 @@
-"""What plots are drawn from: strips of images, axes with round ticks, and curves that are thinned."""
+"""Plots have strips of images, axes with round ticks, and thinned curves."""
 
 import base64
 import io
