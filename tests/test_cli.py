@@ -141,7 +141,7 @@ def test_a_source_without_test_images_is_led_to_a_pipeline_that_holds_some_out(
     assert augment(*command[1:-1], tmp_path / "mine", "--dry-run").status == 0
     said = augment("fit", photos, "--out", tmp_path / "run", "--config", tiny, "--image-size", "12", "--quiet")
     assert said.err.startswith(
-        f"note: {photos.name} has no test split, so what this generator makes can be evaluated on other"
+        f"note: {photos.name} has no test split, so images of this generator can only be evaluated on"
     )
 
 
@@ -278,8 +278,8 @@ def test_run_tells_its_protocol_before_it_begins(photos: Path, tmp_path: Path, a
     first, second = said.err.splitlines()
     assert first == "note: kfold: the source has no test split, so every image is tested once in each round of folds"
     assert re.fullmatch(
-        r"note: 2 generators of 4 steps and 6 classifiers of 3 steps, at 12 px on \d+ process(es)?: by a short probe "
-        r"about .+ \(fit .+, generate .+, evaluate .+\) and at most \d+\.\d GB of memory",
+        r"note: 2 generators of 4 steps and 6 classifiers of 3 steps, at 12 px on \d+ process(es)?: about .+ "
+        r"\(fit .+, generate .+, evaluate .+\) and at most \d+\.\d GB of memory, estimated by a short probe",
         second,
     )
 

@@ -43,7 +43,7 @@ MISTAKES = [
         "arms.0.policy: expected one of classical, .*got 'mild'",
     ),
     ("data: {source: x}\nevaluate: {arms: [{name: a, real: false}]}", "arms.0: expected real: true or synthetic: true"),
-    ("data: {source: x}\nevaluate: {arms: [{name: gan-train}]}", "arms: gan-train is the name of a figure"),
+    ("data: {source: x}\nevaluate: {arms: [{name: gan-train}]}", "arms: gan-train is the name of a fidelity figure"),
     ("data: {source: x}\nevaluate: {policy: best}", "evaluate.policy: expected one of .*standard.*got 'best'"),
     ("data: {source: x}\nevaluate: {metric: auc}", "evaluate.metric: expected one of accuracy, .*got 'auc'"),
     ("data: {source: x}\nevaluate: {ratio: .inf}", "evaluate.ratio: .*finite"),
@@ -186,7 +186,7 @@ def test_an_evaluation_takes_a_file_with_options_on_top(tmp_path: Path) -> None:
         ({"choose": {"arm": "none"}}, "expected one of the arms with real and synthetic images, none\\+synthetic"),
         (
             {"choose": {"arm": "none+synthetic"}, "evaluate": {"arms": ["classical", "none+synthetic"]}},
-            "evaluate.arms has none like it without synthetic images, to compare it with; add one",
+            "evaluate.arms has no such arm without synthetic images to compare it with; add one",
         ),
         ({"evaluate": {"arms": [{"name": "a", "synthetic_first": 0.5}]}}, "synthetic_first needs real: true and"),
         ({"evaluate": {"arms": [{"name": "a", "synthetic": True, "weight": 2}]}}, r"evaluate\.arms\.0\.weight"),

@@ -1,8 +1,9 @@
-"""Folds x arms x repeats -> records: the measurement itself.
+"""Train and test one classifier for each fold, arm and repeat, and write a record of each.
 
-Repeat r fixes the initialisation, the order of batches and the views for every arm, so that differences are paired;
-all arms take equally many optimiser steps. Tasks run in parallel processes of one torch thread each, and every record
-is on disk before the next is waited for, so that an interrupted evaluation goes on where it stopped.
+Repeat r fixes the initialisation, the order of batches and the views for every arm, so that differences between arms
+are paired. All arms take the same number of optimiser steps. The trainings run in parallel processes of one torch
+thread each. Every record is written to disk as soon as it arrives, so an interrupted evaluation continues where it
+stopped.
 """
 
 from __future__ import annotations
@@ -29,13 +30,14 @@ from pipelines.experiment.parallel import Call, run_in_processes
 from pipelines.experiment.record_files import RecordFile
 from pipelines.experiment.records import encode
 
-GAN_TRAIN = Arm(name=sections.GAN_TRAIN, real=False, synthetic=True, policy="classical")  # no part of the comparison
+# This arm gives the fidelity figure GAN-train and takes no part in the comparison.
+GAN_TRAIN = Arm(name=sections.GAN_TRAIN, real=False, synthetic=True, policy="classical")
 GAN_TRAIN_REPEATS = 2
 RECORDS = "records.jsonl"
 
 
 class RecordLine(BaseModel):
-    """The fields of a record: one classifier, trained in one arm of one repeat."""
+    """The fields of a record, which describes one classifier, trained in one arm of one repeat."""
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
@@ -60,7 +62,7 @@ class RecordLine(BaseModel):
 
 @dataclass(frozen=True)
 class Training:
-    """One classifier to train."""
+    """One classifier to train. fold: the name of its fold."""
 
     arm: Arm
     repeat: int
@@ -68,12 +70,15 @@ class Training:
 
     @property
     def key(self) -> tuple[str, str, int]:
-        """What tells its record from all others."""
+        """The values that identify its record."""
         return self.fold, self.arm.name, self.repeat
 
 
-def plan(config: EvaluateConfig, folds: Sequence[Fold]) -> list[Training]:
-    """Every training, repeat by repeat. Raises `ConfigError` if an arm needs images or scores that are not there."""
+def plan_trainings(config: EvaluateConfig, folds: Sequence[Fold]) -> list[Training]:
+    """List all trainings, repeat by repeat, and those of GAN-train last.
+
+    Raises `ConfigError` if an arm needs synthetic images or scores that a fold does not have.
+    """
     trainings = []
     for fold in folds:
         check_arms(fold, config)
@@ -94,24 +99,24 @@ def run_experiment(
     runtime: Runtime,
     task: Task,
     *,
-    beside: Sequence[Call[Any]] = (),
+    extra_calls: Sequence[Call[Any]] = (),
 ) -> tuple[list[dict[str, Any]], list[Any]] | None:
-    """Do the trainings whose records `file` lacks, append their records, and return the records of all.
+    """Run the trainings whose records are not yet in `file`, and append their records to it.
 
-    Calls given as `beside` run in the same processes, the first of all; what they return comes second. The observer is
-    told of each record as progress of `task`. Stopped, it returns None.
+    `extra_calls` run in the same processes, before the trainings. The observer is notified of each record as progress
+    of `task`. Returns the records of all trainings and the results of the extra calls, or None if it was stopped.
     """
     records = file.read()
-    known = {_key(record) for record in records}
-    missing = [training for training in trainings if training.key not in known]
+    finished = {_key(record) for record in records}
+    missing = [training for training in trainings if training.key not in finished]
     by_name = {fold.name: fold for fold in folds}
     calls: list[Call[Any]] = [
         (train_and_test, (training, by_name[training.fold], config, runtime.device)) for training in missing
     ]
-    others: dict[int, Any] = {}
-    for index, result in run_in_processes([*beside, *calls], runtime.jobs):
-        if index < len(beside):
-            others[index] = result
+    extra_results: dict[int, Any] = {}
+    for index, result in run_in_processes([*extra_calls, *calls], runtime.jobs):
+        if index < len(extra_calls):
+            extra_results[index] = result
             continue
         file.append(result)
         records.append(result)
@@ -119,11 +124,11 @@ def run_experiment(
         runtime.observer.on_progress(task, len(records), {"accuracy": result["accuracy"]}, label)
         if runtime.stopped():
             return None
-    return records, [others[index] for index in range(len(beside))]
+    return records, [extra_results[index] for index in range(len(extra_calls))]
 
 
 def record_file(output: OutputFolder) -> RecordFile:
-    """records.jsonl in `output`, a record for each fold, arm and repeat."""
+    """Return the file records.jsonl in `output`, which has a record for each fold, arm and repeat."""
     return RecordFile(output, RECORDS, RecordLine, _key)
 
 
@@ -132,8 +137,8 @@ def _key(record: Mapping[str, Any]) -> tuple[str, str, int]:
 
 
 def train_and_test(training: Training, fold: Fold, config: EvaluateConfig, device: torch.device) -> dict[str, Any]:
-    """Train and test one classifier: its line of records.jsonl."""
-    began = time.perf_counter()
+    """Train and test one classifier, and return its record."""
+    start = time.perf_counter()
     seed = repeat_seed(config.seed, training.repeat)
     model = train_arm(training.arm, fold, config, seed=seed, device=device)
     labels, classes = fold.test.labels, fold.test.num_classes
@@ -151,10 +156,10 @@ def train_and_test(training: Training, fold: Fold, config: EvaluateConfig, devic
         "seed": seed,
         "steps": config.classifier.steps,
         "batch_size": config.classifier.batch_size,
-        "seconds": round(time.perf_counter() - began, 2),
+        "seconds": round(time.perf_counter() - start, 2),
     }
 
 
 def repeat_seed(seed: int, repeat: int) -> int:
-    """The seed of everything random in one repeat, the same for all arms."""
+    """Return the seed of everything random in one repeat; it is the same for all arms."""
     return derive_seed(seed, "repeat", repeat)
