@@ -97,9 +97,8 @@ def evaluate_folds(
     """Compare the arms, measure the fidelity of the synthetic images, and write all results into `folder`.
 
     Returns the content of results.json, or None if it was stopped. An interrupted evaluation of the same settings and
-    images continues where it stopped. seconds: the expected time; if None, a short probe estimates it. Raises
-    `OutputError` if `folder` holds an evaluation of other settings or images, and `ConfigError` if an arm needs
-    synthetic images or scores that are missing.
+    images continues where it stopped. seconds: the expected time, which a short probe estimates if it is None. Raises
+    `OutputError` if `folder` holds another evaluation, and `ConfigError` if images or scores for an arm are missing.
     """
     trainings = plan_trainings(config, folds)
     files, identity = (RECORDS, RESULTS, REPORT), identity_of(folds, config)

@@ -25,9 +25,7 @@ def print_tuned(tuned: TuningResult) -> None:
     if tuned.trials == 1:
         OUT.print(f"as to begin with, {initial:.3f} on validation images: nothing else was tried")
     elif tuned.unchanged:
-        OUT.print(
-            f"as to begin with, {tuned.initial_score:.3f} on validation images: of {tuned.trials} none is shown better"
-        )
+        OUT.print(f"as to begin with, {initial:.3f} on validation images: of {tuned.trials} none is shown better")
     else:
         OUT.print(
             f"best of {tuned.trials}: {tuned.score:.3f} on further validation images, {initial:.3f} to begin with"
