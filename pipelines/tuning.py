@@ -43,7 +43,7 @@ from pipelines.metric_specs import METRICS, default_metric, imbalanced
 TRIALS, FINALS, BEST = "trials.jsonl", "finalists.jsonl", "best.yaml"
 VALIDATION = 0.3  # fraction of each class
 FINALISTS = 3  # settings that are compared with the initial ones after the search
-FINAL_SPLITS = 3  # that comparison uses this many times as many splits as the search
+FINAL_SPLIT_FACTOR = 3  # that comparison uses this many times as many splits as the search
 LR, WEIGHT_DECAY = (1e-3, 3e-2), (1e-3, 0.5)  # ranges, sampled on logarithmic scales
 
 
@@ -78,15 +78,15 @@ def tune(
 ) -> TuningResult | None:
     """Try `trials` settings, each on `splits` validation splits of `train`, and write the best ones to best.yaml.
 
-    After more than one trial, the best `FINALISTS` and the initial settings are compared on new splits, `FINAL_SPLITS`
-    times as many (`select`). minutes: limits the time of the search, but not of that comparison. Returns None if it was
+    After more than one trial, the best settings and the initial ones are compared on `FINAL_SPLIT_FACTOR` times as many
+    new splits (`select`). minutes: limits the time of the search, but not of that comparison. Returns None if it was
     stopped. Raises `ConfigError` if Optuna is missing, and `OutputError` if `folder` holds a search of other images or
     settings.
     """
     optuna = _import_optuna()
     identity = Identity({"evaluate": config}, {"training images": fingerprint(train), "splits": splits})
     validation = _Validation(train, config.metric or default_metric(train.per_class()), runtime)
-    total = trials + (FINAL_SPLITS * splits if trials > 1 else 0)
+    total = trials + (FINAL_SPLIT_FACTOR * splits if trials > 1 else 0)
     task = Task("tune", total, settings=config.model_dump(mode="json"))
     with open_output(folder, "tune", identity, files=(TRIALS, FINALS, BEST), overwrite=overwrite) as output:
         runtime.observer.on_start(task)
@@ -110,12 +110,12 @@ def _compare_finalists(search: _Search, validation: _Validation, splits: int, ta
     if not best:
         return TuningResult(search.config, trials[0].value, trials[0].value, len(trials))
     file, scores, runtime = RecordFile(search.file.output, FINALS, _Final), [], validation.runtime
-    for split in range(splits, (1 + FINAL_SPLITS) * splits):
+    for split in range(splits, (1 + FINAL_SPLIT_FACTOR) * splits):
         if runtime.stopped():
             return None
         scores.append(_score_finalists(file, finalists, split, validation))
         label = f"the best {len(best)} and the first on further validation images"
-        runtime.observer.on_progress(task, task.total - FINAL_SPLITS * splits + len(scores), {}, label)
+        runtime.observer.on_progress(task, task.total - FINAL_SPLIT_FACTOR * splits + len(scores), {}, label)
     selected = select(np.array(scores))
     score, initial_score = np.mean(scores, axis=0)[[selected, 0]].tolist()
     return TuningResult(list(finalists.values())[selected], score, initial_score, len(trials))
