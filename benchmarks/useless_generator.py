@@ -28,7 +28,7 @@ from augment.runtime import Runtime, Task
 from classifiers.training import FitConfig
 from pipelines.choosing import choose_mix
 from pipelines.config.sections import ChooseConfig, EvaluateConfig
-from pipelines.experiment.experiment import GAN_TRAIN, RECORDS, plan, run_experiment
+from pipelines.experiment.experiment import GAN_TRAIN, RECORDS, plan_trainings, run_experiment
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.protocols import inner_folds
 
@@ -75,7 +75,7 @@ def one_run(kind: str, seed: int, choose: ChooseConfig, evaluate: EvaluateConfig
         if not choice["gain_shown"]:
             return False, 0.0
         mixed = replace(with_images(outer), mixes={choose.arm: choice["by_fold"][""]})
-        trainings = [training for training in plan(evaluate, [mixed]) if training.arm.name != GAN_TRAIN.name]
+        trainings = [training for training in plan_trainings(evaluate, [mixed]) if training.arm.name != GAN_TRAIN.name]
         task = Task("evaluate", len(trainings))
         with open_output(Path(folder, "evaluation"), "evaluate", files=(RECORDS,)) as output:
             done = run_experiment(trainings, [mixed], evaluate, output, runtime, task)

@@ -1,1 +1,1 @@
-"""Puts images and classifiers together: pipelines, statistics, reports and the command line."""
+"""Combine images and classifiers: pipelines, statistics, reports and the command line."""

@@ -1,4 +1,4 @@
-"""Where the command `augment` begins: signals are handled before anything that takes time is imported."""
+"""The entry point of the command `augment`. It installs the signal handlers before any slow import."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Choosing the mix on validation images, with "no synthetic images" among the candidates.
+"""Choose the mix of real and synthetic images on validation images, with "no synthetic images" among the candidates.
 
-Each fold's training images are split again; a generator that has not seen the validation part makes the images, and
-the arm is trained with every mix and without any. Each fold takes the mix with the best mean gain on its own validation
-images; whether mixing is worth it at all is decided by the gains of all folds together. The outer test is untouched.
+The training images of each fold are split again into an inner training and a validation part. The synthetic images come
+from a generator that has not seen the validation part. The arm is trained with every candidate mix and without
+synthetic images. Each fold uses the mix with the best mean gain on its own validation images, and the gains of all
+folds together decide whether synthetic images are recommended at all. The outer test images are not used.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from augment.identity import Identity
 from augment.output_folders import Replace, open_output
 from augment.runtime import Runtime, Task
 from pipelines.config.sections import Arm, ChooseConfig, EvaluateConfig
-from pipelines.evaluation import identity_of, judged
-from pipelines.experiment.experiment import GAN_TRAIN, RECORDS, plan, run_experiment
+from pipelines.evaluation import identity_of, with_judgements
+from pipelines.experiment.experiment import GAN_TRAIN, RECORDS, plan_trainings, run_experiment
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.records import Record, records_of_arm
 from pipelines.metric_specs import image_weights
@@ -39,29 +40,29 @@ Mix = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Split:
-    """The records of one validation split, the labels of its images, and their fingerprint."""
+class ValidationSplit:
+    """The records of one validation split, the labels of its validation images, and their fingerprint."""
 
     records: Sequence[Record]
     labels: NDArray[np.int64]
-    images: str = ""
+    fingerprint: str = ""
 
 
-def mixes(config: ChooseConfig) -> dict[str, Mix]:
-    """The candidates by name, "no synthetic images" not among them."""
-    found: dict[str, Mix] = {}
+def candidate_mixes(config: ChooseConfig) -> dict[str, Mix]:
+    """Return the candidate mixes by name, without the candidate "no synthetic images"."""
+    candidates: dict[str, Mix] = {}
     for ratio, keep, weight in product(config.ratios, config.keep, config.weights):
         mix: Mix = {"ratio": ratio, "keep": keep, "filter": config.filter, "weight": weight}
-        found[words_of(mix)] = mix
-    return found
+        candidates[words_of(mix)] = mix
+    return candidates
 
 
 def candidate_arms(config: ChooseConfig, evaluate: EvaluateConfig) -> tuple[Arm, ...]:
-    """The arm to choose for without synthetic images and with every mix."""
+    """Return the arm of `config` without synthetic images, which is the baseline, and with every candidate mix."""
     base = next(arm for arm in evaluate.resolved_arms() if arm.name == config.arm)
-    without = base.model_copy(update={"name": BASELINE, "synthetic": False, "synthetic_first": 0.0})
-    mixed = [base.model_copy(update={"name": name, **mix}) for name, mix in mixes(config).items()]
-    return (without, *mixed)
+    baseline = base.model_copy(update={"name": BASELINE, "synthetic": False, "synthetic_first": 0.0})
+    mixed = [base.model_copy(update={"name": name, **mix}) for name, mix in candidate_mixes(config).items()]
+    return (baseline, *mixed)
 
 
 def choose_mix(
@@ -76,24 +77,25 @@ def choose_mix(
     replace: Replace = "nothing",
     seconds: float | None = None,
 ) -> dict[str, Any] | None:
-    """Train every candidate on every validation split, and write choice.json; None if it was stopped.
+    """Train every candidate on every validation split, write choice.json, and return its content.
 
-    inner: the validation splits, with synthetic images, by the name of their outer fold. metric: of the evaluation.
-    seconds: that it is expected to take.
+    Returns None if it was stopped. inner: the validation splits, with synthetic images, by the name of their outer
+    fold. metric: the metric of the evaluation. seconds: the expected time.
     """
     candidates = evaluate.model_copy(update={"arms": candidate_arms(config, evaluate), "repeats": config.repeats})
     folds = [fold for splits in inner.values() for fold in splits]
-    trainings = [training for training in plan(candidates, folds) if training.arm.name != GAN_TRAIN.name]
-    of_candidates, files = identity_of(folds, candidates), (RECORDS, CHOICE)
-    identity = Identity({"choose": config, **of_candidates.settings}, of_candidates.data)
+    trainings = [training for training in plan_trainings(candidates, folds) if training.arm.name != GAN_TRAIN.name]
+    evaluation, files = identity_of(folds, candidates), (RECORDS, CHOICE)
+    identity = Identity({"choose": config, **evaluation.settings}, evaluation.data)
     task = Task("choose", len(trainings), seconds, config.model_dump(mode="json"))
     with open_output(folder, "choose", identity, files=files, overwrite=overwrite, replace=replace) as output:
         runtime.observer.on_start(task)
-        ready = judged(folds, candidates, runtime)
-        done = run_experiment(trainings, ready, candidates, output, runtime, task)
-        if done is None:
+        judged_folds = with_judgements(folds, candidates, runtime)
+        completed = run_experiment(trainings, judged_folds, candidates, output, runtime, task)
+        if completed is None:
             return None
-        splits = {outer: [_split(done[0], fold) for fold in folds] for outer, folds in inner.items()}
+        records, _ = completed
+        splits = {outer: [_split(records, fold) for fold in inner_folds] for outer, inner_folds in inner.items()}
         choice = choose(splits, config, metric)
         output.write(CHOICE, json.dumps(choice, indent=1))
         output.finish()
@@ -101,8 +103,8 @@ def choose_mix(
     return choice
 
 
-def _split(records: Sequence[Record], fold: Fold) -> Split:
-    return Split([r for r in records if r.fold == fold.name], fold.test.labels, fingerprint(fold.test))
+def _split(records: Sequence[Record], fold: Fold) -> ValidationSplit:
+    return ValidationSplit([r for r in records if r.fold == fold.name], fold.test.labels, fingerprint(fold.test))
 
 
 class _Choice(BaseModel):
@@ -123,24 +125,25 @@ class _Choice(BaseModel):
 
 
 def read_choice(folder: Path) -> dict[str, Any]:
-    """What `choose_mix` wrote. Raises `OutputError` if it is damaged."""
+    """Read the file that `choose_mix` has written. Raises `OutputError` if it is damaged."""
     return read_json(folder / CHOICE, _Choice).model_dump()
 
 
-def choose(splits: Mapping[str, Sequence[Split]], config: ChooseConfig, metric: str) -> dict[str, Any]:
-    """The best mix of each fold, and whether mixing is worth it: the content of results.json under `choice`.
+def choose(splits: Mapping[str, Sequence[ValidationSplit]], config: ChooseConfig, metric: str) -> dict[str, Any]:
+    """Choose the best mix of each fold, and decide whether its gain is significant.
 
-    splits: by fold, its validation splits. The gain is in accuracy, or in balanced accuracy if `metric` is anything
-    else. It is shown if the lower end of the two-way interval over repeats and validation images, at the level
-    1 - 0.05 / candidates (Bonferroni), is above 0 for the candidate with the best mean over all folds.
+    splits: the validation splits of each fold. Gains are measured in accuracy if that is the `metric`, and in balanced
+    accuracy otherwise. The candidate with the best mean gain over all folds is tested: its gain is significant if the
+    lower end of its two-way interval over repeats and validation images is above 0, at the confidence level
+    1 - 0.05 / candidates (Bonferroni). Returns the content of `choice` in results.json.
     """
-    candidates = mixes(config)
-    gained = {name: _gain_of_images([s for of_fold in splits.values() for s in of_fold], name) for name in candidates}
-    weights = _weights([s for of_fold in splits.values() for s in of_fold], metric)
-    means = {name: float((gain @ weights).mean()) for name, gain in gained.items()}
+    candidates = candidate_mixes(config)
+    all_splits = [split for fold_splits in splits.values() for split in fold_splits]
+    gains, weights = {name: _image_gains(all_splits, name) for name in candidates}, _weights(all_splits, metric)
+    means = {name: float((gain @ weights).mean()) for name, gain in gains.items()}
     best = max(means, key=lambda name: means[name])
     confidence = 1 - 0.05 / len(candidates)
-    low, _ = two_way_interval(gained[best], seed=0, confidence=confidence, weights=weights, satterthwaite=True)
+    low, _ = two_way_interval(gains[best], seed=0, confidence=confidence, weights=weights, satterthwaite=True)
     return {
         "arm": config.arm,
         "mix": candidates[best],
@@ -151,35 +154,35 @@ def choose(splits: Mapping[str, Sequence[Split]], config: ChooseConfig, metric: 
         "gain_shown": low > 0,
         "candidates_tried": len(candidates),
         "candidates": means,
-        "by_fold": {fold: _best_of(of_fold, candidates, metric) for fold, of_fold in splits.items()},
+        "by_fold": {fold: _best_mix(fold_splits, candidates, metric) for fold, fold_splits in splits.items()},
     }
 
 
-def _best_of(splits: Sequence[Split], candidates: Mapping[str, Mix], metric: str) -> Mix:
+def _best_mix(splits: Sequence[ValidationSplit], candidates: Mapping[str, Mix], metric: str) -> Mix:
     weights = _weights(splits, metric)
-    means = {name: float((_gain_of_images(splits, name) @ weights).mean()) for name in candidates}
+    means = {name: float((_image_gains(splits, name) @ weights).mean()) for name in candidates}
     return candidates[max(means, key=lambda name: means[name])]
 
 
-def _gain_of_images(splits: Sequence[Split], candidate: str) -> NDArray[np.float32]:
-    """-1, 0 or 1: repeats x validation images of all splits, side by side.
+def _image_gains(splits: Sequence[ValidationSplit], candidate: str) -> NDArray[np.float32]:
+    """Return the gain in correctness, -1, 0 or 1, of each repeat and validation image: repeats x images.
 
-    Where every split has the same images, as those of a source's validation split, their repeats are more repeats of
-    these images: side by side they would count as more images than there are.
+    The images of different splits stand side by side. If all splits share the same images, such as the validation split
+    of a source, the splits are stacked as further repeats instead, since no image may be counted twice.
     """
     gains = [
         correctness(records_of_arm(split.records, candidate), split.labels).astype(np.float32)
         - correctness(records_of_arm(split.records, BASELINE), split.labels)
         for split in splits
     ]
-    return np.vstack(gains) if _shared(splits) else np.hstack(gains)
+    return np.vstack(gains) if _share_images(splits) else np.hstack(gains)
 
 
-def _shared(splits: Sequence[Split]) -> bool:
-    return bool(splits[0].images) and len({split.images for split in splits}) == 1
+def _share_images(splits: Sequence[ValidationSplit]) -> bool:
+    return bool(splits[0].fingerprint) and len({split.fingerprint for split in splits}) == 1
 
 
-def _weights(splits: Sequence[Split], metric: str) -> NDArray[np.float64]:
-    """Every split counts the same: of all validation images, adding to 1."""
-    splits = splits[:1] if _shared(splits) else splits
+def _weights(splits: Sequence[ValidationSplit], metric: str) -> NDArray[np.float64]:
+    """Return the weight of each validation image; they sum to 1, and every split has the same total weight."""
+    splits = splits[:1] if _share_images(splits) else splits
     return np.concatenate([image_weights(split.labels, metric) for split in splits]) / len(splits)

@@ -1,4 +1,4 @@
-"""`augment fit`: from a source to a fitted generator in a RUN folder."""
+"""`augment fit`: fit a generator to a source, in a RUN folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from augment.generators.base import GeneratorConfig, Origin, Outcome, TrainingDa
 from augment.generators.registry import fit
 from augment.runtime import Runtime
 from pipelines.config.sections import DataConfig
-from pipelines.experiment.loading import Loaded, load, used_notes
+from pipelines.experiment.loading import LoadedSource, load, unused_notes
 from pipelines.experiment.time_estimate import fit_seconds
 
 
@@ -20,14 +20,14 @@ def fit_source(
     *,
     arguments: tuple[str, ...] = (),
     overwrite: bool = False,
-) -> tuple[Outcome, Loaded]:
-    """Fit a generator to the training images of a source; how that ended, and the images.
+) -> tuple[Outcome, LoadedSource]:
+    """Fit a generator to the training images of a source. Returns the outcome and the loaded images.
 
-    arguments: of a command line that read the source again, for the next command that `augment generate` prints. Raises
-    what `read_source` and `registry.fit` raise.
+    arguments: command-line arguments that read the same source, for the next command that `augment generate` prints.
+    Raises the errors of `read_source` and `registry.fit`.
     """
     loaded = load(data)
-    for note in (*loaded.warnings, *used_notes(loaded, data)):
+    for note in (*loaded.warnings, *unused_notes(loaded, data)):
         runtime.observer.on_note(note)
     origin = Origin(loaded.name, arguments, tested=loaded.test is not None)
     seconds = fit_seconds(loaded.train, config, runtime.device) if runtime.observer.wants_estimates else None

@@ -1,4 +1,4 @@
-"""JSON Schemas of the documents that people and programs read and write: `augment schema`."""
+"""`augment schema`: the JSON Schemas of pipeline definitions and of results.json."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def json_schema(document: str) -> dict[str, Any]:
-    """The schema of one of `DOCUMENTS`.
+    """Return the JSON Schema of one of `DOCUMENTS`.
 
-    Editors complete a pipeline's YAML by the first. A pipeline may also name an arm or a kind of generator by its name
-    alone, which the schema cannot know of pydantic's validators, and so it is added here.
+    The schema of a pipeline lets editors complete its YAML. An arm or a kind of generator may also be given by its name
+    alone. Validators handle that, which pydantic's schema does not include, so it is added here.
     """
     schema = DOCUMENTS[document].model_json_schema(mode="validation")
     if document == "pipeline":
         schema["$defs"]["Arm"] = {"anyOf": [{"type": "string"}, schema["$defs"]["Arm"]]}
         generator = schema["properties"]["generator"]
         schema["properties"]["generator"] = {"anyOf": [{"type": "string"}, {"type": "object"}, generator]}
-        schema["properties"]["gan"] = {"description": "The old name of `generator`.", "type": "object"}
+        schema["properties"]["gan"] = {"description": "A deprecated name of `generator`.", "type": "object"}
     return {"$schema": DIALECT, **schema}

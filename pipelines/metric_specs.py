@@ -1,4 +1,4 @@
-"""What is measured of a classifier, how each figure is read and written, and which of two values is the better one."""
+"""The metrics of a classifier: their display names, units and formats, and whether higher values are better."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 FEWEST_REPEATS = 6  # for a claim: with fewer, no two-sided sign-flip p is below 0.05
-IMBALANCE = 1.5  # largest class over smallest
+IMBALANCE = 1.5  # the size of the largest class divided by that of the smallest
 
 
 @dataclass(frozen=True)
 class Metric:
-    """How a metric is read and written: `scale` turns it into `unit`."""
+    """How a metric is displayed. words: its display name. scale: the factor that converts a value to `unit`."""
 
     words: str
     higher_is_better: bool = True
@@ -33,23 +33,23 @@ METRICS = {
 
 
 def imbalanced(per_class: Mapping[str, int]) -> bool:
-    """Whether the largest class has more than 1.5 times the images of the smallest."""
+    """Return whether the largest class has more than 1.5 times as many images as the smallest."""
     return max(per_class.values()) > IMBALANCE * min(per_class.values())
 
 
 def default_metric(train_per_class: Mapping[str, int]) -> str:
-    """`balanced_accuracy` under imbalance, else `accuracy`."""
+    """Return "balanced_accuracy" if the classes are imbalanced, and "accuracy" otherwise."""
     return "balanced_accuracy" if imbalanced(train_per_class) else "accuracy"
 
 
 def gains(values: Sequence[float], baseline: Sequence[float], metric: str) -> NDArray[np.float64]:
-    """Paired gains over the baseline, n: positive is better, whichever way the metric points."""
-    ours, theirs = np.asarray(values, np.float64), np.asarray(baseline, np.float64)
-    return ours - theirs if METRICS[metric].higher_is_better else theirs - ours
+    """Return the paired gains over the baseline: float64, n. A positive gain is an improvement for every metric."""
+    new, old = np.asarray(values, np.float64), np.asarray(baseline, np.float64)
+    return new - old if METRICS[metric].higher_is_better else old - new
 
 
 def image_weights(labels: NDArray[np.int64], metric: str) -> NDArray[np.float64]:
-    """What each test image's correctness counts in accuracy, or in balanced accuracy for every other metric: N."""
+    """Return the weight of each test image in accuracy, or in balanced accuracy for every other metric: float64, N."""
     counts = np.bincount(labels)
     if metric == "accuracy":
         return np.full(len(labels), 1 / len(labels))

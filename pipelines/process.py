@@ -1,10 +1,10 @@
-"""What a process that computes asks of the C library, of OpenMP and of signals; `augment` does so at its start.
+"""Configure the process: memory allocation, OpenMP threads and signals. The command `augment` does this at its start.
 
-A signal ends the command. Every file is written so that a kill at any moment is followed by the same result, so outside
-of `stop_on_signal` the process prints its sentence and ends at once; inside, the work has some seconds to save what it
-has. Worker processes ignore signals and end when their parent has.
+A signal ends the command. Files are written such that a kill at any moment does not change the final result, so outside
+of `stop_on_signal` the process prints one sentence and exits at once. Inside of it, the work has a few seconds to save
+its state. Worker processes ignore signals and exit when their parent has exited.
 
-Elsewhere than under glibc the functions on memory do nothing: what they cure is glibc's.
+The functions on memory work around properties of glibc, and do nothing with other C libraries.
 """
 
 from __future__ import annotations
@@ -21,55 +21,59 @@ from types import FrameType
 from typing import Any
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of mallopt(3)
-NEVER = 2**31 - 1  # bytes at the top of the heap before they go back
-SECONDS_TO_SAVE = 5.0  # after a signal, before the process is ended all the same
-SECONDS_BETWEEN_LOOKS = 0.2  # of a worker process at its parent
+NEVER_TRIM = 2**31 - 1  # bytes: glibc returns memory at the top of the heap only when more than this is free
+SECONDS_TO_SAVE = 5.0  # between a signal and the forced exit
+POLL_SECONDS = 0.2  # between two checks of a worker process whether its parent is alive
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 STOPPED = "augment: stopped; the same command goes on where it stopped\n"
-SHOW_CURSOR = "\x1b[?25h\r\x1b[K"  # a progress bar hides it
+SHOW_CURSOR = "\x1b[?25h\r\x1b[K"  # shows the cursor, which a progress bar hides, and clears the line
 
-_saving = False  # whether what runs now asks `stop_on_signal` and saves
-_received = 0  # the signal that came while it did
+_saving = False  # whether the running work checks `stop_on_signal` and saves its state
+_received = 0  # the number of the signal that has arrived during such work
 
 
 def tune_threads() -> None:
-    """Let waiting threads sleep soon: endless spinning, GNU OpenMP's default, costs a factor of 10 on a shared core."""
+    """Let waiting threads sleep after a short time.
+
+    By default threads of GNU OpenMP spin for long while they wait, which is 10 times slower on a shared core.
+    """
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def tune_allocator() -> None:
-    """Keep freed memory for the next step: by default every large tensor is new pages, which the kernel fills with 0.
+    """Keep freed memory for the next training step instead of returning it to the kernel.
 
-    At 7,600 page faults a step that was a tenth of the quickstart's time and a third of dcgan-64's.
+    By default glibc maps new pages for every large tensor, which the kernel fills with zeros. At 7,600 page faults a
+    step, that took a tenth of the time of the quickstart and a third of that of dcgan-64.
     """
     mallopt = _glibc("mallopt")
     if mallopt is not None:
         mallopt(M_MMAP_MAX, 0)
-        mallopt(M_TRIM_THRESHOLD, NEVER)
+        mallopt(M_TRIM_THRESHOLD, NEVER_TRIM)
 
 
 def return_freed_memory() -> None:
-    """Give back what has been freed, for instance before processes begin that need it."""
+    """Return freed memory to the kernel, for example before starting processes that need it."""
     trim = _glibc("malloc_trim")
     if trim is not None:
         trim(0)
 
 
 def handle_signals() -> None:
-    """Let Ctrl-C, a closed terminal and a polite kill end the command with one sentence and 128 + the signal."""
-    # the process that clears up after killed workers would otherwise warn that there is something to clear up
+    """End the command on Ctrl-C, SIGTERM or a closed terminal with one sentence and the exit status 128 + signal."""
+    # Python's resource tracker would otherwise warn that killed workers have left resources to clean up.
     os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     for number in SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
             signal.signal(number, _on_signal)
 
 
 @contextmanager
 def stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """A function that says whether a signal has come; the code that calls it then saves its work and returns.
+    """Yield a function that returns whether a signal has arrived, so that the caller can save its work and return.
 
-    It has 5 seconds for that; a second signal ends the process at once. Until the function is called for the first
-    time, nothing needs saving, and a signal ends the process at once too.
+    The caller has 5 seconds for that. A second signal ends the process at once. So does any signal before the first
+    call of the function, since until then there is nothing to save.
     """
     global _saving
 
@@ -85,13 +89,13 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
 
 
 def received_signal() -> int:
-    """The number of the signal that came within `stop_on_signal`, 0 if none did."""
+    """Return the number of the signal that has arrived within `stop_on_signal`, or 0 if there was none."""
     return _received
 
 
 @contextmanager
-def signals_held_back() -> Iterator[None]:
-    """Signals come after this block. Processes and threads that begin in it never see them."""
+def block_signals() -> Iterator[None]:
+    """Delay signals until the end of this block. Processes and threads that start in it never receive them."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -102,34 +106,34 @@ def signals_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
-def follow_parent(parent: int) -> None:
-    """In a worker process: end when the process `parent` has ended, however it did."""
-    if os.name != "nt" and parent not in _followed:
-        _followed.add(parent)
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+def exit_with_parent(parent: int) -> None:
+    """In a worker process, exit as soon as the process `parent` has ended for whatever reason."""
+    if os.name != "nt" and parent not in _watched_parents:
+        _watched_parents.add(parent)
+        threading.Thread(target=_wait_for_parent, args=(parent,), daemon=True).start()
 
 
-_followed: set[int] = set()
+_watched_parents: set[int] = set()
 
 
-def _end_with(parent: int) -> None:
+def _wait_for_parent(parent: int) -> None:
     while os.getppid() == parent:
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+        time.sleep(POLL_SECONDS)
     os._exit(1)
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
     global _received
     if not _saving or _received:
-        _end(number)
+        _exit(number)
     _received = number
-    timer = threading.Timer(SECONDS_TO_SAVE, _end, (number,))
+    timer = threading.Timer(SECONDS_TO_SAVE, _exit, (number,))
     timer.daemon = True
     timer.start()
 
 
-def _end(number: int) -> None:
-    """Leave without unwinding: no exception that a library could swallow, no message but the sentence."""
+def _exit(number: int) -> None:
+    """Exit without unwinding the stack: a library could catch an exception, and would print more than one sentence."""
     cursor = SHOW_CURSOR if sys.stderr is not None and os.isatty(2) else ""
     try:
         os.write(2, f"{cursor}{STOPPED}".encode())

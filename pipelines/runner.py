@@ -1,9 +1,11 @@
-"""`augment run`: the stages of a pipeline in one folder; what has not changed is not run again.
+"""`augment run`: run the stages of a pipeline in one folder, except those that are up to date.
 
 OUT/config.yaml      the resolved pipeline
-OUT/stages.json      what every stage was last run with, and whether it finished
-OUT/gan/             a RUN folder, and OUT/synthetic/, its images; of several folds, in OUT/folds/<fold>/
-OUT/choice/          records.jsonl and choice.json, where the mix is chosen
+OUT/stages.json      the inputs of the last run of every stage, and whether it finished
+OUT/gan/             a RUN folder
+OUT/synthetic/       the images of that run
+OUT/folds/<fold>/    gan/ and synthetic/ of each fold, if there are several
+OUT/choice/          records.jsonl and choice.json, if the mix is chosen on validation images
 OUT/evaluation/      records.jsonl, results.json, report.html
 """
 
@@ -26,10 +28,10 @@ from pipelines.config.sections import Pipeline
 from pipelines.evaluation import RESULTS
 from pipelines.experiment.fold_generators import FoldGenerators
 from pipelines.experiment.folds import Fold
-from pipelines.experiment.loading import Loaded, load
+from pipelines.experiment.loading import LoadedSource, load
 from pipelines.experiment.parallel import end_processes
 from pipelines.experiment.protocols import inner_folds, make_protocol
-from pipelines.experiment.time_estimate import Probe, in_words, peak_memory
+from pipelines.experiment.time_estimate import Probe, format_duration, peak_memory
 from pipelines.results.document import read_results
 from pipelines.stage_file import STAGES_FILE, Entry, Plan, plan_stage, read_entries, write_entry
 from pipelines.stages import STAGES, PipelineFolds, Stage
@@ -41,15 +43,15 @@ CONFIG = "config.yaml"
 def run(
     pipeline: Pipeline, folder: Path, runtime: Runtime = DEFAULT, *, overwrite: bool = False
 ) -> dict[str, Any] | None:
-    """Run what has to be run; the contents of results.json, or None if it was stopped. It can be called again.
+    """Run the stages that are not up to date. Returns the content of results.json, or None if it was stopped.
 
-    Raises `OutputError` if `folder` holds something that no pipeline wrote.
+    The next call continues a stopped run. Raises `OutputError` if `folder` holds files that no pipeline wrote.
     """
     folds = _folds(pipeline, load(pipeline.data), folder)
     stages = _stages(folds)
     for stage in stages:
         for subfolder in stage.folders:
-            inside(folder, subfolder)  # before anything is written: none of them may be a link
+            inside(folder, subfolder)  # raises if one of them is a link, before anything is written
     with open_output(folder, "run", files=(CONFIG, STAGES_FILE), overwrite=overwrite) as output:
         output.write(CONFIG, yaml.safe_dump(pipeline.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
         plans = _plan(folds, stages, runtime)
@@ -69,9 +71,9 @@ def run(
 
 
 def plan(pipeline: Pipeline, folder: Path, runtime: Runtime = DEFAULT) -> list[Plan]:
-    """The stages in order, and how long they will take; nothing is run or written. The observer is told the notes.
+    """Return the plan of every stage, in order, with its expected time. Nothing is run or written.
 
-    Raises `ConfigError` if too few images would be generated.
+    The observer receives the notes on the pipeline. Raises `ConfigError` if too few images would be generated.
     """
     folds = _folds(pipeline, load(pipeline.data), folder)
     stages = _stages(folds)
@@ -81,9 +83,9 @@ def plan(pipeline: Pipeline, folder: Path, runtime: Runtime = DEFAULT) -> list[P
     return plans
 
 
-def _folds(pipeline: Pipeline, loaded: Loaded, folder: Path) -> PipelineFolds:
-    repeats, chooses = pipeline.evaluate.repeats, pipeline.choose is not None
-    protocol = make_protocol(loaded, pipeline.data, pipeline.protocol, repeats, chooses=chooses)
+def _folds(pipeline: Pipeline, loaded: LoadedSource, folder: Path) -> PipelineFolds:
+    repeats, chooses_mix = pipeline.evaluate.repeats, pipeline.choose is not None
+    protocol = make_protocol(loaded, pipeline.data, pipeline.protocol, repeats, chooses_mix=chooses_mix)
     inner = inner_folds(protocol.folds, pipeline.choose, pipeline.data.seed) if pipeline.choose else {}
     _check_ratio(pipeline, protocol.folds)
     return PipelineFolds(pipeline, loaded, protocol, inner, FoldGenerators(folder, loaded.name, pipeline.generator))
@@ -97,40 +99,40 @@ def _plan(folds: PipelineFolds, stages: Sequence[Stage], runtime: Runtime) -> li
     entries = read_entries(folds.folder)
     plans: list[Plan] = []
     for stage in stages:
-        before = next((planned.name for planned in plans if planned.runs), None)
+        earlier = next((planned.name for planned in plans if planned.runs), None)
         entry = entries.get(stage.name)
-        believed = entry is not None and entry.finished and not before  # otherwise the outputs need not be read
-        digest = digest_files(folds.folder, stage.outputs()) if believed else None
-        plans.append(plan_stage(stage.name, stage.inputs, entry, before, digest))
+        may_be_done = entry is not None and entry.finished and not earlier  # otherwise the outputs need not be read
+        digest = digest_files(folds.folder, stage.outputs()) if may_be_done else None
+        plans.append(plan_stage(stage.name, stage.inputs, entry, earlier, digest))
     if not any(planned.runs for planned in plans):
         return plans
-    probe = Probe(folds.fitted[0], folds.pipeline.evaluate, runtime.device, runtime.jobs)
+    probe = Probe(folds.generator_folds[0], folds.pipeline.evaluate, runtime.device, runtime.jobs)
     return [replace(planned, seconds=stage.seconds(probe)) for stage, planned in zip(stages, plans, strict=True)]
 
 
 def _notes(folds: PipelineFolds) -> list[str]:
-    """What a person should know before anything is fitted."""
+    """Return what the user should know before anything is fitted."""
     return [folds.protocol.design.why, *folds.loaded.warnings, *folds.protocol.warnings]
 
 
 def _cost_notes(folds: PipelineFolds, stages: Sequence[Stage], plans: Sequence[Plan], jobs: int) -> list[str]:
-    """A sentence on the time and memory that the stages will take, if there are any to run."""
+    """Return a sentence on the time and memory that the stages will take, if any of them has to run."""
     seconds = {planned.name: planned.seconds for planned in plans if planned.runs}
     if not seconds:
         return []
-    parts = ", ".join(f"{name} {in_words(time)}" for name, time in seconds.items())
+    parts = ", ".join(f"{name} {format_duration(time)}" for name, time in seconds.items())
     memory, pipeline = peak_memory(jobs), folds.pipeline
     classifiers = sum(stage.total for stage in stages if stage.name in ("choose", "evaluate"))
     return [
-        f"{counted(len(folds.fitted), 'generator')} of {counted(pipeline.generator.total, 'step')} and "
+        f"{counted(len(folds.generator_folds), 'generator')} of {counted(pipeline.generator.total, 'step')} and "
         f"{counted(classifiers, 'classifier')} of {counted(pipeline.evaluate.classifier.steps, 'step')}, at "
-        f"{folds.loaded.train.size} px on {counted(jobs, 'process')}: by a short probe about "
-        f"{in_words(sum(seconds.values()))} ({parts})" + (f" and at most {memory:.1f} GB of memory" if memory else "")
+        f"{folds.loaded.train.size} px on {counted(jobs, 'process')}: about {format_duration(sum(seconds.values()))} "
+        f"({parts})" + (f" and at most {memory:.1f} GB of memory" if memory else "") + ", estimated by a short probe"
     ]
 
 
 def _check_ratio(pipeline: Pipeline, folds: Sequence[Fold]) -> None:
-    """Before anything is fitted, what the evaluation would otherwise find out at the end."""
+    """Raise `ConfigError` if too few images would be generated, so that this is known before anything is fitted."""
     evaluation, per_class = pipeline.evaluate, pipeline.generate.per_class
     arms = [arm for arm in evaluation.arms if arm.real and arm.synthetic]
     ratios = [((evaluation.ratio if arm.ratio is None else arm.ratio) / arm.keep, "evaluate.ratio") for arm in arms]
@@ -142,5 +144,5 @@ def _check_ratio(pipeline: Pipeline, folds: Sequence[Fold]) -> None:
         if per_class < needed:
             raise ConfigError(
                 f"{key} {ratio:g} to {len(largest)} real images needs {needed} synthetic images "
-                f"of each class and generate.per_class is {per_class}; raise it or lower the ratio"
+                f"of each class, but generate.per_class is {per_class}; raise it or lower the ratio"
             )

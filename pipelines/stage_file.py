@@ -1,7 +1,7 @@
-"""stages.json of `augment run`: what every stage was last run with, whether it finished, and a digest of its outputs.
+"""stages.json of `augment run`: the inputs of every stage's last run, whether it finished, and a digest of its outputs.
 
-A finished stage is believed only if its outputs are still those that it wrote. The file is written before a stage
-begins, so that a kill at any moment is followed by a run that knows what is unfinished.
+A finished stage counts as up to date only if its outputs are unchanged. The file is also written before a stage begins,
+so that after a kill at any moment the next run knows which stage is unfinished.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ STAGES_FILE = "stages.json"
 
 
 class Entry(BaseModel):
-    """A stage as it was last run. inputs: `Identity.as_json`. outputs: `digest_files`, once it has finished."""
+    """The last run of a stage. inputs: from `Identity.as_json`. outputs: from `digest_files`, once it has finished."""
 
     finished: bool
     inputs: dict[str, Any]
@@ -35,21 +35,21 @@ class _Entries(RootModel[dict[str, Entry]]):
 
 @dataclass(frozen=True)
 class Plan:
-    """What would be done about a stage, and why."""
+    """Whether a stage has to run, and why. seconds: the expected time of a run from the beginning."""
 
     name: str
     runs: bool
     why: str
-    seconds: float = 0.0  # that it is expected to take from its beginning
+    seconds: float = 0.0
 
     @property
     def sentence(self) -> str:
-        """The plan in words."""
+        """The plan as a sentence."""
         return f"{self.name} {'has to run' if self.runs else 'is up to date'}: {self.why}"
 
 
 def read_entries(folder: Path) -> dict[str, Entry]:
-    """By the name of the stage; empty where no pipeline was run. Raises `OutputError` if the file is damaged."""
+    """Return the entries by stage, none if no pipeline was run. Raises `OutputError` if the file is damaged."""
     marker = read_marker(folder)
     if marker is None or marker.command != "run" or STAGES_FILE in marker.replaced:
         return {}
@@ -65,8 +65,12 @@ def write_entry(output: OutputFolder, stage: str, entry: Entry) -> None:
     output.write(STAGES_FILE, _Entries(entries).model_dump_json(indent=1))
 
 
-def plan_stage(name: str, inputs: Identity, entry: Entry | None, before: str | None, digest: str | None) -> Plan:
-    """Whether a stage has to run. before: the name of an earlier stage that will. digest: of its outputs now."""
+def plan_stage(name: str, inputs: Identity, entry: Entry | None, earlier: str | None, digest: str | None) -> Plan:
+    """Decide whether a stage has to run.
+
+    earlier: the name of an earlier stage that has to run, if any. digest: of the stage's present outputs; None if they
+    are missing.
+    """
     if entry is None:
         return Plan(name, True, "it has not been run here")
     changed = inputs.differences(entry.inputs)
@@ -74,8 +78,8 @@ def plan_stage(name: str, inputs: Identity, entry: Entry | None, before: str | N
         return Plan(name, True, "; ".join(changed))
     if not entry.finished:
         return Plan(name, True, "it was interrupted and goes on where it stopped")
-    if before:
-        return Plan(name, True, f"{before} is run again")
+    if earlier:
+        return Plan(name, True, f"{earlier} is run again")
     if digest is None:
         return Plan(name, True, "its output is gone")
     if digest != entry.outputs:
@@ -84,7 +88,7 @@ def plan_stage(name: str, inputs: Identity, entry: Entry | None, before: str | N
 
 
 def listed_files(folder: Path, subfolders: Collection[str]) -> list[str]:
-    """All files that the commands have listed as theirs in some subfolders, relative to `folder`."""
+    """Return the files that the markers of some subfolders list as outputs, relative to `folder`."""
     names = []
     for subfolder in subfolders:
         marker = read_marker(inside(folder, subfolder))

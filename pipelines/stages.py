@@ -1,6 +1,6 @@
-"""The stages of `augment run`, each of them one object: what it depends on, what it writes, and how it runs.
+"""The stages of `augment run`. A `Stage` object says what a stage depends on, what it writes and how it runs.
 
-`STAGES` lists them in their order; a stage that a pipeline does not have is None for it.
+`STAGES` lists the functions that create them, in order. They return None for a stage that a pipeline does not have.
 """
 
 from __future__ import annotations
@@ -16,54 +16,54 @@ from augment.dataset.images import LabelledImages, fingerprint
 from augment.generators.runs import MODEL, read_log
 from augment.identity import Identity
 from augment.runtime import Runtime
-from pipelines.choosing import choose_mix, mixes, read_choice
+from pipelines.choosing import candidate_mixes, choose_mix, read_choice
 from pipelines.config.sections import Pipeline
-from pipelines.evaluation import Context, evaluate_folds
+from pipelines.evaluation import ReportContext, evaluate_folds
 from pipelines.experiment.experiment import GAN_TRAIN_REPEATS
 from pipelines.experiment.fold_generators import FoldGenerators, fit_all, generate_all
 from pipelines.experiment.folds import Fold
-from pipelines.experiment.loading import Loaded, load_synthetic
+from pipelines.experiment.loading import LoadedSource, load_synthetic
 from pipelines.experiment.protocols import Protocol
-from pipelines.experiment.time_estimate import SECONDS_AN_IMAGE, Probe
+from pipelines.experiment.time_estimate import SECONDS_PER_IMAGE, Probe
 from pipelines.metric_specs import default_metric
 from pipelines.stage_file import listed_files
 
 
 @dataclass(frozen=True)
 class PipelineFolds:
-    """A pipeline with its images, cut into folds.
+    """A pipeline with its images, divided into folds.
 
-    inner: by the name of each fold of the protocol, the folds that its mix is chosen on.
+    inner: the folds that the mix is chosen on, by the name of the protocol's fold that they belong to.
     """
 
     pipeline: Pipeline
-    loaded: Loaded
+    loaded: LoadedSource
     protocol: Protocol
     inner: Mapping[str, Sequence[Fold]]
     generators: FoldGenerators
 
     @property
-    def validation(self) -> list[Fold]:
+    def validation_folds(self) -> list[Fold]:
         """All folds that mixes are chosen on."""
         return list(chain.from_iterable(self.inner.values()))
 
     @property
-    def fitted(self) -> list[Fold]:
+    def generator_folds(self) -> list[Fold]:
         """All folds that a generator is fitted for."""
-        return [*self.protocol.folds, *self.validation]
+        return [*self.protocol.folds, *self.validation_folds]
 
     @property
     def folder(self) -> Path:
-        """Where everything is written."""
+        """The output folder of the pipeline."""
         return self.generators.folder
 
     def subfolders(self, name: str) -> list[str]:
-        """The folder `name` of each fold, relative to the pipeline's, with /."""
-        paths = [self.generators.folder_of(fold).relative_to(self.folder) / name for fold in self.fitted]
+        """Return the folder `name` of each fold, as a POSIX path relative to the output folder."""
+        paths = [self.generators.folder_of(fold).relative_to(self.folder) / name for fold in self.generator_folds]
         return [path.as_posix() for path in paths]
 
     def with_synthetic(self, fold: Fold) -> Fold:
-        """The fold with the images that its generator has made."""
+        """Return the fold with the images of its generator, read from its folder."""
         synthetic, _ = load_synthetic(self.generators.folder_of(fold) / "synthetic", fold.train)
         return replace(fold, synthetic=synthetic)
 
@@ -72,10 +72,10 @@ class PipelineFolds:
 class Stage:
     """One stage of one pipeline.
 
-    inputs: what it depends on; a later stage depends on all that an earlier one does. folders: that it writes, relative
-    to the pipeline's. total: how many parts it has (steps, images, classifiers). seconds: that it will take, by a
-    probe. outputs: the files that are its result, relative to the pipeline's folder. run: does it, given the seconds
-    that it will take and whether everything begins anew; False if it was stopped.
+    inputs: what it depends on, which includes all inputs of earlier stages. folders: the folders that it writes,
+    relative to the pipeline's folder. total: the number of its parts (steps, images or classifiers). seconds: estimates
+    its time with a probe. outputs: returns its result files, relative to the pipeline's folder. run: runs it, given the
+    expected seconds and whether to overwrite earlier results; returns False if it was stopped.
     """
 
     name: str
@@ -88,28 +88,29 @@ class Stage:
 
 
 def _fit(folds: PipelineFolds) -> Stage:
-    folders, config, fitted = folds.subfolders("gan"), folds.pipeline.generator, folds.fitted
+    folders, config, fitted_folds = folds.subfolders("gan"), folds.pipeline.generator, folds.generator_folds
 
     def run(runtime: Runtime, seconds: float, overwrite: bool) -> bool:
-        return fit_all(folds.generators, fitted, runtime, overwrite=overwrite, seconds=seconds)
+        return fit_all(folds.generators, fitted_folds, runtime, overwrite=overwrite, seconds=seconds)
 
     return Stage(
         "fit",
         Identity({"generator": config}, _training_images(folds)),
         folders,
-        config.total * len(fitted),
-        lambda probe: probe.fitting(config, len(fitted)),
-        lambda: [f"{folder}/{MODEL}" for folder in folders],  # checkpoints and pictures of a finished run may go
+        config.total * len(fitted_folds),
+        lambda probe: probe.seconds_to_fit(config, len(fitted_folds)),
+        # checkpoints and sample pictures of a finished run may be deleted
+        lambda: [f"{folder}/{MODEL}" for folder in folders],
         run,
     )
 
 
 def _generate(folds: PipelineFolds) -> Stage:
-    folders, pipeline, fitted = folds.subfolders("synthetic"), folds.pipeline, folds.fitted
-    total = pipeline.generate.per_class * fitted[0].train.num_classes * len(fitted)
+    folders, pipeline, fitted_folds = folds.subfolders("synthetic"), folds.pipeline, folds.generator_folds
+    total = pipeline.generate.per_class * fitted_folds[0].train.num_classes * len(fitted_folds)
 
     def run(runtime: Runtime, seconds: float, overwrite: bool) -> bool:
-        generate_all(folds.generators, fitted, pipeline.generate, runtime)
+        generate_all(folds.generators, fitted_folds, pipeline.generate, runtime)
         return True
 
     return Stage(
@@ -117,7 +118,7 @@ def _generate(folds: PipelineFolds) -> Stage:
         Identity({"generator": pipeline.generator, "generate": pipeline.generate}, _training_images(folds)),
         folders,
         total,
-        lambda probe: total * SECONDS_AN_IMAGE,
+        lambda probe: total * SECONDS_PER_IMAGE,
         lambda: listed_files(folds.folder, folders),
         run,
     )
@@ -127,9 +128,9 @@ def _choose(folds: PipelineFolds) -> Stage | None:
     config, evaluation = folds.pipeline.choose, folds.pipeline.evaluate
     if config is None:
         return None
-    total = (1 + len(mixes(config))) * config.repeats * len(folds.validation)
+    total = (1 + len(candidate_mixes(config))) * config.repeats * len(folds.validation_folds)
     metric = evaluation.metric or default_metric(folds.protocol.folds[0].train.per_class())
-    validation = {"validation images": _fingerprints(fold.test for fold in folds.validation)}
+    validation = {"validation images": _fingerprint_all(fold.test for fold in folds.validation_folds)}
 
     def run(runtime: Runtime, seconds: float, overwrite: bool) -> bool:
         inner = {name: [folds.with_synthetic(fold) for fold in splits] for name, splits in folds.inner.items()}
@@ -151,7 +152,7 @@ def _choose(folds: PipelineFolds) -> Stage | None:
         Identity(_all_settings(folds.pipeline), {**_training_images(folds), **validation}),
         ["choice"],
         total,
-        lambda probe: probe.classifying(total),
+        lambda probe: probe.seconds_to_evaluate(total),
         lambda: listed_files(folds.folder, ["choice"]),
         run,
     )
@@ -164,8 +165,8 @@ def _evaluate(folds: PipelineFolds) -> Stage:
 
     def run(runtime: Runtime, seconds: float, overwrite: bool) -> bool:
         choice = read_choice(folds.folder / "choice") if pipeline.choose else None
-        ready = [_mixed(folds.with_synthetic(fold), choice) for fold in outer]
-        context = Context(
+        complete = [_with_mix(folds.with_synthetic(fold), choice) for fold in outer]
+        context = ReportContext(
             folds.loaded.name,
             folds.protocol.design,
             (*folds.loaded.warnings, *folds.protocol.warnings),
@@ -175,7 +176,7 @@ def _evaluate(folds: PipelineFolds) -> Stage:
         )
         folder, settings = folds.folder / "evaluation", pipeline.evaluate
         results = evaluate_folds(
-            ready, settings, folder, context, runtime, overwrite=overwrite, replace="anything", seconds=seconds
+            complete, settings, folder, context, runtime, overwrite=overwrite, replace="anything", seconds=seconds
         )
         return results is not None
 
@@ -183,11 +184,11 @@ def _evaluate(folds: PipelineFolds) -> Stage:
         "evaluate",
         Identity(
             _all_settings(pipeline),
-            {**_training_images(folds), "test images": _fingerprints(fold.test for fold in outer)},
+            {**_training_images(folds), "test images": _fingerprint_all(fold.test for fold in outer)},
         ),
         ["evaluation"],
         total,
-        lambda probe: probe.classifying(total, fidelity=len(folds.fitted)),
+        lambda probe: probe.seconds_to_evaluate(total, fidelity_folds=len(folds.generator_folds)),
         lambda: listed_files(folds.folder, ["evaluation"]),
         run,
     )
@@ -196,13 +197,13 @@ def _evaluate(folds: PipelineFolds) -> Stage:
 STAGES: tuple[Callable[[PipelineFolds], Stage | None], ...] = (_fit, _generate, _choose, _evaluate)
 
 
-def _mixed(fold: Fold, choice: Mapping[str, Any] | None) -> Fold:
-    """The fold with the mix that was chosen for it."""
+def _with_mix(fold: Fold, choice: Mapping[str, Any] | None) -> Fold:
+    """Return the fold with the mix that was chosen for it, if one was."""
     return replace(fold, mixes={choice["arm"]: choice["by_fold"][fold.name]}) if choice else fold
 
 
 def _loss_curves(run: Path) -> dict[str, tuple[list[int], list[float]]]:
-    """By name, the steps and values of every loss in a run's log."""
+    """Return the steps and values of every loss in a run's log, by the name of the loss."""
     curves: dict[str, tuple[list[int], list[float]]] = {}
     for line in read_log(run):
         for name, value in line.losses.items():
@@ -213,20 +214,17 @@ def _loss_curves(run: Path) -> dict[str, tuple[list[int], list[float]]]:
 
 
 def _all_settings(pipeline: Pipeline) -> dict[str, Any]:
-    chosen = {"choose": pipeline.choose} if pipeline.choose else {}
-    return {
-        "generator": pipeline.generator,
-        "generate": pipeline.generate,
-        "evaluate": pipeline.evaluate,
-        **chosen,
-    }
+    settings = {"generator": pipeline.generator, "generate": pipeline.generate, "evaluate": pipeline.evaluate}
+    return settings | ({"choose": pipeline.choose} if pipeline.choose else {})
 
 
 def _training_images(folds: PipelineFolds) -> dict[str, str]:
-    return {"training images": _fingerprints(fold.train for fold in folds.fitted)}
+    return {"training images": _fingerprint_all(fold.train for fold in folds.generator_folds)}
 
 
-def _fingerprints(sets: Iterable[LabelledImages]) -> str:
-    """One for all: of a single set its own, and otherwise a digest of theirs."""
-    prints = [fingerprint(data) for data in sets]
-    return prints[0] if len(prints) == 1 else hashlib.sha256("".join(prints).encode()).hexdigest()[:16]
+def _fingerprint_all(sets: Iterable[LabelledImages]) -> str:
+    """Return one fingerprint for all sets: a digest of their fingerprints, or the fingerprint of a single set."""
+    fingerprints = [fingerprint(data) for data in sets]
+    if len(fingerprints) == 1:
+        return fingerprints[0]
+    return hashlib.sha256("".join(fingerprints).encode()).hexdigest()[:16]

@@ -1,10 +1,11 @@
-"""`augment tune`: policy, learning rate and weight decay of the classifier on validation images, so that nobody beats a
-straw man; where the classes differ in size, how often each is drawn too.
+"""`augment tune`: tune the classifier on validation images, so that synthetic images are compared to a strong baseline.
 
-Real training images alone, split again and again: the test images take no part. The search is Optuna's TPE (optional
-extra), begins with the present settings, and goes on where it was interrupted: trials are kept in trials.jsonl, and
-each batch of them is proposed from the ones before and a seed of its own, so a trial that a kill cut off is proposed
-again as it was.
+The search covers the policy, the learning rate and the weight decay, and also the sampling of classes if these are
+imbalanced. It uses repeated splits of the real training images and never the test images.
+
+The search uses the TPE sampler of Optuna, an optional dependency. It starts with the given settings and continues after
+an interruption. Trials are stored in trials.jsonl. Each batch of trials is proposed from the trials before it with its
+own derived seed, so an interrupted trial is proposed again with the same settings.
 """
 
 from __future__ import annotations
@@ -40,26 +41,27 @@ from pipelines.experiment.records import Line, RecordFile
 from pipelines.metric_specs import METRICS, default_metric, imbalanced
 
 TRIALS, FINALS, BEST = "trials.jsonl", "finalists.jsonl", "best.yaml"
-VALIDATION = 0.3  # of each class
-FINALISTS, FURTHER = 3, 3  # settings, and times as many splits, after the search
-LR, WEIGHT_DECAY = (1e-3, 3e-2), (1e-3, 0.5)  # sampled on logarithmic scales
+VALIDATION = 0.3  # fraction of each class
+FINALISTS = 3  # settings that are compared with the initial ones after the search
+FINAL_SPLIT_FACTOR = 3  # that comparison uses this many times as many splits as the search
+LR, WEIGHT_DECAY = (1e-3, 3e-2), (1e-3, 0.5)  # ranges, sampled on logarithmic scales
 
 
-class Tuned(NamedTuple):
-    """What was found: the settings to take, their mean score on further validation splits, and that of the first ones.
+class TuningResult(NamedTuple):
+    """The selected settings, their mean score on the final validation splits, and that of the initial settings.
 
-    With one trial there is nothing to compare, and both scores are those of the search.
+    After a single trial there is nothing to compare, and both scores are the score of that trial.
     """
 
     config: EvaluateConfig
     score: float
-    before: float
+    initial_score: float
     trials: int
 
     @property
-    def kept(self) -> bool:
-        """Whether they are the first ones."""
-        return self.score == self.before
+    def unchanged(self) -> bool:
+        """Whether the initial settings were selected."""
+        return self.score == self.initial_score
 
 
 @end_processes()
@@ -73,52 +75,54 @@ def tune(
     splits: int = 3,
     minutes: float | None = None,
     overwrite: bool = False,
-) -> Tuned | None:
-    """Try `trials` settings, each on `splits` validation splits of `train`, and write best.yaml; None if stopped.
+) -> TuningResult | None:
+    """Try `trials` settings, each on `splits` validation splits of `train`, and write the best ones to best.yaml.
 
-    The best `FINALISTS` and the present settings then meet on `FURTHER` times as many further splits (`take`).
-    `minutes` ends the search earlier; that comparison comes on top, and not at all with a single trial. Raises
-    `ConfigError` without Optuna, `OutputError` if `folder` holds a search over other images or settings.
+    After more than one trial, the best settings and the initial ones are compared on `FINAL_SPLIT_FACTOR` times as many
+    new splits (`select`). minutes: limits the time of the search, but not of that comparison. Returns None if it was
+    stopped. Raises `ConfigError` if Optuna is missing, and `OutputError` if `folder` holds a search of other images or
+    settings.
     """
-    optuna = _library()
+    optuna = _import_optuna()
     identity = Identity({"evaluate": config}, {"training images": fingerprint(train), "splits": splits})
     validation = _Validation(train, config.metric or default_metric(train.per_class()), runtime)
-    task = Task("tune", trials + (FURTHER * splits if trials > 1 else 0), settings=config.model_dump(mode="json"))
+    total = trials + (FINAL_SPLIT_FACTOR * splits if trials > 1 else 0)
+    task = Task("tune", total, settings=config.model_dump(mode="json"))
     with open_output(folder, "tune", identity, files=(TRIALS, FINALS, BEST), overwrite=overwrite) as output:
         runtime.observer.on_start(task)
         search = _Search(optuna, config, RecordFile(output, TRIALS, Trial), imbalanced(train.per_class()))
-        if not _try(search, validation, trials, splits, minutes, task):
+        if not _run_trials(search, validation, trials, splits, minutes, task):
             return None
-        tuned = _compare_finalists(search, validation, splits, task)
-        if tuned is None:
+        result = _compare_finalists(search, validation, splits, task)
+        if result is None:
             return None
-        output.write(BEST, yaml.safe_dump(_changed(tuned.config), sort_keys=False))
+        output.write(BEST, yaml.safe_dump(_changed_settings(result.config), sort_keys=False))
         output.finish()
-    runtime.observer.on_end(task, {"score": tuned.score, "score before": tuned.before})
-    return tuned
+    runtime.observer.on_end(task, {"score": result.score, "score before": result.initial_score})
+    return result
 
 
-def _compare_finalists(search: _Search, validation: _Validation, splits: int, task: Task) -> Tuned | None:
-    """The settings to take after the best ones and the first have met on further splits; None if it was stopped."""
-    tried = search.finished()
-    best = sorted((t for t in tried if t.number), key=lambda t: -t.value)[:FINALISTS]
+def _compare_finalists(search: _Search, validation: _Validation, splits: int, task: Task) -> TuningResult | None:
+    """Compare the best settings with the initial ones on new splits, and select one. Returns None if it was stopped."""
+    trials = search.finished()
+    best = sorted((t for t in trials if t.number), key=lambda t: -t.value)[:FINALISTS]
     finalists = {0: search.config, **{t.number: with_settings(search.config, t.params) for t in best}}
     if not best:
-        return Tuned(search.config, tried[0].value, tried[0].value, len(tried))
+        return TuningResult(search.config, trials[0].value, trials[0].value, len(trials))
     file, scores, runtime = RecordFile(search.file.output, FINALS, _Final), [], validation.runtime
-    for split in range(splits, (1 + FURTHER) * splits):
+    for split in range(splits, (1 + FINAL_SPLIT_FACTOR) * splits):
         if runtime.stopped():
             return None
         scores.append(_score_finalists(file, finalists, split, validation))
         label = f"the best {len(best)} and the first on further validation images"
-        runtime.observer.on_progress(task, task.total - FURTHER * splits + len(scores), {}, label)
-    taken = take(np.array(scores))
-    score, before = np.mean(scores, axis=0)[[taken, 0]].tolist()
-    return Tuned(list(finalists.values())[taken], score, before, len(tried))
+        runtime.observer.on_progress(task, task.total - FINAL_SPLIT_FACTOR * splits + len(scores), {}, label)
+    selected = select(np.array(scores))
+    score, initial_score = np.mean(scores, axis=0)[[selected, 0]].tolist()
+    return TuningResult(list(finalists.values())[selected], score, initial_score, len(trials))
 
 
 class Trial(Line):
-    """A line of trials.jsonl: settings and their mean score; number 0 are the settings to begin with."""
+    """A line of trials.jsonl: settings and their mean score. Trial 0 has the initial settings."""
 
     number: int = Field(ge=0)
     params: dict[str, str | float]
@@ -131,7 +135,7 @@ class Trial(Line):
 
 
 class _Final(Line):
-    """A line of finalists.jsonl: the score of a trial's settings on a further split."""
+    """A line of finalists.jsonl: the score of a trial's settings on one of the final splits."""
 
     number: int
     split: int
@@ -145,60 +149,63 @@ class _Final(Line):
 
 @dataclass(frozen=True)
 class _Search:
-    """Optuna's TPE over the trials on disk. uneven: the classes differ in size, so sampling is searched for too."""
+    """A search with Optuna's TPE sampler from the trials on disk. imbalanced: whether to search the sampling too."""
 
     optuna: Any
     config: EvaluateConfig
     file: RecordFile[Trial]
-    uneven: bool
+    imbalanced: bool
 
     def finished(self) -> list[Trial]:
-        """The trials by number, as far as they are there without a gap."""
-        known = {trial.number: trial for trial in self.file.read()}
-        return [known[number] for number in takewhile(known.__contains__, count())]
+        """Return the finished trials in order, up to the first missing number."""
+        trials = {trial.number: trial for trial in self.file.read()}
+        return [trials[number] for number in takewhile(trials.__contains__, count())]
 
     def propose(self, first: int, batch: int) -> list[dict[str, Any]]:
-        """Settings of the trials from number `first` on, from the scores of those before and a seed of their own."""
-        optuna, present = self.optuna, _present(self.config, uneven=self.uneven)
-        space = _space(optuna, present)
+        """Propose the settings of `batch` trials from number `first` on, given the scores of the trials before them."""
+        optuna, initial = self.optuna, _initial_settings(self.config, imbalanced=self.imbalanced)
+        space = _search_space(optuna, initial)
         seed = derive_seed(self.config.seed, "proposals", first)
         study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
         for trial in self.finished()[:first]:
             study.add_trial(optuna.trial.create_trial(params=trial.params, distributions=space, value=trial.value))
         if not first:
-            study.enqueue_trial(present)
+            study.enqueue_trial(initial)
         return [study.ask(space).params for _ in range(batch)]
 
     def config_of(self, number: int, params: Mapping[str, Any]) -> EvaluateConfig:
-        """The settings of a trial; those to begin with are themselves, also where the scale has no such value."""
+        """Return the settings of a trial. Trial 0 has the initial ones, even if they are not in the search space."""
         return with_settings(self.config, params) if number else self.config
 
 
-def _try(search: _Search, validation: _Validation, trials: int, splits: int, minutes: float | None, task: Task) -> bool:
-    """Score further trials, as many as there are processes at a time; False if it was stopped."""
-    began, runtime = time.monotonic(), validation.runtime
-    while (tried := len(search.finished())) < trials:
+def _run_trials(
+    search: _Search, validation: _Validation, trials: int, splits: int, minutes: float | None, task: Task
+) -> bool:
+    """Score trials in batches of one trial per process until there are `trials`. Returns False if it was stopped."""
+    start, runtime = time.monotonic(), validation.runtime
+    while (finished := len(search.finished())) < trials:
         if runtime.stopped():
             return False
-        if tried and minutes is not None and time.monotonic() - began > 60 * minutes:
+        if finished and minutes is not None and time.monotonic() - start > 60 * minutes:
             break
-        first = tried - tried % runtime.jobs  # a batch that a kill cut off is proposed again as it was
-        proposed = search.propose(first, min(runtime.jobs, trials - first))[tried - first :]
-        configs = [search.config_of(number, params) for number, params in enumerate(proposed, start=tried)]
+        first = finished - finished % runtime.jobs  # so an interrupted batch is proposed again with the same settings
+        proposed = search.propose(first, min(runtime.jobs, trials - first))[finished - first :]
+        configs = [search.config_of(number, params) for number, params in enumerate(proposed, start=finished)]
         scores = validation.scores(configs, range(splits)).mean(1).tolist()
-        batch = zip(count(tried), proposed, scores, strict=False)
+        batch = zip(count(finished), proposed, scores, strict=False)
         search.file.append(*(Trial(number=n, params=p, value=value) for n, p, value in batch))
         best = max(trial.value for trial in search.finished())
-        runtime.observer.on_progress(task, tried + len(proposed), {"best validation score": best})
+        runtime.observer.on_progress(task, finished + len(proposed), {"best validation score": best})
     return True
 
 
-def take(scores: NDArray[np.float64]) -> int:
-    """Which column of splits x settings to take: the first, unless another is better by more than its standard error.
+def select(scores: NDArray[np.float64]) -> int:
+    """Return the index of the settings to select: 0, the initial ones, unless others are clearly better.
 
-    The best of many settings on few images is mostly the luckiest. So those in question are scored on splits that took
-    no part in finding them, and the settings that were there are left only for a mean gain of more than one standard
-    error (after the one-standard-error rule of Breiman et al., "Classification and Regression Trees", 1984, 3.4.3).
+    scores: float64, splits x settings. The best of many settings on few images is mostly the luckiest. Therefore the
+    finalists are scored on splits that were not used to find them, and the initial settings are replaced only if the
+    mean gain is more than one standard error (after the one-standard-error rule of Breiman et al., "Classification and
+    Regression Trees", 1984, section 3.4.3).
     """
     gains = scores[:, 1:] - scores[:, :1]
     best = int(gains.mean(0).argmax())
@@ -208,14 +215,14 @@ def take(scores: NDArray[np.float64]) -> int:
 
 @dataclass(frozen=True)
 class _Validation:
-    """Classifiers trained on a part of `train` and scored on the rest: higher is better."""
+    """Trains classifiers on a part of `train` and scores them on the rest. A higher score is better."""
 
     train: LabelledImages
     metric: str
     runtime: Runtime
 
     def scores(self, configs: Sequence[EvaluateConfig], splits: Sequence[int]) -> NDArray[np.float64]:
-        """Settings x splits."""
+        """Return the score of each of the settings on each split: float64, settings x splits."""
         calls = [
             (_score, (config, self.train, s, self.metric, self.runtime.device)) for config in configs for s in splits
         ]
@@ -227,7 +234,10 @@ class _Validation:
 def _score_finalists(
     file: RecordFile[_Final], finalists: Mapping[int, EvaluateConfig], split: int, validation: _Validation
 ) -> list[float]:
-    """The scores of the settings on one split, by the number of their trial; known ones are not computed again."""
+    """Return the scores of the finalists on one split, in their order. Scores in `file` are not computed again.
+
+    finalists: the settings by the number of their trial.
+    """
     known = {final.number: final.value for final in file.read() if final.split == split}
     missing = [number for number in finalists if number not in known]
     if missing:
@@ -238,24 +248,24 @@ def _score_finalists(
 
 
 def with_settings(config: EvaluateConfig, chosen: Mapping[str, Any]) -> EvaluateConfig:
-    """`config` with a policy, and what else was chosen for its classifier."""
+    """Return `config` with the chosen policy and the chosen settings of the classifier."""
     classifier = config.classifier.model_copy(update={k: v for k, v in chosen.items() if k != "policy"})
     return config.model_copy(update={"policy": chosen["policy"], "classifier": classifier})
 
 
-def _present(config: EvaluateConfig, *, uneven: bool) -> dict[str, Any]:
-    """What is searched for, as it is now. uneven: the classes' sizes."""
+def _initial_settings(config: EvaluateConfig, *, imbalanced: bool) -> dict[str, Any]:
+    """Return the initial values of the tuned settings. imbalanced: whether the sampling is tuned too."""
     classifier = config.classifier
     decay = classifier.weight_decay or WEIGHT_DECAY[0]  # a logarithmic scale has no 0
-    present = {"policy": config.policy, "lr": classifier.lr, "weight_decay": decay}
-    return {**present, "sampling": classifier.sampling} if uneven else present
+    initial = {"policy": config.policy, "lr": classifier.lr, "weight_decay": decay}
+    return {**initial, "sampling": classifier.sampling} if imbalanced else initial
 
 
-def _space(optuna: Any, present: dict[str, Any]) -> dict[str, Any]:
-    """Where it is searched for: distributions by name, wide enough for the present values too."""
+def _search_space(optuna: Any, initial: dict[str, Any]) -> dict[str, Any]:
+    """Return the distribution of each setting, wide enough to include its initial value."""
 
     def logarithmic(name: str, low: float, high: float) -> Any:
-        return optuna.distributions.FloatDistribution(min(present[name], low), max(present[name], high), log=True)
+        return optuna.distributions.FloatDistribution(min(initial[name], low), max(initial[name], high), log=True)
 
     space = {
         "policy": optuna.distributions.CategoricalDistribution(list(POLICIES)),
@@ -263,7 +273,7 @@ def _space(optuna: Any, present: dict[str, Any]) -> dict[str, Any]:
         "weight_decay": logarithmic("weight_decay", *WEIGHT_DECAY),
         "sampling": optuna.distributions.CategoricalDistribution(list(SAMPLING)),
     }
-    return {name: space[name] for name in present}
+    return {name: space[name] for name in initial}
 
 
 def split_for_tuning(train: LabelledImages, seed: int, split: int) -> tuple[LabelledImages, LabelledImages]:
@@ -272,17 +282,17 @@ def split_for_tuning(train: LabelledImages, seed: int, split: int) -> tuple[Labe
 
 
 def _score(config: EvaluateConfig, train: LabelledImages, split: int, metric: str, device: torch.device) -> float:
-    """The validation score of one classifier: higher is better."""
-    learnt, validation = split_for_tuning(train, config.seed, split)
+    """Return the validation score of one classifier; higher is better."""
+    train_part, validation = split_for_tuning(train, config.seed, split)
     arm = Arm(name="tuned", policy=config.policy)
     seed = derive_seed(config.seed, "tuning", split)
-    model = train_arm(arm, Fold(learnt, validation), config, seed=seed, device=device)
+    model = train_arm(arm, Fold(train_part, validation), config, seed=seed, device=device)
     logits = predict(model, torch.from_numpy(np.ascontiguousarray(validation.images)))
     value = score(logits, validation.labels, validation.num_classes)[metric]
     return value if METRICS[metric].higher_is_better else -value
 
 
-def _library() -> Any:
+def _import_optuna() -> Any:
     try:
         import optuna
     except ImportError as error:
@@ -291,6 +301,6 @@ def _library() -> Any:
     return optuna
 
 
-def _changed(config: EvaluateConfig) -> dict[str, Any]:
-    """What differs from the defaults, as `evaluate --config` reads it."""
+def _changed_settings(config: EvaluateConfig) -> dict[str, Any]:
+    """Return the settings that differ from the defaults, in the form that `evaluate --config` reads."""
     return config.model_dump(mode="json", exclude_defaults=True, exclude={"arms", "repeats"})

@@ -53,7 +53,7 @@ def fit(
     from augment.generators.base import Outcome
     from augment.generators.collapse import notes_on_run
     from pipelines.config.reading import load_generator_config
-    from pipelines.experiment.loading import untested_note
+    from pipelines.experiment.loading import missing_test_note
     from pipelines.fitting import fit_source
 
     options = {"steps": steps, "batch_size": batch_size, "loss": loss, "trainer": trainer, "network": network}
@@ -69,5 +69,5 @@ def fit(
     if outcome == Outcome.STOPPED:
         raise KeyboardInterrupt
     say(f"{out} {outcome.value}" + ("; more --steps would continue it" if settings.total > 1 else ""))
-    note((*notes_on_run(out, runtime.device), *untested_note(loaded)))
+    note((*notes_on_run(out, runtime.device), *missing_test_note(loaded)))
     suggest("augment", "generate", out, "--out", f"{out}-images", "--per-class", "200")

@@ -12,23 +12,23 @@ from augment.gan.step_benchmark import Bench
 from augment.words import printable
 from pipelines.cli.terminal import OUT
 from pipelines.metric_specs import METRICS
-from pipelines.tuning import Tuned
+from pipelines.tuning import TuningResult
 
 
-def print_tuned(tuned: Tuned) -> None:
+def print_tuned(tuned: TuningResult) -> None:
     """What was found, and what it brings on validation images."""
-    classifier = tuned.config.classifier
+    classifier, initial = tuned.config.classifier, tuned.initial_score
     OUT.print(
         f"policy {tuned.config.policy}, lr {classifier.lr:.2g}, weight decay {classifier.weight_decay:.2g}, "
         f"{classifier.sampling} sampling"
     )
     if tuned.trials == 1:
-        OUT.print(f"as to begin with, {tuned.before:.3f} on validation images: nothing else was tried")
-    elif tuned.kept:
-        OUT.print(f"as to begin with, {tuned.before:.3f} on validation images: of {tuned.trials} none is shown better")
+        OUT.print(f"as to begin with, {initial:.3f} on validation images: nothing else was tried")
+    elif tuned.unchanged:
+        OUT.print(f"as to begin with, {initial:.3f} on validation images: of {tuned.trials} none is shown better")
     else:
         OUT.print(
-            f"best of {tuned.trials}: {tuned.score:.3f} on further validation images, {tuned.before:.3f} to begin with"
+            f"best of {tuned.trials}: {tuned.score:.3f} on further validation images, {initial:.3f} to begin with"
         )
 
 

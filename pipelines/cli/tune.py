@@ -46,7 +46,7 @@ def tune(
     """Tune the classifier's policy, learning rate and weight decay on validation images: a baseline worth beating."""
     from pipelines.cli.tables import print_tuned
     from pipelines.config.reading import load_evaluate_config
-    from pipelines.experiment.loading import load, used_notes
+    from pipelines.experiment.loading import load, unused_notes
     from pipelines.tuning import tune as tune_classifier
 
     if minutes is not None and not minutes >= 0:  # which is also false for "not a number"
@@ -57,7 +57,7 @@ def tune(
     refuse_into_source(out, source)
     data = images.config(source, seed=seed)
     loaded = load(data)
-    note((*loaded.warnings, *used_notes(loaded, data)))
+    note((*loaded.warnings, *unused_notes(loaded, data)))
     options = {"trials": trials, "splits": splits, "minutes": minutes, "overwrite": computing.overwrite}
     with computing.runtime(out, jobs) as runtime:
         tuned = tune_classifier(loaded.train, begin, out, runtime, **options)  # type: ignore[arg-type]

@@ -1,1 +1,1 @@
-"""What may be said in YAML, and how it is read."""
+"""The configuration of a pipeline: its sections, and how they are read from YAML."""

@@ -1,4 +1,7 @@
-"""YAML to a typed definition, once, here. Errors name the YAML path, the value and what was expected."""
+"""Read pipeline definitions and settings from YAML and convert them to typed configs.
+
+Errors name the YAML path, the value and what was expected.
+"""
 
 from __future__ import annotations
 
@@ -20,30 +23,30 @@ from augment.yaml_text import parse_mapping, parse_value, read_mapping
 from pipelines.config.sections import ARMS, EvaluateConfig, GeneratorSection, Pipeline
 
 M = TypeVar("M", bound=BaseModel)
-MOST_NAMED = 8  # mistakes in one sentence
-OLD_NAMES = {"gan": "generator"}  # of sections
+MAX_ERRORS = 8  # that one message lists
+DEPRECATED_SECTIONS = {"gan": "generator"}  # deprecated name -> name
 
 
 def shipped_pipelines() -> list[str]:
-    """Names that `augment run` knows without a path."""
+    """Return the names of the pipelines that ship with the package, for which `augment run` needs no path."""
     names = (entry.name for entry in files("pipelines").iterdir())
     return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
 
 
 def load_pipeline(name_or_path: str, overrides: Sequence[str] = ()) -> Pipeline:
-    """The definition in a YAML file, or shipped under a name, after overrides such as `data.source=DIR`.
+    """Load a pipeline from a YAML file or by the name of a shipped one, and apply overrides such as `data.source=DIR`.
 
-    Paths in the YAML resolve against its file, those in overrides against the working directory. A shipped pipeline
-    uses all images of a source that is given in place of its own, if nothing else is said. An override of a text
-    is that text as it stands, and null for none where the text may be left out; any other value is YAML. Raises
-    `ConfigError`.
+    Paths in the file are relative to its folder, and paths in overrides to the working directory. If the source of a
+    shipped pipeline is overridden, all images of the new source are used, unless an override sets another number. The
+    value of an override is taken literally if the field is a string, except that null stands for None in an optional
+    field. Any other value is parsed as YAML. Raises `ConfigError`.
     """
     path = Path(name_or_path)
     shipped = name_or_path in shipped_pipelines()
     if shipped:
         text = (files("pipelines") / f"{name_or_path}.yaml").read_text(encoding="utf-8")
         tree, base = parse_mapping(text, name_or_path), Path()
-    elif os.path.isfile(path):  # which is false for a name that is too long, too
+    elif os.path.isfile(path):  # Path.is_file() would raise for a name that is too long
         tree, base = read_mapping(path), path.parent
     else:
         raise ConfigError(
@@ -51,35 +54,36 @@ def load_pipeline(name_or_path: str, overrides: Sequence[str] = ()) -> Pipeline:
         )
     _resolve_paths(tree, base)
     if shipped and any(override.startswith("data.source=") for override in overrides):
-        tree["data"].pop("samples_per_class", None)  # the cap of a shipped pipeline is that of its own source
+        tree["data"].pop("samples_per_class", None)  # this limit is meant for the pipeline's own source
     for override in overrides:
         _apply(tree, override)
     return parse(Pipeline, tree, name_or_path)
 
 
 def load_generator_config(path: Path | None, kind: str | None, **options: Any) -> GeneratorConfig:
-    """The settings of a generator from a YAML file of them, if given, with the options that are not None on top.
+    """Load the settings of a generator from a YAML file, if given, and override them by the options that are not None.
 
-    kind: of the generator, where the options name it. Raises `ConfigError`.
+    kind: the kind of the generator, or None if no option names it. Raises `ConfigError`.
     """
     tree = read_mapping(path) if path else {}
-    given = {key: value for key, value in {"kind": kind, **options}.items() if value is not None}
+    overrides = {key: value for key, value in {"kind": kind, **options}.items() if value is not None}
     where = str(path or "the options")
-    return parse(GeneratorSection, {"generator": {**tree, **given}}, where, within="generator").generator
+    return parse(GeneratorSection, {"generator": {**tree, **overrides}}, where, within="generator").generator
 
 
 def parse(model: type[M], tree: Mapping[str, Any], where: str, *, within: str = "") -> M:
-    """`tree` as `model`. Raises `ConfigError` with the YAML path and, for an unknown key, the nearest valid ones.
+    """Validate `tree` as `model`.
 
-    within: a section whose name the path leaves out, since the file holds that section alone.
+    Raises `ConfigError` with the YAML path and, for an unknown key, the nearest valid keys. where: the name of the file
+    in the message. within: a section whose name is omitted from the path, since the file holds that section alone.
     """
     try:
         return model.model_validate(tree)
     except ValidationError as error:
         errors = error.errors()
-        named = [shortened(_explain(model, dict(e), within), 600) for e in errors[:MOST_NAMED]]
-        more = [f"and {len(errors) - MOST_NAMED} more"] if len(errors) > MOST_NAMED else []
-        raise ConfigError(f"{where}: " + "; ".join([*named, *more])) from error
+        messages = [shortened(_explain(model, dict(e), within), 600) for e in errors[:MAX_ERRORS]]
+        more = [f"and {len(errors) - MAX_ERRORS} more"] if len(errors) > MAX_ERRORS else []
+        raise ConfigError(f"{where}: " + "; ".join([*messages, *more])) from error
 
 
 def _explain(model: type[BaseModel], error: dict[str, Any], within: str) -> str:
@@ -87,9 +91,12 @@ def _explain(model: type[BaseModel], error: dict[str, Any], within: str) -> str:
     path = keys[1:] if within and keys[:1] == [within] else keys
     name = shortened(".".join(path))
     if error["type"] == "extra_forbidden":
+        if len(keys) == 1 and name in DEPRECATED_SECTIONS:
+            return f"{name} is the old name of {DEPRECATED_SECTIONS[name]}; give one of them, not both"
         valid = list(section.model_fields)
-        near = difflib.get_close_matches(shortened(path[-1]), valid, n=3, cutoff=0.5) or valid
-        return f"unknown key {name}; did you mean {' or '.join(near)}?"
+        near = difflib.get_close_matches(shortened(path[-1]), valid, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"expected one of {', '.join(valid)}"
+        return f"unknown key {name}; {hint}"
     if error["type"] == "missing":
         return f"{name} is missing"
     message = error["msg"].removeprefix("Value error, ")
@@ -98,24 +105,24 @@ def _explain(model: type[BaseModel], error: dict[str, Any], within: str) -> str:
 
 
 def _follow(model: type[BaseModel], location: Sequence[Any]) -> tuple[type[BaseModel], list[str]]:
-    """The model that the last part of an error's location is a key of, and the YAML path.
+    """Return the model whose field the last part of an error's location names, and the YAML path.
 
-    Pydantic puts the kind of a generator into the location, between the section and its key; the path leaves it out.
+    Pydantic inserts the kind of a generator into the location, between the section and its key. The path omits it.
     """
-    path, section, within = list[str](), model, [model]  # within: the models that the next part can be a key of
+    path, section, candidates = list[str](), model, [model]  # candidates: models that may have the next part as a field
     for part in location:
-        of_kind = [m for m in within if len(within) > 1 and m.model_fields["kind"].default == part]
+        of_kind = [m for m in candidates if len(candidates) > 1 and m.model_fields["kind"].default == part]
         if of_kind:
-            within = of_kind
+            candidates = of_kind
             continue
         path.append(str(part))
-        section, name = within[0], OLD_NAMES.get(str(part), str(part))
-        within = (name in section.model_fields and _models_of(section, name)) or [section]
+        section, name = candidates[0], DEPRECATED_SECTIONS.get(str(part), str(part))
+        candidates = (name in section.model_fields and _models_of(section, name)) or [section]
     return section, path
 
 
 def _models_within(annotation: Any) -> list[type[BaseModel]]:
-    """All models in an annotation such as `tuple[Arm, ...]`, or a union of the configs of several kinds."""
+    """Return all models in an annotation such as `tuple[Arm, ...]` or a union of the configs of several kinds."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     if get_origin(annotation) in (tuple, Union, UnionType, Annotated):
@@ -132,7 +139,7 @@ def _resolve_paths(tree: dict[str, Any], base: Path) -> None:
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
-    """Put `a.b=value` into `tree`. Text is taken as it stands; null is none where a text may be left out."""
+    """Set the value of an override `a.b=value` in `tree`, as `load_pipeline` describes."""
     path, equals, value = override.partition("=")
     keys = path.strip().split(".")
     where = f"--set {quoted(override)}"
@@ -143,7 +150,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         tree = tree.setdefault(key, {})
         if not isinstance(tree, dict):
             raise ConfigError(f"{where}: {shortened(key)} is not a section")
-    annotation = _annotation_at(Pipeline, [OLD_NAMES.get(keys[0], keys[0]), *keys[1:]])
+    annotation = _annotation_at(Pipeline, [DEPRECATED_SECTIONS.get(keys[0], keys[0]), *keys[1:]])
     if not _is_text(annotation):
         tree[keys[-1]] = parse_value(value, f"{where}: {quoted(value)}")
     else:
@@ -151,13 +158,13 @@ def _apply(tree: dict[str, Any], override: str) -> None:
 
 
 def _name_in(tree: Mapping[str, Any], section: str) -> str:
-    """The name that the tree has for a section, which may be its old one."""
-    names = next((pair for pair in OLD_NAMES.items() if section in pair), (section,))
+    """Return the name that the tree uses for a section, which may be a deprecated one."""
+    names = next((pair for pair in DEPRECATED_SECTIONS.items() if section in pair), (section,))
     return next((name for name in names if name in tree), section)
 
 
 def _annotation_at(model: type[BaseModel], keys: Sequence[str]) -> Any:
-    """The type of the field that `keys` lead to, or None if there is none."""
+    """Return the type of the field at the path `keys`, or None if there is no such field."""
     models = [model]
     for key in keys[:-1]:
         models = [inner for m in models if key in m.model_fields for inner in _models_of(m, key)]
@@ -169,7 +176,7 @@ def _models_of(model: type[BaseModel], key: str) -> list[type[BaseModel]]:
 
 
 def _is_text(annotation: Any) -> bool:
-    """Whether values of this type are strings or paths, apart from none."""
+    """Return whether all values of this type are strings or paths, apart from None."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _is_text(arguments[0])
@@ -181,14 +188,15 @@ def _is_text(annotation: Any) -> bool:
 
 
 def load_evaluate_config(
-    path: Path | None, *, arms: Sequence[str] | None, has_synthetic: bool, steps: int | None, **given: Any
+    path: Path | None, *, arms: Sequence[str] | None, has_synthetic: bool, steps: int | None, **options: Any
 ) -> EvaluateConfig:
-    """`EvaluateConfig` from a YAML file of its fields, if given, with the options that are not None on top.
+    """Load an `EvaluateConfig` from a YAML file, if given, and override it by the options that are not None.
 
-    Without synthetic images and without a word on arms, those that need them are left out.
+    If neither the file nor the options list arms and there are no synthetic images, the arms that need them are left
+    out.
     """
     tree = read_mapping(path) if path else {}
-    tree |= {key: value for key, value in given.items() if value is not None}
+    tree |= {key: value for key, value in options.items() if value is not None}
     if arms is not None:
         tree["arms"] = [arm.strip() for arm in arms]
     elif "arms" not in tree and not has_synthetic:
@@ -199,16 +207,16 @@ def load_evaluate_config(
 
 
 def with_flips(pipeline: Pipeline) -> Pipeline:
-    """The definition with horizontal flips in the generator's training and in the classifiers'."""
+    """Return the pipeline with horizontal flips in the training of the generator and of the classifiers."""
     evaluate = pipeline.evaluate.model_copy(update={"horizontal_flip": True})
     return pipeline.model_copy(update={"generator": pipeline.generator.with_horizontal_flip(), "evaluate": evaluate})
 
 
-def filled_up(config: EvaluateConfig) -> tuple[EvaluateConfig, tuple[str, ...]]:
-    """The settings for synthetic images that fill up the small classes, and a sentence that says so."""
-    mixed = [arm.model_copy(update={"by_need": arm.real and arm.synthetic}) for arm in config.arms]
+def mixed_by_need(config: EvaluateConfig) -> tuple[EvaluateConfig, tuple[str, ...]]:
+    """Return the settings for synthetic images that fill up the small classes, and a note that says so."""
+    arms = [arm.model_copy(update={"by_need": arm.real and arm.synthetic}) for arm in config.arms]
     note = (
         "the synthetic images fill up the small classes, so the mixed arms learn from all real and synthetic images "
         "together, every class equally often; give --ratio for equally many of each class instead"
     )
-    return config.model_copy(update={"arms": tuple(mixed)}), (note,)
+    return config.model_copy(update={"arms": tuple(arms)}), (note,)

@@ -1,4 +1,4 @@
-"""The sections of a pipeline definition: what may be said in YAML, and the defaults. `reading` reads it."""
+"""The sections of a pipeline definition with their fields and defaults. `reading` loads them from YAML."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from classifiers.training import FitConfig
 from pipelines.metric_specs import METRICS
 from pipelines.trackers.registry import TRACKERS
 
-MOST_IMAGES = 10**7  # of a class
-MOST_REPEATS = 10**5
-LARGEST_RATIO = 1000.0
-GAN_TRAIN = "gan-train"  # the classifiers behind the fidelity figure of that name stand among the records
+MAX_IMAGES = 10**7  # of a class
+MAX_REPEATS = 10**5
+MAX_RATIO = 1000.0
+GAN_TRAIN = "gan-train"  # the arm, in the records, of the classifiers behind the fidelity figure of this name
 
 
 def _with_kind(value: object) -> object:
-    """The name of a kind of generator alone, or its settings with or without `kind`, as settings with it."""
+    """Return the settings of a generator with `kind`, given the name of the kind alone or settings without it."""
     settings = {"kind": value} if isinstance(value, str) else value
     if not isinstance(settings, dict):
         return settings
@@ -40,36 +40,37 @@ def _with_kind(value: object) -> object:
 if TYPE_CHECKING:
     AnyGenerator = GeneratorConfig
 else:
-    _KINDS = Union[tuple(kind.config for kind in GENERATORS.values())]  # noqa: UP007 (they are known only at run time)
+    _KINDS = Union[tuple(kind.config for kind in GENERATORS.values())]  # noqa: UP007 (known only at run time)
     AnyGenerator = Annotated[_KINDS, Field(discriminator="kind"), BeforeValidator(_with_kind)]
 
 
 class GeneratorSection(Settings):
-    """A generator alone, for files of its settings and for the command line."""
+    """The settings of a generator without a pipeline, for `--config` files and for command-line options."""
 
     generator: AnyGenerator
 
 
-# `score` was called `discriminator` when the cGAN was the only generator
+# `discriminator` is a deprecated name of `score`
 FilterName = Annotated[str, known(FILTERS), BeforeValidator(lambda v: "score" if v == "discriminator" else v)]
 
 
 class Arm(Settings):
-    """What one classifier of a comparison learns from; one of `ARMS` may be given by its name alone."""
+    """The training data of one classifier in a comparison. One of `ARMS` may be given by its name alone."""
 
     name: str
     real: bool = True
     synthetic: bool = False
-    # on real and synthetic images alike; `classical` is the evaluation's own
+    # applied to real and synthetic images; `classical` means the policy of the evaluation
     policy: Annotated[str, known({"classical": None, **POLICIES})] | None = None
-    ratio: float | None = Field(None, gt=0, le=LARGEST_RATIO)  # None: the evaluation's
+    ratio: float | None = Field(None, gt=0, le=MAX_RATIO)  # None: the ratio of the evaluation
     filter: FilterName = "confidence"
-    keep: float = Field(1.0, gt=0, le=1)  # share of each class's synthetic images, the best by `filter`
-    by_need: bool = False  # synthetic images fill up the small classes, all of them are used, and no ratio counts
-    share: float | None = Field(None, gt=0, lt=1)  # of each batch that is synthetic; None: as the ratio has it
+    keep: float = Field(1.0, gt=0, le=1)  # fraction of the synthetic images of each class, the best by `filter`
+    by_need: bool = False  # fill up the small classes with all synthetic images, and ignore the ratio
+    share: float | None = Field(None, gt=0, lt=1)  # of synthetic images in each batch; None: as the ratio implies
     weight: Annotated[float, Field(gt=0, le=1)] | Literal["confidence"] = 1.0  # of each synthetic image in the loss
-    synthetic_first: float = Field(0.0, ge=0, lt=1)  # share of the steps, with synthetic images only; then real only
-    soft_labels: bool = False  # a cross-fitted teacher's, halfway to the class for real images
+    # fraction of the steps that train on synthetic images only; the steps after them train on real images only
+    synthetic_first: float = Field(0.0, ge=0, lt=1)
+    soft_labels: bool = False  # by a cross-fitted teacher; those of real images are averaged with their one-hot classes
 
     @model_validator(mode="before")
     @classmethod
@@ -87,13 +88,13 @@ class Arm(Settings):
         return self
 
     @property
-    def judged(self) -> bool:
-        """Whether a cross-fitted classifier has to judge the images first."""
+    def needs_judges(self) -> bool:
+        """Whether cross-fitted classifiers have to judge the images before the arm is trained."""
         filtered = self.keep < 1 and FILTERS[self.filter].by_classifiers is not None
         return self.soft_labels or (self.synthetic and (filtered or self.weight == "confidence"))
 
     def mix(self, ratio: float) -> dict[str, Any]:
-        """How its synthetic images are mixed in, as results.json reports it; ratio: the evaluation's."""
+        """Return how the synthetic images are mixed in, as reported in results.json. ratio: that of the evaluation."""
         mix = self.model_dump(include={"filter", "keep", "share", "weight", "synthetic_first"})
         mix |= {"by_need": True} if self.by_need else {}
         return {"ratio": ratio if self.ratio is None else self.ratio, **mix}
@@ -109,28 +110,29 @@ ARMS: dict[str, dict[str, Any]] = {
 
 
 class DataConfig(Settings):
-    """Where the images come from and which of them are used."""
+    """The source of the images, and which of them are used."""
 
     source: str
-    test: str | None = None  # a source whose images are the test set; otherwise the source's own test split
-    holdout: float = Field(0.3, gt=0, lt=1)  # share of each class held out where a test split is needed and lacks
-    samples_per_class: int | None = Field(None, ge=2, le=MOST_IMAGES)  # at most
+    test: str | None = None  # a source whose images are the test set; None: the test split of `source`
+    holdout: float = Field(0.3, gt=0, lt=1)  # fraction of each class held out if a test split is needed but missing
+    samples_per_class: int | None = Field(None, ge=2, le=MAX_IMAGES)  # at most
     image_size: int | None = None  # px
-    largest_size: Annotated[int, AfterValidator(check_size)] | None = None  # px, where image_size is not set
+    largest_size: Annotated[int, AfterValidator(check_size)] | None = None  # px, if image_size is not set
     resize: Resize = "pad"
     skip_broken: bool = False
-    drop_duplicates: bool = False  # of training images: exact and near copies, and what is in test or val too
-    seed: Seed = 0  # of the subset and of what is held out
+    # drop training images that are exact or near copies of other training, validation or test images
+    drop_duplicates: bool = False
+    seed: Seed = 0  # of the subset and of the held-out test images
 
 
 class ProtocolConfig(Settings):
-    """How the repeats differ; `pipelines.experiment.protocols` tells what is inferred where nothing is said."""
+    """How the folds of the repeats are drawn. If `kind` is None, `pipelines.experiment.protocols` infers a protocol."""
 
     kind: Literal["holdout", "subsample", "kfold"] | None = None
-    redraw_generator: bool = True  # holdout: a generator a repeat; otherwise one for all, and the report says so
-    sizes: tuple[Annotated[int, Field(ge=2, le=MOST_IMAGES)], ...] = ()  # subsample: images of each class, ascending
+    redraw_generator: bool = True  # holdout: one generator for each repeat; false: one for all, as the report says
+    sizes: tuple[Annotated[int, Field(ge=2, le=MAX_IMAGES)], ...] = ()  # subsample: images of each class, ascending
     # kfold; None: 5, or the nearest number of folds that divides the repeats
-    folds: int | None = Field(None, ge=2, le=MOST_REPEATS)
+    folds: int | None = Field(None, ge=2, le=MAX_REPEATS)
 
     @field_validator("sizes")
     @classmethod
@@ -141,38 +143,38 @@ class ProtocolConfig(Settings):
 
 
 class ChooseConfig(Settings):
-    """Which mixes of one arm are tried on an inner validation split; "no synthetic images" is always among them."""
+    """Which mixes of one arm are tried on inner validation splits. "No synthetic images" is always a candidate too."""
 
     arm: str = "classical+synthetic"
-    ratios: tuple[Annotated[float, Field(gt=0, le=LARGEST_RATIO)], ...] = Field((0.5, 1.0, 2.0), min_length=1)
+    ratios: tuple[Annotated[float, Field(gt=0, le=MAX_RATIO)], ...] = Field((0.5, 1.0, 2.0), min_length=1)
     keep: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((1.0,), min_length=1)
     filter: FilterName = "confidence"
     weights: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((1.0,), min_length=1)
-    validation: float = Field(0.3, gt=0, lt=1)  # share of each class
-    # each with a generator of its own, which has not seen the validation images
-    splits: int = Field(2, ge=1, le=MOST_REPEATS)
-    repeats: int = Field(6, ge=2, le=MOST_REPEATS)  # classifiers of each candidate on each split
+    validation: float = Field(0.3, gt=0, lt=1)  # fraction of each class
+    # every split gets its own generator, which has not seen the validation images
+    splits: int = Field(2, ge=1, le=MAX_REPEATS)
+    repeats: int = Field(6, ge=2, le=MAX_REPEATS)  # classifiers of each candidate on each split
 
 
 class GenerateConfig(Settings):
-    """How many images are made."""
+    """How many images are generated."""
 
-    per_class: int = Field(200, ge=1, le=MOST_IMAGES)
+    per_class: int = Field(200, ge=1, le=MAX_IMAGES)
     seed: Seed = 0
 
 
 class EvaluateConfig(Settings):
-    """Which classifiers are compared, and how often."""
+    """Which arms are compared, with which classifier, and how often."""
 
     arms: tuple[Arm, ...] = Field(tuple(ARMS), min_length=1, validate_default=True)
-    repeats: int = Field(10, ge=2, le=MOST_REPEATS)
-    ratio: float = Field(1.0, gt=0, le=LARGEST_RATIO)  # synthetic images per real image
-    policy: Annotated[str, known(POLICIES)] = "standard"  # what `classical` means
-    views: int = Field(VIEWS, ge=1, le=MOST_REPEATS)  # of each image, made ahead by the policy
-    horizontal_flip: bool = False  # only for classes that look the same mirrored
-    metric: Annotated[str, known(METRICS)] | None = None  # None: accuracy, balanced under imbalance
+    repeats: int = Field(10, ge=2, le=MAX_REPEATS)
+    ratio: float = Field(1.0, gt=0, le=MAX_RATIO)  # synthetic images per real image
+    policy: Annotated[str, known(POLICIES)] = "standard"  # the policy of `classical` arms
+    views: int = Field(VIEWS, ge=1, le=MAX_REPEATS)  # of each image, generated in advance by the policy
+    horizontal_flip: bool = False  # only for classes that look the same when mirrored
+    metric: Annotated[str, known(METRICS)] | None = None  # None: accuracy, or balanced accuracy under imbalance
     classifier: FitConfig = FitConfig()
-    # its features are compared by the fidelity figures; None: those of a classifier trained on the training images
+    # weights of the network whose features the fidelity figures use; None: a classifier trained on the training images
     inception: Annotated[FilePath, AfterValidator(check_inception)] | None = None
     seed: Seed = 0
 
@@ -183,28 +185,28 @@ class EvaluateConfig(Settings):
         if len(set(names)) < len(names):
             raise ValueError(f"expected each arm once, got {shortened(', '.join(names))}")
         if GAN_TRAIN in names:
-            raise ValueError(f"{GAN_TRAIN} is the name of a figure; expected another one for the arm")
+            raise ValueError(f"{GAN_TRAIN} is the name of a fidelity figure; expected another name for the arm")
         return value
 
     def resolved_arms(self) -> tuple[Arm, ...]:
-        """The arms, with `classical` replaced by the policy that it means here."""
+        """Return the arms, with the policy `classical` replaced by the policy of the evaluation."""
         return tuple(a.model_copy(update={"policy": self.policy}) if a.policy == "classical" else a for a in self.arms)
 
 
 class Pipeline(Settings):
-    """A whole pipeline definition."""
+    """A complete pipeline definition."""
 
     description: str = ""
     data: DataConfig
-    # `gan` is the name that this section had when there was one kind
+    # `gan` is a deprecated name of this section
     generator: AnyGenerator = Field(
         default_factory=GENERATORS[DEFAULT_KIND].config, validation_alias=AliasChoices("generator", "gan")
     )
     generate: GenerateConfig = GenerateConfig()
     protocol: ProtocolConfig = ProtocolConfig()
-    choose: ChooseConfig | None = None  # None: the mixes are those of the arms, fixed in advance
+    choose: ChooseConfig | None = None  # None: the mixes of the arms are fixed in advance
     evaluate: EvaluateConfig = EvaluateConfig()
-    track: tuple[Annotated[str, known(TRACKERS)], ...] = ()  # trackers; no result depends on them
+    track: tuple[Annotated[str, known(TRACKERS)], ...] = ()  # names of trackers, which do not affect the results
 
     @model_validator(mode="after")
     def _chosen_for_an_arm(self) -> Self:
@@ -215,11 +217,11 @@ class Pipeline(Settings):
         if self.choose.arm not in mixed:
             raise ValueError(
                 f"choose.arm is {quoted(self.choose.arm)}: expected one of the arms with real and synthetic images, "
-                + (shortened(", ".join(mixed), 300) or "and there is none")
+                + (shortened(", ".join(mixed), 300) or "but there is none")
             )
         if mixed[self.choose.arm] not in [(arm.policy, arm.soft_labels) for arm in arms if not arm.synthetic]:
             raise ValueError(
-                f"choose.arm is {quoted(self.choose.arm)}, and evaluate.arms has none like it without synthetic "
-                "images, to compare it with; add one"
+                f"choose.arm is {quoted(self.choose.arm)}, but evaluate.arms has no such arm without synthetic "
+                "images to compare it with; add one"
             )
         return self

@@ -1,1 +1,1 @@
-"""Folds x arms x repeats: classifiers are trained, and their test results become records."""
+"""Train and test a classifier for each fold, arm and repeat, and record the results."""

@@ -1,4 +1,4 @@
-"""What the classifier of one arm learns from: pools of real and synthetic images as the arm mixes them."""
+"""Build the training set of one arm, as pools of real and synthetic images, and train its classifier."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from classifiers.training import fit
 from pipelines.config.sections import Arm, EvaluateConfig
 from pipelines.experiment.folds import Fold
 
-TRUST = 0.5  # of a real image's soft label that is the teacher's; the rest is its class
+TEACHER_WEIGHT = 0.5  # of the teacher's probabilities in a real image's soft label; the rest is its one-hot class
 
 
 def arms_of(fold: Fold, config: EvaluateConfig) -> tuple[Arm, ...]:
-    """The arms of an evaluation, mixed as was chosen for this fold."""
+    """Return the arms of an evaluation, with the mixes that were chosen for this fold."""
     return tuple(arm.model_copy(update=dict(fold.mixes.get(arm.name, {}))) for arm in config.resolved_arms())
 
 
 def check_arms(fold: Fold, config: EvaluateConfig) -> None:
-    """Raise `ConfigError` if an arm needs images or scores that are not there."""
+    """Raise `ConfigError` if an arm needs synthetic images or scores that the fold does not have."""
     for arm in arms_of(fold, config):
         if not arm.synthetic:
             continue
@@ -45,52 +45,53 @@ def check_arms(fold: Fold, config: EvaluateConfig) -> None:
         if arm.real and not arm.by_need:
             labels = fold.synthetic.data.labels
             kept = keep_best(labels, np.zeros(len(labels)), arm.keep)
+            # Raises if too few images are left for the ratio; how many the filter keeps does not depend on the scores.
             draw_by_ratio(fold.synthetic.data.take(kept), fold.train, _ratio(arm, config), seed=0)
 
 
 def train_arm(arm: Arm, fold: Fold, config: EvaluateConfig, *, seed: int, device: torch.device) -> nn.Module:
-    """The classifier of one arm: pools of views in the arm's proportions, then the configured steps."""
+    """Train the classifier of one arm for the configured steps on its pools of augmented views."""
     if arm.real and arm.synthetic and arm.by_need:
-        pools = [_filled_up(arm, fold, config, seed)]
+        pools = [_combined_pool(arm, fold, config, seed)]
     else:
-        pools = [_real(arm, fold, config, seed)] if arm.real else []
-        pools += [_synthetic(arm, fold, config, seed)] if arm.synthetic else []
+        pools = [_real_pool(arm, fold, config, seed)] if arm.real else []
+        pools += [_synthetic_pool(arm, fold, config, seed)] if arm.synthetic else []
     seed = derive_seed(seed, "classifier")
     return fit(pools, fold.train.num_classes, config.classifier, seed=seed, device=device)
 
 
-def _real(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool:
+def _real_pool(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool:
     share = 1 - _synthetic_share(arm, config)
     pool = _pool(arm, fold.train, config, share, (arm.synthetic_first, 1.0), derive_seed(seed, "views"))
-    return replace(pool, soft=_soft_of_real(fold)) if arm.soft_labels else pool
+    return replace(pool, soft=_real_soft_labels(fold)) if arm.soft_labels else pool
 
 
-def _synthetic(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool:
+def _synthetic_pool(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool:
     assert fold.synthetic is not None
-    synthetic, indices = fold.synthetic.data, _kept(arm, fold)
+    synthetic, indices = fold.synthetic.data, _kept_indices(arm, fold)
     if arm.real:
         ratio, draw_seed = _ratio(arm, config), derive_seed(seed, "synthetic images")
         indices = indices[draw_by_ratio(synthetic.take(indices), fold.train, ratio, seed=draw_seed)]
     share, span = _synthetic_share(arm, config), (0.0, arm.synthetic_first or 1.0)
     pool = _pool(arm, synthetic.take(indices), config, share, span, derive_seed(seed, "synthetic views"))
-    return replace(pool, soft=_soft_of_synthetic(arm, fold, indices), weights=_weights(arm, fold, indices))
+    return replace(pool, soft=_synthetic_soft_labels(arm, fold, indices), weights=_weights(arm, fold, indices))
 
 
-def _filled_up(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool:
-    """One pool of the real and all kept synthetic images, of which the small classes have the most."""
+def _combined_pool(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool:
+    """Return one pool of the real and all kept synthetic images, for an arm that fills up the small classes."""
     assert fold.synthetic is not None
-    synthetic, indices = fold.synthetic.data, _kept(arm, fold)
+    synthetic, indices = fold.synthetic.data, _kept_indices(arm, fold)
     pool = _pool(
         arm, concatenate([fold.train, synthetic.take(indices)]), config, 1.0, (0.0, 1.0), derive_seed(seed, "views")
     )
-    soft, weights = _soft_of_synthetic(arm, fold, indices), _weights(arm, fold, indices)
+    soft, weights = _synthetic_soft_labels(arm, fold, indices), _weights(arm, fold, indices)
     if soft is not None:
-        pool = replace(pool, soft=torch.cat([_soft_of_real(fold), soft]))
+        pool = replace(pool, soft=torch.cat([_real_soft_labels(fold), soft]))
     return pool if weights is None else replace(pool, weights=torch.cat([torch.ones(len(fold.train)), weights]))
 
 
-def _kept(arm: Arm, fold: Fold) -> NDArray[np.int64]:
-    """Indices of the synthetic images that the arm's filter keeps."""
+def _kept_indices(arm: Arm, fold: Fold) -> NDArray[np.int64]:
+    """Return the indices of the synthetic images that the arm's filter keeps."""
     assert fold.synthetic is not None
     if arm.keep == 1:
         return np.arange(len(fold.synthetic))
@@ -104,15 +105,15 @@ def _kept(arm: Arm, fold: Fold) -> NDArray[np.int64]:
     return keep_best(fold.synthetic.data.labels, scores, arm.keep)
 
 
-def _soft_of_real(fold: Fold) -> Tensor:
-    """Targets between each real image's class and the teacher's probabilities: float32, N x K."""
+def _real_soft_labels(fold: Fold) -> Tensor:
+    """Return a mean of each real image's one-hot class and the teacher's probabilities: float32, N x K."""
     assert fold.judged is not None
-    classes = np.eye(fold.train.num_classes)[fold.train.labels]
-    return torch.from_numpy((1 - TRUST) * classes + TRUST * fold.judged.real_probabilities).float()
+    one_hot = np.eye(fold.train.num_classes)[fold.train.labels]
+    return torch.from_numpy((1 - TEACHER_WEIGHT) * one_hot + TEACHER_WEIGHT * fold.judged.real_probabilities).float()
 
 
-def _soft_of_synthetic(arm: Arm, fold: Fold, indices: NDArray[np.int64]) -> Tensor | None:
-    """The teacher's probabilities of synthetic images, float32, M x K, if the arm learns from them."""
+def _synthetic_soft_labels(arm: Arm, fold: Fold, indices: NDArray[np.int64]) -> Tensor | None:
+    """Return the teacher's probabilities of synthetic images, float32, M x K; None without soft labels."""
     if not arm.soft_labels:
         return None
     assert fold.judged is not None
@@ -120,7 +121,7 @@ def _soft_of_synthetic(arm: Arm, fold: Fold, indices: NDArray[np.int64]) -> Tens
 
 
 def _weights(arm: Arm, fold: Fold, indices: NDArray[np.int64]) -> Tensor | None:
-    """What each synthetic image counts in the loss, float32, M; None if as much as a real one."""
+    """Return the weight of each synthetic image in the loss, float32, M; None if all weigh as much as a real one."""
     if arm.weight == "confidence":
         assert fold.judged is not None
         return torch.from_numpy(confidence(fold.judged)[indices]).float()
@@ -130,16 +131,17 @@ def _weights(arm: Arm, fold: Fold, indices: NDArray[np.int64]) -> Tensor | None:
 def _pool(
     arm: Arm, data: LabelledImages, config: EvaluateConfig, share: float, span: tuple[float, float], seed: int
 ) -> Pool:
-    """A pool of the arm's views: no more of them than the steps can draw."""
+    """Return a pool of views of `data`, with no more views of an image than the steps can draw."""
     labels = torch.from_numpy(data.labels)
     if arm.policy is None:
         return Pool(torch.from_numpy(data.images[None]), labels, share, span=span)
-    shown = share if not arm.synthetic_first else span[1] - span[0]  # alone in its part of the steps
-    drawn = shown * config.classifier.steps * config.classifier.batch_size / len(data)  # times, each image
+    # With synthetic_first a pool has its part of the steps to itself, and its share of a batch does not matter.
+    fraction = share if not arm.synthetic_first else span[1] - span[0]
+    draws_per_image = fraction * config.classifier.steps * config.classifier.batch_size / len(data)
     views = bank_of_views(
         data,
         arm.policy,
-        views=min(config.views, max(math.ceil(drawn), 1)),
+        views=min(config.views, max(math.ceil(draws_per_image), 1)),
         horizontal_flip=config.horizontal_flip,
         seed=seed,
     )

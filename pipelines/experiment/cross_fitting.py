@@ -1,8 +1,8 @@
-"""Cross-fitted classifiers as judges of synthetic images: scores to filter and weigh by, and soft labels.
+"""Judge synthetic images with cross-fitted classifiers, which gives scores to filter and weight by, and soft labels.
 
-Nobody judges what resembles an image that it has trained on: the training images are cut into folds, one classifier
-learns from each complement, and a synthetic image is judged by the classifier whose left-out fold holds the real image
-nearest to it. So a memorised copy is an unseen image to its judge.
+The training images are divided into parts, and one classifier (a "judge") is trained on all parts but one. Each
+synthetic image is judged by the classifier that has not seen the part with the real image nearest to it. Otherwise a
+memorised copy of a training image would get the best score.
 """
 
 from __future__ import annotations
@@ -26,33 +26,34 @@ from pipelines.config.sections import Arm, EvaluateConfig
 from pipelines.experiment.arms import train_arm
 from pipelines.experiment.folds import Fold
 
-FOLDS = 4
+PARTS = 4
 BATCH = 128
-PIXELS = 32
-SCALE_AT = 0.5  # the quantile of the real images' distances that is the unit of all others
+MAX_PIXELS = 32  # width and height of the images that are compared pixel by pixel
+UNIT_QUANTILE = 0.5  # this quantile of the distances between real images is the unit of all distances
 
 
 def judge(fold: Fold, config: EvaluateConfig, *, seed: int, device: torch.device) -> Judged:
-    """What the judges say of the synthetic images, and of the real ones out of fold.
+    """Return the judges' predictions for the synthetic images, and their out-of-fold predictions for the real ones.
 
-    Without synthetic images only the latter. Raises `ConfigError` if a class has a single training image.
+    A fold without synthetic images gets the predictions for the real ones alone. Raises `ConfigError` if a class has a
+    single training image.
     """
     train = fold.train
-    synthetic = _none_of(train) if fold.synthetic is None else fold.synthetic.data
-    part_of = cut(train, derive_seed(seed, "parts"))
+    synthetic = _without_images(train) if fold.synthetic is None else fold.synthetic.data
+    part_of = assign_parts(train, derive_seed(seed, "parts"))
     nearest = _nearest(synthetic, train)
     real_probabilities = np.zeros((len(train), train.num_classes))
     probabilities = np.zeros((len(synthetic), train.num_classes))
     distances = []
     for part in range(part_of.max() + 1):
         left_out = part_of == part
-        judge_ = _judge_of(fold, ~left_out, config, derive_seed(seed, "judge", part), device)
+        network = _train_judge(fold, ~left_out, config, derive_seed(seed, "judge", part), device)
         unseen = train.take(np.flatnonzero(left_out))
-        real_probabilities[left_out] = _probabilities(judge_, unseen)
+        real_probabilities[left_out] = _probabilities(network, unseen)
         if len(synthetic):
-            theirs = part_of[nearest] == part
-            probabilities[theirs] = _probabilities(judge_, synthetic.take(np.flatnonzero(theirs)))
-            distances.append(_distances(judge_, unseen, synthetic, device))
+            near_unseen = part_of[nearest] == part
+            probabilities[near_unseen] = _probabilities(network, synthetic.take(np.flatnonzero(near_unseen)))
+            distances.append(_distances(network, unseen, synthetic, device))
     return Judged(
         labels=synthetic.labels,
         probabilities=probabilities,
@@ -61,8 +62,11 @@ def judge(fold: Fold, config: EvaluateConfig, *, seed: int, device: torch.device
     )
 
 
-def cut(data: LabelledImages, seed: int) -> NDArray[np.int64]:
-    """The fold of each image, 0 to 3, or fewer where a class has less images: N; the classes are spread evenly."""
+def assign_parts(data: LabelledImages, seed: int) -> NDArray[np.int64]:
+    """Assign each image to one of 4 parts, with every class spread evenly: int64, N.
+
+    There are fewer parts if a class has fewer than 4 images. Raises `ConfigError` if a class has a single image.
+    """
     fewest = int(data.counts()[data.counts() > 0].min())
     if fewest < 2:
         raise ConfigError(
@@ -70,26 +74,26 @@ def cut(data: LabelledImages, seed: int) -> NDArray[np.int64]:
             "filters, soft labels and weights by confidence"
         )
     rng = np.random.default_rng(seed)
-    fold_of = np.empty(len(data), np.int64)
+    part_of = np.empty(len(data), np.int64)
     for k in np.unique(data.labels):
         members = rng.permutation(np.flatnonzero(data.labels == k))
-        fold_of[members] = np.arange(len(members)) % min(FOLDS, fewest)
-    return fold_of
+        part_of[members] = np.arange(len(members)) % min(PARTS, fewest)
+    return part_of
 
 
-def _judge_of(
+def _train_judge(
     fold: Fold, seen: NDArray[np.bool_], config: EvaluateConfig, seed: int, device: torch.device
 ) -> nn.Module:
     arm = Arm(name="judge", policy=config.policy)
-    part = Fold(fold.train.take(np.flatnonzero(seen)), fold.test)
-    return train_arm(arm, part, config, seed=seed, device=device)
+    subset = Fold(fold.train.take(np.flatnonzero(seen)), fold.test)
+    return train_arm(arm, subset, config, seed=seed, device=device)
 
 
 def _nearest(synthetic: LabelledImages, train: LabelledImages) -> NDArray[np.intp]:
-    """The place of the training image nearest to each synthetic one, in pixels of at most 32 x 32."""
-    small = [resize_images(data.images, min(data.size, PIXELS), "stretch") for data in (synthetic, train)]
-    made, real = (images.reshape(len(images), math.prod(images.shape[1:])).astype(np.float32) for images in small)
-    nearest: NDArray[np.intp] = cdist(made, real).argmin(1)
+    """Return the index of the training image nearest to each synthetic one, by pixels at 32 x 32 or less."""
+    small = [resize_images(data.images, min(data.size, MAX_PIXELS), "stretch") for data in (synthetic, train)]
+    fake, real = (images.reshape(len(images), math.prod(images.shape[1:])).astype(np.float32) for images in small)
+    nearest: NDArray[np.intp] = cdist(fake, real).argmin(1)
     return nearest
 
 
@@ -102,29 +106,30 @@ def _probabilities(network: nn.Module, data: LabelledImages) -> NDArray[np.float
 def _distances(
     network: nn.Module, unseen: LabelledImages, synthetic: LabelledImages, device: torch.device
 ) -> NDArray[np.float64]:
-    """Distance of each synthetic image to the nearest unseen real one of its class, in features of the judge.
+    """Return the distance of each synthetic image to the nearest unseen real image of its class: M.
 
-    The unit is the median distance between unseen real images of one class and their nearest.
+    Distances are measured between the features of `network`. The unit is the median distance of an unseen real image
+    to its nearest neighbour of the same class.
     """
-    real, made = embed(network, unseen, device), embed(network, synthetic, device)
-    out, units = np.zeros(len(made)), []
+    real, fake = embed(network, unseen, device), embed(network, synthetic, device)
+    distances, real_distances = np.zeros(len(fake)), []
     for k in np.unique(synthetic.labels):
-        of_class, asked = real[unseen.labels == k], synthetic.labels == k
-        out[asked] = cdist(made[asked], of_class).min(1)
-        if len(of_class) > 1:
-            between = cdist(of_class, of_class)
+        real_of_class, fake_of_class = real[unseen.labels == k], synthetic.labels == k
+        distances[fake_of_class] = cdist(fake[fake_of_class], real_of_class).min(1)
+        if len(real_of_class) > 1:
+            between = cdist(real_of_class, real_of_class)
             np.fill_diagonal(between, np.inf)
-            units.append(between.min(1))
-    return out / (np.quantile(np.concatenate(units), SCALE_AT) if units else 1.0)
+            real_distances.append(between.min(1))
+    return distances / (np.quantile(np.concatenate(real_distances), UNIT_QUANTILE) if real_distances else 1.0)
 
 
 @torch.inference_mode()
 def embed(network: nn.Module, data: LabelledImages, device: torch.device) -> NDArray[np.float64]:
-    """Penultimate features of a classifier: N x D."""
+    """Return the penultimate features of a classifier: float64, N x D."""
     images = torch.from_numpy(np.ascontiguousarray(data.images))
     batches = torch.split(images, BATCH)
     return torch.cat([features(network, to_signed(batch.to(device))).double().cpu() for batch in batches]).numpy()
 
 
-def _none_of(data: LabelledImages) -> LabelledImages:
+def _without_images(data: LabelledImages) -> LabelledImages:
     return data.take(np.empty(0, np.int64))

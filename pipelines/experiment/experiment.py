@@ -1,8 +1,9 @@
-"""Folds x arms x repeats -> records: the measurement itself.
+"""Train and test one classifier for each fold, arm and repeat, and write a record of each.
 
-Repeat r fixes the initialisation, the order of batches and the views for every arm, so that differences are paired;
-all arms take equally many optimiser steps. Tasks run in parallel processes of one torch thread each, and every record
-is on disk before the next is waited for, so that an interrupted evaluation goes on where it stopped.
+Repeat r fixes the initialisation, the order of batches and the views for every arm, so that differences between arms
+are paired. All arms take the same number of optimiser steps. The trainings run in parallel processes of one torch
+thread each. Every record is written to disk as soon as it arrives, so an interrupted evaluation continues where it
+stopped.
 """
 
 from __future__ import annotations
@@ -27,14 +28,15 @@ from pipelines.experiment.folds import Fold
 from pipelines.experiment.parallel import Call, run_in_processes
 from pipelines.experiment.records import Record, RecordFile, encode_labels
 
-GAN_TRAIN = Arm(name=sections.GAN_TRAIN, real=False, synthetic=True, policy="classical")  # no part of the comparison
+# This arm gives the fidelity figure GAN-train and takes no part in the comparison.
+GAN_TRAIN = Arm(name=sections.GAN_TRAIN, real=False, synthetic=True, policy="classical")
 GAN_TRAIN_REPEATS = 2
 RECORDS = "records.jsonl"
 
 
 @dataclass(frozen=True)
 class Training:
-    """One classifier to train."""
+    """One classifier to train. fold: the name of its fold."""
 
     arm: Arm
     repeat: int
@@ -42,12 +44,15 @@ class Training:
 
     @property
     def key(self) -> tuple[str, str, int]:
-        """What tells its record from all others."""
+        """The values that identify its record."""
         return self.fold, self.arm.name, self.repeat
 
 
-def plan(config: EvaluateConfig, folds: Sequence[Fold]) -> list[Training]:
-    """Every training, repeat by repeat. Raises `ConfigError` if an arm needs images or scores that are not there."""
+def plan_trainings(config: EvaluateConfig, folds: Sequence[Fold]) -> list[Training]:
+    """List all trainings, repeat by repeat, and those of GAN-train last.
+
+    Raises `ConfigError` if an arm needs synthetic images or scores that a fold does not have.
+    """
     trainings = []
     for fold in folds:
         check_arms(fold, config)
@@ -68,25 +73,25 @@ def run_experiment(
     runtime: Runtime,
     task: Task,
     *,
-    beside: Sequence[Call[Any]] = (),
+    extra_calls: Sequence[Call[Any]] = (),
 ) -> tuple[list[Record], list[Any]] | None:
-    """Do the trainings whose records are missing in records.jsonl, append theirs, and return all records.
+    """Run the trainings whose records are not yet in records.jsonl, and append their records to it.
 
-    Calls given as `beside` run in the same processes, the first of all; what they return comes second. The observer is
-    told of each record as progress of `task`. Stopped, it returns None.
+    `extra_calls` run in the same processes, before the trainings. The observer is notified of each record as progress
+    of `task`. Returns the records of all trainings and the results of the extra calls, or None if it was stopped.
     """
     file = RecordFile(output, RECORDS, Record)
     records = file.read()
-    known = {record.key for record in records}
-    missing = [training for training in trainings if training.key not in known]
+    finished = {record.key for record in records}
+    missing = [training for training in trainings if training.key not in finished]
     by_name = {fold.name: fold for fold in folds}
     calls: list[Call[Any]] = [
         (train_and_test, (training, by_name[training.fold], config, runtime.device)) for training in missing
     ]
-    others: dict[int, Any] = {}
-    for index, result in run_in_processes([*beside, *calls], runtime.jobs):
-        if index < len(beside):
-            others[index] = result
+    extra_results: dict[int, Any] = {}
+    for index, result in run_in_processes([*extra_calls, *calls], runtime.jobs):
+        if index < len(extra_calls):
+            extra_results[index] = result
             continue
         file.append(result)
         records.append(result)
@@ -94,12 +99,12 @@ def run_experiment(
         runtime.observer.on_progress(task, len(records), {"accuracy": result.metrics["accuracy"]}, label)
         if runtime.stopped():
             return None
-    return records, [others[index] for index in range(len(beside))]
+    return records, [extra_results[index] for index in range(len(extra_calls))]
 
 
 def train_and_test(training: Training, fold: Fold, config: EvaluateConfig, device: torch.device) -> Record:
-    """Train and test one classifier."""
-    began = time.perf_counter()
+    """Train and test one classifier, and return its record."""
+    start = time.perf_counter()
     seed = repeat_seed(config.seed, training.repeat)
     model = train_arm(training.arm, fold, config, seed=seed, device=device)
     labels, classes = fold.test.labels, fold.test.num_classes
@@ -117,10 +122,10 @@ def train_and_test(training: Training, fold: Fold, config: EvaluateConfig, devic
         seed=seed,
         steps=config.classifier.steps,
         batch_size=config.classifier.batch_size,
-        seconds=round(time.perf_counter() - began, 2),
+        seconds=round(time.perf_counter() - start, 2),
     )
 
 
 def repeat_seed(seed: int, repeat: int) -> int:
-    """The seed of everything random in one repeat, the same for all arms."""
+    """Return the seed of everything random in one repeat; it is the same for all arms."""
     return derive_seed(seed, "repeat", repeat)

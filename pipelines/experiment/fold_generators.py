@@ -1,8 +1,8 @@
-"""The generators of all folds, fitted side by side, and their images.
+"""Fit the generators of all folds in parallel, and generate their images.
 
-A fold's folder holds `gan/`, a RUN folder, and `synthetic/`. Several folds are fitted in processes of one thread each.
-This process follows their logs and tells them to stop; each saves a checkpoint then, and goes on from it in the next
-call.
+A fold's folder holds `gan/`, which is a RUN folder, and `synthetic/`. Several generators are fitted in processes of one
+thread each. The main process reads their logs to report progress, and tells the processes when to stop. Each of them
+then saves a checkpoint, from which the next call continues.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from pipelines.experiment.folds import Fold
 from pipelines.experiment.parallel import run_in_processes
 from pipelines.process import tune_allocator
 
-SECONDS_BETWEEN_LOOKS = 0.5  # at the logs of generators that are fitted in other processes
+POLL_SECONDS = 0.5  # between two reads of the logs that the other processes write
 
 
 @dataclass(frozen=True)
 class FoldGenerators:
-    """Where the generators of a pipeline's folds lie, and how they are fitted."""
+    """The folders and the settings of the generators of a pipeline's folds."""
 
     folder: Path  # of the pipeline
-    source: str  # its name
+    source: str  # the name of the source
     config: GeneratorConfig
 
     def folder_of(self, fold: Fold) -> Path:
-        """The folder that holds a fold's gan/ and synthetic/."""
+        """Return the folder that holds `gan/` and `synthetic/` of a fold."""
         return self.folder / "folds" / fold.name if fold.name else self.folder
 
     def config_of(self, fold: Fold) -> GeneratorConfig:
-        """The settings with a seed of the fold's own."""
+        """Return the settings with a seed that is derived for the fold."""
         return self.config.model_copy(update={"seed": derive_seed(self.config.seed, "generator", *fold.numbers)})
 
 
@@ -58,10 +58,10 @@ def fit_all(
     overwrite: bool = False,
     seconds: float | None = None,
 ) -> bool:
-    """Fit the generator of every fold; False if it was stopped.
+    """Fit the generator of every fold. Returns False if it was stopped.
 
-    Each goes on where it stands if its settings and images are the same, and begins anew otherwise, or by `overwrite`.
-    seconds: that all of it is expected to take.
+    A generator with the same settings and images continues from its last checkpoint; with other ones, or with
+    `overwrite`, it starts from scratch. seconds: the expected total time.
     """
     if len(folds) == 1:
         (fold,) = folds
@@ -73,128 +73,128 @@ def fit_all(
     task = Task("fit", generators.config.total * len(folds), seconds, settings)
     runtime.observer.on_start(task)
     with TemporaryDirectory() as folder:
-        stop = Path(folder) / "stop"
-        calls = [(_fit_in_worker, (generators, fold, runtime.device, overwrite, stop)) for fold in folds]
+        stop_file = Path(folder) / "stop"
+        calls = [(_fit_in_worker, (generators, fold, runtime.device, overwrite, stop_file)) for fold in folds]
         logs = _Logs(generators, folds, overwrite)
-        with _followed(logs, runtime, task, stop):
-            ended = sorted(run_in_processes(calls, runtime.jobs))
-    for index, (_, notes) in ended:
+        with _report_progress(logs, runtime, task, stop_file):
+            results = sorted(run_in_processes(calls, runtime.jobs))
+    for index, (_, notes) in results:
         for note in notes:
             runtime.observer.on_note(f"{folds[index].name}: {note}")
-    if any(fitted.outcome == Outcome.STOPPED for _, (fitted, _) in ended):
+    if any(fitted.outcome == Outcome.STOPPED for _, (fitted, _) in results):
         return False
     runtime.observer.on_progress(task, task.total, logs.losses())
     runtime.observer.on_end(task, logs.losses())
     return True
 
 
-class _Notes(Observer):
-    """The sentences that a fit in another process has for a person."""
+class _NoteCollector(Observer):
+    """An observer that keeps the notes on a fit in a worker process, so that they can be returned."""
 
     def __init__(self) -> None:
         self.sentences: list[str] = []
 
     def on_note(self, sentence: str) -> None:
-        """Keep it."""
+        """Keep the sentence."""
         self.sentences.append(sentence)
 
 
 def _fit_in_worker(
-    generators: FoldGenerators, fold: Fold, device: torch.device, overwrite: bool, stop: Path
+    generators: FoldGenerators, fold: Fold, device: torch.device, overwrite: bool, stop_file: Path
 ) -> tuple[Fitted, list[str]]:
-    """Fit one generator until it is finished or the file `stop` appears; and the notes on it."""
-    if stop.exists():
+    """Fit one generator until it is finished or `stop_file` exists. Returns the outcome and the notes on it."""
+    if stop_file.exists():
         return Fitted(Outcome.STOPPED, 0), []
     tune_allocator()
-    notes = _Notes()
-    runtime = Runtime(device, stopped=stop.exists, observer=notes)
+    notes = _NoteCollector()
+    runtime = Runtime(device, stopped=stop_file.exists, observer=notes)
     data = TrainingData(fold.train, Origin(generators.source))
     path, config = generators.folder_of(fold) / "gan", generators.config_of(fold)
     return fit(data, config, path, runtime, overwrite=overwrite, replace="anything"), notes.sentences
 
 
 class _Logs:
-    """The logs of all folds' runs. One of other settings, or one that is to be overwritten, counts as empty."""
+    """The logs of the runs of all folds. A log of other settings, or one to be overwritten, is treated as empty."""
 
     def __init__(self, generators: FoldGenerators, folds: Sequence[Fold], overwrite: bool) -> None:
         self.total = generators.config.total
         self.runs = {
             generators.folder_of(fold) / "gan": run_identity(generators.config_of(fold), fold.train) for fold in folds
         }
-        self.overwritten = {run: _changed_at(run / LOG) for run in self.runs} if overwrite else {}
+        self.overwritten = {run: _modified_at(run / LOG) for run in self.runs} if overwrite else {}
 
-    def newest_lines(self) -> list[LogLine]:
-        """The last line of each log that has one."""
-        return [log[-1] for run in self.runs if self._counts(run) and (log := read_log(run))]
+    def last_lines(self) -> list[LogLine]:
+        """Return the last line of each log that has one."""
+        return [log[-1] for run in self.runs if self._is_current(run) and (log := read_log(run))]
 
     def losses(self) -> dict[str, float]:
-        """Those of the run that is the furthest."""
-        return max(self.newest_lines(), key=lambda line: line.step, default=LogLine(step=0)).losses
+        """Return the losses of the run with the most steps."""
+        return max(self.last_lines(), key=lambda line: line.step, default=LogLine(step=0)).losses
 
-    def _counts(self, run: Path) -> bool:
+    def _is_current(self, run: Path) -> bool:
         try:
             marker = read_marker(run)
         except OutputError:
-            return False  # the fit itself says what is wrong
+            return False  # the worker process raises the error
         if marker is None or LOG in marker.replaced or self.runs[run].differences(marker.identity):
             return False
-        return run not in self.overwritten or self.overwritten[run] != _changed_at(run / LOG)
+        return run not in self.overwritten or self.overwritten[run] != _modified_at(run / LOG)
 
 
-def _changed_at(path: Path) -> int | None:
+def _modified_at(path: Path) -> int | None:
     return path.stat().st_mtime_ns if path.exists() else None
 
 
 @contextmanager
-def _followed(logs: _Logs, runtime: Runtime, task: Task, stop: Path) -> Iterator[None]:
-    """Report what the logs of all folds say, and make the file `stop` once the runtime is stopped."""
-    over = threading.Event()
+def _report_progress(logs: _Logs, runtime: Runtime, task: Task, stop_file: Path) -> Iterator[None]:
+    """Report the progress of all folds from their logs, and create `stop_file` once the runtime is stopped."""
+    finished = threading.Event()
 
-    def follow() -> None:
-        before = 0
-        while not over.wait(SECONDS_BETWEEN_LOOKS):
+    def poll() -> None:
+        reported = 0
+        while not finished.wait(POLL_SECONDS):
             if runtime.stopped():
-                stop.touch()
-            done = sum(min(line.step, logs.total) for line in logs.newest_lines())
-            if before < done < task.total:  # the whole is reported when every process has ended
+                stop_file.touch()
+            done = sum(min(line.step, logs.total) for line in logs.last_lines())
+            if reported < done < task.total:  # the total is reported once every process has ended
                 runtime.observer.on_progress(task, done, logs.losses())
-                before = done
+                reported = done
 
-    thread = threading.Thread(target=follow, daemon=True)
+    thread = threading.Thread(target=poll, daemon=True)
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        finished.set()
         thread.join()
 
 
 def generate_all(generators: FoldGenerators, folds: Sequence[Fold], config: GenerateConfig, runtime: Runtime) -> None:
-    """The images of every fold's generator; what was there before is replaced."""
+    """Generate the images of every fold, and replace those that exist."""
     task = Task("generate", config.per_class * folds[0].train.num_classes * len(folds))
     runtime.observer.on_start(task)
-    before = 0
+    generated = 0
     for fold in folds:
         folder = generators.folder_of(fold)
         model = load_model(folder / "gan", runtime.device)
         counts = dict.fromkeys(model.about.classes, config.per_class)
-        observer = _Shifted(runtime.observer, task, before)
+        observer = _OffsetProgress(runtime.observer, task, generated)
         path, seed = folder / "synthetic", derive_seed(config.seed, "synthetic images", *fold.numbers)
         synthetic = generate_folder(model, counts, path, "png", seed=seed, overwrite=True, observer=observer)
-        before += sum(counts.values())
+        generated += sum(counts.values())
         for note in collapse_notes(synthetic.data) if synthetic else ():
             runtime.observer.on_note(f"{fold.name}: {note}" if fold.name else note)
     runtime.observer.on_end(task, {})
 
 
 @dataclass(frozen=True)
-class _Shifted(Observer):
-    """Progress of a part of a task as progress of the whole, which has come to `before` already."""
+class _OffsetProgress(Observer):
+    """Reports the progress of one part as progress of the whole task. offset: what the parts before have done."""
 
-    whole: Observer
+    observer: Observer
     task: Task
-    before: int
+    offset: int
 
     def on_progress(self, task: Task, done: int, metrics: Mapping[str, float], label: str = "") -> None:
-        """Report it as progress of the whole."""
-        self.whole.on_progress(self.task, self.before + done, metrics, label)
+        """Report the progress of the whole task."""
+        self.observer.on_progress(self.task, self.offset + done, metrics, label)

@@ -1,4 +1,4 @@
-"""A fold: one training set and its test images, and what is later known of them; and how all folds of a run relate."""
+"""`Fold`: one training set with its test images. `Design`: how the folds and repeats of a run were drawn."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from augment.filtering import Judged
 from augment.generators.sampling import SyntheticImages
 from augment.words import counted
 
-FEWEST_TESTED = 2  # images; the two-way interval resamples them
+MIN_TEST_IMAGES = 2  # the two-way interval resamples them
 
 
 @dataclass(frozen=True)
 class Fold:
     """One training set, its test images, and the repeats that are measured on them.
 
-    name: of its folder; empty where there is one fold only. size: images of each class, where a learning curve has
-    several sizes. numbers: what its generator's seed is derived from; no two folds of a run have the same. val: what
-    its mix is chosen on; None: a part of `train`.
+    name: the name of its folder, empty if there is only one fold. size: the number of images of each class, if a
+    learning curve has several. numbers: the numbers that the seed of its generator is derived from; they are unique in
+    a run. val: the images that its mix is chosen on; if None, a part of `train` is split off for that.
 
-    The rest is filled in as it becomes known. synthetic: images with the classes and the size of `train`. judged: by
-    cross-fitted classifiers, for arms that need it. mixes: by name of an arm, which of its settings were chosen on
-    validation images.
+    The other fields are filled in later. synthetic: images with the classes and the size of `train`. judged: the
+    predictions of cross-fitted classifiers, for arms that need them. mixes: by the name of an arm, those of its
+    settings that were chosen on validation images.
     """
 
     train: LabelledImages
@@ -45,12 +45,12 @@ class Fold:
 
 @dataclass(frozen=True)
 class Design:
-    """How the repeats were drawn: what the statistics and the reader have to know.
+    """How the repeats were drawn, for the statistics and for the reader of the report.
 
-    kind: a key of `results.PROTOCOL_NOTES`. why: it was taken, in a sentence. correlation: by size, of the repeats'
-    gains. test_labels: int64, N, where all repeats share one test set. reported: whatever else belongs under
-    `protocol` in results.json. Raises `SourceError` if the test set is a single image, from which nothing follows for
-    others; a design exists before anything is trained.
+    kind: a key of `results.PROTOCOL_NOTES`. why: a sentence on why this protocol is used. correlation: by size, the
+    correlation between the gains of two repeats. test_labels: int64, N, if all repeats share one test set. reported:
+    further values to report under `protocol` in results.json. Raises `SourceError` if the test set is a single image,
+    from which nothing can be concluded; a design is created before anything is trained.
     """
 
     kind: str = "holdout"
@@ -60,11 +60,11 @@ class Design:
     reported: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.test_labels is not None and len(self.test_labels) < FEWEST_TESTED:
+        if self.test_labels is not None and len(self.test_labels) < MIN_TEST_IMAGES:
             raise SourceError(
-                f"the test set has {counted(len(self.test_labels), 'image')}: at least {FEWEST_TESTED} are needed, and "
-                "some of each class to say anything of it; add test images"
+                f"the test set has {counted(len(self.test_labels), 'image')}: at least {MIN_TEST_IMAGES} are needed, "
+                "and some of each class to measure it; add test images"
             )
 
 
-HOLDOUT_ONLY = "holdout: images that were made elsewhere have one generator behind them and one test set"
+HOLDOUT_ONLY = "holdout: images that were generated elsewhere come from one generator, and there is one test set"

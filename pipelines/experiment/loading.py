@@ -1,4 +1,4 @@
-"""A source to the training and test images of an experiment."""
+"""Load the training, validation and test images of an experiment from a source."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from pipelines.config.sections import DataConfig
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """What a source holds, of equal classes and size, and what a person should know about it.
+class LoadedSource:
+    """The images of a source, with the same classes and size in every split, and warnings about them.
 
-    pool: all training images. train: those of them that are used, at most `samples_per_class` of each class. val:
-    images to choose a mix on, None where there are none or where they are the test set.
+    pool: all training images. train: the training images that are used, at most `samples_per_class` of each class.
+    val: images to choose a mix on; None if the source has none or if they serve as the test set.
     """
 
     name: str
@@ -34,10 +34,10 @@ class Loaded:
     val: LabelledImages | None = None
 
 
-def load(config: DataConfig) -> Loaded:
-    """Read the source and find its test images: those of `config.test`, or the source's test split, or its val split.
+def load(config: DataConfig) -> LoadedSource:
+    """Read the source and select its test images: those of `config.test`, else its test split, else its val split.
 
-    Raises `SourceError`, `ConfigError`.
+    Raises `SourceError` or `ConfigError`.
     """
     source = read_source(
         config.source,
@@ -46,45 +46,45 @@ def load(config: DataConfig) -> Loaded:
         skip_broken=config.skip_broken,
         largest=config.largest_size,
     )
-    pool, val, notes = source.train, source.val, _skipped(source)
-    test, of_test = _find_test(config, source)
+    pool, val, notes = source.train, source.val, _skipped_notes(source)
+    test, test_notes = _find_test(config, source)
     if test is source.val:
         val = None
     if config.drop_duplicates:
-        others = {"val": val, "test": test}
-        pool, dropped = without_copies(pool, {split: data for split, data in others.items() if data is not None})
-        notes += dropped
-    return Loaded(source.name, pool, limited(pool, config), test, (*notes, *of_test), val)
+        other_splits = {"val": val, "test": test}
+        pool, copy_notes = without_copies(pool, {name: data for name, data in other_splits.items() if data is not None})
+        notes += copy_notes
+    return LoadedSource(source.name, pool, limit_per_class(pool, config), test, (*notes, *test_notes), val)
 
 
-def limited(data: LabelledImages, config: DataConfig) -> LabelledImages:
-    """At most `samples_per_class` images of each class, all of them where no number is set."""
+def limit_per_class(data: LabelledImages, config: DataConfig) -> LabelledImages:
+    """Draw at most `samples_per_class` images of each class, or return all images if no number is set."""
     seed = derive_seed(config.seed, "subset")
     return data if config.samples_per_class is None else subset_per_class(data, config.samples_per_class, seed)
 
 
 def limit_notes(data: LabelledImages, config: DataConfig) -> tuple[str, ...]:
-    """A sentence on how many images `limited` leaves out, if any."""
-    used = len(limited(data, config))
+    """Return a sentence that says how many images `limit_per_class` keeps, if it leaves some out."""
+    used = len(limit_per_class(data, config))
     if used == len(data):
         return ()
     most = counted(config.samples_per_class or 0, "image")
     return (f"at most {most} of each class are used: {used:,} of {counted(len(data), 'training image')}",)
 
 
-def used_notes(loaded: Loaded, config: DataConfig) -> tuple[str, ...]:
-    """Sentences on images that are left out where neither a protocol nor a choice of the mix uses them."""
+def unused_notes(loaded: LoadedSource, config: DataConfig) -> tuple[str, ...]:
+    """Return sentences on unused images, for commands that have no protocol and choose no mix."""
     notes = limit_notes(loaded.pool, config)
     if loaded.val is None:
         return notes
     count = counted(len(loaded.val), "validation image")
-    return (*notes, f"{count} of the source not used: they serve `augment run` to choose a mix on")
+    return (*notes, f"{count} of the source not used: only `augment run` uses them, to choose a mix")
 
 
 def leak_warnings(train: LabelledImages, test: LabelledImages, split: str = "test") -> tuple[str, ...]:
-    """Sentences on training images that are in the test set too, exactly or nearly: what would flatter every arm.
+    """Return warnings about training images that are also in the test set, as exact or near duplicates.
 
-    split: what the other images are called.
+    Such images make the accuracies of all arms too high. split: the name of the other images.
     """
     warnings = []
     harm = "accuracies are too high for all arms"
@@ -100,12 +100,15 @@ def leak_warnings(train: LabelledImages, test: LabelledImages, split: str = "tes
     return tuple(warnings)
 
 
-def twin_warnings(data: LabelledImages) -> tuple[str, ...]:
-    """The same of a set that is cut into folds: of two alike one may be trained on and the other one tested on."""
+def duplicate_warnings(data: LabelledImages) -> tuple[str, ...]:
+    """Return warnings about exact and near duplicates within a set that is split into folds.
+
+    One image of a pair may be trained on while the other is tested on.
+    """
     warnings = []
     too_high = "where they fall into different folds the accuracies are too high for all arms"
-    if again := len(data) - len(find_copies(data)):
-        warnings.append(f"copies among the images, pixel for pixel, {again:,} too many: {too_high}")
+    if copies := len(data) - len(find_copies(data)):
+        warnings.append(f"exact copies among the images, {copies:,} too many: {too_high}")
     if near := near_duplicates(data):
         warnings.append(
             f"{counted(len(near), 'pair')} of images nearly the same, or one nearly the other's mirror image "
@@ -115,40 +118,44 @@ def twin_warnings(data: LabelledImages) -> tuple[str, ...]:
 
 
 def load_synthetic(folder: Path, real: LabelledImages) -> tuple[SyntheticImages, tuple[str, ...]]:
-    """The images in `folder` with the classes and the size of `real`, and a sentence where they were resized."""
+    """Read the images in `folder` with the classes and the size of `real`, and a note if they were resized.
+
+    Scores of another number than the images are ignored.
+    """
     source = read_source(folder, image_size=real.size, complete=False)
     images, scores = match(source.train, real, "synthetic images"), read_scores(folder)
     notes: tuple[str, ...] = ()
-    others = [size for size in source.original_sizes if size != (real.size, real.size)]
-    if others:
-        sizes = "{} x {}".format(*others[0]) + (" and other sizes" if len(others) > 1 else "")
+    other_sizes = [size for size in source.original_sizes if size != (real.size, real.size)]
+    if other_sizes:
+        sizes = "{} x {}".format(*other_sizes[0]) + (" and other sizes" if len(other_sizes) > 1 else "")
         notes = (f"synthetic images of {sizes} were resized to {real.size} x {real.size} px, as the real ones are",)
-    fitting = scores if scores is not None and len(scores) == len(images) else None
-    return SyntheticImages(images, scores=fitting), notes
+    if scores is not None and len(scores) != len(images):
+        scores = None
+    return SyntheticImages(images, scores=scores), notes
 
 
-def require_test(loaded: Loaded) -> LabelledImages:
-    """The test images. Raises `SourceError` that says what to do if there are none."""
+def require_test(loaded: LoadedSource) -> LabelledImages:
+    """Return the test images. Raises `SourceError` that says what to do if there are none."""
     if loaded.test is None:
         raise SourceError(
-            f"{loaded.name} has no test split, and images made elsewhere may have been made from any of its images; "
+            f"{loaded.name} has no test split, and synthetic images may have been generated from any of its images; "
             "give test images with --test, or let `augment run quickstart --set data.source=...` hold some out first"
         )
     return loaded.test
 
 
-def untested_note(loaded: Loaded) -> tuple[str, ...]:
-    """A sentence on a generator that was fitted to all images of a source, so that none are left to test with."""
+def missing_test_note(loaded: LoadedSource) -> tuple[str, ...]:
+    """Return a note if a source has no test images, so that its generator was fitted to all of its images."""
     if loaded.test is not None:
         return ()
     return (
-        f"{loaded.name} has no test split, so what this generator makes can be evaluated on other images only "
+        f"{loaded.name} has no test split, so images of this generator can only be evaluated on other images "
         "(evaluate --test); `augment run quickstart --set data.source=...` holds some out first",
     )
 
 
 def _find_test(config: DataConfig, source: Source) -> tuple[LabelledImages | None, tuple[str, ...]]:
-    """The test images, and sentences on what other images took their place or were not used."""
+    """Return the test images, and notes on which split they are from and which images are not used."""
     if config.test is None:
         if source.test is not None or source.val is None:
             return source.test, ()
@@ -163,14 +170,14 @@ def _find_test(config: DataConfig, source: Source) -> tuple[LabelledImages | Non
             f"the source's own {counted(len(source.test), 'test image')} not used: those of {other.name} are the test "
             "set"
         )
-    taken = "train" if other.test is None else "test"
-    unused = [counted(len(data), f"{split} image") for split, data in other.splits.items() if split != taken]
+    selected = "train" if other.test is None else "test"
+    unused = [counted(len(data), f"{split} image") for split, data in other.splits.items() if split != selected]
     if unused:
-        notes.append(f"the test set is the {taken} split of {other.name}: its {' and '.join(unused)} not used")
-    return match(other.splits[taken], source.train, "test images"), tuple(notes)
+        notes.append(f"the test set is the {selected} split of {other.name}: its {' and '.join(unused)} not used")
+    return match(other.splits[selected], source.train, "test images"), tuple(notes)
 
 
-def _skipped(source: Source) -> tuple[str, ...]:
+def _skipped_notes(source: Source) -> tuple[str, ...]:
     if not source.skipped:
         return ()
     first, *others = source.skipped

@@ -1,4 +1,7 @@
-"""Work spread over processes of one torch thread each: two of them do more than one with two."""
+"""Run function calls in parallel processes of one torch thread each.
+
+Two processes of one thread get more done than one process of two threads.
+"""
 
 from __future__ import annotations
 
@@ -12,35 +15,38 @@ import joblib
 import torch
 from joblib.externals.loky import get_reusable_executor
 
-from pipelines.process import follow_parent, return_freed_memory, signals_held_back
+from pipelines.process import block_signals, exit_with_parent, return_freed_memory
 
 T = TypeVar("T")
 Call = tuple[Callable[..., T], tuple[Any, ...]]  # a function and its arguments
 
 
 def run_in_processes(calls: Sequence[Call[T]], jobs: int) -> Iterator[tuple[int, T]]:
-    """Each call's index and what it returns, as they end; with one job in this process, one after the other."""
+    """Yield the index and the result of each call, in the order in which they finish.
+
+    With one job or one call, the calls run in this process, one after the other.
+    """
     backend = "serial" if jobs == 1 or len(calls) <= 1 else "processes"
     yield from BACKENDS[backend](calls, jobs)
 
 
 def _serial(calls: Sequence[Call[T]], jobs: int) -> Iterator[tuple[int, T]]:
     if jobs > 1 and calls:
-        get_reusable_executor().shutdown(wait=True)  # the memory that idle processes hold may be needed here
-    yield from ((index, _run_alone(call)) for index, call in enumerate(calls))
+        get_reusable_executor().shutdown(wait=True)  # frees the memory of idle processes, which may be needed here
+    yield from ((index, _run_on_one_thread(call)) for index, call in enumerate(calls))
 
 
 def _processes(calls: Sequence[Call[T]], jobs: int) -> Iterator[tuple[int, T]]:
-    """By joblib's own processes.
+    """Run the calls in joblib's process pool.
 
-    They stay for the next calls, since importing torch takes them seconds: `end_processes` ends them. They never see
-    signals, and end by themselves if this process is killed.
+    The processes stay alive for the next calls, since importing torch takes them seconds; `end_processes` ends them.
+    They ignore signals, and exit by themselves if this process is killed.
     """
-    return_freed_memory()  # which training a generator in this process has left
+    return_freed_memory()  # such as the memory of a generator that was trained in this process
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*have been cancelled")  # as they should be where the work is stopped
+        warnings.filterwarnings("ignore", ".*have been cancelled")  # this is intended when the work is stopped
         parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
-        with signals_held_back():  # the processes begin here, and so does the thread that would replace them
+        with block_signals():  # the processes start here, and so does the thread that replaces broken ones
             results = parallel(joblib.delayed(_run_in_worker)(os.getpid(), *numbered) for numbered in enumerate(calls))
         yield from results
 
@@ -53,7 +59,7 @@ BACKENDS: dict[str, Callable[[Sequence[Call[Any]], int], Iterator[tuple[int, Any
 
 @contextmanager
 def end_processes() -> Iterator[None]:
-    """Around all that a command does: idle processes would keep 0.5 GB each for five minutes."""
+    """Shut down the process pool at the end of a command; otherwise idle processes keep 0.5 GB each for 5 minutes."""
     try:
         yield
     finally:
@@ -61,20 +67,24 @@ def end_processes() -> Iterator[None]:
 
 
 def _run_in_worker(parent: int, index: int, call: Call[T]) -> tuple[int, T]:
-    follow_parent(parent)
-    return index, _run_alone(call)
+    exit_with_parent(parent)
+    return index, _run_on_one_thread(call)
 
 
-def _run_alone(call: Call[T]) -> T:
+def _run_on_one_thread(call: Call[T]) -> T:
     function, arguments = call
     with one_thread(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # joblib's shared memory
+        # joblib passes large arrays as read-only shared memory
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return function(*arguments)
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One torch thread: processes would fight for the cores, and rounding depends on how many threads there are."""
+    """Limit torch to one thread.
+
+    More threads would compete with the other processes for the cores, and rounding depends on the number of threads.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,7 +1,8 @@
-"""How long a pipeline will take and how much memory, from a probe of a second or two: `augment run --dry-run`.
+"""Estimate the time and memory that a pipeline will take, from a probe of a second or two.
 
-A few steps of the generator and a short classifier are timed on the images themselves, on as many threads as will be
-used. What the probe cannot see (other programs, a cold cache, a classifier beside another one) makes it a guess.
+The probe measures a few steps of the generator and a short training of a classifier on the actual images, with the
+number of threads that will be used. It is only an estimate, since the probe cannot account for other programs, a cold
+cache, or several classifiers that run in parallel.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ from pipelines.experiment.arms import train_arm
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.parallel import one_thread
 
-CLASSIFIER_STEPS = (2, 8)  # that are timed, after one that warms up
-FEW = 128  # images, at the most, that views and predictions are timed on
-SECONDS_AN_IMAGE = 1e-3  # generated and written: 1,400 a second were measured at 28 px
-FIDELITY = 1.5  # classifiers that the figures of fidelity of a fold take about as long as
+CLASSIFIER_STEPS = (2, 8)  # lengths of the two timed trainings, which follow a warm-up of one step
+MAX_PROBE_IMAGES = 128  # that views and predictions are timed on
+SECONDS_PER_IMAGE = 1e-3  # to generate and write one; 1,400 images a second were measured at 28 px
+CLASSIFIERS_PER_FIDELITY = 1.5  # the fidelity figures of a fold take about as long as this many classifiers
 
 
 @dataclass(frozen=True)
 class Probe:
-    """How long things take with the images of a fold, measured when it is asked for and then remembered."""
+    """Estimates durations by measurements on the images of a fold. The time of a classifier is measured only once."""
 
     fold: Fold
     evaluation: EvaluateConfig
@@ -42,23 +43,23 @@ class Probe:
     jobs: int
 
     @cached_property
-    def _classifier(self) -> float:
+    def _seconds_per_classifier(self) -> float:
         return classifier_seconds(self.fold.train, self.fold.test, self.evaluation, self.device)
 
-    def fitting(self, config: GeneratorConfig, generators: int) -> float:
-        """Seconds of so many fits: one alone on all threads, several side by side on one thread each."""
+    def seconds_to_fit(self, config: GeneratorConfig, generators: int) -> float:
+        """Estimate the seconds to fit generators: one alone uses all threads, several in parallel use one each."""
         if generators == 1:
             return fit_seconds(self.fold.train, config, self.device)
         with one_thread():
             return fit_seconds(self.fold.train, config, self.device) * math.ceil(generators / self.jobs)
 
-    def classifying(self, classifiers: int, fidelity: int = 0) -> float:
-        """Seconds of so many classifiers and of the figures of fidelity of so many folds."""
-        return self._classifier * (classifiers + FIDELITY * fidelity) / self.jobs
+    def seconds_to_evaluate(self, classifiers: int, fidelity_folds: int = 0) -> float:
+        """Estimate the seconds to train and test classifiers, and to measure the fidelity of a number of folds."""
+        return self._seconds_per_classifier * (classifiers + CLASSIFIERS_PER_FIDELITY * fidelity_folds) / self.jobs
 
 
 def fit_seconds(train: LabelledImages, config: GeneratorConfig, device: torch.device) -> float:
-    """Seconds of one fit of a generator."""
+    """Estimate the seconds to fit one generator."""
     probe = GENERATORS[config.kind].seconds
     return 0.0 if probe is None else probe(TrainingData(train), config, device)
 
@@ -66,37 +67,41 @@ def fit_seconds(train: LabelledImages, config: GeneratorConfig, device: torch.de
 def classifier_seconds(
     train: LabelledImages, test: LabelledImages, config: EvaluateConfig, device: torch.device
 ) -> float:
-    """Seconds of one classifier of an evaluation: its views, its steps and its predictions."""
-    arm, few = Arm(name="probe", policy=config.policy), subset_per_class(train, max(FEW // train.num_classes, 1), 0)
-    fold, short = Fold(few, few), []
+    """Estimate the seconds of one classifier of an evaluation: its views, its training steps and its predictions."""
+    arm = Arm(name="probe", policy=config.policy)
+    subset = subset_per_class(train, max(MAX_PROBE_IMAGES // train.num_classes, 1), 0)
+    fold, trainings = Fold(subset, subset), []  # trainings: seconds of each
     with one_thread():
         for steps in (1, *CLASSIFIER_STEPS):
             classifier = config.classifier.model_copy(update={"steps": steps})
-            probe = config.model_copy(update={"classifier": classifier, "views": 1})
-            short.append(_seconds(lambda p=probe: train_arm(arm, fold, p, seed=0, device=device), device))  # type: ignore[misc]
-        model = train_arm(arm, fold, probe, seed=0, device=device)
-        predicting = _seconds(lambda: predict(model, torch.from_numpy(np.ascontiguousarray(few.images))), device)
+            short = config.model_copy(update={"classifier": classifier, "views": 1})
+            trainings.append(_seconds(lambda c=short: train_arm(arm, fold, c, seed=0, device=device), device))  # type: ignore[misc]
+        model = train_arm(arm, fold, short, seed=0, device=device)
+        prediction = _seconds(lambda: predict(model, torch.from_numpy(np.ascontiguousarray(subset.images))), device)
         options = {"views": 1, "horizontal_flip": config.horizontal_flip, "seed": 0}
-        viewing = _seconds(lambda: bank_of_views(few, config.policy, **options), device)  # type: ignore[arg-type]
-    step = max(short[2] - short[1], 0) / (CLASSIFIER_STEPS[1] - CLASSIFIER_STEPS[0])
-    drawn = math.ceil(config.classifier.steps * config.classifier.batch_size / len(train))
-    views = min(config.views, max(drawn, 1)) * len(train) / len(few)
-    return step * config.classifier.steps + viewing * views + predicting * len(test) / len(few)
+        view = _seconds(lambda: bank_of_views(subset, config.policy, **options), device)  # type: ignore[arg-type]
+    step = max(trainings[2] - trainings[1], 0) / (CLASSIFIER_STEPS[1] - CLASSIFIER_STEPS[0])
+    draws_per_image = math.ceil(config.classifier.steps * config.classifier.batch_size / len(train))
+    views = min(config.views, max(draws_per_image, 1)) * len(train) / len(subset)
+    return step * config.classifier.steps + view * views + prediction * len(test) / len(subset)
 
 
 def peak_memory(jobs: int) -> float | None:
-    """GB that this process has taken at its peak, and that worker processes will take if each takes as much."""
+    """Estimate the peak memory in GB: that of this process so far, and as much again for each worker process.
+
+    Returns None on Windows, where the peak is not known.
+    """
     if sys.platform == "win32":
         return None
     import resource
 
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes per unit of ru_maxrss
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
     return own * (1 + (jobs if jobs > 1 else 0))
 
 
-def in_words(seconds: float) -> str:
-    """A length of time as people say it: "a few seconds", "40 seconds", "3 minutes", "2.5 hours"."""
+def format_duration(seconds: float) -> str:
+    """Format a duration for people: "a few seconds", "40 seconds", "3 minutes", "2.5 hours"."""
     if seconds < 10:
         return "a few seconds"
     if seconds < 90:
@@ -107,8 +112,8 @@ def in_words(seconds: float) -> str:
 
 
 def _seconds(function: Callable[[], object], device: torch.device) -> float:
-    began = time.perf_counter()
+    start = time.perf_counter()
     function()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return time.perf_counter() - began
+    return time.perf_counter() - start

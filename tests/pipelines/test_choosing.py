@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from toy import record
 
-from pipelines.choosing import BASELINE, Split, candidate_arms, choose, mixes
+from pipelines.choosing import BASELINE, ValidationSplit, candidate_arms, candidate_mixes, choose
 from pipelines.config.sections import ChooseConfig, EvaluateConfig
 from pipelines.experiment.records import encode_labels
 
 CONFIG = ChooseConfig(ratios=(0.5, 2.0), keep=(1.0, 0.25), weights=(1.0,), repeats=4)
 LABELS = np.arange(200) % 2
-CANDIDATES = tuple(mixes(CONFIG))
+CANDIDATES = tuple(candidate_mixes(CONFIG))
 
 
-def split(rng: np.random.Generator, right: dict[str, float], labels: np.ndarray = LABELS) -> Split:
+def split(rng: np.random.Generator, right: dict[str, float], labels: np.ndarray = LABELS) -> ValidationSplit:
     """Records of classifiers that are right about this share of the images; the same images are hard for all."""
     hard = rng.random(len(labels))
     records = []
@@ -26,11 +26,11 @@ def split(rng: np.random.Generator, right: dict[str, float], labels: np.ndarray 
         for repeat in range(4):
             wrong = hard + rng.normal(0, 0.02, len(labels)) > right.get(name, 0.7)
             records.append(record(repeat, name, 0.0, predicted=encode_labels(np.where(wrong, 1 - labels, labels))))
-    return Split(records, labels)
+    return ValidationSplit(records, labels)
 
 
 def test_every_combination_is_a_candidate_and_the_baseline_has_no_synthetic_images() -> None:
-    assert list(mixes(CONFIG).values()) == [
+    assert list(candidate_mixes(CONFIG).values()) == [
         {"ratio": ratio, "keep": keep, "filter": "confidence", "weight": 1.0}
         for ratio in (0.5, 2.0)
         for keep in (1, 0.25)
@@ -45,7 +45,7 @@ def test_every_combination_is_a_candidate_and_the_baseline_has_no_synthetic_imag
 def test_the_best_mix_is_taken_and_its_gain_is_shown() -> None:
     rng = np.random.default_rng(1)
     found = choose({"": [split(rng, {CANDIDATES[2]: 0.85}), split(rng, {CANDIDATES[2]: 0.85})]}, CONFIG, "accuracy")
-    assert (found["words"], found["mix"]) == (CANDIDATES[2], mixes(CONFIG)[CANDIDATES[2]])
+    assert (found["words"], found["mix"]) == (CANDIDATES[2], candidate_mixes(CONFIG)[CANDIDATES[2]])
     assert found["mean_gain"] == pytest.approx(0.15, abs=0.05)
     assert 0 < found["lower_bound"] < found["mean_gain"]
     assert found["gain_shown"]
@@ -58,7 +58,8 @@ def test_each_fold_takes_its_own_best_and_all_together_decide() -> None:
     rng = np.random.default_rng(2)
     splits = {"a": [split(rng, {CANDIDATES[0]: 0.9})], "b": [split(rng, {CANDIDATES[3]: 0.75, CANDIDATES[0]: 0.73})]}
     found = choose(splits, CONFIG, "accuracy")
-    assert found["by_fold"] == {"a": mixes(CONFIG)[CANDIDATES[0]], "b": mixes(CONFIG)[CANDIDATES[3]]}
+    mixes = candidate_mixes(CONFIG)
+    assert found["by_fold"] == {"a": mixes[CANDIDATES[0]], "b": mixes[CANDIDATES[3]]}
     assert found["words"] == CANDIDATES[0]
 
 
@@ -99,9 +100,10 @@ def test_images_that_all_folds_are_validated_on_count_once() -> None:
             for name, right in ((BASELINE, 0.7), *((c, 0.74) for c in CANDIDATES))
             for repeat, noise in enumerate(rng.normal(0, 0.02, (4, 200)))
         ]
-        splits.append(Split(records, LABELS, "the same"))
+        splits.append(ValidationSplit(records, LABELS, "the same"))
     shared = choose({str(i): [s] for i, s in enumerate(splits)}, CONFIG, "accuracy")
-    apart = choose({str(i): [Split(s.records, s.labels, str(i))] for i, s in enumerate(splits)}, CONFIG, "accuracy")
+    distinct = {str(i): [ValidationSplit(s.records, s.labels, str(i))] for i, s in enumerate(splits)}
+    apart = choose(distinct, CONFIG, "accuracy")
     assert shared["mean_gain"] == pytest.approx(apart["mean_gain"])
     widths = [found["mean_gain"] - found["lower_bound"] for found in (shared, apart)]
     assert widths[0] > 1.3 * widths[1]

@@ -20,7 +20,7 @@ from classifiers.training import FitConfig
 from pipelines import evaluation
 from pipelines.config.reading import parse
 from pipelines.config.sections import DataConfig, EvaluateConfig
-from pipelines.evaluation import Context, evaluate, evaluate_folds
+from pipelines.evaluation import ReportContext, evaluate, evaluate_folds
 from pipelines.experiment.folds import Design, Fold
 
 TINY = {
@@ -41,7 +41,7 @@ def fold(shoes: LabelledImages) -> Fold:
 
 def run(fold: Fold, folder: Path, config: EvaluateConfig = CONFIG, **options: Any) -> dict[str, Any] | None:
     design = Design(test_labels=fold.test.labels)
-    context = Context("my shoes", design, warnings=("2 training images are also in the test set",))
+    context = ReportContext("my shoes", design, warnings=("2 training images are also in the test set",))
     runtime = Runtime(**{key: options.pop(key) for key in ("stopped", "observer") if key in options})
     return evaluate_folds([fold], config, folder, context, runtime, **options)
 

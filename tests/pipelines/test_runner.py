@@ -150,7 +150,7 @@ def test_too_few_images_for_the_ratio_are_named_before_anything_is_trained(
 ) -> None:
     greedy = pipeline(evaluate={"ratio": 2})
     message = (
-        r"evaluate\.ratio 2 to 18 real images needs 12 synthetic images of each class and generate\.per_class is 8"
+        r"evaluate\.ratio 2 to 18 real images needs 12 synthetic images of each class, but generate\.per_class is 8"
     )
     with pytest.raises(ConfigError, match=message):
         go(greedy, tmp_path / "out")
@@ -167,5 +167,5 @@ def test_the_cost_is_reported_first_and_only_where_something_runs(
     for folder, said in ((tmp_path / "new", True), (out, False)):
         kept = Kept()
         plans = plan(pipeline(), folder, Runtime(observer=kept))
-        assert any("by a short probe about" in note for note in kept.notes) == said
+        assert any("estimated by a short probe" in note for note in kept.notes) == said
         assert all((stage.seconds > 0) == said for stage in plans)

@@ -56,7 +56,7 @@ def done(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     folder = tmp_path_factory.mktemp("kfold") / "out"
     pipeline, training, choosing = pipeline_of(image_folder), Kept(), Kept()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fold_generators, "SECONDS_BETWEEN_LOOKS", 0.005)
+        patch.setattr(fold_generators, "POLL_SECONDS", 0.005)
         stopped = Runtime(jobs=2, observer=training, stopped=lambda: any_checkpoint(folder))
         assert run(pipeline, folder, stopped) is None
     assert [task.name for task in training.started] == ["fit"]

@@ -35,9 +35,9 @@ PLANS = [
 ]
 
 
-@pytest.mark.parametrize(("entry", "before", "digest", "why"), PLANS)
-def test_a_stage_runs_for_a_reason(entry: Entry | None, before: str | None, digest: str | None, why: str) -> None:
-    plan = plan_stage("fit", INPUTS, entry, before, digest)
+@pytest.mark.parametrize(("entry", "earlier", "digest", "why"), PLANS)
+def test_a_stage_runs_for_a_reason(entry: Entry | None, earlier: str | None, digest: str | None, why: str) -> None:
+    plan = plan_stage("fit", INPUTS, entry, earlier, digest)
     assert (plan.runs, plan.why) == (True, why)
 
 

@@ -23,7 +23,7 @@ from pipelines.config.reading import load_evaluate_config
 from pipelines.config.sections import Arm, EvaluateConfig
 from pipelines.experiment.arms import train_arm
 from pipelines.experiment.folds import Fold
-from pipelines.tuning import LR, WEIGHT_DECAY, Tuned, take, tune
+from pipelines.tuning import LR, WEIGHT_DECAY, TuningResult, select, tune
 
 CPU = torch.device("cpu")
 CONFIG = EvaluateConfig(views=2, horizontal_flip=True, classifier=FitConfig(width=4, steps=5, batch_size=10))
@@ -36,30 +36,30 @@ def images(fashion: LabelledImages) -> LabelledImages:
 
 def go(
     images: LabelledImages, folder: Path, trials: int, config: EvaluateConfig = CONFIG, **options: Any
-) -> Tuned | None:
+) -> TuningResult | None:
     runtime = Runtime(**{key: options.pop(key) for key in ("stopped", "observer") if key in options})
     return tune(images, config, folder, runtime, trials=trials, splits=2, **options)
 
 
 @pytest.fixture(scope="module")
-def done(images: LabelledImages, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Tuned]:
+def done(images: LabelledImages, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TuningResult]:
     folder = tmp_path_factory.mktemp("tuned") / "out"
     tuned = go(images, folder, 6)
     assert tuned is not None
     return folder, tuned
 
 
-def test_the_settings_found_are_no_worse_on_further_splits(done: tuple[Path, Tuned]) -> None:
+def test_the_settings_found_are_no_worse_on_further_splits(done: tuple[Path, TuningResult]) -> None:
     _, tuned = done
     assert tuned.trials == 6
-    assert 0 <= tuned.before <= tuned.score <= 1
-    assert tuned.kept == (tuned.config == CONFIG)
+    assert 0 <= tuned.initial_score <= tuned.score <= 1
+    assert tuned.unchanged == (tuned.config == CONFIG)
     assert tuned.config.policy in POLICIES
     assert LR[0] <= tuned.config.classifier.lr <= LR[1]
     assert WEIGHT_DECAY[0] <= tuned.config.classifier.weight_decay <= WEIGHT_DECAY[1]
 
 
-def test_an_evaluation_accepts_the_settings_found(done: tuple[Path, Tuned]) -> None:
+def test_an_evaluation_accepts_the_settings_found(done: tuple[Path, TuningResult]) -> None:
     folder, tuned = done
     config = load_evaluate_config(folder / "best.yaml", arms=None, has_synthetic=True, steps=None)
     assert config == tuned.config
@@ -68,7 +68,7 @@ def test_an_evaluation_accepts_the_settings_found(done: tuple[Path, Tuned]) -> N
     assert "repeats" not in found
 
 
-def test_a_stopped_search_goes_on(done: tuple[Path, Tuned], images: LabelledImages, tmp_path: Path) -> None:
+def test_a_stopped_search_goes_on(done: tuple[Path, TuningResult], images: LabelledImages, tmp_path: Path) -> None:
     asked = iter([False, False, True])
     assert go(images, tmp_path / "out", 6, stopped=lambda: next(asked)) is None
     assert not (tmp_path / "out" / "best.yaml").exists()
@@ -88,7 +88,7 @@ def test_a_stopped_search_goes_on(done: tuple[Path, Tuned], images: LabelledImag
 
 @pytest.mark.parametrize("kept", [0, 1, 4, 5])
 def test_a_trial_that_was_cut_off_is_repeated_as_it_was(
-    kept: int, done: tuple[Path, Tuned], images: LabelledImages, tmp_path: Path
+    kept: int, done: tuple[Path, TuningResult], images: LabelledImages, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(done[0], tmp_path / "out")
     lines = (folder / "trials.jsonl").read_bytes().splitlines(keepends=True)
@@ -128,23 +128,23 @@ def accuracy(network: torch.nn.Module, data: LabelledImages) -> float:
 def test_a_budget_of_minutes_ends_it_after_one_round(images: LabelledImages, tmp_path: Path) -> None:
     tuned = go(images, tmp_path / "out", 50, minutes=1e-9)
     assert tuned is not None
-    assert (tuned.trials, tuned.kept) == (1, True)
+    assert (tuned.trials, tuned.unchanged) == (1, True)
     assert tuned.config == CONFIG
 
 
 def test_settings_are_changed_only_for_more_than_chance() -> None:
     """Of four equal settings the first is kept two times in three; a better one replaces it."""
     rng = np.random.default_rng(0)
-    equal = np.array([take(rng.normal(0, 1, (9, 4))) for _ in range(500)])
+    equal = np.array([select(rng.normal(0, 1, (9, 4))) for _ in range(500)])
     assert (equal == 0).mean() > 0.6
-    better = [take(rng.normal((0, 0, 3, 0), 1, (9, 4))) for _ in range(100)]
+    better = [select(rng.normal((0, 0, 3, 0), 1, (9, 4))) for _ in range(100)]
     assert better.count(2) > 95
-    worse = [take(rng.normal((3, 0, 0, 0), 1, (9, 4))) for _ in range(100)]
+    worse = [select(rng.normal((3, 0, 0, 0), 1, (9, 4))) for _ in range(100)]
     assert worse.count(0) > 95
-    assert take(np.full((2, 3), 0.5)) == 0
+    assert select(np.full((2, 3), 0.5)) == 0
 
 
-def test_a_search_over_other_images_is_left_alone(done: tuple[Path, Tuned], images: LabelledImages) -> None:
+def test_a_search_over_other_images_is_left_alone(done: tuple[Path, TuningResult], images: LabelledImages) -> None:
     folder, _ = done
     before = (folder / "best.yaml").read_bytes()
     fewer = images.take(np.arange(len(images) - 1))
@@ -165,7 +165,7 @@ def test_balanced_sampling_is_tuned_under_imbalance(shoes: LabelledImages, tmp_p
     assert found.classifier.sampling == tuned.config.classifier.sampling
 
 
-def test_even_classes_are_left_as_they_are_drawn(done: tuple[Path, Tuned]) -> None:
+def test_even_classes_are_left_as_they_are_drawn(done: tuple[Path, TuningResult]) -> None:
     assert "sampling" not in (done[0] / "trials.jsonl").read_text()
 
 
@@ -175,7 +175,7 @@ def test_settings_that_learn_nothing_are_not_chosen(images: LabelledImages, tmp_
     tuned = go(images, tmp_path / "out", 9, CONFIG.model_copy(update={"classifier": lost}))
     assert tuned is not None
     assert tuned.config.classifier.lr > 1e-4
-    assert tuned.score > tuned.before
+    assert tuned.score > tuned.initial_score
 
 
 def test_without_optuna_the_error_names_its_installation(

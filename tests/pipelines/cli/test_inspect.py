@@ -33,7 +33,7 @@ def test_without_test_images_the_next_command_sets_some_aside(
     assert augment(*command[1:-1], tmp_path / "mine", "--dry-run").status == 0
     result = augment("fit", photos, "--out", tmp_path / "run", "--config", tiny, "--image-size", "12", "--quiet")
     assert result.err.startswith(
-        f"note: {photos.name} has no test split, so what this generator makes can be evaluated on other"
+        f"note: {photos.name} has no test split, so images of this generator can only be evaluated on"
     )
 
 

@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from pipelines.cli.progress import TimeLeft, progress
-from pipelines.experiment.time_estimate import in_words
+from pipelines.experiment.time_estimate import format_duration
 
 
 class Clock:
@@ -89,4 +89,5 @@ def test_a_terminal_shows_the_time_left_at_once() -> None:
 
 def test_times_are_written_in_words() -> None:
     seconds = (3, 38, 95, 60 * 20, 3600 * 2.5)
-    assert [in_words(s) for s in seconds] == ["a few seconds", "40 seconds", "2 minutes", "20 minutes", "2.5 hours"]
+    expected = ["a few seconds", "40 seconds", "2 minutes", "20 minutes", "2.5 hours"]
+    assert [format_duration(s) for s in seconds] == expected

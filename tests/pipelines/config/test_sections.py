@@ -47,7 +47,7 @@ def test_classical_means_the_policy_of_the_evaluation_and_other_policies_themsel
         ({"choose": {"arm": "none"}}, "expected one of the arms with real and synthetic images, none\\+synthetic"),
         (
             {"choose": {"arm": "none+synthetic"}, "evaluate": {"arms": ["classical", "none+synthetic"]}},
-            "evaluate.arms has none like it without synthetic images, to compare it with; add one",
+            "evaluate.arms has no such arm without synthetic images to compare it with; add one",
         ),
         ({"evaluate": {"arms": [{"name": "a", "synthetic_first": 0.5}]}}, "synthetic_first needs real: true and"),
         ({"evaluate": {"arms": [{"name": "a", "synthetic": True, "weight": 2}]}}, r"evaluate\.arms\.0\.weight"),

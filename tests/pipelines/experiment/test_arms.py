@@ -88,9 +88,9 @@ def test_weights_and_soft_labels_go_with_their_images(fold: Fold, monkeypatch: p
 @pytest.mark.parametrize("name", ["score", "discriminator"])  # which was the name of old
 def test_a_filter_by_the_generators_scores_needs_no_classifiers(name: str) -> None:
     arm = Arm.model_validate({"name": "best", "synthetic": True, "keep": 0.5, "filter": name})
-    assert (arm.filter, arm.judged) == ("score", False)
-    assert arm.model_copy(update={"filter": "confidence"}).judged
-    assert arm.model_copy(update={"weight": "confidence"}).judged
+    assert (arm.filter, arm.needs_judges) == ("score", False)
+    assert arm.model_copy(update={"filter": "confidence"}).needs_judges
+    assert arm.model_copy(update={"weight": "confidence"}).needs_judges
 
 
 def test_synthetic_first_then_real(fold: Fold, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,9 +15,9 @@ from augment.errors import ConfigError
 from augment.generators.sampling import SyntheticImages
 from augment.runtime import Runtime
 from classifiers.training import FitConfig
-from pipelines.config.reading import filled_up, parse
+from pipelines.config.reading import mixed_by_need, parse
 from pipelines.config.sections import Arm, EvaluateConfig
-from pipelines.evaluation import Context, evaluate_folds
+from pipelines.evaluation import ReportContext, evaluate_folds
 from pipelines.experiment import arms
 from pipelines.experiment.arms import check_arms, train_arm
 from pipelines.experiment.folds import Design, Fold
@@ -46,7 +46,7 @@ def test_the_mixed_arms_draw_from_all_images_at_once(
     shoes: LabelledImages, filling: LabelledImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(arms, "fit", lambda pools, *_, **__: pools)
-    config, (note,) = filled_up(CONFIG)
+    config, (note,) = mixed_by_need(CONFIG)
     assert "fill up the small classes" in note
     fold = Fold(shoes, shoes, (0, 1), synthetic=SyntheticImages(filling))
     check_arms(fold, config)
@@ -76,8 +76,8 @@ def test_contradicting_settings_are_refused(other: dict[str, float]) -> None:
 
 
 def test_an_evaluation_names_the_mix(shoes: LabelledImages, filling: LabelledImages, tmp_path: Path) -> None:
-    config, _ = filled_up(CONFIG)
-    context = Context("shoes", Design(why="a test", test_labels=shoes.labels))
+    config, _ = mixed_by_need(CONFIG)
+    context = ReportContext("shoes", Design(why="a test", test_labels=shoes.labels))
     fold = Fold(shoes, shoes, (0, 1), synthetic=SyntheticImages(filling))
     evaluate_folds([fold], config, tmp_path / "out", context, Runtime())
     results = json.loads((tmp_path / "out/results.json").read_text())

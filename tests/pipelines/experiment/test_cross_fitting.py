@@ -11,7 +11,7 @@ from augment.errors import ConfigError
 from augment.generators.sampling import SyntheticImages
 from classifiers.training import FitConfig
 from pipelines.config.sections import EvaluateConfig
-from pipelines.experiment.cross_fitting import cut, judge
+from pipelines.experiment.cross_fitting import assign_parts, judge
 from pipelines.experiment.folds import Fold
 
 CONFIG = EvaluateConfig(views=4, classifier=FitConfig(width=8, steps=60, batch_size=40))
@@ -24,18 +24,18 @@ def halves(fashion: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
 
 
 def test_folds_are_even_in_every_class(shoes: LabelledImages) -> None:
-    fold_of = cut(shoes, seed=1)  # 9, 6 and 4 images
+    part_of = assign_parts(shoes, seed=1)  # 9, 6 and 4 images
     for k in range(3):
-        counts = np.bincount(fold_of[shoes.labels == k], minlength=4)
+        counts = np.bincount(part_of[shoes.labels == k], minlength=4)
         assert counts.max() - counts.min() <= 1
-    assert (cut(shoes, seed=1) == fold_of).all()
-    assert (cut(shoes, seed=2) != fold_of).any()
+    assert (assign_parts(shoes, seed=1) == part_of).all()
+    assert (assign_parts(shoes, seed=2) != part_of).any()
 
 
 def test_two_images_of_a_class_make_two_folds_and_one_is_refused(shoes: LabelledImages) -> None:
-    assert set(cut(shoes.take(np.array([0, 1, 2, 9, 10, 15, 16])), seed=0).tolist()) == {0, 1}
+    assert set(assign_parts(shoes.take(np.array([0, 1, 2, 9, 10, 15, 16])), seed=0).tolist()) == {0, 1}
     with pytest.raises(ConfigError, match="judging needs 2 training images of each class"):
-        cut(shoes.take(np.array([0, 1, 2, 9, 10, 15])), seed=0)
+        assign_parts(shoes.take(np.array([0, 1, 2, 9, 10, 15])), seed=0)
 
 
 def test_unseen_real_images_are_confirmed_and_mislabelled_ones_and_noise_are_not(

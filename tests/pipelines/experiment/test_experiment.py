@@ -20,7 +20,7 @@ from augment.runtime import Runtime, Task
 from classifiers.training import FitConfig
 from pipelines.config.sections import Arm, EvaluateConfig
 from pipelines.experiment.arms import train_arm
-from pipelines.experiment.experiment import RECORDS, Training, plan, repeat_seed, run_experiment
+from pipelines.experiment.experiment import RECORDS, Training, plan_trainings, repeat_seed, run_experiment
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.records import Record, RecordFile
 from pipelines.metric_specs import METRICS
@@ -44,7 +44,7 @@ def read_records(path: Path) -> list[Record]:
 
 
 def run(fold: Fold, path: Path, config: EvaluateConfig = CONFIG, **runtime: Any) -> list[Record] | None:
-    trainings = plan(config, [fold])
+    trainings = plan_trainings(config, [fold])
     task = Task("evaluate", len(trainings))
     with open_output(path.parent, "evaluate") as output:
         done = run_experiment(trainings, [fold], config, output, Runtime(**runtime), task)
@@ -162,14 +162,14 @@ def test_a_ratio_that_is_too_large_is_refused_with_the_number_needed(fold: Fold)
     few = CONFIG.model_copy(update={"ratio": 3.0})
     message = r"a ratio of 3 to 11 real images needs 11 synthetic images of each class, class 'ankle-boot' has 4"
     with pytest.raises(ConfigError, match=message):
-        plan(few, [fold])
+        plan_trainings(few, [fold])
     alone = few.model_copy(update={"arms": (Arm.model_validate("none"), Arm.model_validate("synthetic"))})
-    assert len(plan(alone, [fold])) == 6  # the ratio has no meaning for them
+    assert len(plan_trainings(alone, [fold])) == 6  # the ratio has no meaning for them
 
 
 def test_arms_that_need_synthetic_images_are_refused_without_any(fold: Fold) -> None:
     with pytest.raises(ConfigError, match="give --synthetic, or only real arms"):
-        plan(CONFIG, [replace(fold, synthetic=None)])
+        plan_trainings(CONFIG, [replace(fold, synthetic=None)])
 
 
 def test_an_arm_learns_from_its_own_images_only(fold: Fold, monkeypatch: pytest.MonkeyPatch) -> None:

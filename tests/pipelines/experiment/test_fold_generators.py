@@ -33,7 +33,7 @@ CONFIG = CganConfig(
 
 @pytest.fixture(autouse=True)
 def _frequent_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fold_generators, "SECONDS_BETWEEN_LOOKS", 0.005)
+    monkeypatch.setattr(fold_generators, "POLL_SECONDS", 0.005)
 
 
 @pytest.fixture(scope="module", autouse=True)

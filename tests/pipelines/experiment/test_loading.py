@@ -14,7 +14,7 @@ from augment.dataset.images import LabelledImages
 from augment.dataset.sources import read_source
 from augment.errors import ConfigError, SourceError
 from pipelines.config.sections import DataConfig
-from pipelines.experiment.loading import leak_warnings, limit_notes, load, load_synthetic, require_test, used_notes
+from pipelines.experiment.loading import leak_warnings, limit_notes, load, load_synthetic, require_test, unused_notes
 
 
 def config(source: Path | str, **changes: Any) -> DataConfig:
@@ -163,8 +163,8 @@ def test_validation_images_stay_apart_where_there_are_test_images(three_splits: 
     assert loaded.val is not None
     assert (len(loaded.pool), len(loaded.val), len(require_test(loaded)), loaded.warnings) == (36, 6, 12, ())
     assert images(loaded.val) == images(read_source(three_splits / "val", image_size=12).train)
-    assert used_notes(loaded, config(three_splits))[0].startswith(
-        "6 validation images of the source not used: they serve `augment run`"
+    assert unused_notes(loaded, config(three_splits))[0].startswith(
+        "6 validation images of the source not used: only `augment run` uses them"
     )
 
 
@@ -173,7 +173,7 @@ def test_validation_images_are_the_test_set_where_there_is_no_other(three_splits
     loaded = load(config(three_splits))
     assert (len(loaded.pool), loaded.val, len(require_test(loaded))) == (36, None, 6)
     assert loaded.warnings == ("the source has no test split, so its 6 validation images are the test set",)
-    assert used_notes(loaded, config(three_splits)) == ()
+    assert unused_notes(loaded, config(three_splits)) == ()
 
 
 def test_images_of_a_test_source_that_are_not_used_are_counted(three_splits: Path, image_folder: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 from augment.dataset.images import LabelledImages, split_per_class
 from augment.errors import ConfigError
 from pipelines.config.sections import ChooseConfig, DataConfig, ProtocolConfig
-from pipelines.experiment.loading import Loaded
-from pipelines.experiment.protocols import Protocol, infer, inner_folds, make_protocol
+from pipelines.experiment.loading import LoadedSource
+from pipelines.experiment.protocols import Protocol, infer_protocol, inner_folds, make_protocol
 from pipelines.results.results import PROTOCOL_NOTES
 
 
@@ -25,7 +25,7 @@ def protocol_of(
     train: LabelledImages, test: LabelledImages | None, repeats: int, data: dict[str, Any] | None = None, **config: Any
 ) -> Protocol:
     settings = DataConfig(source="-", **(data or {}))
-    return make_protocol(Loaded("-", train, train, test, ()), settings, ProtocolConfig(**config), repeats)
+    return make_protocol(LoadedSource("-", train, train, test, ()), settings, ProtocolConfig(**config), repeats)
 
 
 def pictures(data: LabelledImages) -> set[bytes]:
@@ -78,7 +78,7 @@ def test_subsample_draws_other_images_in_every_repeat_and_tests_on_the_same(
 @pytest.mark.parametrize(
     ("sizes", "samples", "message"),
     [
-        ((70,), None, "smallest class has 60 and 70 are asked for; set protocol.sizes of at most 30"),
+        ((70,), None, "smallest class has 60 and 70 are requested; set protocol.sizes of at most 30"),
         ((), None, "no size is set"),
         ((60,), None, "60 of each class are the whole pool"),
     ],
@@ -140,8 +140,8 @@ def test_the_protocol_follows_from_the_source_with_its_reason(
     has_test: bool, samples: int | None, kind: str, split: tuple[LabelledImages, LabelledImages]
 ) -> None:
     train, test = split
-    loaded = Loaded("-", train, train, test if has_test else None, ())
-    found, why = infer(loaded, DataConfig(source="-", samples_per_class=samples))
+    loaded = LoadedSource("-", train, train, test if has_test else None, ())
+    found, why = infer_protocol(loaded, DataConfig(source="-", samples_per_class=samples))
     assert (found, len(why) > 30) == (kind, True)
     made = make_protocol(loaded, DataConfig(source="-", samples_per_class=samples), ProtocolConfig(), 5)
     assert made.design.why == f"{kind}: {why}"
@@ -174,7 +174,7 @@ def test_repeated_images_are_reported_where_folds_are_cut(split: tuple[LabelledI
     train, _ = split
     assert protocol_of(train, None, 3, kind="kfold", folds=3).warnings == ()
     exact, near = protocol_of(with_copies(train, train), None, 3, kind="kfold", folds=3).warnings
-    assert exact.startswith("copies among the images, pixel for pixel, 3 too many: where they fall into different")
+    assert exact.startswith("exact copies among the images, 3 too many: where they fall into different")
     assert near.startswith("2 pairs of images nearly the same, or one nearly the other's mirror image")
 
 
@@ -200,9 +200,9 @@ def with_val(split: tuple[LabelledImages, LabelledImages], **config: Any) -> Pro
     """The protocol of a source that has 5 validation images of each class beside its test images."""
     train, others = split
     test, val = split_per_class(others, 5 / others.counts().min(), seed=0)
-    loaded = Loaded("-", train, train, test, (), val)
-    chooses = config.pop("chooses", None)
-    return make_protocol(loaded, DataConfig(source="-"), ProtocolConfig(**config), 3, chooses=chooses)
+    loaded = LoadedSource("-", train, train, test, (), val)
+    chooses_mix = config.pop("chooses_mix", None)
+    return make_protocol(loaded, DataConfig(source="-"), ProtocolConfig(**config), 3, chooses_mix=chooses_mix)
 
 
 def test_a_mix_is_chosen_on_the_validation_images_under_holdout(split: tuple[LabelledImages, LabelledImages]) -> None:
@@ -231,7 +231,7 @@ def test_other_protocols_report_that_validation_images_are_not_used(
 
 
 @pytest.mark.parametrize(
-    ("chooses", "words"),
+    ("chooses_mix", "words"),
     [
         (True, "50 validation images of the source: the mix is chosen on them, and nothing else"),
         (None, "50 validation images of the source: the mix is chosen on them, if one is chosen, and nothing else"),
@@ -239,15 +239,15 @@ def test_other_protocols_report_that_validation_images_are_not_used(
     ],
 )
 def test_the_use_of_validation_images_is_reported_under_holdout(
-    chooses: bool | None, words: str, split: tuple[LabelledImages, LabelledImages]
+    chooses_mix: bool | None, words: str, split: tuple[LabelledImages, LabelledImages]
 ) -> None:
-    assert with_val(split, kind="holdout", chooses=chooses).warnings == (words,)
+    assert with_val(split, kind="holdout", chooses_mix=chooses_mix).warnings == (words,)
 
 
 def test_training_images_in_the_validation_set_are_reported(split: tuple[LabelledImages, LabelledImages]) -> None:
     train, test = split
-    loaded = Loaded("-", train, train, test, (), with_copies(test, train))
-    protocol = make_protocol(loaded, DataConfig(source="-"), ProtocolConfig(kind="holdout"), 2, chooses=True)
+    loaded = LoadedSource("-", train, train, test, (), with_copies(test, train))
+    protocol = make_protocol(loaded, DataConfig(source="-"), ProtocolConfig(kind="holdout"), 2, chooses_mix=True)
     _, exact, near = protocol.warnings
     assert exact.startswith("3 training images also in the validation set, pixel for pixel: the mixes of memorised")
     assert near.startswith("2 training images nearly the same as a validation image")

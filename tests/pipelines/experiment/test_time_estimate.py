@@ -21,9 +21,9 @@ CONFIG = EvaluateConfig(views=2, classifier=FitConfig(width=4, steps=60))
 def test_the_probes_give_a_time(fashion: LabelledImages) -> None:
     images = subset_per_class(fashion, 5, seed=0)
     probe = Probe(Fold(images, images), CONFIG, CPU, 1)
-    assert 0 < probe.fitting(CganConfig(width=4, steps=40), 1) < 1000
-    assert 0 < probe.classifying(8) < 1000
-    assert probe.fitting(ResampleConfig(), 1) == 0  # it is over at once
+    assert 0 < probe.seconds_to_fit(CganConfig(width=4, steps=40), 1) < 1000
+    assert 0 < probe.seconds_to_evaluate(8) < 1000
+    assert probe.seconds_to_fit(ResampleConfig(), 1) == 0  # it is over at once
 
 
 def test_the_probe_changes_no_random_state(shoes: LabelledImages) -> None:
@@ -42,18 +42,18 @@ def test_stages_share_the_processes(
     monkeypatch.setattr(time_estimate, "fit_seconds", lambda *_: 60.0)
     monkeypatch.setattr(time_estimate, "classifier_seconds", lambda *_: 4.0)
     probe = Probe(Fold(shoes, shoes), CONFIG, CPU, jobs)
-    assert probe.fitting(CganConfig(), 5) == fitting
-    assert probe.classifying(40, fidelity=5) == classifying
-    assert probe.classifying(12) == 48 / jobs
+    assert probe.seconds_to_fit(CganConfig(), 5) == fitting
+    assert probe.seconds_to_evaluate(40, fidelity_folds=5) == classifying
+    assert probe.seconds_to_evaluate(12) == 48 / jobs
 
 
 def test_a_classifier_is_timed_once_and_only_on_request(shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch) -> None:
     timed: list[int] = []
     monkeypatch.setattr(time_estimate, "classifier_seconds", lambda *_: timed.append(1) or 4.0)
     probe = Probe(Fold(shoes, shoes), CONFIG, CPU, 1)
-    probe.fitting(ResampleConfig(), 2)
+    probe.seconds_to_fit(ResampleConfig(), 2)
     assert timed == []
-    assert probe.classifying(3) == probe.classifying(3) == 12
+    assert probe.seconds_to_evaluate(3) == probe.seconds_to_evaluate(3) == 12
     assert timed == [1]
 
 
@@ -65,7 +65,7 @@ def test_several_generators_are_timed_on_one_thread(
     torch.set_num_threads(2)
     try:
         probe = Probe(Fold(shoes, shoes), CONFIG, CPU, 3)
-        assert probe.fitting(CganConfig(), generators) == threads
+        assert probe.seconds_to_fit(CganConfig(), generators) == threads
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)
