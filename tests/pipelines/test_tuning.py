@@ -23,7 +23,8 @@ from pipelines.config.reading import load_evaluate_config
 from pipelines.config.sections import Arm, EvaluateConfig
 from pipelines.experiment.arms import train_arm
 from pipelines.experiment.folds import Fold
-from pipelines.tuning import LR, WEIGHT_DECAY, TuningResult, select, tune
+from pipelines.tuning import TuningResult, select, tune
+from pipelines.tuning_search import LR, WEIGHT_DECAY
 
 CPU = torch.device("cpu")
 CONFIG = EvaluateConfig(views=2, horizontal_flip=True, classifier=FitConfig(width=4, steps=5, batch_size=10))
