@@ -123,7 +123,7 @@ def test_a_class_of_20_images_that_has_collapsed_is_named(different: int, honest
     assert distinct["sandal"] < 0.25 < 0.7 < min(value for name, value in distinct.items() if name != "sandal")
     (collapsed,) = [caution for caution in figures["cautions"] if "collapsed" in caution]
     assert collapsed.startswith(
-        "the synthetic images of 1 of 4 classes have collapsed, they are nearly alike: sandal ("
+        "the synthetic images of 1 of 4 classes have collapsed, they are nearly identical: sandal ("
     )
 
 
@@ -181,7 +181,7 @@ def test_copies_of_training_images_are_found_and_their_originals_named(honest: F
 
 
 def test_no_more_images_are_compared_than_the_limit(honest: Fold, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quality, "AT_MOST", 50)
+    monkeypatch.setattr(quality, "MOST_IMAGES", 50)
     found = measure(honest)
     assert (found.figures["test_images"], found.figures["synthetic_images"], len(found.synthetic)) == (50, 50, 50)
     assert len(found.memorisation.nearest) == 50
