@@ -105,7 +105,7 @@ def _with_gan_train(one: Fidelity, records: Sequence[Record]) -> dict[str, Any]:
 
 
 def measure_fidelity(fold: Fold, config: EvaluateConfig, device: torch.device) -> Fidelity:
-    """Measure the figures of one fold, which must have synthetic images, on at most 2000 test and 2000 synthetic images.
+    """Measure the figures of one fold with synthetic images, on at most 2000 test and 2000 synthetic images.
 
     GAN-test is the accuracy on synthetic images of a classifier that was trained on real ones only. GAN-train, the
     accuracy on real test images of classifiers that were trained on synthetic ones only, is None here and added from
