@@ -21,7 +21,7 @@ from pipelines.cli.exit_status import explain
 from pipelines.cli.fit import fit
 from pipelines.cli.generate import generate
 from pipelines.cli.inspect import inspect
-from pipelines.cli.options import with_groups
+from pipelines.cli.options import expand_groups
 from pipelines.cli.run import run
 from pipelines.cli.schema import schema
 from pipelines.cli.tune import tune
@@ -45,7 +45,7 @@ EXAMPLES: dict[Callable[..., None], str] = {
     schema: "augment schema pipeline > pipeline.schema.json",
 }
 for command, example in EXAMPLES.items():
-    app.command(epilog=f"Example: {example}")(with_groups(command))
+    app.command(epilog=f"Example: {example}")(expand_groups(command))
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import typer
 
 from augment.errors import ConfigError
 from pipelines.cli.options import Device, Overwrite, Quiet
-from pipelines.cli.output import suggest
+from pipelines.cli.output import print_next_command
 
 
 def bench(
@@ -42,4 +42,4 @@ def bench(
         print_bench(result)
         if output is not None:
             write_bench(result, output)
-    suggest("augment", "fit", "bundled:fashion", "--samples-per-class", "20", "--out", "runs/gan")
+    print_next_command("augment", "fit", "bundled:fashion", "--samples-per-class", "20", "--out", "runs/gan")

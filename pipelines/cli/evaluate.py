@@ -9,16 +9,16 @@ import typer
 
 from pipelines.cli.options import (
     ClassifierSteps,
-    Computing,
+    ComputingOptions,
     Flip,
-    Images,
+    ImageOptions,
     Jobs,
     Out,
     Seed,
     SourceArgument,
-    refuse_into_source,
+    check_outside_sources,
 )
-from pipelines.cli.output import suggest_browser
+from pipelines.cli.output import print_browser_command
 
 Synthetic = Annotated[Path | None, typer.Option("--synthetic", metavar="DIR", help="Generated images.")]
 Test = Annotated[str | None, typer.Option("--test", metavar="SOURCE", help="Test images, if SOURCE has no test split.")]
@@ -35,8 +35,8 @@ Ratio = Annotated[float | None, typer.Option("--ratio", help="Synthetic images p
 def evaluate(
     source: SourceArgument,
     out: Out,
-    images: Images,
-    computing: Computing,
+    images: ImageOptions,
+    computing: ComputingOptions,
     synthetic: Synthetic = None,
     test: Test = None,
     config: Config = None,
@@ -63,7 +63,7 @@ def evaluate(
         seed=seed,
         steps=steps,
     )
-    refuse_into_source(out, source, test, str(synthetic) if synthetic else None)
+    check_outside_sources(out, source, test, str(synthetic) if synthetic else None)
     data = images.config(source, test=test, seed=seed)
     with computing.runtime(out, jobs) as runtime:
         options = {"synthetic": synthetic, "runtime": runtime, "overwrite": computing.overwrite}
@@ -71,4 +71,4 @@ def evaluate(
     if results is None:
         raise KeyboardInterrupt
     print_results(results)
-    suggest_browser(out / "report.html")
+    print_browser_command(out / "report.html")

@@ -8,18 +8,18 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.options import (
-    Computing,
+    ComputingOptions,
     Drop,
     Flip,
-    Images,
+    ImageOptions,
     OptionalSeed,
     Out,
     SourceArgument,
     Threads,
-    refuse_into_source,
+    check_outside_sources,
     set_threads,
 )
-from pipelines.cli.output import note, say, suggest
+from pipelines.cli.output import print_line, print_next_command, print_notes
 
 Generator = Annotated[str | None, typer.Option("--generator", metavar="KIND", help="cgan or resample.")]
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE.yaml", help="Settings of the generator.")]
@@ -34,8 +34,8 @@ Fast = Annotated[bool, typer.Option("--fast", help="On CUDA: bfloat16 and CUDA g
 def fit(
     source: SourceArgument,
     out: Out,
-    images: Images,
-    computing: Computing,
+    images: ImageOptions,
+    computing: ComputingOptions,
     generator: Generator = None,
     config: Config = None,
     steps: Steps = None,
@@ -59,7 +59,7 @@ def fit(
     options = {"steps": steps, "batch_size": batch_size, "loss": loss, "trainer": trainer, "network": network}
     settings = load_generator_config(config, generator, **options, fast=fast or None, seed=seed)
     settings = settings.with_horizontal_flip() if horizontal_flip else settings
-    refuse_into_source(out, source)
+    check_outside_sources(out, source)
     data = images.config(source, seed=settings.seed, drop_duplicates=drop_duplicates)
     set_threads(threads)
     with computing.runtime(out) as runtime:
@@ -68,6 +68,6 @@ def fit(
         outcome, loaded = fit_source(data, settings, out, runtime, arguments=arguments, overwrite=overwrite)
     if outcome == Outcome.STOPPED:
         raise KeyboardInterrupt
-    say(f"{out} {outcome.value}" + ("; more --steps would continue it" if settings.total > 1 else ""))
-    note((*notes_on_run(out, runtime.device), *missing_test_note(loaded)))
-    suggest("augment", "generate", out, "--out", f"{out}-images", "--per-class", "200")
+    print_line(f"{out} {outcome.value}" + ("; more --steps would continue it" if settings.total > 1 else ""))
+    print_notes((*notes_on_run(out, runtime.device), *missing_test_note(loaded)))
+    print_next_command("augment", "generate", out, "--out", f"{out}-images", "--per-class", "200")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.options import MOST_IMAGES, Device, Out, Overwrite, Quiet, Seed, parse_counts
-from pipelines.cli.output import note, say, suggest
+from pipelines.cli.output import print_line, print_next_command, print_notes
 
 
 class Format(StrEnum):
@@ -46,13 +46,17 @@ def generate(
     counts = wanted_counts(model, per_class=per_class, balance=balance, counts=parse_counts(count or []))
     with Terminal(quiet) as terminal:
         new = generate_folder(model, counts, out, format.value, seed=seed, overwrite=overwrite, observer=terminal)
-    note(collapse_notes(new.data) if new else ())
+    print_notes(collapse_notes(new.data) if new else ())
     done = "" if new else " were there already and are left as they are"
-    say(f"{sum(counts.values())} images of {sum(c > 0 for c in counts.values())} classes{done}: {out}")
+    print_line(f"{sum(counts.values())} images of {sum(c > 0 for c in counts.values())} classes{done}: {out}")
     origin = model.about.origin
     if origin and model.about.tested:
-        suggest("augment", "evaluate", *origin, "--synthetic", out, "--out", f"{out}-evaluation")
+        print_next_command("augment", "evaluate", *origin, "--synthetic", out, "--out", f"{out}-evaluation")
     elif origin:
-        suggest("augment", "run", "quickstart", "--set", f"data.source={origin[0]}", *origin[1:], "--out", "runs/mine")
+        print_next_command(
+            "augment", "run", "quickstart", "--set", f"data.source={origin[0]}", *origin[1:], "--out", "runs/mine"
+        )
     else:
-        suggest("augment", "generate", run, "--out", f"{out}-more", "--per-class", "200", "--seed", str(seed + 1))
+        print_next_command(
+            "augment", "generate", run, "--out", f"{out}-more", "--per-class", "200", "--seed", str(seed + 1)
+        )

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import Overwrite, Reading, SourceArgument, refuse_existing, refuse_into_source
-from pipelines.cli.output import say, suggest
+from pipelines.cli.options import Overwrite, ReadingOptions, SourceArgument, check_outside_sources, check_replaceable
+from pipelines.cli.output import print_line, print_next_command
 
 Sheet = Annotated[Path | None, typer.Option("--out", metavar="FILE.png", help="Write a contact sheet.")]
 Duplicates = Annotated[
@@ -19,7 +19,7 @@ SamplesPerClass = Annotated[int, typer.Option("--samples-per-class", min=1, help
 
 def inspect(
     source: SourceArgument,
-    reading: Reading,
+    reading: ReadingOptions,
     out: Sheet = None,
     duplicates: Duplicates = None,
     samples_per_class: SamplesPerClass = 10,
@@ -33,20 +33,20 @@ def inspect(
     from pipelines.cli.tables import print_inspection
 
     for file in (out, duplicates):
-        refuse_into_source(file, source)
-        refuse_existing(file, overwrite)
+        check_outside_sources(file, source)
+        check_replaceable(file, overwrite)
     data = read_source(source, **reading.settings())
     inspection = inspect_source(data)
     print_inspection(inspection)
     if duplicates is not None:
         write_copies(inspection, data, duplicates)
-        say(f"{counted(len(inspection.copies), 'pair')} of copies: {duplicates}")
+        print_line(f"{counted(len(inspection.copies), 'pair')} of copies: {duplicates}")
     if out is not None:
         write_sheet(contact_sheet(data.train, samples_per_class), out)
-        say(f"contact sheet: {out}")
+        print_line(f"contact sheet: {out}")
     if data.test is not None or data.val is not None:
-        suggest("augment", "fit", source, *reading.arguments(), "--out", "runs/gan")
+        print_next_command("augment", "fit", source, *reading.arguments(), "--out", "runs/gan")
     else:
-        suggest(
+        print_next_command(
             "augment", "run", "quickstart", "--set", f"data.source={source}", *reading.arguments(), "--out", "runs/mine"
         )

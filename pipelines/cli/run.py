@@ -10,16 +10,16 @@ import typer
 
 from pipelines.cli.options import (
     LAST_SEED,
-    Computing,
+    ComputingOptions,
     Drop,
     Flip,
-    Images,
+    ImageOptions,
     Jobs,
     Threads,
-    refuse_into_source,
+    check_outside_sources,
     set_threads,
 )
-from pipelines.cli.output import say, suggest, suggest_browser
+from pipelines.cli.output import print_browser_command, print_line, print_next_command
 
 SEEDED = ("data", "generator", "generate", "evaluate")  # sections that have a seed
 
@@ -44,8 +44,8 @@ AllSeeds = Annotated[
 
 def run(
     pipeline: Pipeline,
-    images: Images,
-    computing: Computing,
+    images: ImageOptions,
+    computing: ComputingOptions,
     out: OutOrDefault = None,
     overrides: Overrides = None,
     dry_run: DryRun = False,
@@ -65,24 +65,26 @@ def run(
     definition = load_pipeline(pipeline, settings)
     definition = with_flips(definition) if horizontal_flip else definition
     folder = out or Path("runs") / Path(pipeline).stem
-    refuse_into_source(folder, definition.data.source, definition.data.test)
+    check_outside_sources(folder, definition.data.source, definition.data.test)
     set_threads(threads)
     if dry_run:
         with replace(computing, quiet=False, track=None).runtime(folder, jobs) as runtime:
             for planned in plan(definition, folder, runtime):
-                say(planned.sentence)
+                print_line(planned.sentence)
         flags = _flags(horizontal_flip, jobs, threads, computing)
-        suggest("augment", "run", pipeline, *(p for s in settings for p in ("--set", s)), *flags, "--out", folder)
+        print_next_command(
+            "augment", "run", pipeline, *(p for s in settings for p in ("--set", s)), *flags, "--out", folder
+        )
         return
     with computing.runtime(folder, jobs, definition.track) as runtime:
         results = run_pipeline(definition, folder, runtime, overwrite=computing.overwrite)
     if results is None:
         raise KeyboardInterrupt
     print_results(results)
-    suggest_browser(folder / "evaluation" / "report.html")
+    print_browser_command(folder / "evaluation" / "report.html")
 
 
-def _as_overrides(images: Images, drop_duplicates: bool, seed: int | None) -> list[str]:
+def _as_overrides(images: ImageOptions, drop_duplicates: bool, seed: int | None) -> list[str]:
     """Options as `--set` has them."""
     values = {f"data.{name}": value for name, value in images.settings().items()}
     values |= {"data.drop_duplicates": True} if drop_duplicates else {}
@@ -90,7 +92,7 @@ def _as_overrides(images: Images, drop_duplicates: bool, seed: int | None) -> li
     return [f"{key}={value}" for key, value in {**values, **seeds}.items()]
 
 
-def _flags(horizontal_flip: bool, jobs: int | None, threads: int | None, computing: Computing) -> list[str]:
+def _flags(horizontal_flip: bool, jobs: int | None, threads: int | None, computing: ComputingOptions) -> list[str]:
     """The options that are no settings, for the next command."""
     device = None if computing.device == "auto" else computing.device
     values = {"--jobs": jobs, "--threads": threads, "--device": device}

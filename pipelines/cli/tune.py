@@ -10,16 +10,16 @@ import typer
 from augment.errors import ConfigError
 from pipelines.cli.options import (
     ClassifierSteps,
-    Computing,
+    ComputingOptions,
     Flip,
-    Images,
+    ImageOptions,
     Jobs,
     Out,
     Seed,
     SourceArgument,
-    refuse_into_source,
+    check_outside_sources,
 )
-from pipelines.cli.output import note, suggest
+from pipelines.cli.output import print_next_command, print_notes
 
 Trials = Annotated[int, typer.Option("--trials", min=1, max=10**6, help="Settings to try.")]
 Minutes = Annotated[float | None, typer.Option("--minutes", help="Stop trying after so many.")]
@@ -32,8 +32,8 @@ Config = Annotated[
 def tune(
     source: SourceArgument,
     out: Out,
-    images: Images,
-    computing: Computing,
+    images: ImageOptions,
+    computing: ComputingOptions,
     trials: Trials = 30,
     minutes: Minutes = None,
     splits: Splits = 3,
@@ -54,16 +54,16 @@ def tune(
     begin = load_evaluate_config(
         config, arms=None, has_synthetic=True, steps=steps, horizontal_flip=horizontal_flip or None, seed=seed
     )
-    refuse_into_source(out, source)
+    check_outside_sources(out, source)
     data = images.config(source, seed=seed)
     loaded = load(data)
-    note((*loaded.warnings, *unused_notes(loaded, data)))
+    print_notes((*loaded.warnings, *unused_notes(loaded, data)))
     options = {"trials": trials, "splits": splits, "minutes": minutes, "overwrite": computing.overwrite}
     with computing.runtime(out, jobs) as runtime:
         tuned = tune_classifier(loaded.train, begin, out, runtime, **options)  # type: ignore[arg-type]
     if tuned is None:
         raise KeyboardInterrupt
     print_tuned(tuned)
-    suggest(
+    print_next_command(
         "augment", "evaluate", source, *images.arguments(), "--config", out / "best.yaml", "--out", f"{out}-evaluation"
     )
