@@ -81,26 +81,26 @@ def compare(
 
 
 def _compare_pair(
-    ours: Sequence[Record],
-    theirs: Sequence[Record],
+    arm_records: Sequence[Record],
+    baseline_records: Sequence[Record],
     metric: str,
     correlation: float,
     test_labels: NDArray[np.int64] | None,
 ) -> dict[str, Any]:
-    _check_paired(ours, theirs)
-    differences = gains([r.metrics[metric] for r in ours], [r.metrics[metric] for r in theirs], metric)
+    _check_paired(arm_records, baseline_records)
+    differences = gains([r.metrics[metric] for r in arm_records], [r.metrics[metric] for r in baseline_records], metric)
     return {
         "mean_gain": float(differences.mean()),
         "std_gain": 0.0 if np.ptp(differences) == 0 else float(differences.std(ddof=1)),
         "correlation": correlation,
         "ci95": list(corrected_t_interval(differences, correlation)),
         "ci95_bca": list(bca_interval(differences, seed=0)) if len(differences) >= FEWEST_BCA else None,
-        "ci95_two_way": _two_way_interval(ours, theirs, metric, test_labels, correlation),
+        "ci95_two_way": _two_way_interval(arm_records, baseline_records, metric, test_labels, correlation),
         "p_value": corrected_t_p(differences, correlation) if correlation else sign_flip_p(differences, seed=0),
         "p_holm": None,
         "wins": int((differences > 0).sum()),
         "repeats": len(differences),
-        **_class_gains(ours, theirs, correlation),
+        **_class_gains(arm_records, baseline_records, correlation),
     }
 
 
@@ -111,16 +111,19 @@ def set_holm_p_values(comparisons: Sequence[dict[str, Any]]) -> None:
 
 
 def _two_way_interval(
-    ours: Sequence[Record],
-    theirs: Sequence[Record],
+    arm_records: Sequence[Record],
+    baseline_records: Sequence[Record],
     metric: str,
     labels: NDArray[np.int64] | None,
     correlation: float,
 ) -> list[float] | None:
-    """Return the interval over repeats and test images; None for metrics that are not means over images."""
+    """Return the interval over repeats and test images.
+
+    It is None if the repeats do not share a test set, and for metrics that are not means over images.
+    """
     if labels is None or metric not in ("accuracy", "balanced_accuracy"):
         return None
-    difference = correctness(ours, labels).astype(np.float32) - correctness(theirs, labels)
+    difference = correctness(arm_records, labels).astype(np.float32) - correctness(baseline_records, labels)
     weights = image_weights(labels, metric)
     return list(two_way_interval(difference, seed=0, weights=weights, correlation=correlation))
 
@@ -131,25 +134,27 @@ def correctness(records: Sequence[Record], labels: NDArray[np.int64]) -> NDArray
     return correct
 
 
-def _class_gains(ours: Sequence[Record], theirs: Sequence[Record], correlation: float) -> dict[str, Any]:
+def _class_gains(
+    arm_records: Sequence[Record], baseline_records: Sequence[Record], correlation: float
+) -> dict[str, Any]:
     """Return each class's mean gain in recall and its 95 % interval; None for a class without test images."""
-    recall = np.array([r.per_class_recall for r in ours], float)  # n x K, nan where None
-    differences = recall - np.array([r.per_class_recall for r in theirs], float)
-    by_class = [None if np.isnan(of_class).any() else of_class for of_class in differences.T]
+    recall = np.array([r.per_class_recall for r in arm_records], float)  # n x K, nan where None
+    differences = recall - np.array([r.per_class_recall for r in baseline_records], float)
+    by_class = [None if np.isnan(column).any() else column for column in differences.T]
     return {
         "per_class_gain": [None if d is None else float(d.mean()) for d in by_class],
         "per_class_ci95": [None if d is None else list(corrected_t_interval(d, correlation)) for d in by_class],
     }
 
 
-def _check_paired(ours: Sequence[Record], theirs: Sequence[Record]) -> None:
-    repeats = [[r.repeat for r in side] for side in (ours, theirs)]
+def _check_paired(arm_records: Sequence[Record], baseline_records: Sequence[Record]) -> None:
+    repeats = [[r.repeat for r in side] for side in (arm_records, baseline_records)]
     if repeats[0] != repeats[1] or not repeats[0] or len(set(repeats[0])) < len(repeats[0]):
         raise ConfigError(
             f"expected the same repeats, each once, in both arms of a comparison, got {repeats[0]} and "
             f"{repeats[1]}; run the missing ones"
         )
-    compute = [{(r.steps, r.batch_size) for r in side} for side in (ours, theirs)]
+    compute = [{(r.steps, r.batch_size) for r in side} for side in (arm_records, baseline_records)]
     if compute[0] != compute[1]:
         raise ConfigError(
             "expected equal (steps, batch size) in both arms of a comparison, "

@@ -186,11 +186,11 @@ def _class_figures(
     """Compare the synthetic images of each class with the real images of the same class; by figure, then by class."""
     by_class: dict[str, dict[str, float]] = {}
     for k, name in enumerate(real[1].class_names):
-        of_real, of_synthetic = (features[data.labels == k] for features, data in (real, synthetic))
-        enough = min(len(of_real), len(of_synthetic)) >= FEWEST_PER_CLASS
-        by_class[name] = {"kid": kid(of_real, of_synthetic).mean, **_overlap(of_real, of_synthetic)} if enough else {}
+        real_k, synthetic_k = (features[data.labels == k] for features, data in (real, synthetic))
+        enough = min(len(real_k), len(synthetic_k)) >= FEWEST_PER_CLASS
+        by_class[name] = {"kid": kid(real_k, synthetic_k).mean, **_overlap(real_k, synthetic_k)} if enough else {}
     figures = ("kid", "precision", "recall", "density", "coverage")
-    return {figure: {name: of_class.get(figure) for name, of_class in by_class.items()} for figure in figures}
+    return {figure: {name: scores.get(figure) for name, scores in by_class.items()} for figure in figures}
 
 
 def _class_variety(real: LabelledImages, synthetic: LabelledImages) -> dict[str, dict[str, float | None]]:
@@ -201,10 +201,10 @@ def _class_variety(real: LabelledImages, synthetic: LabelledImages) -> dict[str,
     figures: dict[str, dict[str, float | None]] = {"spread": {}, "distinctness": {}}
     flat = [(data.images.reshape(len(data), -1), data.labels) for data in (real, synthetic)]
     for k, name in enumerate(real.class_names):
-        of_real, of_synthetic = (pixels[labels == k][:MOST_FOR_VARIETY].astype(np.float64) for pixels, labels in flat)
-        enough = min(len(of_real), len(of_synthetic)) >= FEWEST_PER_CLASS
-        figures["spread"][name] = spread(of_real, of_synthetic) if enough else None
-        figures["distinctness"][name] = distinctness(of_real, of_synthetic) if enough else None
+        real_k, synthetic_k = (pixels[labels == k][:MOST_FOR_VARIETY].astype(np.float64) for pixels, labels in flat)
+        enough = min(len(real_k), len(synthetic_k)) >= FEWEST_PER_CLASS
+        figures["spread"][name] = spread(real_k, synthetic_k) if enough else None
+        figures["distinctness"][name] = distinctness(real_k, synthetic_k) if enough else None
     return figures
 
 
@@ -214,7 +214,7 @@ def _class_note(real: LabelledImages, synthetic: LabelledImages) -> dict[str, st
         return {}
     return {
         "per_class_note": f"KID, precision, recall, density and coverage of a class need {FEWEST_PER_CLASS} test and "
-        f"{FEWEST_PER_CLASS} synthetic images of it, which {few} of {real.num_classes} classes lack"
+        f"{FEWEST_PER_CLASS} synthetic images of this class; {few} of {real.num_classes} classes have fewer"
     }
 
 

@@ -42,9 +42,9 @@ def _unvaried(figures: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
-def _below(of_class: Mapping[str, float | None], limit: float) -> dict[str, float]:
+def _below(values: Mapping[str, float | None], limit: float) -> dict[str, float]:
     """Return the classes with a value below the limit, the lowest first."""
-    below = {name: value for name, value in of_class.items() if value is not None and value < limit}
+    below = {name: value for name, value in values.items() if value is not None and value < limit}
     return dict(sorted(below.items(), key=lambda item: item[1]))
 
 

@@ -31,17 +31,17 @@ def gain_plot(results: Mapping[str, Any]) -> dict[str, Any] | None:
     metric = METRICS[results["comparisons"][0]["metric"]]
     rows = [_gain_row(results["arms"], comparison, metric) for comparison in results["comparisons"]]
     values = [(*row["points"], *row["ci95"], *(row["two_way"] or ())) for row in rows]
-    reaches = [max(map(abs, of_row)) for of_row in values]
+    reaches = [max(map(abs, row_values)) for row_values in values]
     limit = max(reaches[0], FARTHEST * median_low(reaches))  # the headline is always drawn
     for row, reach in zip(rows, reaches, strict=True):
         row["beyond"] = int(math.copysign(reach > limit, row["mean"]))
-    near = (of_row for of_row, row in zip(values, rows, strict=True) if not row["beyond"])
+    near = (row_values for row_values, row in zip(values, rows, strict=True) if not row["beyond"])
     return {"metric": metric, "rows": rows, "scale": scale_over([0.0, *chain(*near)])}
 
 
 def _gain_row(arms: Mapping[str, Any], comparison: Mapping[str, Any], metric: Metric) -> dict[str, Any]:
     name = comparison["metric"]
-    ours, theirs = (arms[comparison[side]][name]["values"] for side in ("arm", "baseline"))
+    values, baseline_values = (arms[comparison[side]][name]["values"] for side in ("arm", "baseline"))
     scaled = {
         key: [end * metric.scale for end in comparison[of]] if comparison.get(of) else None
         for key, of in (("ci95", "ci95"), ("two_way", "ci95_two_way"), ("bca", "ci95_bca"))
@@ -49,7 +49,7 @@ def _gain_row(arms: Mapping[str, Any], comparison: Mapping[str, Any], metric: Me
     return {
         **comparison,
         **scaled,
-        "points": [float(g) for g in gains(ours, theirs, name) * metric.scale],
+        "points": [float(g) for g in gains(values, baseline_values, name) * metric.scale],
         "mean": comparison["mean_gain"] * metric.scale,
     }
 

@@ -161,20 +161,20 @@ def _pairs(pictures: Pictures) -> list[dict[str, Any]]:
 
 
 def _fidelity(scores: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
-    """Return the figures of the whole set with their meanings, the columns per class, and notes; no None, no NaN."""
-    whole, notes = [], []
+    """Return the overall figures with their meanings, the table columns per class, and notes, without None and NaN."""
+    overall, notes = [], []
     for key, score in scores.items():
         label, meaning = FIDELITY.get(key, (key.replace("_", " "), ""))
         if key.endswith("_note"):
             notes.append(score)
         elif isinstance(score, str | int | float) and _score(score):
-            whole.append((label, _score(score), FEATURES.get(str(score), meaning)))
+            overall.append((label, _score(score), FEATURES.get(str(score), meaning)))
     columns = []
-    for key, of_class in scores.get("per_class", {}).items():
-        cells = [_score(of_class.get(name)) for name in classes]
+    for key, values in scores.get("per_class", {}).items():
+        cells = [_score(values.get(name)) for name in classes]
         if any(cells):
             columns.append((FIDELITY.get(key, (key,))[0], [cell or "\N{EN DASH}" for cell in cells]))
-    return {"whole": whole, "columns": columns, "notes": notes}
+    return {"overall": overall, "columns": columns, "notes": notes}
 
 
 def _score(score: float | str | None) -> str:

@@ -163,7 +163,7 @@ def test_a_class_with_too_few_images_has_no_figures(honest: Fold) -> None:
     gan_test = figures["per_class"]["gan_test"]
     assert gan_test["bag"] is None
     assert gan_test["sandal"] is not None
-    assert figures["per_class_note"].endswith("need 6 test and 6 synthetic images of it, which 2 of 4 classes lack")
+    assert figures["per_class_note"].endswith("6 synthetic images of this class; 2 of 4 classes have fewer")
     assert "fid" not in figures
     assert "FID needs 64 images of each kind" in figures["fid_note"]
     assert "got 120 real and 51 synthetic ones (at most 2,000 of each are compared)" in figures["fid_note"]
