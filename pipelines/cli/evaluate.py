@@ -20,16 +20,22 @@ from pipelines.cli.options import (
 )
 from pipelines.cli.output import print_browser_command
 
-Synthetic = Annotated[Path | None, typer.Option("--synthetic", metavar="DIR", help="Generated images.")]
-Test = Annotated[str | None, typer.Option("--test", metavar="SOURCE", help="Test images, if SOURCE has no test split.")]
+Synthetic = Annotated[Path | None, typer.Option("--synthetic", metavar="DIR", help="Folder of generated images.")]
+Test = Annotated[
+    str | None, typer.Option("--test", metavar="SOURCE", help="Source of test images, if SOURCE has no test split.")
+]
 Config = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE.yaml", help="Fields of EvaluateConfig, as tune finds them.")
+    Path | None,
+    typer.Option(
+        "--config", metavar="FILE.yaml", help="Settings of the evaluation, for example best.yaml of augment tune."
+    ),
 ]
 Arms = Annotated[
-    str | None, typer.Option("--arms", help="Comma-separated: none, classical, synthetic, none+synthetic, ...")
+    str | None,
+    typer.Option("--arms", help="Arms to compare, comma-separated: none, classical, synthetic, none+synthetic, ..."),
 ]
-Repeats = Annotated[int | None, typer.Option("--repeats", min=2, help="Paired repeats of each arm; 10.")]
-Ratio = Annotated[float | None, typer.Option("--ratio", help="Synthetic images per real image; 1.")]
+Repeats = Annotated[int | None, typer.Option("--repeats", min=2, help="Paired repeats of each arm; default: 10.")]
+Ratio = Annotated[float | None, typer.Option("--ratio", help="Synthetic images per real image; default: 1.")]
 
 
 def evaluate(
@@ -48,7 +54,7 @@ def evaluate(
     seed: Seed = 0,
     jobs: Jobs = None,
 ) -> None:
-    """Measure what synthetic images bring a classifier: paired repeats, an interval, a report."""
+    """Measure how much synthetic images help a classifier, in paired repeats; write the gain and its interval."""
     from pipelines.cli.tables import print_results
     from pipelines.config.reading import load_evaluate_config
     from pipelines.evaluation import evaluate as evaluate_source

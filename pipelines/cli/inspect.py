@@ -10,11 +10,16 @@ import typer
 from pipelines.cli.options import Overwrite, ReadingOptions, SourceArgument, check_outside_sources, check_replaceable
 from pipelines.cli.output import print_line, print_next_command
 
-Sheet = Annotated[Path | None, typer.Option("--out", metavar="FILE.png", help="Write a contact sheet.")]
-Duplicates = Annotated[
-    Path | None, typer.Option("--duplicates", metavar="FILE.csv", help="Write all exact and near copies.")
+Sheet = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="FILE.png", help="Write a contact sheet: one picture with sample images of each class."
+    ),
 ]
-SamplesPerClass = Annotated[int, typer.Option("--samples-per-class", min=1, help="Columns of the sheet.")]
+Duplicates = Annotated[
+    Path | None, typer.Option("--duplicates", metavar="FILE.csv", help="Write a table of all exact and near copies.")
+]
+SamplesPerClass = Annotated[int, typer.Option("--samples-per-class", min=1, help="Number of columns of the sheet.")]
 
 
 def inspect(
@@ -25,7 +30,7 @@ def inspect(
     samples_per_class: SamplesPerClass = 10,
     overwrite: Overwrite = False,
 ) -> None:
-    """Look at a source: classes, counts, sizes, duplicates, leaks between splits, and advice."""
+    """Report the classes, counts and sizes of a source, duplicates, leaks between its splits, and advice."""
     from augment.dataset.inspection import contact_sheet, write_copies, write_sheet
     from augment.dataset.inspection import inspect as inspect_source
     from augment.dataset.sources import read_source

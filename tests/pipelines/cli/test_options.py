@@ -65,7 +65,7 @@ OPTIONS = [
     ("run pipeline.yaml --out OUT --set gan.steps=many", "gan.steps: input should be a valid integer"),
     ("run pipeline.yaml --out OUT --set gan.steps", "expected section.key=value"),
     ("run pipeline.yaml --out OUT --set evaluate.ratio=[1", "is not valid YAML"),
-    ("run pipeline.yaml --out OUT --set evaluate.ratio=9", "and generate.per_class is 12"),
+    ("run pipeline.yaml --out OUT --set evaluate.ratio=9", "but generate.per_class is 12"),
     ("run pipeline.yaml --out held", "held already holds other files"),
     ("bench --out held", "held already holds other files"),
     ("bench --preset huge", "quickstart"),
