@@ -19,23 +19,26 @@ class Format(StrEnum):
     npz = "npz"
 
 
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Output folder of augment fit.")]
+PerClass = Annotated[
+    int | None,
+    typer.Option("--per-class", metavar="N", min=1, max=MOST_IMAGES, help="Generate N images of each class."),
+]
+Balance = Annotated[bool, typer.Option("--balance", help="Fill up each class to the size of the largest one.")]
+Count = Annotated[
+    list[str] | None,
+    typer.Option("--count", metavar="CLASS=N", help="Generate N images of one class; may be repeated."),
+]
+FileFormat = Annotated[Format, typer.Option("--format", help="PNG files with a manifest, or one .npz file.")]
+
+
 def generate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Output folder of augment fit.")],
+    run: RunFolder,
     out: Out,
-    per_class: Annotated[
-        int | None,
-        typer.Option("--per-class", metavar="N", min=1, max=MOST_IMAGES, help="Generate N images of each class."),
-    ] = None,
-    balance: Annotated[
-        bool, typer.Option("--balance", help="Fill up each class to the size of the largest one.")
-    ] = False,
-    count: Annotated[
-        list[str] | None,
-        typer.Option("--count", metavar="CLASS=N", help="Generate N images of one class; may be repeated."),
-    ] = None,
-    format: Annotated[
-        Format, typer.Option("--format", help="PNG files with a manifest, or one .npz file.")
-    ] = Format.png,
+    per_class: PerClass = None,
+    balance: Balance = False,
+    count: Count = None,
+    format: FileFormat = Format.png,
     seed: Seed = 0,
     device: Device = "auto",
     overwrite: Overwrite = False,

@@ -26,7 +26,7 @@ TRACKING = "tracking"  # trackers write into this folder, beside the output fold
 
 
 class ResizeMode(StrEnum):
-    """The ways to make images square that are not."""
+    """The ways to make non-square images square."""
 
     pad = "pad"
     crop = "crop"
@@ -91,7 +91,7 @@ class ReadingOptions:
         int | None, typer.Option("--image-size", metavar="PX", help="Height and width: a multiple of 4 from 8 to 128.")
     ] = None
     resize: Annotated[
-        ResizeMode | None, typer.Option("--resize", help="How to make images square that are not; default: pad.")
+        ResizeMode | None, typer.Option("--resize", help="How to make non-square images square; default: pad.")
     ] = None
     skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Skip files that cannot be read as images.")] = (
         False

@@ -60,7 +60,7 @@ def run(
     jobs: Jobs = None,
     threads: Threads = None,
 ) -> None:
-    """Train a generator, generate images and measure the gain. Only stages whose inputs have changed are run."""
+    """Train a generator, generate images and measure the gain. Stages that are up to date are skipped."""
     from pipelines.cli.tables import print_results
     from pipelines.config.reading import load_pipeline, with_flips
     from pipelines.runner import plan

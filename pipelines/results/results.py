@@ -53,9 +53,8 @@ def build_results(
 ) -> dict[str, Any]:
     """Return the content of results.json (`document.Results`) as plain values, without warnings and versions.
 
-    ratio: for arms that set none themselves. metric: of the comparisons; None means `default_metric`. choice: the
-    result of `choose_mix`; the headline is then the comparison of the arm that the mix was chosen for. With several
-    sizes (a learning curve) the headline is at the first one.
+    ratio: for arms that set none themselves. metric: of the comparisons; None means `default_metric`. choice: result of
+    `choose_mix`; the headline is then about the arm that the mix was chosen for, always at the first size.
     """
     metric = metric or default_metric(dataset["train_per_class"])
     names, pairs = [arm.name for arm in arms], declared_comparisons(arms)
