@@ -54,7 +54,7 @@ def evaluate(
     seed: Seed = 0,
     jobs: Jobs = None,
 ) -> None:
-    """Measure how much synthetic images help a classifier, in paired repeats; write a report of the gain and its interval."""
+    """Measure how much synthetic images help a classifier, in paired repeats, and write a report."""
     from pipelines.cli.tables import print_results
     from pipelines.config.reading import load_evaluate_config
     from pipelines.evaluation import evaluate as evaluate_source

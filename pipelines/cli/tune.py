@@ -22,7 +22,7 @@ from pipelines.cli.options import (
 from pipelines.cli.output import print_next_command, print_notes
 
 Trials = Annotated[int, typer.Option("--trials", min=1, max=10**6, help="Number of settings to try.")]
-Minutes = Annotated[float | None, typer.Option("--minutes", help="Time limit of the search.")]
+Minutes = Annotated[float | None, typer.Option("--minutes", help="Time limit of the search, in minutes.")]
 Splits = Annotated[
     int, typer.Option("--splits", min=1, max=10**4, help="Number of validation splits of the training images.")
 ]
