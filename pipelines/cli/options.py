@@ -51,7 +51,8 @@ Flip = Annotated[
 Drop = Annotated[
     bool,
     typer.Option(
-        "--drop-duplicates", help="Leave out training images that are copies of others, or that are also in test or val."
+        "--drop-duplicates",
+        help="Leave out training images that are copies of others, or that are also in test or val.",
     ),
 ]
 Jobs = Annotated[
