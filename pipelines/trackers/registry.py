@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from augment.errors import ConfigError
-from augment.fields import one_of
+from augment.fields import check_name
 from augment.runtime import NOBODY, Observer, Observers, Task
 from pipelines.trackers.common import reason_of
 from pipelines.trackers.mlflow import mlflow_tracker
@@ -38,7 +38,7 @@ def make_tracker(names: Sequence[str], folder: Path, on_failure: Callable[[str],
     """
     for name in names:
         try:
-            one_of(name, TRACKERS)
+            check_name(name, TRACKERS)
         except ValueError as error:
             raise ConfigError(f"no such tracker: {error}") from error
     members = [UntilFailure(name, TRACKERS[name](folder), on_failure) for name in dict.fromkeys(names)]
