@@ -26,12 +26,12 @@ from augment.files import (
     TEMPORARY,
     append_bytes,
     digest_files,
-    inside,
-    named_errors,
+    errors_naming,
+    path_inside,
     read_bytes,
-    sweep,
+    remove_temporary_files,
+    write_atomically,
     write_bytes,
-    write_quickly,
 )
 from augment.identity import Identity, digest
 from augment.markers import Marker, read_marker, write_marker
@@ -96,27 +96,27 @@ class OutputFolder:
     def write(self, name: str, data: bytes | str, *, durable: bool = True) -> None:
         """Replace the content of one of the folder's own files, whole or not at all."""
         self.reserve(name)
-        path, content = inside(self.path, name), data.encode() if isinstance(data, str) else data
+        path, content = path_inside(self.path, name), data.encode() if isinstance(data, str) else data
         path.parent.mkdir(parents=True, exist_ok=True)
         if durable:
             write_bytes(path, content)
         else:
-            write_quickly(str(path), content)
+            write_atomically(str(path), content)
 
     def append(self, name: str, text: str) -> None:
         """Add text to the end of one of the folder's own files."""
         self.reserve(name)
-        append_bytes(inside(self.path, name), text.encode())
+        append_bytes(path_inside(self.path, name), text.encode())
 
     def read(self, name: str) -> bytes | None:
         """The content of one of the folder's own files, None if it is not there."""
-        path = inside(self.path, name)
+        path = path_inside(self.path, name)
         return read_bytes(path) if name in self._files and path.exists() else None
 
     def delete(self, name: str) -> None:
         """Delete one of the folder's own files."""
         if name in self._files:
-            inside(self.path, name).unlink(missing_ok=True)
+            path_inside(self.path, name).unlink(missing_ok=True)
             del self._files[name]  # after the file, so that a kill between the two leaves nothing unlisted
 
     def finish(self, *sealed: str) -> None:
@@ -152,13 +152,13 @@ def open_output(
     """
     identity = identity or Identity()
     _decide(path, command, identity, files, overwrite, replace)
-    with named_errors(path):
+    with errors_naming(path):
         try:
             path.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
             raise OutputError(f"{path} cannot be made, a file is in its way; choose another folder") from error
     with _locked(path):
-        sweep(path)
+        remove_temporary_files(path)
         marker = _decide(path, command, identity, files, overwrite, replace)
         if marker is None:
             old = read_marker(path)
@@ -170,7 +170,7 @@ def open_output(
             marker = marker.model_copy(update={"replaced": ()})
             write_marker(path, marker)
         for inner in {name.rpartition("/")[0] for name in marker.files} - {""}:
-            sweep(inside(path, inner))
+            remove_temporary_files(path_inside(path, inner))
         output = OutputFolder(path, marker)
         output.reserve(*files)
         yield output
@@ -220,12 +220,12 @@ def _refuse_foreign(path: Path, command: str, names: Collection[str]) -> None:
 def _existing(path: Path, names: Collection[str]) -> list[str]:
     """Those of `names` that are there. Raises `OutputError` if one of them leads through a link."""
     for folder in {name.rpartition("/")[0] for name in names}:
-        inside(path, folder)  # once for a thousand images of a class
+        path_inside(path, folder)  # once for a thousand images of a class
     root = str(path)
     existing = [name for name in names if os.path.lexists(f"{root}/{name}")]
     for name in existing:
         if os.path.islink(f"{root}/{name}"):
-            inside(path, name)
+            path_inside(path, name)
     return existing
 
 
@@ -237,7 +237,7 @@ def _delete(path: Path, marker: Marker) -> None:
             os.unlink(path / name)
     folders = {path / PurePosixPath(name).parent for name in marker.replaced}
     for folder in sorted(folders - {path}, reverse=True):
-        sweep(folder)
+        remove_temporary_files(folder)
         if folder.is_dir() and not any(folder.iterdir()):  # an empty class folder would be no valid source
             folder.rmdir()
 
@@ -245,14 +245,14 @@ def _delete(path: Path, marker: Marker) -> None:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold the folder's lock, which the system releases if this process dies."""
-    file = inside(path, LOCK)
+    file = path_inside(path, LOCK)
     lock = FileLock(file, timeout=0)
     try:
         lock.acquire()
     except Timeout as error:
         raise OutputError(f"{path} is being written by {_holder(file)}; wait until it has ended") from error
     try:
-        with named_errors(file):
+        with errors_naming(file):
             descriptor = os.open(file, os.O_WRONLY | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0))
             os.write(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
             os.close(descriptor)

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from augment.errors import ConfigError
-from augment.files import irregular
+from augment.files import describe_irregular
 from augment.words import quoted, shortened
 
 LONGEST, DEEPEST = 200_000, 40  # characters; levels
@@ -65,7 +65,7 @@ def parse_mapping(text: str, where: str) -> dict[str, Any]:
 def read_mapping(path: Path) -> dict[str, Any]:
     """The keys and values in a YAML file. Raises `ConfigError`."""
     try:
-        if kind := irregular(path):
+        if kind := describe_irregular(path):
             raise ConfigError(f"{path} cannot be read as a YAML file: it is {kind}")
         with path.open("rb") as file:
             text = file.read(4 * LONGEST + 1).decode("utf-8-sig")

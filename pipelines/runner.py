@@ -20,7 +20,7 @@ import yaml
 
 from augment.dataset.mixing import needed_per_class
 from augment.errors import ConfigError
-from augment.files import digest_files, inside
+from augment.files import digest_files, path_inside
 from augment.output_folders import open_output
 from augment.runtime import DEFAULT, Runtime
 from augment.words import counted
@@ -51,7 +51,7 @@ def run(
     stages = _stages(folds)
     for stage in stages:
         for subfolder in stage.folders:
-            inside(folder, subfolder)  # raises if one of them is a link, before anything is written
+            path_inside(folder, subfolder)  # raises if one of them is a link, before anything is written
     with open_output(folder, "run", files=(CONFIG, STAGES_FILE), overwrite=overwrite) as output:
         output.write(CONFIG, yaml.safe_dump(pipeline.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
         plans = _plan(folds, stages, runtime)

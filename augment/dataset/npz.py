@@ -18,7 +18,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from augment.errors import SourceError
-from augment.files import irregular
+from augment.files import describe_irregular
 from augment.words import shortened
 
 HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}  # 3.0: structured arrays only
@@ -31,7 +31,7 @@ def read_arrays(path: Path, wanted: Collection[str]) -> dict[str, NDArray[np.gen
     Raises `SourceError` if it is no archive of plain arrays, `PermissionError` if it may not be read.
     """
     try:
-        if kind := irregular(path):
+        if kind := describe_irregular(path):
             raise ValueError(f"it is {kind}")
         with warnings.catch_warnings(), zipfile.ZipFile(path) as archive:
             warnings.simplefilter("ignore")  # numpy warns of headers written by Python 2, which it reads all the same

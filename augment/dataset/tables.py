@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from augment.errors import SourceError
-from augment.files import irregular
+from augment.files import describe_irregular
 from augment.words import quoted, shortened
 
 LONGEST_LINE = 2**20  # characters; a file without line ends is not read whole
@@ -21,7 +21,7 @@ def read_rows(path: Path, used: Collection[str], needed: Collection[str] = ()) -
 
     Raises `SourceError` if `path` is no CSV, lacks one of the columns `needed` or has one of those `used` twice.
     """
-    if kind := irregular(path):
+    if kind := describe_irregular(path):
         raise SourceError(f"{path} is {kind}: expected a CSV file")
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:

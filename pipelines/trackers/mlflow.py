@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from augment.errors import ConfigError, OutputError
-from augment.files import inside
+from augment.files import path_inside
 from augment.runtime import Observer, Task
 from augment.words import printable, shortened
 from pipelines.trackers.common import flatten, needing, reason_of, writing
@@ -124,7 +124,7 @@ def mlflow_tracker(folder: Path) -> Observer:
 def _local_mlflow(make_client: Any, folder: Path) -> Observer:
     """A tracker on a database in `folder`; the database is tried first, since MLflow itself tries for 100 seconds."""
     folder = folder.absolute()
-    database, artifacts = inside(folder, "mlflow.db"), inside(folder, "mlartifacts")
+    database, artifacts = path_inside(folder, "mlflow.db"), path_inside(folder, "mlartifacts")
     path = str(database)
     if "?" in path or "%" in path or not path.isprintable():
         raise OutputError(f"MLflow cannot use the path {printable(path)}; choose a folder without ? and % in its path")

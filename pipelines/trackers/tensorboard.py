@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from augment.files import inside
+from augment.files import path_inside
 from augment.runtime import Observer, Task
 from pipelines.trackers.common import flatten, needing, writing
 
@@ -61,7 +61,7 @@ class TensorBoardTracker(Observer):
 
 def tensorboard_tracker(folder: Path) -> Observer:
     """A tracker that writes a new file into `folder`/tensorboard. Raises as `make_tracker` does."""
-    path = inside(folder, "tensorboard") / f"events.out.tfevents.{time.time_ns()}.{os.getpid()}"  # sorted by time
+    path = path_inside(folder, "tensorboard") / f"events.out.tfevents.{time.time_ns()}.{os.getpid()}"  # sorted by time
     with needing("tensorboard"):
         import tensorboard  # noqa: F401
     with writing(folder):

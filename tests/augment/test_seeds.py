@@ -14,7 +14,7 @@ from augment.seeds import derive_seed
 from pipelines.config.sections import ChooseConfig, DataConfig, ProtocolConfig
 from pipelines.experiment.fold_generators import FoldGenerators
 from pipelines.experiment.folds import Fold
-from pipelines.experiment.loading import Loaded, limited
+from pipelines.experiment.loading import LoadedSource, limit_per_class
 from pipelines.experiment.protocols import inner_folds, make_protocol
 from pipelines.tuning import split_for_tuning
 
@@ -31,7 +31,10 @@ def folds_of(pool: LabelledImages, kind: str, seed: int) -> tuple[Fold, ...]:
     data, config = PROTOCOLS[kind]
     test = split_per_class(pool, 0.1, seed=0)[1] if kind == "subsample" else None
     settings = DataConfig(source="-", seed=seed, **data)
-    return make_protocol(Loaded("-", pool, pool, test, ()), settings, ProtocolConfig(kind=kind, **config), 10).folds
+    source = LoadedSource("-", pool, pool, test, ())
+    return make_protocol(source, settings, ProtocolConfig(kind=kind, **config), 10).folds
+        LoadedSource("-", pool, pool, test, ()), settings, ProtocolConfig(kind=kind, **config), 10
+    ).folds
 
 
 def test_seeds_purposes_and_numbers_all_change_what_is_derived() -> None:
@@ -51,7 +54,7 @@ def test_two_seeds_share_no_fold(kind: str, fashion: LabelledImages) -> None:
 
 
 def test_two_seeds_share_no_subset(fashion: LabelledImages) -> None:
-    subsets = [limited(fashion, DataConfig(source="-", samples_per_class=20, seed=seed)) for seed in SEEDS]
+    subsets = [limit_per_class(fashion, DataConfig(source="-", samples_per_class=20, seed=seed)) for seed in SEEDS]
     assert len(set(map(fingerprint, subsets))) == len(SEEDS)
 
 
