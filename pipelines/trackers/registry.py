@@ -17,7 +17,7 @@ from typing import Any
 
 from augment.errors import ConfigError
 from augment.fields import check_name
-from augment.runtime import NOBODY, Observer, Observers, Task
+from augment.runtime import NO_OBSERVER, Observer, Observers, Task
 from pipelines.trackers.common import reason_of
 from pipelines.trackers.mlflow import mlflow_tracker
 from pipelines.trackers.tensorboard import tensorboard_tracker
@@ -31,7 +31,7 @@ def log_failure(sentence: str) -> None:
 
 
 def make_tracker(names: Sequence[str], folder: Path, on_failure: Callable[[str], None] = log_failure) -> Observer:
-    """One observer for all the trackers `names`, which write into `folder`; `NOBODY` if there are no names.
+    """One observer for all the trackers `names`, which write into `folder`; `NO_OBSERVER` if there are no names.
 
     on_failure: is given one sentence when a tracker fails in the middle of the work. Raises `ConfigError` for an
     unknown name, a missing package and a server that does not answer, `OutputError` if `folder` cannot be written.
@@ -43,7 +43,7 @@ def make_tracker(names: Sequence[str], folder: Path, on_failure: Callable[[str],
             raise ConfigError(f"no such tracker: {error}") from error
     members = [UntilFailure(name, TRACKERS[name](folder), on_failure) for name in dict.fromkeys(names)]
     if not members:
-        return NOBODY
+        return NO_OBSERVER
     return members[0] if len(members) == 1 else Observers(members)
 
 

@@ -33,8 +33,6 @@ def folds_of(pool: LabelledImages, kind: str, seed: int) -> tuple[Fold, ...]:
     settings = DataConfig(source="-", seed=seed, **data)
     source = LoadedSource("-", pool, pool, test, ())
     return make_protocol(source, settings, ProtocolConfig(kind=kind, **config), 10).folds
-        LoadedSource("-", pool, pool, test, ()), settings, ProtocolConfig(kind=kind, **config), 10
-    ).folds
 
 
 def test_seeds_purposes_and_numbers_all_change_what_is_derived() -> None:
