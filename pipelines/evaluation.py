@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from augment.dataset.images import fingerprint
-from augment.dataset.mixing import fills_up
+from augment.dataset.mixing import balances_classes
 from augment.identity import Identity
 from augment.output_folders import Replace, open_output
 from augment.runtime import DEFAULT_RUNTIME, Runtime, Task
@@ -74,7 +74,7 @@ def evaluate(
     if synthetic is not None:
         images, resized = load_synthetic(synthetic, loaded.train)
         fold, warnings = replace(fold, synthetic=images), [*warnings, *resized]
-        if "ratio" not in config.model_fields_set and fills_up(images.data, loaded.train):
+        if "ratio" not in config.model_fields_set and balances_classes(images.data, loaded.train):
             config, notes = mixed_by_need(config)
             warnings += notes
     for warning in warnings:
