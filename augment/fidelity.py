@@ -65,7 +65,7 @@ def fid(real: Features, synthetic: Features) -> float:
 
     It is biased upwards, more so for smaller sets, so compare it only between sets of equal size. Raises `InputError`
     if either set has fewer than 2 D images: with up to D images a covariance does not have full rank, and with slightly
-    more its smallest eigenvalues are meaningless. Source: Heusel et al., GANs trained by a two time-scale update rule,
+    more its smallest eigenvalues are mostly noise. Source: Heusel et al., GANs trained by a two time-scale update rule,
     arXiv 1706.08500, section 3.
     """
     from torchmetrics.image.fid import FrechetInceptionDistance
