@@ -1,1 +1,1 @@
-"""Makes images: sources, the one-stage conditional GAN, sampling and fidelity."""
+"""Generate synthetic training images: data sources, the one-stage conditional GAN, sampling and fidelity metrics."""

@@ -1,26 +1,26 @@
-"""The exception tree. The library raises from it; only the command line catches it, prints one sentence and exits.
+"""The exception tree of the library. Only the command line catches these errors, prints one sentence and exits.
 
     AugmentError
     ├── InputError         the user's input is wrong             exit status 2
     │   ├── SourceError    a source cannot be read as labelled images
     │   ├── ConfigError    a setting is unknown, of the wrong type or out of range
     │   ├── OutputError    the output folder holds something else
-    │   └── DeviceError    the device is not there
-    └── RunError           not the input's fault                 exit status 1
-        └── DivergedError  a loss stopped being finite
+    │   └── DeviceError    the requested device is not available
+    └── RunError           the input is not the cause            exit status 1
+        └── DivergedError  a loss or a weight is no longer finite
 
-A message says what was expected, what was found and what to do, in one sentence that names the file or the key.
+A message is one sentence that names the file or the key and says what was expected, what was found and what to do.
 """
 
 from __future__ import annotations
 
 
 class AugmentError(Exception):
-    """Base of everything that this project raises on purpose."""
+    """Base class of all errors that this project raises deliberately."""
 
 
 class InputError(AugmentError):
-    """The user's input is wrong; the message says how to mend it."""
+    """The user's input is wrong; the message says how to correct it."""
 
 
 class SourceError(InputError):
@@ -36,12 +36,12 @@ class OutputError(InputError):
 
 
 class DeviceError(InputError):
-    """The requested device is not there."""
+    """The requested device is not available."""
 
 
 class RunError(AugmentError):
-    """Something failed that is not the input's fault."""
+    """Something failed for a reason other than the input."""
 
 
 class DivergedError(RunError):
-    """A loss or a weight stopped being finite; the last good checkpoint is kept."""
+    """A loss or a weight is no longer finite; the last good checkpoint is kept."""

@@ -1,4 +1,4 @@
-"""What configs are made of: their base class, and the types of fields that several of them share."""
+"""The base class of all configs, and the field types that several configs share."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from augment.words import quoted
 
-SEEDS = 2**32  # how many there are: as many as numpy's RandomState takes, which scikit-learn and Optuna use
+SEEDS = 2**32  # number of valid seeds: the range of numpy's RandomState, which scikit-learn and Optuna use
 Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
-MOST_STEPS = 10**8 - 1  # the file names of checkpoints have eight digits
-LARGEST_WEIGHT = 1e6
-LARGEST_BATCH = 2**16
-LARGEST_RATE = 1.0  # of learning; Adam moves every weight by about as much in a step
-Interval = Annotated[int, Field(ge=1, le=MOST_STEPS)]  # steps
-Rate = Annotated[float, Field(gt=0, le=LARGEST_RATE)]
-Weight = Annotated[float, Field(gt=0, le=LARGEST_WEIGHT)]
+MAX_STEPS = 10**8 - 1  # the file names of checkpoints have eight digits
+MAX_WEIGHT = 1e6
+MAX_BATCH_SIZE = 2**16
+MAX_LEARNING_RATE = 1.0  # Adam changes every weight by about the learning rate in each step
+Interval = Annotated[int, Field(ge=1, le=MAX_STEPS)]  # steps
+Rate = Annotated[float, Field(gt=0, le=MAX_LEARNING_RATE)]
+Weight = Annotated[float, Field(gt=0, le=MAX_WEIGHT)]
 
 
 class Settings(BaseModel):
-    """The base of all configs: frozen, unknown keys are refused, and numbers have to be finite."""
+    """Base class of all configs: it is frozen, refuses unknown keys and requires finite numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-def one_of(value: str, known: Mapping[str, object]) -> str:
-    """`value` if it is among `known`, else `ValueError` that lists them, the nearest names first."""
-    if value not in known:
-        near = difflib.get_close_matches(value[:100], list(known), n=3, cutoff=0.6)
-        names = [*near, *(name for name in known if name not in near)]
-        raise ValueError(f"expected one of {', '.join(names)}, got {quoted(value)}")
-    return value
+def check_name(name: str, known: Mapping[str, object]) -> str:
+    """Return `name` if it is a key of `known`, else raise `ValueError` that lists the keys, the most similar first."""
+    if name not in known:
+        similar = difflib.get_close_matches(name[:100], list(known), n=3, cutoff=0.6)
+        names = [*similar, *(other for other in known if other not in similar)]
+        raise ValueError(f"expected one of {', '.join(names)}, got {quoted(name)}")
+    return name
 
 
-def known(names: Mapping[str, object]) -> AfterValidator:
-    """For `Annotated[str, known(NAMES)]`: a field whose value has to be among the keys of `names`."""
-    return AfterValidator(partial(one_of, known=names))
+def name_in(known: Mapping[str, object]) -> AfterValidator:
+    """Return a validator for fields whose value must be a key of `known`: `Annotated[str, name_in(LOSSES)]`."""
+    return AfterValidator(partial(check_name, known=known))

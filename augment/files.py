@@ -1,7 +1,8 @@
-"""Single files on disk: written whole or not at all, never through a link, and read only where they are plain files.
+"""Atomic writing and safe reading of single files.
 
-A file is written under a random temporary name beside its place and then renamed, so a reader or a crash finds the old
-content or the new one and nothing between. `sweep` removes what a killed process left under such names.
+A file is written under a random temporary name in the same folder and then renamed, so that a reader or a crash finds
+either the old content or the new content. `remove_temporary_files` deletes the temporary files that a killed process
+left. Nothing is written through a link, and only plain files are read.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from augment.errors import OutputError
 
 M = TypeVar("M", bound=BaseModel)
 TEMPORARY = re.compile(r"\.augment-[0-9a-f]{16}\.part")
-KINDS = {
+FILE_KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -33,20 +34,23 @@ NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opening a named pipe must not wait for
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Replace the content of `path`; it is on the disk, not only in the system's memory, on return.
+    """Replace the content of `path`, and return when the new content is on the disk, not only in the system cache.
 
-    Raises `OSError` that names `path` if the disk refuses; the old content stays.
+    Raises `OSError` that names `path` if writing fails; the old content is then unchanged.
     """
-    write_quickly(str(path), data, durable=True)
-    with named_errors(path):
+    write_atomically(str(path), data, durable=True)
+    with errors_naming(path):
         sync_folder(path.parent)
 
 
-def write_quickly(path: str, data: bytes, *, durable: bool = False) -> None:
-    """The same for thousands of files, whole after a kill but, if not `durable`, not after a power cut."""
+def write_atomically(path: str, data: bytes, *, durable: bool = False) -> None:
+    """Replace the content of `path` atomically, fast enough for thousands of files.
+
+    After a kill the file is complete. After a power failure this is certain only if `durable`.
+    """
     temporary = os.path.join(os.path.dirname(path), f".augment-{os.urandom(8).hex()}.part")
     try:
-        with named_errors(path):
+        with errors_naming(path):
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW, 0o666)
             try:
                 _write_all(descriptor, data)
@@ -62,16 +66,16 @@ def write_quickly(path: str, data: bytes, *, durable: bool = False) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """`write_bytes` in UTF-8."""
+    """Replace the content of `path` with `text` in UTF-8, as `write_bytes` does."""
     write_bytes(path, text.encode())
 
 
 def append_bytes(path: Path, data: bytes) -> None:
-    """Add `data` to the end of `path`, a new file if there is none, and bring it to the disk.
+    """Append `data` to `path`, which is created if necessary, and flush it to the disk.
 
-    Raises `OutputError` if `path` is no plain file, or is one that has a second name elsewhere (a hard link).
+    Raises `OutputError` if `path` is not a plain file, or has a second name elsewhere (a hard link).
     """
-    with named_errors(path):
+    with errors_naming(path):
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_FOLLOW | NO_WAIT, 0o666)
         try:
             status = os.fstat(descriptor)
@@ -84,10 +88,13 @@ def append_bytes(path: Path, data: bytes) -> None:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a plain file. Raises `OSError` if there is none, `OutputError` for a link, a pipe or a device."""
+    """Return the content of a plain file.
+
+    Raises `OSError` if the file does not exist, `OutputError` if it is a link, a pipe or a device.
+    """
     if path.is_symlink():
         raise OutputError(f"{path} is a link, expected a plain file; remove it or choose another folder")
-    with named_errors(path):
+    with errors_naming(path):
         descriptor = os.open(path, os.O_RDONLY | NO_FOLLOW | NO_WAIT)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
@@ -97,33 +104,33 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_json(path: Path, model: type[M]) -> M:
-    """The content of a JSON file as `model`.
+    """Read a JSON file and validate it as `model`.
 
-    Raises `OSError` if there is no such file, `OutputError` that names it and the first wrong key if its content is not
-    what this program writes.
+    Raises `OSError` if the file does not exist, and `OutputError` that names the file and the first invalid key if its
+    content does not fit the model.
     """
     try:
         return model.model_validate_json(read_bytes(path))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))[:80]
+        key = ".".join(map(str, first["loc"]))[:80]
         raise OutputError(
-            f"{path} is damaged, or of another version of this program ({where + ': ' if where else ''}"
+            f"{path} is damaged, or of another version of this program ({key + ': ' if key else ''}"
             f"{first['msg'].lower()[:120]}); remove it or choose another folder"
         ) from error
 
 
-def irregular(path: Path) -> str | None:
-    """What `path` is, such as "a named pipe", if it is no regular file, or a link to one; otherwise None.
+def describe_irregular(path: Path) -> str | None:
+    """Return None if `path` is a regular file or a link to one, else its kind, such as "a named pipe".
 
-    Raises `OSError` if it is not there or if that cannot be told.
+    Raises `OSError` if the path does not exist or cannot be examined.
     """
     mode = path.stat().st_mode
-    return None if stat.S_ISREG(mode) else KINDS.get(stat.S_IFMT(mode), "no regular file")
+    return None if stat.S_ISREG(mode) else FILE_KINDS.get(stat.S_IFMT(mode), "no regular file")
 
 
-def inside(folder: Path, name: str) -> Path:
-    """The path of `name`, relative with /, in `folder`. Raises `OutputError` if a part of it is a link."""
+def path_inside(folder: Path, name: str) -> Path:
+    """Return the path in `folder` of `name`, a relative path with /. Raises `OutputError` if a part of it is a link."""
     path = folder
     for part in PurePosixPath(name).parts:
         path = path / part
@@ -135,26 +142,26 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def digest_files(folder: Path, names: Iterable[str]) -> str | None:
-    """One digest of the names and contents of files in `folder`; None if one of them is not there."""
-    total = hashlib.sha256()
+    """Return one digest of the names and contents of files in `folder`, or None if a file is missing."""
+    digest = hashlib.sha256()
     for name in names:
         try:
-            content = read_bytes(inside(folder, name))
+            content = read_bytes(path_inside(folder, name))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        total.update(f"{name}\0".encode() + hashlib.sha256(content).digest())
-    return total.hexdigest()
+        digest.update(f"{name}\0".encode() + hashlib.sha256(content).digest())
+    return digest.hexdigest()
 
 
-def sweep(folder: Path) -> None:
-    """Remove the temporary files that a killed process left in `folder` itself."""
+def remove_temporary_files(folder: Path) -> None:
+    """Remove the temporary files that a killed process left directly in `folder`."""
     for path in folder.iterdir() if folder.is_dir() else ():
         if TEMPORARY.fullmatch(path.name) and not path.is_dir():
             path.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the names in `folder` to the disk, where the system can."""
+    """Flush the names of the files in `folder` to the disk, if the operating system supports it."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -165,10 +172,10 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def named_errors(path: Path | str) -> Iterator[None]:
-    """Let every `OSError` name `path`, also one of a write, which by itself names nothing.
+def errors_naming(path: Path | str) -> Iterator[None]:
+    """Make every `OSError` in the block name `path`; errors of writing do not name a file by themselves.
 
-    Raises `OutputError` where a folder has the name of the file.
+    Raises `OutputError` if `path` is a folder.
     """
     try:
         yield
@@ -182,5 +189,5 @@ def named_errors(path: Path | str) -> Iterator[None]:
 
 def _write_all(descriptor: int, data: bytes) -> None:
     written = os.write(descriptor, data)
-    while written < len(data):  # a disk that is nearly full takes a part
+    while written < len(data):  # a disk that is nearly full accepts only a part of the data
         written += os.write(descriptor, memoryview(data)[written:])

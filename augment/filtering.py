@@ -1,7 +1,8 @@
-"""Which synthetic images are worth keeping: a score for each, and the best share of each class.
+"""Filters of synthetic images: score each image and keep the best fraction of each class.
 
-Naive mixing is often harmful; images that a classifier and the discriminator both accept are the safer ones. Who
-judges must not have trained on the real images that a synthetic one resembles, or memorised copies score best.
+Mixing in all synthetic images is often harmful; those that a classifier and the discriminator both accept are safer.
+The classifier that scores a synthetic image must not have been trained on the real images that resemble it, because
+memorised copies would then score best.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Scores = NDArray[np.floating]  # one a synthetic image, higher is better
+Scores = NDArray[np.floating]  # one per synthetic image, higher is better
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What cross-fitted classifiers say of M synthetic images and of the N real ones that these are mixed with.
+class CrossFittedPredictions:
+    """Predictions of cross-fitted classifiers for M synthetic images and the N real images they are mixed with.
 
-    labels: int64, M, the classes that the synthetic images were generated for. probabilities: M x K, by classifiers
-    that have not seen the real images nearest to each. distance: M, to the nearest real images of the class, in units
-    of the real images' own distances. real_probabilities: N x K, out of fold.
+    labels: int64, M, the classes that the synthetic images were generated for. probabilities: M x K, each row predicted
+    by a classifier that has not seen the nearest real images. distance: M, the distance to the nearest real images of
+    the class, in units of the distances among real images. real_probabilities: N x K, predicted out of fold.
     """
 
     labels: NDArray[np.int64]
@@ -31,40 +32,42 @@ class Judged:
     real_probabilities: NDArray[np.float64]
 
 
-def confidence(judged: Judged) -> Scores:
-    """The predicted probability of the class that each image was generated for, 0 to 1."""
-    return judged.probabilities[np.arange(len(judged.labels)), judged.labels]
+def confidence(predictions: CrossFittedPredictions) -> Scores:
+    """Return the predicted probability of the class that each image was generated for, from 0 to 1."""
+    return predictions.probabilities[np.arange(len(predictions.labels)), predictions.labels]
 
 
-def nearness(judged: Judged) -> Scores:
-    """Minus the distance to the nearest real images of the class."""
-    return -judged.distance
+def negative_distance(predictions: CrossFittedPredictions) -> Scores:
+    """Return minus the distance to the nearest real images of the class."""
+    return -predictions.distance
 
 
 class Filter(NamedTuple):
-    """A way to order synthetic images, from what their generator or what cross-fitted classifiers say of them.
+    """A way to rank synthetic images.
 
-    by_classifiers: None where the generator's own scores are the order, which takes no classifiers.
+    by_classifiers: computes scores from cross-fitted predictions. None: the scores of the generator are used, so no
+    classifiers are needed.
     """
 
-    by_classifiers: Callable[[Judged], Scores] | None
+    by_classifiers: Callable[[CrossFittedPredictions], Scores] | None
 
 
 FILTERS: dict[str, Filter] = {
     "confidence": Filter(confidence),
-    "distance": Filter(nearness),
+    "distance": Filter(negative_distance),
     "score": Filter(None),
 }
 
 
-def keep_best(labels: NDArray[np.int64], scores: Scores, share: float) -> NDArray[np.int64]:
-    """Places of the best `share` of each class, at least one of each that occurs, in ascending order.
+def keep_best(labels: NDArray[np.int64], scores: Scores, fraction: float) -> NDArray[np.int64]:
+    """Return the indices of the best `fraction` of each class, in ascending order.
 
-    labels: int64, M; scores: M, higher is better. Of equal scores the earlier image is kept.
+    At least one image of each class that occurs is kept. labels: int64, M. scores: M, higher is better; among equal
+    scores, earlier images are preferred.
     """
     kept = []
     for k in np.unique(labels):
         members = np.flatnonzero(labels == k)
         best = np.argsort(-scores[members], kind="stable")
-        kept.append(members[best[: max(round(share * len(members)), 1)]])
+        kept.append(members[best[: max(round(fraction * len(members)), 1)]])
     return np.sort(np.concatenate(kept))

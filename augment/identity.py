@@ -1,9 +1,9 @@
-"""What an output depends on, and the one rule by which settings are "the same".
+"""The settings and data that an output depends on, and the one rule by which settings count as "the same".
 
-Settings are compared after each old section was read by its model, so a setting that is newer than the output has its
-default there. A whole section that only one of the two has is a difference: a pipeline that gains `choose:` does
-something else, even with all defaults. Free settings, such as the number of steps, may differ without making it
-another output.
+Stored sections are validated by their models before the comparison, so a setting that was added after the output was
+written has its default value there. A section that only one side has is a difference: a pipeline with `choose:` does
+something else than one without, even if all its settings are defaults. Free settings, such as the number of steps, are
+ignored.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-LONGEST = 60  # characters of a value in a message
-OLD_SECTION, NEW_SECTION = "gan", "generator"  # the name of the generator's section while `cgan` was the only kind
+MAX_LENGTH = 60  # characters of a value in a message
+OLD_SECTION, NEW_SECTION = "gan", "generator"  # outputs of old versions, which had only `cgan`, store it as "gan"
 
 
 @dataclass(frozen=True)
 class Identity:
-    """The settings and the data that an output was made from.
+    """The settings and the data that an output was computed from.
 
-    settings: by section. data: fingerprints and other plain values, by name. free: `section.key` of settings that do
-    not count.
+    settings: by section. data: fingerprints and other plain values, by name. free: the names `section.key` of settings
+    that are not compared.
     """
 
     settings: Mapping[str, BaseModel] = field(default_factory=dict)
@@ -33,47 +33,47 @@ class Identity:
     free: Collection[str] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """JSON-able, without the free settings: what is stored, and what `differences` compares with."""
-        sections = {name: self._counted(name, section) for name, section in self.settings.items()}
+        """Return the JSON-serialisable form that is stored for `differences`, without the free settings."""
+        sections = {name: self._compared(name, section) for name, section in self.settings.items()}
         return {"settings": sections, "data": json.loads(json.dumps(dict(self.data)))}
 
     def differences(self, stored: Mapping[str, Any]) -> list[str]:
-        """What is not as in `stored`, which `as_json` gave, in words such as "generator.loss: hinge, now fisher"."""
+        """Describe each difference from `stored`, a result of `as_json`, like "generator.loss: hinge, now fisher"."""
         old_settings, old_data = stored.get("settings"), stored.get("data")
         if not isinstance(old_settings, dict) or not isinstance(old_data, dict):
             return ["everything: the stored settings cannot be read"]
-        old_settings = _renamed(old_settings)
-        changed = [f"{name}: gone" for name in old_settings if name not in self.settings]
+        old_settings = _with_current_names(old_settings)
+        found = [f"{name}: gone" for name in old_settings if name not in self.settings]
         for name, section in self.settings.items():
             if name in old_settings:
-                changed += self._section_differences(name, section, old_settings[name])
+                found += self._section_differences(name, section, old_settings[name])
             else:
-                changed.append(f"{name}: not there before")
-        changed += [f"{name}: not there before" for name in self.data if name not in old_data]
-        changed += [f"{name}: gone" for name in old_data if name not in self.data]
-        plain = json.loads(json.dumps(dict(self.data)))
-        changed += [f"other {name}" for name in self.data if name in old_data and old_data[name] != plain[name]]
-        return changed
+                found.append(f"{name}: not there before")
+        found += [f"{name}: not there before" for name in self.data if name not in old_data]
+        found += [f"{name}: gone" for name in old_data if name not in self.data]
+        new_data = json.loads(json.dumps(dict(self.data)))
+        found += [f"other {name}" for name in self.data if name in old_data and old_data[name] != new_data[name]]
+        return found
 
     def _section_differences(self, name: str, section: BaseModel, stored: Any) -> list[str]:
         kind = getattr(section, "kind", None)
-        before = stored.get("kind", kind) if isinstance(stored, dict) else kind
-        if before != kind:  # the settings of two kinds have nothing to compare
-            return [f"{name}.kind: {_short(before)}, now {_short(kind)}"]
+        old_kind = stored.get("kind", kind) if isinstance(stored, dict) else kind
+        if old_kind != kind:  # settings of different kinds cannot be compared
+            return [f"{name}.kind: {_short(old_kind)}, now {_short(kind)}"]
         try:
             old = type(section).model_validate(stored)
         except ValidationError as error:
             keys = sorted({".".join(map(str, (name, *e["loc"]))) for e in error.errors(include_url=False)})
-            return [f"{', '.join(keys)[:LONGEST]}: not known to this version, or no longer allowed"]
-        return changes(self._counted(name, old), self._counted(name, section), name)
+            return [f"{', '.join(keys)[:MAX_LENGTH]}: not known to this version, or no longer allowed"]
+        return changes(self._compared(name, old), self._compared(name, section), name)
 
-    def _counted(self, name: str, section: BaseModel) -> dict[str, Any]:
+    def _compared(self, name: str, section: BaseModel) -> dict[str, Any]:
         dumped = section.model_dump(mode="json")
         return {key: value for key, value in dumped.items() if f"{name}.{key}" not in self.free}
 
 
-def _renamed(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The stored sections under the names of today."""
+def _with_current_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Rename the stored sections of old versions to the current names."""
     old = settings.get(OLD_SECTION)
     if NEW_SECTION in settings or not isinstance(old, dict):
         return dict(settings)
@@ -82,22 +82,22 @@ def _renamed(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def digest(stored: Mapping[str, Any]) -> str:
-    """16 hexadecimal digits that stand for `Identity.as_json`."""
+    """Return 16 hexadecimal digits that identify a result of `Identity.as_json`."""
     return hashlib.sha256(json.dumps(stored, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any], path: str) -> list[str]:
-    """ "path.key: old value, now new value" for every value that differs, in nested mappings too."""
+    """Describe every value that differs as "path.key: old value, now new value", in nested mappings too."""
     found: list[str] = []
     for key in dict.fromkeys((*new, *old)):
-        before, now, name = old.get(key), new.get(key), f"{path}.{key}"
-        if isinstance(before, dict) and isinstance(now, dict):
-            found += changes(before, now, name)
-        elif before != now:
-            found.append(f"{name}: {_short(before)}, now {_short(now)}")
+        old_value, new_value, name = old.get(key), new.get(key), f"{path}.{key}"
+        if isinstance(old_value, dict) and isinstance(new_value, dict):
+            found += changes(old_value, new_value, name)
+        elif old_value != new_value:
+            found.append(f"{name}: {_short(old_value)}, now {_short(new_value)}")
     return found
 
 
 def _short(value: Any) -> str:
     text = str(value)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+    return text if len(text) <= MAX_LENGTH else f"{text[: MAX_LENGTH - 3]}..."

@@ -1,6 +1,7 @@
-"""`.augment.json`, the marker of an output folder: which command wrote it, from what, and which files are its own.
+"""The marker file of an output folder, `.augment.json`.
 
-`output_folders` says how it is used.
+It stores which command wrote the folder, the identity of the output and the names of the command's files. The module
+`output_folders` documents how it is used.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from augment.files import read_json, write_bytes
 MARKER = ".augment.json"
 
 
-def _relative(name: str) -> str:
-    outside = any(part in ("", ".", "..") for part in name.split("/"))  # an absolute name begins with an empty part
-    if outside or "\0" in name or name[1:2] == ":" or (os.name == "nt" and "\\" in name):
+def _check_relative(name: str) -> str:
+    invalid = any(part in ("", ".", "..") for part in name.split("/"))  # the first part of an absolute name is empty
+    if invalid or "\0" in name or name[1:2] == ":" or (os.name == "nt" and "\\" in name):
         raise ValueError("a file outside the folder")
     return name
 
 
-FileName = Annotated[str, AfterValidator(_relative)]
+FileName = Annotated[str, AfterValidator(_check_relative)]
 
 
 class Marker(BaseModel):
@@ -34,15 +35,18 @@ class Marker(BaseModel):
     format: Literal[2]
     command: str = Field(pattern=r"^[a-z]{1,20}$")
     identity: dict[str, Any]
-    files: tuple[FileName, ...] = ()  # that the command has written or is about to write
-    replaced: tuple[FileName, ...] = ()  # the journal: to be deleted before anything else
+    files: tuple[FileName, ...] = ()  # files that the command has written or is about to write
+    replaced: tuple[FileName, ...] = ()  # the journal: files to be deleted before anything is written
     finished: bool = False
-    sealed: tuple[FileName, ...] = ()  # files whose digest is the seal of a finished output
-    seal: str | None = None
+    sealed: tuple[FileName, ...] = ()  # files of a finished output whose content must not change
+    seal: str | None = None  # digest of the sealed files
 
 
 def read_marker(path: Path) -> Marker | None:
-    """The marker of a folder, None if it has none. Raises `OutputError` if it is damaged or of another version."""
+    """Return the marker of a folder, or None if it has none.
+
+    Raises `OutputError` if the marker is damaged or of another version.
+    """
     try:
         return read_json(path / MARKER, Marker)
     except (FileNotFoundError, NotADirectoryError):
@@ -50,5 +54,5 @@ def read_marker(path: Path) -> Marker | None:
 
 
 def write_marker(path: Path, marker: Marker) -> None:
-    """Replace the marker of a folder; it is on the disk on return."""
+    """Replace the marker of a folder and return when it is on the disk."""
     write_bytes(path / MARKER, marker.model_dump_json().encode())

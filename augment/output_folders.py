@@ -1,11 +1,10 @@
-"""Output folders: nothing that somebody else put there is lost, nothing outside is touched, and no two writers meet.
+"""Safe output folders: locked while a command writes them, resumable after a kill, and without harm to other files.
 
-A folder that a command writes carries a marker, `.augment.json`: the command, the identity of what is in it (settings
-and data), the literal names of its files, and a journal, the names that are still to be deleted since they belong to
-an earlier identity. The marker is on the disk before the first file is deleted or written, so a kill at any moment
-leaves a folder that the next call understands. A name is listed before its file is written; a file that is not listed
-is nobody's business and is never deleted or replaced. Links inside a folder are refused, not followed. SECURITY.md
-says what this promises.
+Each folder that a command writes has a marker, `.augment.json`. It stores the command, the identity of the output (its
+settings and data), the names of its files, and a journal: the names of files of an earlier identity that are still to
+be deleted. The marker is on the disk before the first file is deleted or written, so the next call can continue after
+a kill at any moment. A name is listed before its file is written; files that are not listed are never deleted or
+replaced. Links inside a folder are refused. SECURITY.md describes these guarantees.
 """
 
 from __future__ import annotations
@@ -26,31 +25,29 @@ from augment.files import (
     TEMPORARY,
     append_bytes,
     digest_files,
-    inside,
-    named_errors,
+    errors_naming,
+    path_inside,
     read_bytes,
-    sweep,
+    remove_temporary_files,
+    write_atomically,
     write_bytes,
-    write_quickly,
 )
 from augment.identity import Identity, digest
 from augment.markers import Marker, read_marker, write_marker
 
 LOCK = ".augment.lock"
-
-
 Replace = Literal["nothing", "unfinished", "anything"]
 
 
 class _Holder(BaseModel):
-    """The content of `.augment.lock`: who writes."""
+    """The content of `.augment.lock`: the process that writes the folder."""
 
     pid: int
     host: str = Field(max_length=255)
 
 
 class OutputFolder:
-    """A folder that this process has locked and may write. `open_output` makes it."""
+    """A folder that this process has locked for writing. It is created by `open_output`."""
 
     def __init__(self, path: Path, marker: Marker) -> None:
         self.path, self._marker = path, marker
@@ -58,7 +55,7 @@ class OutputFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether the command has come to its end here, and what it left is still there, the sealed files unchanged."""
+        """Whether the command has finished, all its files still exist and the sealed files are unchanged."""
         marker = self._marker
         return (
             marker.finished
@@ -68,23 +65,23 @@ class OutputFolder:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The identity as it was stored when the output was begun."""
+        """The identity that was stored when the output was started."""
         return self._marker.identity
 
     @property
     def digest(self) -> str:
-        """16 hexadecimal digits that stand for the identity; they are written into every record."""
+        """16 hexadecimal digits that identify the settings and data; they are written into every record."""
         return digest(self._marker.identity)
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The names that are this command's own, in the order in which they were reserved."""
+        """The names of this command's files, in the order in which they were reserved."""
         return tuple(self._files)
 
     def reserve(self, *names: str) -> None:
-        """List names as this command's own before they are written.
+        """List the names of files before they are written.
 
-        Raises `OutputError` if one exists that was not written by this command, or leads through a link.
+        Raises `OutputError` if a file exists that this command did not write, or if a name leads through a link.
         """
         new = [name for name in names if name not in self._files]
         if not new:
@@ -94,37 +91,37 @@ class OutputFolder:
         self._save()
 
     def write(self, name: str, data: bytes | str, *, durable: bool = True) -> None:
-        """Replace the content of one of the folder's own files, whole or not at all."""
+        """Replace the content of one of the command's files atomically."""
         self.reserve(name)
-        path, content = inside(self.path, name), data.encode() if isinstance(data, str) else data
+        path, content = path_inside(self.path, name), data.encode() if isinstance(data, str) else data
         path.parent.mkdir(parents=True, exist_ok=True)
         if durable:
             write_bytes(path, content)
         else:
-            write_quickly(str(path), content)
+            write_atomically(str(path), content)
 
     def append(self, name: str, text: str) -> None:
-        """Add text to the end of one of the folder's own files."""
+        """Append text to one of the command's files."""
         self.reserve(name)
-        append_bytes(inside(self.path, name), text.encode())
+        append_bytes(path_inside(self.path, name), text.encode())
 
     def read(self, name: str) -> bytes | None:
-        """The content of one of the folder's own files, None if it is not there."""
-        path = inside(self.path, name)
+        """Return the content of one of the command's files, or None if it does not exist."""
+        path = path_inside(self.path, name)
         return read_bytes(path) if name in self._files and path.exists() else None
 
     def delete(self, name: str) -> None:
-        """Delete one of the folder's own files."""
+        """Delete one of the command's files."""
         if name in self._files:
-            inside(self.path, name).unlink(missing_ok=True)
-            del self._files[name]  # after the file, so that a kill between the two leaves nothing unlisted
+            path_inside(self.path, name).unlink(missing_ok=True)
+            del self._files[name]  # last, so that a kill in between leaves no unlisted file
 
     def finish(self, *sealed: str) -> None:
-        """Note that the command has come to its end. sealed: files that have to stay as they are for that to be so."""
+        """Mark the output as finished. sealed: files that must stay unchanged for the output to count as finished."""
         self._save(finished=True, sealed=sealed, seal=digest_files(self.path, sealed))
 
     def reopen(self) -> None:
-        """Note that a finished output is being continued."""
+        """Mark a finished output as unfinished, because it is continued."""
         if self._marker.finished:
             self._save(finished=False)
 
@@ -143,49 +140,49 @@ def open_output(
     overwrite: bool = False,
     replace: Replace = "nothing",
 ) -> Iterator[OutputFolder]:
-    """Lock `path` and make it ready to be written by `command`; new, or as far as the same settings have come.
+    """Lock `path` and prepare it for writing by `command`: start a new output, or resume one with the same identity.
 
-    files: names that are known beforehand. overwrite: begin anew, replacing what the command itself has written.
-    replace: what may be replaced without `overwrite` if it was made from another identity: nothing; what is
-    unfinished, where that is worth nothing; or anything, for folders inside one that is this command's own. Raises
-    `OutputError` before anything is touched if something would be lost.
+    files: names that are known beforehand. overwrite: start again and replace the files that the command itself has
+    written. replace: which outputs of another identity may be replaced without `overwrite`: "nothing"; "unfinished"
+    outputs, where these are worthless; or "anything", for folders inside an output of this command. Raises
+    `OutputError`, before any file is changed, if something would be lost.
     """
     identity = identity or Identity()
-    _decide(path, command, identity, files, overwrite, replace)
-    with named_errors(path):
+    _find_resumable(path, command, identity, files, overwrite, replace)
+    with errors_naming(path):
         try:
             path.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
-            raise OutputError(f"{path} cannot be made, a file is in its way; choose another folder") from error
+            raise OutputError(f"{path} cannot be created, a file is in its way; choose another folder") from error
     with _locked(path):
-        sweep(path)
-        marker = _decide(path, command, identity, files, overwrite, replace)
+        remove_temporary_files(path)
+        marker = _find_resumable(path, command, identity, files, overwrite, replace)
         if marker is None:
             old = read_marker(path)
             listed = (*old.files, *old.replaced) if old else ()
             marker = Marker(format=2, command=command, identity=identity.as_json(), replaced=listed)
             write_marker(path, marker)
         if marker.replaced:
-            _delete(path, marker)
+            _delete_replaced(path, marker)
             marker = marker.model_copy(update={"replaced": ()})
             write_marker(path, marker)
         for inner in {name.rpartition("/")[0] for name in marker.files} - {""}:
-            sweep(inside(path, inner))
+            remove_temporary_files(path_inside(path, inner))
         output = OutputFolder(path, marker)
         output.reserve(*files)
         yield output
 
 
-def _decide(
+def _find_resumable(
     path: Path, command: str, identity: Identity, files: Collection[str], overwrite: bool, replace: Replace
 ) -> Marker | None:
-    """The marker to continue with, None to begin anew. Raises `OutputError` if something would be lost."""
+    """Return the marker to resume, or None to start again. Raises `OutputError` if something would be lost."""
     if path.exists() and not path.is_dir():
         raise OutputError(f"{path} is a file; --out needs a folder")
     marker = read_marker(path)
     if marker is None:
-        present = path.iterdir() if path.exists() else ()
-        others = [p.name for p in present if p.name != LOCK and not TEMPORARY.fullmatch(p.name)]
+        entries = path.iterdir() if path.exists() else ()
+        others = [p.name for p in entries if p.name != LOCK and not TEMPORARY.fullmatch(p.name)]
         if others and not overwrite:
             raise OutputError(
                 f"{path} already holds other files ({min(others)}, ...); choose another folder, or give --overwrite "
@@ -218,51 +215,51 @@ def _refuse_foreign(path: Path, command: str, names: Collection[str]) -> None:
 
 
 def _existing(path: Path, names: Collection[str]) -> list[str]:
-    """Those of `names` that are there. Raises `OutputError` if one of them leads through a link."""
+    """Return those of `names` that exist. Raises `OutputError` if one of them leads through a link."""
     for folder in {name.rpartition("/")[0] for name in names}:
-        inside(path, folder)  # once for a thousand images of a class
+        path_inside(path, folder)  # once per folder, because a class may have thousands of images
     root = str(path)
     existing = [name for name in names if os.path.lexists(f"{root}/{name}")]
     for name in existing:
         if os.path.islink(f"{root}/{name}"):
-            inside(path, name)
+            path_inside(path, name)
     return existing
 
 
-def _delete(path: Path, marker: Marker) -> None:
-    """Delete the files in the journal, and their folders where these are empty then."""
+def _delete_replaced(path: Path, marker: Marker) -> None:
+    """Delete the files in the journal and the folders that become empty."""
     kept = {*marker.files}
     for name in _existing(path, marker.replaced):
         if name not in kept and (path / name).is_file():
             os.unlink(path / name)
     folders = {path / PurePosixPath(name).parent for name in marker.replaced}
     for folder in sorted(folders - {path}, reverse=True):
-        sweep(folder)
-        if folder.is_dir() and not any(folder.iterdir()):  # an empty class folder would be no valid source
+        remove_temporary_files(folder)
+        if folder.is_dir() and not any(folder.iterdir()):  # an empty class folder is not valid in a source
             folder.rmdir()
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system releases if this process dies."""
-    file = inside(path, LOCK)
+    """Hold the lock of the folder, which the operating system releases if this process dies."""
+    file = path_inside(path, LOCK)
     lock = FileLock(file, timeout=0)
     try:
         lock.acquire()
     except Timeout as error:
-        raise OutputError(f"{path} is being written by {_holder(file)}; wait until it has ended") from error
+        raise OutputError(f"{path} is being written by {_describe_holder(file)}; wait until it has ended") from error
     try:
-        with named_errors(file):
+        with errors_naming(file):
             descriptor = os.open(file, os.O_WRONLY | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0))
             os.write(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
             os.close(descriptor)
         yield
     finally:
-        file.unlink(missing_ok=True)  # while it is held, so that nobody's new lock is removed
+        file.unlink(missing_ok=True)  # before the release, so that no lock of another process is removed
         lock.release()
 
 
-def _holder(file: Path) -> str:
+def _describe_holder(file: Path) -> str:
     try:
         holder = _Holder.model_validate_json(read_bytes(file))
     except (OSError, OutputError, ValidationError):

@@ -1,7 +1,7 @@
-"""`Runtime`: where a long computation runs, on how many processes, when it stops, and who follows it.
+"""`Runtime`: the device, the number of processes, the stop condition and the observer of a long computation.
 
-An observer is told of a few events: a task begins, it progresses, it ends, and something is worth a sentence. Progress
-bars, log files and trackers are observers; several together are one, `Observers`.
+Observers receive four events: a task starts, makes progress or ends, and a note for the user. Progress bars, log files
+and trackers are observers; `Observers` combines several into one.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import torch
 class Task:
     """A computation that an observer can follow.
 
-    total: how many parts it has (steps, images, classifiers). seconds: how long all of them are expected to take, None
-    if that is not known. settings: what it is made with, as plain values.
+    total: the number of its parts (steps, images or classifiers). seconds: the expected duration of the whole task, or
+    None if unknown. settings: the settings of the computation, as plain values.
     """
 
     name: str
@@ -28,70 +28,73 @@ class Task:
 
 
 class Observer:
-    """Somebody who follows a computation. The methods do nothing here; an observer overrides those that it needs."""
+    """Base class of observers. Its methods do nothing; a subclass overrides those that it needs."""
 
-    wants_estimates: bool = False  # of the seconds that a task will take, which cost a probe of some seconds
+    wants_estimates: bool = False  # whether to estimate the duration of tasks, which takes a few seconds
 
     def on_start(self, task: Task) -> None:
-        """A task begins, or goes on after an interruption."""
+        """Called when a task starts, or continues after an interruption."""
 
     def on_progress(self, task: Task, done: int, metrics: Mapping[str, float], label: str = "") -> None:
-        """`done` of the task's parts are done. metrics: figures by name. label: words on the part that has ended."""
+        """Called when `done` parts are complete. metrics: by name. label: describes the part that has just ended."""
 
     def on_end(self, task: Task, metrics: Mapping[str, float]) -> None:
-        """A task has ended, with these figures. A task that was stopped has no end."""
+        """Called when a task has ended, with its final metrics; not called if the task was stopped."""
 
     def on_note(self, sentence: str) -> None:
-        """Something is not as a person might expect."""
+        """Called with a sentence about something that the user might not expect."""
 
 
 @dataclass(frozen=True)
 class Observers(Observer):
-    """Several observers, told in their order."""
+    """Pass every event on to several observers, in their order."""
 
     members: Sequence[Observer]
 
     def __post_init__(self) -> None:
-        wanted = any(member.wants_estimates for member in self.members)
-        object.__setattr__(self, "wants_estimates", wanted)  # the class is frozen
+        any_wants = any(member.wants_estimates for member in self.members)
+        object.__setattr__(self, "wants_estimates", any_wants)  # the class is frozen
 
     def on_start(self, task: Task) -> None:
-        """Tell all."""
+        """Pass the event on to all observers."""
         for member in self.members:
             member.on_start(task)
 
     def on_progress(self, task: Task, done: int, metrics: Mapping[str, float], label: str = "") -> None:
-        """Tell all."""
+        """Pass the event on to all observers."""
         for member in self.members:
             member.on_progress(task, done, metrics, label)
 
     def on_end(self, task: Task, metrics: Mapping[str, float]) -> None:
-        """Tell all."""
+        """Pass the event on to all observers."""
         for member in self.members:
             member.on_end(task, metrics)
 
     def on_note(self, sentence: str) -> None:
-        """Tell all."""
+        """Pass the event on to all observers."""
         for member in self.members:
             member.on_note(sentence)
 
 
 def never() -> bool:
-    """Not stopped."""
+    """Return False: the default of `Runtime.stopped`, which never stops a computation."""
     return False
 
 
-CPU, NOBODY = torch.device("cpu"), Observer()
+CPU, NO_OBSERVER = torch.device("cpu"), Observer()
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """What a long computation is given. stopped: asked now and then; once it is true, the work is saved and ends."""
+    """The resources of a long computation.
+
+    stopped: called regularly; once it returns True, the computation saves its state and ends.
+    """
 
     device: torch.device = CPU
-    jobs: int = 1  # processes, of one torch thread each if there are several
+    jobs: int = 1  # processes; if there are several, each uses one torch thread
     stopped: Callable[[], bool] = never
-    observer: Observer = NOBODY
+    observer: Observer = NO_OBSERVER
 
 
-DEFAULT = Runtime()
+DEFAULT_RUNTIME = Runtime()

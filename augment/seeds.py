@@ -1,4 +1,4 @@
-"""The one rule by which a seed becomes others: every purpose, and every number of it, has a seed of its own."""
+"""Derive all random seeds from one: every combination of a purpose and numbers gets a different seed."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 
 
 def derive_seed(seed: int, purpose: str, *numbers: int) -> int:
-    """A seed below 2^32 for one purpose, such as "subsample", and its numbers, such as the index of the repeat.
+    """Return a seed below 2^32 for one purpose, such as "subsample", and its numbers, such as the index of the repeat.
 
-    `numpy.random.SeedSequence` mixes all of them, so that neighbouring seeds and neighbouring numbers have nothing in
-    common. It takes missing numbers for zeros, so how many there are is mixed in too.
+    `numpy.random.SeedSequence` mixes all of these values, so neighbouring seeds and numbers give unrelated results. It
+    treats missing numbers as zeros, so the count of numbers is mixed in too.
     """
     return int(seed_sequence(seed, purpose, *numbers).generate_state(1)[0])
 
 
 def seed_sequence(seed: int, purpose: str, *numbers: int) -> np.random.SeedSequence:
-    """The sequence whose first state `derive_seed` returns, for those who need many seeds."""
+    """Return the sequence whose first state is the result of `derive_seed`, for callers that need many seeds."""
     return np.random.SeedSequence([seed, zlib.crc32(purpose.encode()), len(numbers), *numbers])

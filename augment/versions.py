@@ -1,4 +1,4 @@
-"""Which versions of Python and of the libraries computed a result: it depends on them as well as on the settings."""
+"""The versions of Python and of the libraries, which are stored with each result because results depend on them."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ PACKAGES = ("augment-osgan", "torch", "torchvision", "numpy", "scikit-learn", "a
 
 
 def versions() -> dict[str, str]:
-    """The version of Python and of each of `PACKAGES`, by name."""
+    """Return the version of Python and of each of `PACKAGES`, by name."""
     return {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}

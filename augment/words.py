@@ -1,4 +1,4 @@
-"""Words in sentences for people, and text of unknown origin in them."""
+"""Format counts and values for messages, and make text of unknown origin safe to print."""
 
 from __future__ import annotations
 
@@ -7,67 +7,67 @@ import shlex
 import unicodedata
 from reprlib import Repr
 
-LONGEST = 100  # characters of a value that a sentence quotes
+MAX_LENGTH = 100  # characters of a value that is quoted in a sentence
 
 
 def counted(n: int, noun: str) -> str:
-    """How many of what: "1 image", "2,000 images", "3 classes"."""
+    """Return the count with its noun: "1 image", "2,000 images", "3 classes"."""
     ending = "" if n == 1 else "es" if noun.endswith("s") else "s"
     return f"{n:,} {noun}{ending}"
 
 
-def shortened(text: str, longest: int = LONGEST) -> str:
-    """`text`, without its middle if it has more than `longest` characters."""
-    if len(text) <= longest:
+def shortened(text: str, max_length: int = MAX_LENGTH) -> str:
+    """Return `text`, with its middle left out if it has more than `max_length` characters."""
+    if len(text) <= max_length:
         return text
-    head = (longest - 3) * 2 // 3
-    return f"{text[:head]}...{text[len(text) - (longest - 3 - head) :]}"
+    head = (max_length - 3) * 2 // 3
+    return f"{text[:head]}...{text[len(text) - (max_length - 3 - head) :]}"
 
 
-class _Quoting(Repr):
-    """A repr whose cost has a bound, also for nested values and for integers of thousands of digits."""
+class _BoundedRepr(Repr):
+    """A `repr` of bounded cost, also for nested values and for integers of thousands of digits."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.maxlevel, self.maxstring, self.maxlong, self.maxother = 3, LONGEST, 40, LONGEST
+        self.maxlevel, self.maxstring, self.maxlong, self.maxother = 3, MAX_LENGTH, 40, MAX_LENGTH
         self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = self.maxdict = 20
 
     def repr_int(self, x: int, level: int) -> str:
-        """Digits, or how many there are where Python refuses to write them."""
+        """Return the digits, or the number of bits if Python refuses to convert the integer."""
         return super().repr_int(x, level) if x.bit_length() < 10_000 else f"<integer of {x.bit_length():,} bits>"
 
 
 def quoted(value: object) -> str:
-    """`repr(value)`, shortened: what a sentence quotes of a value that may be of any size."""
-    return shortened(_Quoting().repr(value), 2 * LONGEST)
+    """Return a shortened `repr(value)`, to quote a value of any size in a sentence."""
+    return shortened(_BoundedRepr().repr(value), 2 * MAX_LENGTH)
 
 
 def printable(text: str) -> str:
-    r"""`text` with control characters, line ends and lone surrogates as escapes such as \x1b: safe for a terminal.
+    r"""Escape control characters, line ends and lone surrogates, for instance as \x1b, for safe output in a terminal.
 
-    Bytes of a file name that are not UTF-8 reach Python as lone surrogates; they become \xff, as the shell writes them.
+    Python represents bytes of a file name that are not UTF-8 as lone surrogates; they become \xff, as in a shell.
     """
-    return text if text.isprintable() else "".join(map(_escaped, text))
+    return text if text.isprintable() else "".join(map(_escape, text))
 
 
-def _escaped(character: str) -> str:
+def _escape(character: str) -> str:
     if "\udc80" <= character <= "\udcff":
         return f"\\x{ord(character) - 0xDC00:02x}"
-    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp"):  # Cf: among others, what turns text around
+    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp"):  # Cf includes the marks that reverse text
         return character.encode("unicode_escape").decode("ascii")
     return character
 
 
 def shell_word(word: str) -> str:
-    """`word` quoted for a shell, printable: what cannot be shown stands as octal escapes within $'...'."""
+    """Quote `word` for a shell; unprintable characters become octal escapes within $'...'."""
     if printable(word) == word:
         return shlex.quote(word)
-    return "$'" + "".join(map(_shell_escaped, word)) + "'"
+    return "$'" + "".join(map(_escape_for_shell, word)) + "'"
 
 
-def _shell_escaped(character: str) -> str:
+def _escape_for_shell(character: str) -> str:
     if character in "'\\":
         return f"\\{character}"
     if printable(character) == character:
         return character
-    return "".join(f"\\{byte:03o}" for byte in os.fsencode(character))  # octal has three digits: no digit can join it
+    return "".join(f"\\{byte:03o}" for byte in os.fsencode(character))  # three digits each

@@ -1,7 +1,7 @@
-"""The one reader of YAML: text to keys and values, at a cost that has a bound, and one sentence for whatever is wrong.
+"""Read YAML at a bounded cost, with a one-sentence error message. All YAML of this project is read here.
 
-Aliases are refused: nine lines of them unfold to a billion values. So is what is longer or nested more deeply than any
-definition, and a value that its own type refuses, such as the date 2020-13-45.
+Aliases are refused, because nine lines of them can expand to a billion values. Text that is too long or nested too
+deeply is refused as well, and so are invalid values such as the date 2020-13-45.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 import yaml
 
 from augment.errors import ConfigError
-from augment.files import irregular
+from augment.files import describe_irregular
 from augment.words import quoted, shortened
 
-LONGEST, DEEPEST = 200_000, 40  # characters; levels
+MAX_LENGTH, MAX_DEPTH = 200_000, 40  # characters; levels
 
 
 class _Loader(yaml.SafeLoader):
@@ -25,8 +25,8 @@ class _Loader(yaml.SafeLoader):
         mark: Any = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         if self.check_event(yaml.AliasEvent):
             raise yaml.MarkedYAMLError(problem="found an alias; write its value out", problem_mark=mark)
-        if self.depth == DEEPEST:
-            raise yaml.MarkedYAMLError(problem=f"found more than {DEEPEST} levels", problem_mark=mark)
+        if self.depth == MAX_DEPTH:
+            raise yaml.MarkedYAMLError(problem=f"found more than {MAX_DEPTH} levels", problem_mark=mark)
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1
@@ -37,15 +37,15 @@ class _Loader(yaml.SafeLoader):
             return super().construct_object(node, deep=deep)
         except yaml.YAMLError:
             raise
-        except Exception as error:  # the constructors of numbers, dates, booleans and bytes raise nearly anything
+        except Exception as error:  # the constructors of numbers, dates, booleans and bytes raise many types
             problem, mark = f"{quoted(node.value)} cannot be read as {node.tag.rpartition(':')[2]}", node.start_mark
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark) from error
 
 
 def parse_value(text: str, where: str) -> Any:
-    """The value that `text` stands for. Raises `ConfigError` that begins with `where`."""
-    if len(text) > LONGEST:
-        raise ConfigError(f"{where} is not valid YAML for a definition: it has more than {LONGEST:,} characters")
+    """Return the value that `text` represents. Raises `ConfigError` that begins with `where`."""
+    if len(text) > MAX_LENGTH:
+        raise ConfigError(f"{where} is not valid YAML for a definition: it has more than {MAX_LENGTH:,} characters")
     try:
         return yaml.load(text, _Loader)
     except yaml.YAMLError as error:
@@ -53,22 +53,22 @@ def parse_value(text: str, where: str) -> Any:
 
 
 def parse_mapping(text: str, where: str) -> dict[str, Any]:
-    """The keys and values in `text`. Raises `ConfigError` that begins with `where`."""
+    """Return the keys and values in `text`. Raises `ConfigError` that begins with `where`."""
     tree = parse_value(text, where)
     if not isinstance(tree, dict):
         raise ConfigError(f"{where}: expected keys and values, got {type(tree).__name__}")
-    if odd := [key for key in tree if not isinstance(key, str)]:
-        raise ConfigError(f"{where}: expected names as keys, got {quoted(odd[0])}")
+    if invalid := [key for key in tree if not isinstance(key, str)]:
+        raise ConfigError(f"{where}: expected names as keys, got {quoted(invalid[0])}")
     return tree
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """The keys and values in a YAML file. Raises `ConfigError`."""
+    """Return the keys and values in a YAML file. Raises `ConfigError` if the file cannot be read."""
     try:
-        if kind := irregular(path):
+        if kind := describe_irregular(path):
             raise ConfigError(f"{path} cannot be read as a YAML file: it is {kind}")
         with path.open("rb") as file:
-            text = file.read(4 * LONGEST + 1).decode("utf-8-sig")
+            text = file.read(4 * MAX_LENGTH + 1).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read as a YAML file: {shortened(str(error), 300)}") from error
     return parse_mapping(text, str(path))

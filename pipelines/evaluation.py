@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from augment.dataset.images import fingerprint
-from augment.dataset.mixing import fills_up
+from augment.dataset.mixing import balances_classes
 from augment.identity import Identity
 from augment.output_folders import Replace, open_output
-from augment.runtime import DEFAULT, Runtime, Task
+from augment.runtime import DEFAULT_RUNTIME, Runtime, Task
 from augment.seeds import derive_seed
 from augment.versions import versions
 from pipelines.config.reading import mixed_by_need
@@ -58,7 +58,7 @@ def evaluate(
     folder: Path,
     *,
     synthetic: Path | None = None,
-    runtime: Runtime = DEFAULT,
+    runtime: Runtime = DEFAULT_RUNTIME,
     overwrite: bool = False,
 ) -> dict[str, Any] | None:
     """Measure how much the images in `synthetic` improve a classifier, and write all results into `folder`.
@@ -74,7 +74,7 @@ def evaluate(
     if synthetic is not None:
         images, resized = load_synthetic(synthetic, loaded.train)
         fold, warnings = replace(fold, synthetic=images), [*warnings, *resized]
-        if "ratio" not in config.model_fields_set and fills_up(images.data, loaded.train):
+        if "ratio" not in config.model_fields_set and balances_classes(images.data, loaded.train):
             config, notes = mixed_by_need(config)
             warnings += notes
     for warning in warnings:

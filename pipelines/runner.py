@@ -20,9 +20,9 @@ import yaml
 
 from augment.dataset.mixing import needed_per_class
 from augment.errors import ConfigError
-from augment.files import digest_files, inside
+from augment.files import digest_files, path_inside
 from augment.output_folders import open_output
-from augment.runtime import DEFAULT, Runtime
+from augment.runtime import DEFAULT_RUNTIME, Runtime
 from augment.words import counted
 from pipelines.config.sections import Pipeline
 from pipelines.evaluation import RESULTS
@@ -41,7 +41,7 @@ CONFIG = "config.yaml"
 
 @end_processes()
 def run(
-    pipeline: Pipeline, folder: Path, runtime: Runtime = DEFAULT, *, overwrite: bool = False
+    pipeline: Pipeline, folder: Path, runtime: Runtime = DEFAULT_RUNTIME, *, overwrite: bool = False
 ) -> dict[str, Any] | None:
     """Run the stages that are not up to date. Returns the content of results.json, or None if it was stopped.
 
@@ -51,7 +51,7 @@ def run(
     stages = _stages(folds)
     for stage in stages:
         for subfolder in stage.folders:
-            inside(folder, subfolder)  # raises if one of them is a link, before anything is written
+            path_inside(folder, subfolder)  # raises if one of them is a link, before anything is written
     with open_output(folder, "run", files=(CONFIG, STAGES_FILE), overwrite=overwrite) as output:
         output.write(CONFIG, yaml.safe_dump(pipeline.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
         plans = _plan(folds, stages, runtime)
@@ -70,7 +70,7 @@ def run(
     return read_results(folder / "evaluation" / RESULTS)
 
 
-def plan(pipeline: Pipeline, folder: Path, runtime: Runtime = DEFAULT) -> list[Plan]:
+def plan(pipeline: Pipeline, folder: Path, runtime: Runtime = DEFAULT_RUNTIME) -> list[Plan]:
     """Return the plan of every stage, in order, with its expected time. Nothing is run or written.
 
     The observer receives the notes on the pipeline. Raises `ConfigError` if too few images would be generated.

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, RootModel
 
-from augment.files import inside, read_json
+from augment.files import path_inside, read_json
 from augment.identity import Identity
 from augment.markers import MARKER, read_marker
 from augment.output_folders import OutputFolder
@@ -91,6 +91,6 @@ def listed_files(folder: Path, subfolders: Collection[str]) -> list[str]:
     """Return the files that the markers of some subfolders list as outputs, relative to `folder`."""
     names = []
     for subfolder in subfolders:
-        marker = read_marker(inside(folder, subfolder))
+        marker = read_marker(path_inside(folder, subfolder))
         names += [f"{subfolder}/{name}" for name in (marker.files if marker else (MARKER,))]
     return names

@@ -28,7 +28,16 @@ def test_every_command_and_option_that_it_names_is_there(capsys: pytest.CaptureF
     from pipelines.cli.app import app
 
     lines = re.findall(r"^augment (\w+) +(.*?)(?:  #|$)", README, re.MULTILINE)
-    assert {command for command, _ in lines} == {"inspect", "fit", "generate", "tune", "evaluate", "run", "bench", "schema"}
+    assert {command for command, _ in lines} == {
+        "inspect",
+        "fit",
+        "generate",
+        "tune",
+        "evaluate",
+        "run",
+        "bench",
+        "schema",
+    }
     for command, arguments in lines:
         text = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).output
         assert all(option in text for option in re.findall(r"--[a-z-]+", arguments))

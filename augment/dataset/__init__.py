@@ -1,1 +1,1 @@
-"""Labelled images in memory and on disk: reading, checking, augmenting classically, mixing and writing them."""
+"""Labelled images in memory and on disk: reading, checking, classical augmentation, mixing and writing."""

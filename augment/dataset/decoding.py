@@ -19,7 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from augment.dataset.images import LabelledImages, Resize, fit_to_square
 from augment.errors import SourceError
-from augment.files import irregular
+from augment.files import describe_irregular
 
 T = TypeVar("T")
 # What Pillow reads by itself: other formats start a program (EPS), or are drawings, films and scientific data
@@ -102,7 +102,7 @@ def _each(files: Iterable[File], read: Callable[[Path], T], skipped: list[str] |
 
 def open_picture(path: Path) -> Image.Image:
     """The picture, not decoded yet. Raises `OSError` if it is no regular file or of none of `FORMATS`."""
-    if kind := irregular(path):
+    if kind := describe_irregular(path):
         raise OSError(f"it is {kind}")
     try:
         return Image.open(path, formats=FORMATS)

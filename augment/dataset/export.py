@@ -25,7 +25,7 @@ from augment.dataset.npz import read_arrays
 from augment.dataset.sources import MANIFEST
 from augment.dataset.tables import read_rows
 from augment.errors import SourceError
-from augment.files import write_quickly
+from augment.files import write_atomically
 from augment.output_folders import OutputFolder
 from augment.words import quoted
 
@@ -67,7 +67,7 @@ def _write_pngs(images: NDArray[np.uint8], folder: Path, files: Sequence[str]) -
         pixels = image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
         content = io.BytesIO()
         Image.fromarray(pixels).save(content, format="PNG", compress_level=1)
-        write_quickly(f"{folder}/{file}", content.getvalue())
+        write_atomically(f"{folder}/{file}", content.getvalue())
 
 
 def folder_files(class_names: Sequence[str], labels: NDArray[np.int64]) -> list[str]:

@@ -1,8 +1,8 @@
-"""Whether horizontal flips keep the class: measured on the images rather than guessed from what they show.
+"""Measure whether horizontal flips preserve the class.
 
-A mirrored image should find its class among the others as often as the image itself does. Each image is its own
-control, so that what is compared is a pair of answers an image, and the loss has an interval: 3 points between two
-shares of 100 images are noise.
+If they do, the nearest neighbour of a mirrored image is in its class as often as that of the image itself. Both are
+measured for each image, so the loss of accuracy is a paired difference. It is reported with an interval, because a
+difference of 3 points between two accuracies on 100 images is noise.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from numpy.typing import NDArray
 
 from augment.dataset.images import LabelledImages, resize_images, subset_per_class
 
-LARGEST_LOSS = 0.03  # of the nearest-neighbour accuracy, that flips may cost and still look safe
-MOST_IMAGES, SIZE = 2000, 32  # images compared, at most; px
+MAX_SAFE_LOSS = 0.03  # loss of nearest-neighbour accuracy up to which flips look safe
+MAX_IMAGES, MAX_SIZE = 2000, 32  # number of compared images; px
 NORMAL_95 = 1.959964  # the 97.5 % point of the normal distribution
 
 
 class Verdict(StrEnum):
-    """What the interval of the loss says of flips."""
+    """The conclusion from the interval of the loss."""
 
     SAFE = "look safe"
     UNSAFE = "do not look safe"
-    UNKNOWN = "cannot be told"
+    UNKNOWN = "is uncertain"
 
 
 @dataclass(frozen=True)
 class Flips:
-    """Nearest-neighbour answers to `images` images as they are and mirrored left to right.
+    """Nearest-neighbour accuracies of a number of images, original and mirrored left to right.
 
-    plain, mirrored: share whose nearest other image is of their class. loss: (low, high), the 95 % interval of plain
-    less mirrored over images of this kind.
+    plain, mirrored: fraction of images whose nearest other image is of the same class. loss: (low, high), the 95 %
+    confidence interval of plain minus mirrored.
     """
 
     plain: float
@@ -45,49 +45,52 @@ class Flips:
 
     @property
     def verdict(self) -> Verdict:
-        """Safe if the interval allows no loss above 3 points; unsafe if it does, and no loss is excluded too.
+        """Safe if the interval is below 3 points; otherwise unsafe if it is above 0, and unknown if it contains 0.
 
-        The line of "unsafe" is 0 and not 3 points, because flips that are left out cost a little and wrong ones spoil
-        a class: any loss that is shown speaks against them, unless it is known to be small.
+        The threshold of "unsafe" is 0 and not 3 points: leaving out harmless flips costs little, but harmful flips
+        can ruin a class. A significant loss therefore counts against flips unless it is certainly small.
         """
         low, high = self.loss
-        if high <= LARGEST_LOSS:
+        if high <= MAX_SAFE_LOSS:
             return Verdict.SAFE
         return Verdict.UNSAFE if low > 0 else Verdict.UNKNOWN
 
 
 def measure_flips(data: LabelledImages) -> Flips:
-    """Leave-one-out 1-nearest-neighbour accuracy of the images and of their mirror images, in pixels, at most 32 px.
+    """Measure the leave-one-out 1-nearest-neighbour accuracy of images and of their mirror images, in pixel space.
 
-    A mirror image is compared with all images but the one that it is made from. At most 2,000 images are used, the
-    same number of each class as far as they go.
+    A mirror image is not compared with its own original. Images are reduced to at most 32 px, and at most 2,000 images
+    are used: equally many of each class, or all of a class that has fewer.
     """
-    if len(data) > MOST_IMAGES:
-        data = subset_per_class(data, max(MOST_IMAGES // data.num_classes, 2), seed=0)
-    images = resize_images(data.images, min(data.size, SIZE), "stretch")
+    if len(data) > MAX_IMAGES:
+        data = subset_per_class(data, max(MAX_IMAGES // data.num_classes, 2), seed=0)
+    images = resize_images(data.images, min(data.size, MAX_SIZE), "stretch")
     vectors, mirrored = (view.reshape(len(view), -1).astype(np.float32) for view in (images, images[..., ::-1]))
-    plain, turned = (data.labels[_nearest_other(queries, vectors)] == data.labels for queries in (vectors, mirrored))
-    return Flips(float(plain.mean()), float(turned.mean()), len(data), paired_loss(plain, turned))
+    plain_correct, mirrored_correct = (
+        data.labels[_nearest_other(queries, vectors)] == data.labels for queries in (vectors, mirrored)
+    )
+    loss = paired_loss(plain_correct, mirrored_correct)
+    return Flips(float(plain_correct.mean()), float(mirrored_correct.mean()), len(data), loss)
 
 
 def paired_loss(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> tuple[float, float]:
-    """N and N to (low, high): the 95 % interval of the share right before less the share right after, in pairs.
+    """Compute the 95 % interval (low, high) of the accuracy before minus the accuracy after, for N matched pairs.
 
-    With b pairs right only before, c right only after and half a pair added to each of the four cells (b' = b + 1/2,
-    c' = c + 1/2, n' = n + 2), it is d +- 1.96 sqrt(b' + c' - (b' - c')^2 / n') / n' with d = (b' - c') / n'. Without
-    the halves it is Wald's interval, which has no width where all pairs agree and covers too little where few differ.
-    Source: Agresti and Min, Simple improved confidence intervals for comparing matched proportions, Statistics in
-    Medicine 24 (2005), section 3. The pairs count as independent, which images that are each other's neighbours are
-    only nearly.
+    With b pairs correct only before, c correct only after, and half a pair added to each of the four cells (b' = b +
+    1/2, c' = c + 1/2, n' = n + 2), the interval is d +- 1.96 sqrt(b' + c' - (b' - c')^2 / n') / n', d = (b' - c') / n'.
+    Without the added halves it is Wald's interval, which has no width if all pairs agree and too little coverage if few
+    pairs differ. Source: Agresti and Min, Simple improved confidence intervals for comparing matched proportions,
+    Statistics in Medicine 24 (2005), section 3. The pairs are treated as independent, which is only approximately true
+    for images that are neighbours of each other.
     """
-    lost, won, n = (before & ~after).sum() + 0.5, (after & ~before).sum() + 0.5, len(before) + 2
-    mean = float(lost - won) / n
-    half = NORMAL_95 * math.sqrt(float(lost + won) - float(lost - won) ** 2 / n) / n
-    return mean - half, mean + half
+    lost, gained, n = (before & ~after).sum() + 0.5, (after & ~before).sum() + 0.5, len(before) + 2
+    mean = float(lost - gained) / n
+    half_width = NORMAL_95 * math.sqrt(float(lost + gained) - float(lost - gained) ** 2 / n) / n
+    return mean - half_width, mean + half_width
 
 
 def advise_on_flips(flips: Flips) -> str:
-    """The verdict as a sentence, with what it rests on."""
+    """Return a sentence with the verdict and the measurements behind it."""
     low, high = (100 * end for end in flips.loss)
     verdict = f"horizontal flips {flips.verdict}"
     if flips.verdict == Verdict.UNKNOWN:
@@ -100,9 +103,12 @@ def advise_on_flips(flips: Flips) -> str:
 
 
 def _nearest_other(queries: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.intp]:
-    """N x D and N x D to N: the nearest of `vectors` to each query, but for the one at the query's own place."""
+    """Return the index of the nearest of `vectors` to each query, except the one with the index of the query.
+
+    queries, vectors: N x D. Returns N indices.
+    """
     squares = np.square(vectors).sum(1)
-    distances: NDArray[Any] = squares - 2 * queries @ vectors.T  # but for the query's square, constant in a row
+    distances: NDArray[Any] = squares - 2 * queries @ vectors.T  # plus a constant for each query
     np.fill_diagonal(distances, np.inf)
     nearest: NDArray[np.intp] = distances.argmin(1)
     return nearest

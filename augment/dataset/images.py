@@ -1,8 +1,8 @@
-"""Labelled images: the one form in which pictures travel through the project.
+"""`LabelledImages`, the representation of images in the whole project, and the operations on it.
 
-Pixels stay uint8 in memory (a quarter of float32) and become floats batch by batch, on the device. Square sizes that
-are multiples of 4 from 8 to 128 px are what the networks are built for. No torch is imported here: the two pixel
-conversions only call methods of the tensor they are given.
+Pixels stay uint8 in memory, a quarter of the size of float32, and each batch is converted to floats on the device. The
+networks require square images whose size is a multiple of 4 from 8 to 128 px. This module does not import torch: the
+two pixel conversions only call methods of their argument.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     import torch
 
 Resize = Literal["pad", "crop", "stretch"]
-SMALLEST, LARGEST, MULTIPLE = 8, 128, 4  # px
+MIN_SIZE, MAX_SIZE, SIZE_STEP = 8, 128, 4  # px
 SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Images with one class each.
+    """Images, each with one class.
 
-    images: uint8, N x C x H x W, values 0 to 255; may be a strided view. labels: int64, N, values 0 to K - 1.
-    class_names: K names. Raises `SourceError` if the three do not fit each other.
+    images: uint8, N x C x H x W, values 0 to 255, possibly a strided view. labels: int64, N, values 0 to K - 1.
+    class_names: K names. Raises `SourceError` if the three are inconsistent.
     """
 
     images: NDArray[np.uint8]
@@ -45,11 +45,11 @@ class LabelledImages:
                 f"expected uint8 images of shape N x C x H x W, got {self.images.dtype} of shape {self.images.shape}"
             )
         if self.labels.shape != (len(self.images),):
-            raise SourceError(f"expected {len(self.images)} labels, one an image, got shape {self.labels.shape}")
+            raise SourceError(f"expected {len(self.images)} labels, one per image, got shape {self.labels.shape}")
         if len(self.labels) and not (self.labels.min() >= 0 and self.labels.max() < len(self.class_names)):
-            wrong = self.labels.max() if self.labels.max() >= len(self.class_names) else self.labels.min()
+            invalid = self.labels.max() if self.labels.max() >= len(self.class_names) else self.labels.min()
             raise SourceError(
-                f"label {wrong} is outside the classes: {len(self.class_names)} class names mean labels "
+                f"label {invalid} is outside the classes: {len(self.class_names)} class names mean labels "
                 f"0 to {len(self.class_names) - 1}"
             )
 
@@ -58,7 +58,7 @@ class LabelledImages:
 
     @property
     def num_classes(self) -> int:
-        """K, the number of classes, empty ones included."""
+        """K, the number of classes, including empty ones."""
         return len(self.class_names)
 
     @property
@@ -75,34 +75,34 @@ class LabelledImages:
         return int(height)
 
     def counts(self) -> NDArray[np.int64]:
-        """Images of each class: int64, K."""
+        """Return the number of images of each class: int64, K."""
         return np.bincount(self.labels, minlength=self.num_classes)
 
     def per_class(self) -> dict[str, int]:
-        """Images of each class, by its name."""
+        """Return the number of images of each class, by class name."""
         return dict(zip(self.class_names, self.counts().tolist(), strict=True))
 
     def take(self, indices: NDArray[np.integer]) -> LabelledImages:
-        """The images at `indices`, copied, in that order."""
+        """Return a copy of the images at `indices`, in that order."""
         return LabelledImages(self.images[indices], self.labels[indices], self.class_names)
 
 
 def draw_per_class(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
-    """Places of at most `count` images of each class, drawn without replacement, in ascending order."""
+    """Draw at most `count` images of each class without replacement, and return their indices in ascending order."""
     rng = np.random.default_rng(seed)
     drawn = [rng.permutation(np.flatnonzero(labels == k))[:count] for k in range(labels.max(initial=-1) + 1)]
     return np.sort(np.concatenate([np.empty(0, np.int64), *drawn]))
 
 
 def subset_per_class(data: LabelledImages, count: int, seed: int) -> LabelledImages:
-    """At most `count` images of each class, drawn without replacement; a class with fewer keeps all that it has."""
+    """Draw at most `count` images of each class without replacement; classes with fewer images are kept completely."""
     return data.take(draw_per_class(data.labels, count, seed))
 
 
-def split_per_class(data: LabelledImages, share: float, seed: int) -> tuple[LabelledImages, LabelledImages]:
-    """(kept, held out): `share` of each class is held out, at least one image, and at least one is kept.
+def split_per_class(data: LabelledImages, fraction: float, seed: int) -> tuple[LabelledImages, LabelledImages]:
+    """Hold out `fraction` of each class and return (kept, held out), with at least one image of each class in both.
 
-    Raises `SourceError` if a class has a single image.
+    Raises `SourceError` if a class has fewer than two images.
     """
     rng = np.random.default_rng(seed)
     kept, held_out = [], []
@@ -112,14 +112,14 @@ def split_per_class(data: LabelledImages, share: float, seed: int) -> tuple[Labe
             raise SourceError(
                 f"class {name!r} has {counted(len(members), 'image')}: 2 are needed to hold one out for the test"
             )
-        cut = min(max(round(share * len(members)), 1), len(members) - 1)
+        cut = min(max(round(fraction * len(members)), 1), len(members) - 1)
         held_out.append(members[:cut])
         kept.append(members[cut:])
     return data.take(np.sort(np.concatenate(kept))), data.take(np.sort(np.concatenate(held_out)))
 
 
 def concatenate(parts: Sequence[LabelledImages]) -> LabelledImages:
-    """All parts in order. Raises `SourceError` if classes, channels or sizes differ."""
+    """Concatenate the parts in order. Raises `SourceError` if their classes, channels or sizes differ."""
     first = parts[0]
     for other in parts[1:]:
         if other.class_names != first.class_names:
@@ -132,23 +132,23 @@ def concatenate(parts: Sequence[LabelledImages]) -> LabelledImages:
 
 
 def check_size(size: int) -> int:
-    """`size` if it is a multiple of 4 from 8 to 128, else `ConfigError` that names the nearest."""
+    """Return `size` if it is a multiple of 4 from 8 to 128, else raise `ConfigError` that names the nearest one."""
     if size != nearest_size(size):
         raise ConfigError(
-            f"image size {size} is not a multiple of {MULTIPLE} from {SMALLEST} to {LARGEST}; "
+            f"image size {size} is not a multiple of {SIZE_STEP} from {MIN_SIZE} to {MAX_SIZE}; "
             f"the nearest is {nearest_size(size)}"
         )
     return size
 
 
 def nearest_size(size: float) -> int:
-    """The allowed image size nearest to `size` px; halves go up."""
-    within = min(max(size, SMALLEST), LARGEST)  # first, for the sake of integers that no float can hold
-    return int(within / MULTIPLE + 0.5) * MULTIPLE
+    """Return the allowed image size nearest to `size` px; ties are rounded up."""
+    clipped = min(max(size, MIN_SIZE), MAX_SIZE)  # before the division, because huge integers do not fit into a float
+    return int(clipped / SIZE_STEP + 0.5) * SIZE_STEP
 
 
 def fit_to_square(picture: Image.Image, size: int, resize: Resize) -> Image.Image:
-    """`picture` at size x size px: `pad` with the colour of its border, `crop` its centre, or `stretch` it."""
+    """Resize `picture` to size x size px: `pad` with the colour of its border, `crop` its centre, or `stretch` it."""
     width, height = picture.size
     if (width, height) == (size, size):
         return picture
@@ -156,7 +156,7 @@ def fit_to_square(picture: Image.Image, size: int, resize: Resize) -> Image.Imag
         return picture.resize((size, size), Image.Resampling.LANCZOS)
     scale = size / (max if resize == "pad" else min)(width, height)
     scaled = picture.resize((max(round(width * scale), 1), max(round(height * scale), 1)), Image.Resampling.LANCZOS)
-    left, top = (size - scaled.width) // 2, (size - scaled.height) // 2  # negative where the picture is cropped
+    left, top = (size - scaled.width) // 2, (size - scaled.height) // 2  # negative if the picture is cropped
     square = Image.new(scaled.mode, (size, size), _border_colour(scaled))
     square.paste(scaled, (left, top))
     return square
@@ -170,7 +170,7 @@ def _border_colour(picture: Image.Image) -> int | tuple[int, ...]:
 
 
 def resize_images(images: NDArray[np.uint8], size: int, resize: Resize) -> NDArray[np.uint8]:
-    """N x C x H x W uint8 to N x C x size x size uint8; unchanged, not copied, if it has that size already."""
+    """Resize N x C x H x W uint8 to N x C x size x size; returned without a copy if they have that size already."""
     count, channels, height, width = images.shape
     if (height, width) == (size, size):
         return images
@@ -182,7 +182,7 @@ def resize_images(images: NDArray[np.uint8], size: int, resize: Resize) -> NDArr
 
 
 def fingerprint(data: LabelledImages) -> str:
-    """16 hexadecimal digits of SHA-256 over pixels, labels and class names."""
+    """Return 16 hexadecimal digits of a SHA-256 hash of pixels, labels and class names."""
     digest = hashlib.sha256(repr((data.images.shape, data.class_names)).encode())
     digest.update(data.labels.tobytes())
     for image in data.images:
@@ -191,10 +191,10 @@ def fingerprint(data: LabelledImages) -> str:
 
 
 def to_signed(images: torch.Tensor) -> torch.Tensor:
-    """uint8, 0 to 255, to float32, -1 to 1: the range of generators, discriminators and classifiers."""
+    """Convert uint8, 0 to 255, to float32, -1 to 1, the range that all networks use."""
     return images.float().div_(127.5).sub_(1)
 
 
 def to_uint8(images: torch.Tensor) -> torch.Tensor:
-    """Float, -1 to 1, to uint8, 0 to 255, rounded to nearest and clipped."""
+    """Convert floats, -1 to 1, to uint8, 0 to 255, rounded to the nearest value and clipped."""
     return images.float().add(1).mul(127.5).round_().clamp_(0, 255).byte()

@@ -20,7 +20,7 @@ from augment.dataset.decoding import ChooseSize, File, Listing, decode
 from augment.dataset.images import SPLITS, LabelledImages, Resize, check_size, nearest_size, resize_images
 from augment.dataset.tables import read_rows
 from augment.errors import SourceError
-from augment.files import irregular
+from augment.files import describe_irregular
 from augment.markers import read_marker
 from augment.words import counted, printable, quoted, shortened
 
@@ -99,7 +99,7 @@ def _find(spec: str) -> tuple[str, Listing | Arrays]:
         return printable(path.resolve().name), _read_folder(path)
     if not path.exists():
         raise SourceError(f"there is no {quoted(spec)}: expected {FORMS}")
-    if kind := irregular(path):
+    if kind := describe_irregular(path):
         raise SourceError(f"{quoted(spec)} is {kind}: expected {FORMS}")
     if path.suffix.lower() not in SUFFIXES:
         raise SourceError(f"{quoted(spec)} is a file of an unknown kind: expected {FORMS}")
@@ -208,7 +208,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, Path, str]]:
 
 def _check_named(where: str, path: Path, as_written: str) -> None:
     try:
-        kind = irregular(path)
+        kind = describe_irregular(path)
     except PermissionError:
         raise
     except (OSError, ValueError) as error:  # not there, too long for a name, or with a NUL in it

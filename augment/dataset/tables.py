@@ -1,4 +1,4 @@
-"""The one opener of `.csv` tables with a header: the sources of `path,label[,split]` and the scores beside images."""
+"""Read `.csv` tables with a header: sources of the form `path,label[,split]` and the scores of generated images."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from pathlib import Path
 from typing import TextIO
 
 from augment.errors import SourceError
-from augment.files import irregular
+from augment.files import describe_irregular
 from augment.words import quoted, shortened
 
-LONGEST_LINE = 2**20  # characters; a file without line ends is not read whole
+MAX_LINE_LENGTH = 2**20  # characters; otherwise a file without line ends would be read at once
 
-Row = dict[str, str | None]  # by column; None where the line is too short
+Row = dict[str, str | None]  # by column; None if the line is too short
 
 
 def read_rows(path: Path, used: Collection[str], needed: Collection[str] = ()) -> Iterator[tuple[str, Row]]:
-    """(where it stands, the row) of each row that is not blank.
+    """Yield (file and line number, row) for each row that is not blank.
 
-    Raises `SourceError` if `path` is no CSV, lacks one of the columns `needed` or has one of those `used` twice.
+    Raises `SourceError` if `path` is not a CSV file, lacks a column of `needed`, or has a column of `used` twice.
     """
-    if kind := irregular(path):
+    if kind := describe_irregular(path):
         raise SourceError(f"{path} is {kind}: expected a CSV file")
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(_lines(file), strict=True)  # strict: a quote that is never closed is an error
+            reader = csv.DictReader(_lines(file), strict=True)  # strict: an unclosed quote is an error
             _check_columns(path, reader.fieldnames or (), used, needed)
             for row in reader:
                 yield f"{path} line {reader.line_num}", row
@@ -34,15 +34,17 @@ def read_rows(path: Path, used: Collection[str], needed: Collection[str] = ()) -
 
 
 def _lines(file: TextIO) -> Iterator[str]:
-    while line := file.readline(LONGEST_LINE):
-        if len(line) == LONGEST_LINE:
-            raise csv.Error(f"a line has {LONGEST_LINE:,} characters or more")
+    while line := file.readline(MAX_LINE_LENGTH):
+        if len(line) == MAX_LINE_LENGTH:
+            raise csv.Error(f"a line has {MAX_LINE_LENGTH:,} characters or more")
         yield line
 
 
 def _check_columns(path: Path, columns: Iterable[str], used: Collection[str], needed: Collection[str]) -> None:
-    found = list(columns)
-    if missing := [name for name in needed if name not in found]:
-        raise SourceError(f"{path} line 1: the column {missing[0]!r} is missing; found {quoted(found)}")
-    if twice := [name for name in used if found.count(name) > 1]:
-        raise SourceError(f"{path} line 1: the column {twice[0]!r} is there {found.count(twice[0])} times; keep one")
+    present = list(columns)
+    if missing := [name for name in needed if name not in present]:
+        raise SourceError(f"{path} line 1: the column {missing[0]!r} is missing; found {quoted(present)}")
+    if repeated := [name for name in used if present.count(name) > 1]:
+        raise SourceError(
+            f"{path} line 1: the column {repeated[0]!r} is there {present.count(repeated[0])} times; keep one"
+        )

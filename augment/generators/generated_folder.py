@@ -15,7 +15,7 @@ from augment.generators.base import Model
 from augment.generators.sampling import SyntheticImages, balancing_counts, generate, labels_of
 from augment.identity import Identity, digest
 from augment.output_folders import OutputFolder, open_output
-from augment.runtime import NOBODY, Observer
+from augment.runtime import NO_OBSERVER, Observer
 
 NPZ = "images.npz"
 
@@ -37,7 +37,7 @@ def generate_folder(
     *,
     seed: int,
     overwrite: bool = False,
-    observer: Observer = NOBODY,
+    observer: Observer = NO_OBSERVER,
 ) -> SyntheticImages | None:
     """Generate images into `folder` in one of `FORMATS`; None if they are there already, of the same model and seed.
 

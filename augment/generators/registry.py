@@ -12,7 +12,7 @@ from augment.generators.cgan import CGAN
 from augment.generators.resample import RESAMPLE
 from augment.generators.runs import read_about
 from augment.output_folders import Replace
-from augment.runtime import DEFAULT, Runtime, Task
+from augment.runtime import DEFAULT_RUNTIME, Runtime, Task
 
 GENERATORS: dict[str, Generator] = {
     "cgan": CGAN,
@@ -25,7 +25,7 @@ def fit(
     data: TrainingData,
     config: GeneratorConfig,
     folder: Path,
-    runtime: Runtime = DEFAULT,
+    runtime: Runtime = DEFAULT_RUNTIME,
     *,
     overwrite: bool = False,
     replace: Replace = "nothing",

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from augment.dataset.images import LabelledImages, check_size
 from augment.dataset.policies import POLICIES, bank_of_views
 from augment.errors import AugmentError, SourceError
-from augment.fields import SEEDS, known, one_of
+from augment.fields import SEEDS, check_name, name_in
 from augment.generators.base import Fitted, Generator, GeneratorConfig, Outcome, Samples, TrainingData
 from augment.generators.runs import ModelAbout, open_run, read_model
 from augment.output_folders import Replace
@@ -29,7 +29,7 @@ class ResampleConfig(GeneratorConfig):
     """The settings of `resample`."""
 
     kind: Literal["resample"] = "resample"
-    policy: Annotated[str, known(POLICIES)] = "standard"
+    policy: Annotated[str, name_in(POLICIES)] = "standard"
     horizontal_flip: bool = False  # only for classes that look the same mirrored
 
     def with_horizontal_flip(self) -> Self:
@@ -109,7 +109,7 @@ def load(folder: Path, device: torch.device) -> Resample:
         check_size(images.size)
         if tensors["labels"].dtype != torch.int64 or images.per_class() != about.train_per_class:
             raise SourceError("the labels are not those of its description")
-        one_of(about.policy, POLICIES)
+        check_name(about.policy, POLICIES)
     except (KeyError, ValueError, AugmentError) as error:
         raise SourceError(f"{folder} is damaged, or of another version of this program: {error}") from error
     return Resample(images, about)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from augment.dataset.images import LabelledImages
 from augment.errors import ConfigError
 from augment.generators.base import Model
-from augment.runtime import NOBODY, Observer, Task
+from augment.runtime import NO_OBSERVER, Observer, Task
 from augment.seeds import seed_sequence
 
 BATCH = 256
@@ -42,7 +42,9 @@ class SyntheticImages:
         return len(self.data)
 
 
-def generate(model: Model, counts: Mapping[str, int], *, seed: int, observer: Observer = NOBODY) -> SyntheticImages:
+def generate(
+    model: Model, counts: Mapping[str, int], *, seed: int, observer: Observer = NO_OBSERVER
+) -> SyntheticImages:
     """`counts[name]` images of each class, in the order of the model's classes; a class left out gets none.
 
     Raises `ConfigError` for an unknown class, or if there is nothing to generate.

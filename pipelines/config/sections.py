@@ -8,7 +8,7 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, FileP
 
 from augment.dataset.images import Resize, check_size
 from augment.dataset.policies import POLICIES, VIEWS
-from augment.fields import Seed, Settings, known, one_of
+from augment.fields import Seed, Settings, check_name, name_in
 from augment.filtering import FILTERS
 from augment.generators.base import GeneratorConfig
 from augment.generators.registry import DEFAULT_KIND, GENERATORS
@@ -29,7 +29,7 @@ def _with_kind(value: object) -> object:
     settings = {"kind": value} if isinstance(value, str) else value
     if not isinstance(settings, dict):
         return settings
-    kind = one_of(str(settings.get("kind", DEFAULT_KIND)), GENERATORS)
+    kind = check_name(str(settings.get("kind", DEFAULT_KIND)), GENERATORS)
     for key in settings.keys() - GENERATORS[kind].config.model_fields.keys():
         others = [name for name, other in GENERATORS.items() if key in other.config.model_fields]
         if others:
@@ -51,7 +51,7 @@ class GeneratorSection(Settings):
 
 
 # `discriminator` is a deprecated name of `score`
-FilterName = Annotated[str, known(FILTERS), BeforeValidator(lambda v: "score" if v == "discriminator" else v)]
+FilterName = Annotated[str, name_in(FILTERS), BeforeValidator(lambda v: "score" if v == "discriminator" else v)]
 
 
 class Arm(Settings):
@@ -61,7 +61,7 @@ class Arm(Settings):
     real: bool = True
     synthetic: bool = False
     # applied to real and synthetic images; `classical` means the policy of the evaluation
-    policy: Annotated[str, known({"classical": None, **POLICIES})] | None = None
+    policy: Annotated[str, name_in({"classical": None, **POLICIES})] | None = None
     ratio: float | None = Field(None, gt=0, le=MAX_RATIO)  # None: the ratio of the evaluation
     filter: FilterName = "confidence"
     keep: float = Field(1.0, gt=0, le=1)  # fraction of the synthetic images of each class, the best by `filter`
@@ -75,7 +75,7 @@ class Arm(Settings):
     @model_validator(mode="before")
     @classmethod
     def _by_name(cls, value: object) -> object:
-        return {"name": value, **ARMS[one_of(value, ARMS)]} if isinstance(value, str) else value
+        return {"name": value, **ARMS[check_name(value, ARMS)]} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _has_images(self) -> Self:
@@ -169,10 +169,10 @@ class EvaluateConfig(Settings):
     arms: tuple[Arm, ...] = Field(tuple(ARMS), min_length=1, validate_default=True)
     repeats: int = Field(10, ge=2, le=MAX_REPEATS)
     ratio: float = Field(1.0, gt=0, le=MAX_RATIO)  # synthetic images per real image
-    policy: Annotated[str, known(POLICIES)] = "standard"  # the policy of `classical` arms
+    policy: Annotated[str, name_in(POLICIES)] = "standard"  # the policy of `classical` arms
     views: int = Field(VIEWS, ge=1, le=MAX_REPEATS)  # of each image, generated in advance by the policy
     horizontal_flip: bool = False  # only for classes that look the same when mirrored
-    metric: Annotated[str, known(METRICS)] | None = None  # None: accuracy, or balanced accuracy under imbalance
+    metric: Annotated[str, name_in(METRICS)] | None = None  # None: accuracy, or balanced accuracy under imbalance
     classifier: FitConfig = FitConfig()
     # weights of the network whose features the fidelity figures use; None: a classifier trained on the training images
     inception: Annotated[FilePath, AfterValidator(check_inception)] | None = None
@@ -206,7 +206,7 @@ class Pipeline(Settings):
     protocol: ProtocolConfig = ProtocolConfig()
     choose: ChooseConfig | None = None  # None: the mixes of the arms are fixed in advance
     evaluate: EvaluateConfig = EvaluateConfig()
-    track: tuple[Annotated[str, known(TRACKERS)], ...] = ()  # names of trackers, which do not affect the results
+    track: tuple[Annotated[str, name_in(TRACKERS)], ...] = ()  # names of trackers, which do not affect the results
 
     @model_validator(mode="after")
     def _chosen_for_an_arm(self) -> Self:

@@ -17,7 +17,7 @@ from torch import nn
 
 from augment.dataset.images import LabelledImages, resize_images, to_signed
 from augment.errors import ConfigError
-from augment.filtering import Judged
+from augment.filtering import CrossFittedPredictions
 from augment.seeds import derive_seed
 from classifiers.metrics import softmax
 from classifiers.networks import features
@@ -32,7 +32,7 @@ MAX_PIXELS = 32  # width and height of the images that are compared pixel by pix
 UNIT_QUANTILE = 0.5  # this quantile of the distances between real images is the unit of all distances
 
 
-def judge(fold: Fold, config: EvaluateConfig, *, seed: int, device: torch.device) -> Judged:
+def judge(fold: Fold, config: EvaluateConfig, *, seed: int, device: torch.device) -> CrossFittedPredictions:
     """Return the judges' predictions for the synthetic images, and their out-of-fold predictions for the real ones.
 
     A fold without synthetic images gets the predictions for the real ones alone. Raises `ConfigError` if a class has a
@@ -54,7 +54,7 @@ def judge(fold: Fold, config: EvaluateConfig, *, seed: int, device: torch.device
             near_unseen = part_of[nearest] == part
             probabilities[near_unseen] = _probabilities(network, synthetic.take(np.flatnonzero(near_unseen)))
             distances.append(_distances(network, unseen, synthetic, device))
-    return Judged(
+    return CrossFittedPredictions(
         labels=synthetic.labels,
         probabilities=probabilities,
         distance=np.mean(distances, axis=0) if distances else np.zeros(0),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from augment.dataset.images import LabelledImages
 from augment.errors import SourceError
-from augment.filtering import Judged
+from augment.filtering import CrossFittedPredictions
 from augment.generators.sampling import SyntheticImages
 from augment.words import counted
 
@@ -39,7 +39,7 @@ class Fold:
     numbers: tuple[int, ...] = ()
     val: LabelledImages | None = None
     synthetic: SyntheticImages | None = None
-    judged: Judged | None = None
+    judged: CrossFittedPredictions | None = None
     mixes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 

@@ -9,7 +9,7 @@ from augment.dataset.copies import without_copies
 from augment.dataset.duplicates import find_copies, find_leaks, near_duplicates, near_matches
 from augment.dataset.export import read_scores
 from augment.dataset.images import LabelledImages, subset_per_class
-from augment.dataset.mixing import match
+from augment.dataset.mixing import match_format
 from augment.dataset.sources import Source, read_source
 from augment.errors import SourceError
 from augment.generators.sampling import SyntheticImages
@@ -123,7 +123,7 @@ def load_synthetic(folder: Path, real: LabelledImages) -> tuple[SyntheticImages,
     Scores of another number than the images are ignored.
     """
     source = read_source(folder, image_size=real.size, complete=False)
-    images, scores = match(source.train, real, "synthetic images"), read_scores(folder)
+    images, scores = match_format(source.train, real, "synthetic images"), read_scores(folder)
     notes: tuple[str, ...] = ()
     other_sizes = [size for size in source.original_sizes if size != (real.size, real.size)]
     if other_sizes:
@@ -174,7 +174,7 @@ def _find_test(config: DataConfig, source: Source) -> tuple[LabelledImages | Non
     unused = [counted(len(data), f"{split} image") for split, data in other.splits.items() if split != selected]
     if unused:
         notes.append(f"the test set is the {selected} split of {other.name}: its {' and '.join(unused)} not used")
-    return match(other.splits[selected], source.train, "test images"), tuple(notes)
+    return match_format(other.splits[selected], source.train, "test images"), tuple(notes)
 
 
 def _skipped_notes(source: Source) -> tuple[str, ...]:

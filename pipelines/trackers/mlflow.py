@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from augment.errors import ConfigError, OutputError
-from augment.files import inside
+from augment.files import path_inside
 from augment.runtime import Observer, Task
 from augment.words import printable, shortened
 from pipelines.trackers.common import converting_import_errors, converting_os_errors, flatten, root_cause
@@ -136,7 +136,7 @@ def _local_tracker(make_client: Any, folder: Path) -> Observer:
     The database is opened with sqlite3 first, because MLflow retries for 100 seconds if it cannot open it.
     """
     folder = folder.absolute()
-    database, artifacts = inside(folder, "mlflow.db"), inside(folder, "mlartifacts")
+    database, artifacts = path_inside(folder, "mlflow.db"), path_inside(folder, "mlartifacts")
     path = str(database)
     if "?" in path or "%" in path or not path.isprintable():
         raise OutputError(f"MLflow cannot use the path {printable(path)}; choose a folder without ? and % in its path")

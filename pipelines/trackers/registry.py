@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from augment.errors import ConfigError
-from augment.fields import one_of
-from augment.runtime import NOBODY, Observer, Observers, Task
+from augment.fields import check_name
+from augment.runtime import NO_OBSERVER, Observer, Observers, Task
 from pipelines.trackers.common import root_cause
 from pipelines.trackers.mlflow import mlflow_tracker
 from pipelines.trackers.tensorboard import tensorboard_tracker
@@ -31,19 +31,19 @@ def log_failure(sentence: str) -> None:
 
 
 def make_tracker(names: Sequence[str], folder: Path, on_failure: Callable[[str], None] = log_failure) -> Observer:
-    """Return one observer for all trackers in `names`, which write into `folder`; `NOBODY` if there are no names.
+    """Return one observer for all trackers in `names`, which write into `folder`; `NO_OBSERVER` if there are no names.
 
     on_failure: called with one sentence when a tracker fails during the work. Raises `ConfigError` for an unknown name,
     for a missing package and for a server that does not answer, and `OutputError` if `folder` cannot be written.
     """
     for name in names:
         try:
-            one_of(name, TRACKERS)
+            check_name(name, TRACKERS)
         except ValueError as error:
             raise ConfigError(f"no such tracker: {error}") from error
     members = [UntilFailure(name, TRACKERS[name](folder), on_failure) for name in dict.fromkeys(names)]
     if not members:
-        return NOBODY
+        return NO_OBSERVER
     return members[0] if len(members) == 1 else Observers(members)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from augment.files import inside
+from augment.files import path_inside
 from augment.runtime import Observer, Task
 from pipelines.trackers.common import converting_import_errors, converting_os_errors, flatten
 
@@ -62,7 +62,7 @@ class TensorBoardTracker(Observer):
 def tensorboard_tracker(folder: Path) -> Observer:
     """Return a tracker that writes a new file into `folder`/tensorboard. Raises the errors of `make_tracker`."""
     name = f"events.out.tfevents.{time.time_ns()}.{os.getpid()}"  # with the time first, so that names sort by it
-    path = inside(folder, "tensorboard") / name
+    path = path_inside(folder, "tensorboard") / name
     with converting_import_errors("tensorboard"):
         import tensorboard  # noqa: F401
     with converting_os_errors(folder):

@@ -37,7 +37,7 @@ def test_a_name_that_means_nothing_is_refused_with_the_choices(name: str) -> Non
 def test_a_device_that_is_not_there_is_refused_with_how_many_are(name: str) -> None:
     kind = name.partition(":")[0]
     count = torch.cuda.device_count() if kind == "cuda" else 0
-    with pytest.raises(DeviceError, match=rf"'{name}' is not there: this machine has {count} {kind} device"):
+    with pytest.raises(DeviceError, match=rf"'{name}' is not available: this machine has {count} {kind} device"):
         find_device(name)
 
 

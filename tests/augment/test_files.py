@@ -14,7 +14,15 @@ import pytest
 from pydantic import BaseModel
 
 from augment.errors import OutputError
-from augment.files import append_bytes, inside, read_bytes, read_json, sweep, write_bytes, write_text
+from augment.files import (
+    append_bytes,
+    path_inside,
+    read_bytes,
+    read_json,
+    remove_temporary_files,
+    write_bytes,
+    write_text,
+)
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="a file that is open cannot be replaced there")
 LIMITED = """
@@ -61,7 +69,7 @@ def test_a_killed_writer_leaves_the_old_file_and_a_temporary_one(tmp_path: Path)
     assert limited(path, "SIG_DFL").returncode == -signal.SIGXFSZ
     assert path.read_bytes() == b"old"
     assert len(names(tmp_path)) == 2
-    sweep(tmp_path)
+    remove_temporary_files(tmp_path)
     assert names(tmp_path) == ["results.json"]
 
 
@@ -70,7 +78,7 @@ def test_sweeping_leaves_files_of_similar_names(tmp_path: Path) -> None:
         (tmp_path / name).write_text("mine")
     (tmp_path / ".augment-0123456789abcdef.part").mkdir()
     before = names(tmp_path)
-    sweep(tmp_path)
+    remove_temporary_files(tmp_path)
     assert names(tmp_path) == before
 
 
@@ -135,10 +143,10 @@ def test_a_path_through_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "victim").mkdir()
     (tmp_path / "out").mkdir()
     (tmp_path / "out/link").symlink_to(tmp_path / "victim")
-    assert inside(tmp_path / "out", "cats/1.png") == tmp_path / "out/cats/1.png"
+    assert path_inside(tmp_path / "out", "cats/1.png") == tmp_path / "out/cats/1.png"
     for name in ("link", "link/1.png", "link/deep/1.png"):
         with pytest.raises(OutputError, match=r"out/link is a link, and nothing is written through links"):
-            inside(tmp_path / "out", name)
+            path_inside(tmp_path / "out", name)
 
 
 class Settings(BaseModel):

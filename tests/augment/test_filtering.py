@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from augment.filtering import FILTERS, Judged, Scores, keep_best
+from augment.filtering import FILTERS, CrossFittedPredictions, Scores, keep_best
 
 LABELS = np.array([1, 0, 1, 0, 1, 2])
 
@@ -14,7 +14,7 @@ def scores_by(name: str) -> Scores:
     probabilities = [[0.1, 0.7, 0.2], [0.5, 0.3, 0.2], [0.2, 0.2, 0.6], [0.9, 0, 0.1], [0, 1, 0], [0.4, 0.4, 0.2]]
     by_classifiers = FILTERS[name].by_classifiers
     assert by_classifiers is not None
-    judged = Judged(
+    judged = CrossFittedPredictions(
         labels=LABELS,
         probabilities=np.array(probabilities),
         distance=np.array([0.5, 2.0, 1.0, 0.1, 3.0, 0.7]),
@@ -33,12 +33,12 @@ def test_only_the_generators_own_scores_need_no_classifiers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "kept"),
+    ("fraction", "kept"),
     [(1.0, [0, 1, 2, 3, 4, 5]), (2 / 3, [0, 3, 4, 5]), (0.5, [0, 3, 4, 5]), (1 / 3, [3, 4, 5]), (0.01, [3, 4, 5])],
 )
-def test_the_best_of_each_class_are_kept_and_at_least_one(share: float, kept: list[int]) -> None:
-    places = keep_best(LABELS, scores_by("confidence"), share)  # class 0: 1, 3; class 1: 0, 2, 4; class 2: 5
-    assert places.tolist() == kept
+def test_the_best_of_each_class_are_kept_and_at_least_one(fraction: float, kept: list[int]) -> None:
+    indices = keep_best(LABELS, scores_by("confidence"), fraction)  # class 0: 1, 3; class 1: 0, 2, 4; class 2: 5
+    assert indices.tolist() == kept
 
 
 def test_of_equal_scores_the_earlier_image_is_kept() -> None:

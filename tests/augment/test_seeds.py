@@ -31,9 +31,8 @@ def folds_of(pool: LabelledImages, kind: str, seed: int) -> tuple[Fold, ...]:
     data, config = PROTOCOLS[kind]
     test = split_per_class(pool, 0.1, seed=0)[1] if kind == "subsample" else None
     settings = DataConfig(source="-", seed=seed, **data)
-    return make_protocol(
-        LoadedSource("-", pool, pool, test, ()), settings, ProtocolConfig(kind=kind, **config), 10
-    ).folds
+    source = LoadedSource("-", pool, pool, test, ())
+    return make_protocol(source, settings, ProtocolConfig(kind=kind, **config), 10).folds
 
 
 def test_seeds_purposes_and_numbers_all_change_what_is_derived() -> None:

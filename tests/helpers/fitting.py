@@ -12,7 +12,7 @@ from augment.dataset.images import LabelledImages
 from augment.generators.base import GeneratorConfig, Outcome, TrainingData
 from augment.generators.cgan import CganConfig
 from augment.generators.registry import fit as fit_generator
-from augment.runtime import NOBODY, Observer, Runtime, never
+from augment.runtime import NO_OBSERVER, Observer, Runtime, never
 from augment.tensor_files import dump_tensors, load_tensors
 
 TINY = CganConfig(width=4, latent_dim=8, steps=2, batch_size=8)
@@ -38,7 +38,7 @@ def fit(
     *,
     device: str = "cpu",
     stopped: Callable[[], bool] = never,
-    observer: Observer = NOBODY,
+    observer: Observer = NO_OBSERVER,
     overwrite: bool = False,
 ) -> Outcome:
     runtime = Runtime(torch.device(device), stopped=stopped, observer=observer)

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from augment.fields import one_of
+from augment.fields import check_name
 from augment.gan.config import GanConfig
 from augment.gan.diffaugment import POLICIES
 from augment.gan.losses import LOSSES
@@ -100,6 +100,6 @@ def test_a_config_is_frozen() -> None:
 
 
 def test_one_of_accepts_known_names_and_otherwise_lists_them() -> None:
-    assert one_of("b", {"a": 1, "b": 2}) == "b"
+    assert check_name("b", {"a": 1, "b": 2}) == "b"
     with pytest.raises(ValueError, match="expected one of a, b, got 'c'"):
-        one_of("c", {"a": 1, "b": 2})
+        check_name("c", {"a": 1, "b": 2})

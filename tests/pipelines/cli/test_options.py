@@ -9,7 +9,7 @@ from command_line import PIPELINE, Augment, check_refused
 from folders import contents
 
 OPTIONS = [
-    ("fit SOURCE --out OUT --device cuda:7", "device 'cuda:7' is not there"),
+    ("fit SOURCE --out OUT --device cuda:7", "device 'cuda:7' is not available"),
     ("fit SOURCE --out OUT --device tpu", "unknown device 'tpu'; expected auto, cpu"),
     ("fit SOURCE --out OUT --image-size 33", "nearest is 32"),
     ("inspect SOURCE --image-size 4", "nearest is 8"),

@@ -11,7 +11,7 @@ import torch
 
 from augment.dataset.images import LabelledImages
 from augment.errors import ConfigError
-from augment.filtering import FILTERS, Judged
+from augment.filtering import FILTERS, CrossFittedPredictions
 from augment.generators.sampling import SyntheticImages
 from pipelines.config.sections import Arm, EvaluateConfig
 from pipelines.experiment.arms import arms_of, check_arms, train_arm
@@ -27,7 +27,7 @@ def fold(shoes: LabelledImages) -> Fold:
     labels = np.tile(shoes.labels, 2)
     synthetic = LabelledImages(np.concatenate([shoes.images // 2, shoes.images // 3]), labels, shoes.class_names)
     probabilities = rng.dirichlet(np.ones(3), 38)
-    judged = Judged(labels, probabilities, rng.random(38), rng.dirichlet(np.ones(3), 19))
+    judged = CrossFittedPredictions(labels, probabilities, rng.random(38), rng.dirichlet(np.ones(3), 19))
     images = SyntheticImages(synthetic, scores=rng.normal(size=38))
     return Fold(shoes, shoes, (0, 1), synthetic=images, judged=judged)
 

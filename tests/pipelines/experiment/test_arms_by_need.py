@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from augment.dataset.images import LabelledImages
-from augment.dataset.mixing import fills_up
+from augment.dataset.mixing import balances_classes
 from augment.errors import ConfigError
 from augment.generators.sampling import SyntheticImages
 from augment.runtime import Runtime
@@ -35,11 +35,11 @@ def filling(shoes: LabelledImages) -> LabelledImages:
 
 
 def test_images_that_fill_up_differ_from_balanced_ones(shoes: LabelledImages, filling: LabelledImages) -> None:
-    assert fills_up(filling, shoes)
-    assert not fills_up(filling.take(np.arange(7)), shoes)
-    assert not fills_up(shoes, shoes)
+    assert balances_classes(filling, shoes)
+    assert not balances_classes(filling.take(np.arange(7)), shoes)
+    assert not balances_classes(shoes, shoes)
     even = shoes.take(np.concatenate([np.flatnonzero(shoes.labels == k)[:4] for k in range(3)]))
-    assert not fills_up(even, even)
+    assert not balances_classes(even, even)
 
 
 def test_the_mixed_arms_draw_from_all_images_at_once(

@@ -108,7 +108,7 @@ def test_skipped_broken_files_are_reported(folder: Path) -> None:
 
 def test_test_images_of_a_class_that_is_not_trained_on_are_refused(folder: Path) -> None:
     sorted((folder / "test").iterdir())[0].rename(folder / "test" / "hat")
-    with pytest.raises(ConfigError, match=r"test images have a class 'hat' that the training images have not"):
+    with pytest.raises(ConfigError, match=r"test images have a class 'hat' that the training images do not have"):
         load(config(folder / "train", test=str(folder / "test")))
 
 

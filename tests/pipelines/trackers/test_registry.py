@@ -12,14 +12,14 @@ import pytest
 from tracking import FIT, events_in, run_python, runs_in
 
 from augment.errors import ConfigError, OutputError
-from augment.runtime import NOBODY
+from augment.runtime import NO_OBSERVER
 from pipelines.trackers.registry import make_tracker
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")  # used by MLflow itself
 
 
 def test_no_names_give_nobody(tmp_path: Path) -> None:
-    assert make_tracker([], tmp_path) is NOBODY
+    assert make_tracker([], tmp_path) is NO_OBSERVER
     assert not list(tmp_path.iterdir())
 
 
