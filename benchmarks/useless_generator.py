@@ -72,9 +72,9 @@ def one_run(kind: str, seed: int, choose: ChooseConfig, evaluate: EvaluateConfig
     with tempfile.TemporaryDirectory() as folder:
         choice = choose_mix(inner, choose, evaluate, Path(folder, "choice"), runtime, metric="accuracy")
         assert choice is not None
-        if not choice["gain_shown"]:
+        if not choice.gain_shown:
             return False, 0.0
-        mixed = replace(with_images(outer), mixes={choose.arm: choice["by_fold"][""]})
+        mixed = replace(with_images(outer), mixes={choose.arm: choice.by_fold[""]})
         trainings = [training for training in plan_trainings(evaluate, [mixed]) if training.arm.name != GAN_TRAIN.name]
         task = Task("evaluate", len(trainings))
         with open_output(Path(folder, "evaluation"), "evaluate", files=(RECORDS,)) as output:

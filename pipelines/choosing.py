@@ -8,7 +8,6 @@ folds together decide whether synthetic images are recommended at all. The outer
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -17,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from augment.dataset.images import fingerprint
 from augment.files import read_json
@@ -31,6 +29,7 @@ from pipelines.experiment.folds import Fold
 from pipelines.experiment.records import Record, records_of_arm
 from pipelines.metric_specs import image_weights
 from pipelines.results.comparisons import correctness
+from pipelines.results.document import Choice, to_json
 from pipelines.results.recommendation import describe_mix
 from pipelines.results.statistics import two_way_interval
 
@@ -76,7 +75,7 @@ def choose_mix(
     overwrite: bool = False,
     replace: Replace = "nothing",
     seconds: float | None = None,
-) -> dict[str, Any] | None:
+) -> Choice | None:
     """Train every candidate on every validation split, write choice.json, and return its content.
 
     Returns None if it was stopped. inner: the validation splits, with synthetic images, by the name of their outer
@@ -97,9 +96,9 @@ def choose_mix(
         records, _ = completed
         splits = {outer: [_split(records, fold) for fold in inner_folds] for outer, inner_folds in inner.items()}
         choice = choose(splits, config, metric)
-        output.write(CHOICE, json.dumps(choice, indent=1))
+        output.write(CHOICE, to_json(choice))
         output.finish()
-    runtime.observer.on_end(task, {"gain": choice["mean_gain"], "lower end": choice["lower_bound"]})
+    runtime.observer.on_end(task, {"gain": choice.mean_gain, "lower end": choice.lower_bound})
     return choice
 
 
@@ -107,35 +106,18 @@ def _split(records: Sequence[Record], fold: Fold) -> ValidationSplit:
     return ValidationSplit([r for r in records if r.fold == fold.name], fold.test.labels, fingerprint(fold.test))
 
 
-class _Choice(BaseModel):
-    """The fields of choice.json."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    arm: str
-    mix: dict[str, Any]
-    words: str
-    mean_gain: float
-    lower_bound: float
-    confidence: float
-    gain_shown: bool
-    candidates_tried: int
-    candidates: dict[str, float]
-    by_fold: dict[str, dict[str, Any]]
-
-
-def read_choice(folder: Path) -> dict[str, Any]:
+def read_choice(folder: Path) -> Choice:
     """Read the file that `choose_mix` has written. Raises `OutputError` if it is damaged."""
-    return read_json(folder / CHOICE, _Choice).model_dump()
+    return read_json(folder / CHOICE, Choice)
 
 
-def choose(splits: Mapping[str, Sequence[ValidationSplit]], config: ChooseConfig, metric: str) -> dict[str, Any]:
+def choose(splits: Mapping[str, Sequence[ValidationSplit]], config: ChooseConfig, metric: str) -> Choice:
     """Choose the best mix of each fold, and decide whether its gain is significant.
 
     splits: the validation splits of each fold. Gains are measured in accuracy if that is the `metric`, and in balanced
     accuracy otherwise. The candidate with the best mean gain over all folds is tested: its gain is significant if the
     lower end of its two-way interval over repeats and validation images is above 0, at the confidence level
-    1 - 0.05 / candidates (Bonferroni). Returns the content of `choice` in results.json.
+    1 - 0.05 / candidates (Bonferroni).
     """
     candidates = candidate_mixes(config)
     all_splits = [split for fold_splits in splits.values() for split in fold_splits]
@@ -144,18 +126,18 @@ def choose(splits: Mapping[str, Sequence[ValidationSplit]], config: ChooseConfig
     best = max(means, key=lambda name: means[name])
     confidence = 1 - 0.05 / len(candidates)
     low, _ = two_way_interval(gains[best], seed=0, confidence=confidence, weights=weights, satterthwaite=True)
-    return {
-        "arm": config.arm,
-        "mix": candidates[best],
-        "words": best,
-        "mean_gain": means[best],
-        "lower_bound": low,
-        "confidence": confidence,
-        "gain_shown": low > 0,
-        "candidates_tried": len(candidates),
-        "candidates": means,
-        "by_fold": {fold: _best_mix(fold_splits, candidates, metric) for fold, fold_splits in splits.items()},
-    }
+    return Choice(
+        arm=config.arm,
+        mix=candidates[best],
+        words=best,
+        mean_gain=means[best],
+        lower_bound=low,
+        confidence=confidence,
+        gain_shown=low > 0,
+        candidates_tried=len(candidates),
+        candidates=means,
+        by_fold={fold: _best_mix(fold_splits, candidates, metric) for fold, fold_splits in splits.items()},
+    )
 
 
 def _best_mix(splits: Sequence[ValidationSplit], candidates: Mapping[str, Mix], metric: str) -> Mix:

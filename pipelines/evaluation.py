@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from pipelines.experiment.parallel import end_processes, run_in_processes
 from pipelines.experiment.records import Record
 from pipelines.experiment.time_estimate import Probe
 from pipelines.results.closest_pairs import closest_pairs
-from pipelines.results.document import Results
+from pipelines.results.document import Choice, Dataset, Results, to_json
 from pipelines.results.fidelity_evaluation import Fidelity, fidelity_calls, mean_fidelity
 from pipelines.results.report import Pictures, render
 from pipelines.results.results import build_results
@@ -49,7 +48,7 @@ class ReportContext:
     warnings: Sequence[str] = ()
     settings: dict[str, Any] | None = None
     curves: dict[str, tuple[list[int], list[float]]] | None = None
-    choice: Mapping[str, Any] | None = None
+    choice: Choice | None = None
 
 
 def evaluate(
@@ -60,7 +59,7 @@ def evaluate(
     synthetic: Path | None = None,
     runtime: Runtime = DEFAULT_RUNTIME,
     overwrite: bool = False,
-) -> dict[str, Any] | None:
+) -> Results | None:
     """Measure how much the images in `synthetic` improve a classifier, and write all results into `folder`.
 
     Without `synthetic`, the arms of real images are compared. If the synthetic images fill up the small classes, they
@@ -94,7 +93,7 @@ def evaluate_folds(
     overwrite: bool = False,
     replace: Replace = "nothing",
     seconds: float | None = None,
-) -> dict[str, Any] | None:
+) -> Results | None:
     """Compare the arms, measure the fidelity of the synthetic images, and write all results into `folder`.
 
     Returns the content of results.json, or None if it was stopped. An interrupted evaluation of the same settings and
@@ -118,21 +117,20 @@ def evaluate_folds(
         records, measured = completed
         fidelity = mean_fidelity(measured, records)
         results = _results(records, folds[0], config, context, fidelity)
-        Results.model_validate(results)  # other programs rely on this schema
-        output.write(RESULTS, json.dumps(results, indent=1))
+        output.write(RESULTS, to_json(results))
         output.write(REPORT, render(results, _pictures(folds[0], fidelity, context), settings))
         output.finish()
     runtime.observer.on_end(task, _headline(results))
     return results
 
 
-def _headline(results: Mapping[str, Any]) -> dict[str, float]:
+def _headline(results: Results) -> dict[str, float]:
     """Return the means of all arms, and the gain of the headline comparison with its interval, for observers."""
-    arms = results["arms"].items()
-    figures = {f"{arm} {metric}": summary["mean"] for arm, metrics in arms for metric, summary in metrics.items()}
-    for comparison in results["comparisons"][:1]:
-        low, high = comparison["ci95"]
-        figures |= {"gain": comparison["mean_gain"], "gain lower end": low, "gain upper end": high}
+    arms = results.arms.items()
+    figures = {f"{arm} {metric}": summary.mean for arm, metrics in arms for metric, summary in metrics.items()}
+    for comparison in results.comparisons[:1]:
+        low, high = comparison.ci95
+        figures |= {"gain": comparison.mean_gain, "gain lower end": low, "gain upper end": high}
     return figures
 
 
@@ -142,7 +140,7 @@ def _results(
     config: EvaluateConfig,
     context: ReportContext,
     fidelity: Fidelity | None,
-) -> dict[str, Any]:
+) -> Results:
     results = build_results(
         records,
         arms_of(fold, config),
@@ -153,7 +151,7 @@ def _results(
         metric=config.metric,
         choice=context.choice,
     )
-    return {**results, "warnings": list(context.warnings), "versions": versions()}
+    return results.model_copy(update={"warnings": list(context.warnings), "versions": versions()})
 
 
 def _ratio(fold: Fold, config: EvaluateConfig) -> float:
@@ -190,14 +188,14 @@ def identity_of(folds: Sequence[Fold], config: EvaluateConfig) -> Identity:
     return Identity({"evaluate": config}, {**images, **({"mixes": mixes} if mixes else {})})
 
 
-def _dataset(fold: Fold, name: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "classes": list(fold.train.class_names),
-        "train_per_class": fold.train.per_class(),
-        "test_size": len(fold.test),
-        "image_size": fold.train.size,
-    }
+def _dataset(fold: Fold, name: str) -> Dataset:
+    return Dataset(
+        name=name,
+        classes=list(fold.train.class_names),
+        train_per_class=fold.train.per_class(),
+        test_size=len(fold.test),
+        image_size=fold.train.size,
+    )
 
 
 def _pictures(fold: Fold, fidelity: Fidelity | None, context: ReportContext) -> Pictures:

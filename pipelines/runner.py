@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -32,7 +31,7 @@ from pipelines.experiment.loading import LoadedSource, load
 from pipelines.experiment.parallel import end_processes
 from pipelines.experiment.protocols import inner_folds, make_protocol
 from pipelines.experiment.time_estimate import Probe, format_duration, peak_memory
-from pipelines.results.document import read_results
+from pipelines.results.document import Results, read_results
 from pipelines.stage_file import STAGES_FILE, Entry, Plan, plan_stage, read_entries, write_entry
 from pipelines.stages import STAGES, PipelineFolds, Stage
 
@@ -42,7 +41,7 @@ CONFIG = "config.yaml"
 @end_processes()
 def run(
     pipeline: Pipeline, folder: Path, runtime: Runtime = DEFAULT_RUNTIME, *, overwrite: bool = False
-) -> dict[str, Any] | None:
+) -> Results | None:
     """Run the stages that are not up to date. Returns the content of results.json, or None if it was stopped.
 
     The next call continues a stopped run. Raises `OutputError` if `folder` holds files that no pipeline wrote.

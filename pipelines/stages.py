@@ -26,6 +26,7 @@ from pipelines.experiment.loading import LoadedSource, load_synthetic
 from pipelines.experiment.protocols import Protocol
 from pipelines.experiment.time_estimate import SECONDS_PER_IMAGE, Probe
 from pipelines.metric_specs import default_metric
+from pipelines.results.document import Choice
 from pipelines.stage_file import listed_files
 
 
@@ -197,9 +198,9 @@ def _evaluate(folds: PipelineFolds) -> Stage:
 STAGES: tuple[Callable[[PipelineFolds], Stage | None], ...] = (_fit, _generate, _choose, _evaluate)
 
 
-def _with_mix(fold: Fold, choice: Mapping[str, Any] | None) -> Fold:
+def _with_mix(fold: Fold, choice: Choice | None) -> Fold:
     """Return the fold with the mix that was chosen for it, if one was."""
-    return replace(fold, mixes={choice["arm"]: choice["by_fold"][fold.name]}) if choice else fold
+    return replace(fold, mixes={choice.arm: choice.by_fold[fold.name]}) if choice else fold
 
 
 def _loss_curves(run: Path) -> dict[str, tuple[list[int], list[float]]]:

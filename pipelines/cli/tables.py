@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rich.table import Table
 
 from augment.dataset.inspection import Inspection
@@ -12,6 +10,7 @@ from augment.gan.step_benchmark import Bench
 from augment.words import printable
 from pipelines.cli.terminal import OUT
 from pipelines.metric_specs import METRICS
+from pipelines.results.document import Results
 from pipelines.tuning import TuningResult
 
 
@@ -36,22 +35,22 @@ def print_tuning_result(result: TuningResult) -> None:
         )
 
 
-def print_results(results: dict[str, Any]) -> None:
+def print_results(results: Results) -> None:
     """Print a table of the arms, the fidelity of the synthetic images, and the recommendation."""
     metrics = ["accuracy", "balanced_accuracy", "macro_f1"]
     table = Table("arm", *(METRICS[m].words for m in metrics), "n")
-    for arm, figures in results["arms"].items():
-        cells = [f"{figures[m]['mean']:.3f} ± {figures[m]['std']:.3f}" for m in metrics]
-        table.add_row(printable(arm), *cells, str(len(figures["accuracy"]["values"])))
+    for arm, figures in results.arms.items():
+        cells = [f"{figures[m].mean:.3f} ± {figures[m].std:.3f}" for m in metrics]
+        table.add_row(printable(arm), *cells, str(len(figures["accuracy"].values)))
     OUT.print(table)
-    fidelity = results["fidelity"]
+    fidelity = results.fidelity
     if fidelity:
         OUT.print(
             f"synthetic images: GAN-train accuracy {fidelity['gan_train_accuracy']:.3f}, KID {fidelity['kid']:.3f}, "
             f"precision {fidelity['precision']:.2f}, recall {fidelity['recall']:.2f}, "
             f"memorised {fidelity['memorised_fraction']:.1%}"
         )
-    OUT.print(results["recommendation"]["sentence"], style="bold")
+    OUT.print(results.recommendation.sentence, style="bold")
 
 
 def print_inspection(inspection: Inspection) -> None:

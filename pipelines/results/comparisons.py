@@ -6,8 +6,7 @@ A gain is positive where the arm is better, also for metrics where lower is bett
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from augment.errors import ConfigError
 from pipelines.config.sections import Arm
 from pipelines.experiment.records import Record, records_of_arm
 from pipelines.metric_specs import METRICS, gains, image_weights
+from pipelines.results.document import Comparison, Interval
 from pipelines.results.statistics import (
     FEWEST_BCA,
     bca_interval,
@@ -59,55 +59,56 @@ def compare(
     *,
     correlation: float = 0.0,
     test_labels: NDArray[np.int64] | None = None,
-) -> list[dict[str, Any]]:
-    """Return a dict for each (arm, baseline): mean gain, 95 % interval, p-value, wins and the gains in class recall.
+) -> list[Comparison]:
+    """Compare each (arm, baseline): mean gain, 95 % interval, p-value, wins and the gains in class recall.
 
     correlation: between the gains of two repeats whose training sets overlap (`corrected_t_interval`). With 0 the sets
     do not overlap, and the p-value is that of the sign-flip test. test_labels: labels of the test set, if all repeats
     share one, for the two-way interval; None if each repeat has its own.
 
-    `std_gain` is the standard deviation of the gains of single repeats. `p_holm` is None until `set_holm_p_values` sets
-    it. Raises `ConfigError` for an unknown metric, for arms with different repeats or different compute, and for fewer
-    than 2 repeats.
+    `p_holm` is None; `with_holm_p_values` adds it. Raises `ConfigError` for an unknown metric, for arms with different
+    repeats or different compute, and for fewer than 2 repeats.
     """
     if metric not in METRICS:
         raise ConfigError(f"unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
     by_arm = {name: records_of_arm(records, name) for pair in comparisons for name in pair}
-    return [
-        {"arm": arm, "baseline": baseline, "metric": metric}
-        | _compare_pair(by_arm[arm], by_arm[baseline], metric, correlation, test_labels)
-        for arm, baseline in comparisons
-    ]
+    return [_compare_pair(pair, by_arm, metric, correlation, test_labels) for pair in comparisons]
 
 
 def _compare_pair(
-    arm_records: Sequence[Record],
-    baseline_records: Sequence[Record],
+    pair: tuple[str, str],
+    by_arm: Mapping[str, Sequence[Record]],
     metric: str,
     correlation: float,
     test_labels: NDArray[np.int64] | None,
-) -> dict[str, Any]:
+) -> Comparison:
+    arm_records, baseline_records = (by_arm[name] for name in pair)
     _check_paired(arm_records, baseline_records)
     differences = gains([r.metrics[metric] for r in arm_records], [r.metrics[metric] for r in baseline_records], metric)
-    return {
-        "mean_gain": float(differences.mean()),
-        "std_gain": 0.0 if np.ptp(differences) == 0 else float(differences.std(ddof=1)),
-        "correlation": correlation,
-        "ci95": list(corrected_t_interval(differences, correlation)),
-        "ci95_bca": list(bca_interval(differences, seed=0)) if len(differences) >= FEWEST_BCA else None,
-        "ci95_two_way": _two_way_interval(arm_records, baseline_records, metric, test_labels, correlation),
-        "p_value": corrected_t_p(differences, correlation) if correlation else sign_flip_p(differences, seed=0),
-        "p_holm": None,
-        "wins": int((differences > 0).sum()),
-        "repeats": len(differences),
-        **_class_gains(arm_records, baseline_records, correlation),
-    }
+    class_gains, class_intervals = _class_gains(arm_records, baseline_records, correlation)
+    return Comparison(
+        arm=pair[0],
+        baseline=pair[1],
+        metric=metric,
+        mean_gain=float(differences.mean()),
+        std_gain=0.0 if np.ptp(differences) == 0 else float(differences.std(ddof=1)),
+        correlation=correlation,
+        ci95=corrected_t_interval(differences, correlation),
+        ci95_bca=bca_interval(differences, seed=0) if len(differences) >= FEWEST_BCA else None,
+        ci95_two_way=_two_way_interval(arm_records, baseline_records, metric, test_labels, correlation),
+        p_value=corrected_t_p(differences, correlation) if correlation else sign_flip_p(differences, seed=0),
+        p_holm=None,
+        wins=int((differences > 0).sum()),
+        repeats=len(differences),
+        per_class_gain=class_gains,
+        per_class_ci95=class_intervals,
+    )
 
 
-def set_holm_p_values(comparisons: Sequence[dict[str, Any]]) -> None:
-    """Set `p_holm` of all comparisons but the first: the headline is declared in advance, so it is not adjusted."""
-    for other, adjusted in zip(comparisons[1:], holm([c["p_value"] for c in comparisons[1:]]), strict=True):
-        other["p_holm"] = adjusted
+def with_holm_p_values(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Add `p_holm` to all comparisons but the first: the headline is declared in advance, so it is not adjusted."""
+    adjusted = [None, *holm([c.p_value for c in comparisons[1:]])]
+    return [c.model_copy(update={"p_holm": p}) for c, p in zip(comparisons, adjusted, strict=False)]
 
 
 def _two_way_interval(
@@ -116,7 +117,7 @@ def _two_way_interval(
     metric: str,
     labels: NDArray[np.int64] | None,
     correlation: float,
-) -> list[float] | None:
+) -> Interval | None:
     """Return the interval over repeats and test images.
 
     It is None if the repeats do not share a test set, and for metrics that are not means over images.
@@ -125,7 +126,7 @@ def _two_way_interval(
         return None
     difference = correctness(arm_records, labels).astype(np.float32) - correctness(baseline_records, labels)
     weights = image_weights(labels, metric)
-    return list(two_way_interval(difference, seed=0, weights=weights, correlation=correlation))
+    return two_way_interval(difference, seed=0, weights=weights, correlation=correlation)
 
 
 def correctness(records: Sequence[Record], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -136,15 +137,15 @@ def correctness(records: Sequence[Record], labels: NDArray[np.int64]) -> NDArray
 
 def _class_gains(
     arm_records: Sequence[Record], baseline_records: Sequence[Record], correlation: float
-) -> dict[str, Any]:
-    """Return each class's mean gain in recall and its 95 % interval; None for a class without test images."""
+) -> tuple[list[float | None], list[Interval | None]]:
+    """Return the mean gains in recall and their 95 % intervals by class; None for a class without test images."""
     recall = np.array([r.per_class_recall for r in arm_records], float)  # n x K, nan where None
     differences = recall - np.array([r.per_class_recall for r in baseline_records], float)
     by_class = [None if np.isnan(column).any() else column for column in differences.T]
-    return {
-        "per_class_gain": [None if d is None else float(d.mean()) for d in by_class],
-        "per_class_ci95": [None if d is None else list(corrected_t_interval(d, correlation)) for d in by_class],
-    }
+    return (
+        [None if d is None else float(d.mean()) for d in by_class],
+        [None if d is None else corrected_t_interval(d, correlation) for d in by_class],
+    )
 
 
 def _check_paired(arm_records: Sequence[Record], baseline_records: Sequence[Record]) -> None:

@@ -6,6 +6,7 @@ loss is in nats. Later versions may add keys.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from augment.files import read_json
 Interval = tuple[float, float]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="allow")
+class Part(BaseModel):
+    """The base of all parts of results.json. Parts do not change, and later versions may add keys."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
 
 
-class Dataset(_Part):
+class Dataset(Part):
     """The images."""
 
     name: str = Field(description="Name of the source.")
@@ -30,7 +33,7 @@ class Dataset(_Part):
     image_size: int = Field(description="Height and width in pixels.")
 
 
-class ProtocolSummary(_Part):
+class ProtocolSummary(Part):
     """How the repeats were drawn."""
 
     kind: str = Field(description="holdout, subsample or kfold.")
@@ -46,7 +49,7 @@ class ProtocolSummary(_Part):
     rounds: int | None = Field(None, description="kfold: how many times every image is tested.")
 
 
-class Summary(_Part):
+class Summary(Part):
     """One metric of one arm, over its repeats."""
 
     mean: float
@@ -54,7 +57,7 @@ class Summary(_Part):
     values: list[float] = Field(description="One value per repeat.")
 
 
-class Comparison(_Part):
+class Comparison(Part):
     """An arm compared with its baseline; gains are positive where the arm is better."""
 
     arm: str
@@ -74,7 +77,7 @@ class Comparison(_Part):
     per_class_ci95: list[Interval | None]
 
 
-class Recommendation(_Part):
+class Recommendation(Part):
     """Whether and how to train with synthetic images, and why."""
 
     augment: bool
@@ -87,15 +90,30 @@ class Recommendation(_Part):
     sentence: str
 
 
-class CurvePoint(_Part):
+class CurvePoint(Part):
     """The results at one size of a learning curve."""
 
-    per_class: int | None = Field(description="Number of training images of each class.")
+    per_class: int = Field(description="Number of training images of each class.")
     arms: dict[str, dict[str, Summary]]
     comparisons: list[Comparison]
 
 
-class Results(_Part):
+class Choice(Part):
+    """How a mix was chosen on validation images: `choice` in results.json, and the content of choice.json."""
+
+    arm: str = Field(description="Arm that the mix was chosen for.")
+    mix: dict[str, Any] = Field(description="The mix with the largest mean gain over all folds.")
+    words: str = Field(description="The mix in words.")
+    mean_gain: float = Field(description="Mean gain of this mix on the validation images.")
+    lower_bound: float = Field(description="Lower end of the interval of this gain.")
+    confidence: float = Field(description="Confidence level of the interval: 1 - 0.05 / candidates.")
+    gain_shown: bool = Field(description="Whether the lower bound is above 0.")
+    candidates_tried: int
+    candidates: dict[str, float] = Field(description="Mean gain of each candidate, by its description.")
+    by_fold: dict[str, dict[str, Any]] = Field(description="The mix that was chosen in each fold.")
+
+
+class Results(Part):
     """The content of results.json, which `augment evaluate` and `augment run` write."""
 
     dataset: Dataset
@@ -103,7 +121,7 @@ class Results(_Part):
     arms: dict[str, dict[str, Summary]] = Field(description="Summary per arm and metric.")
     comparisons: list[Comparison] = Field(description="The first comparison is the headline.")
     fidelity: dict[str, Any] = Field(description="Synthetic images compared with real ones; empty without any.")
-    choice: dict[str, Any] | None = Field(None, description="How the mix was chosen on validation images.")
+    choice: Choice | None = Field(None, description="How the mix was chosen on validation images.")
     recommendation: Recommendation
     confusion: dict[str, list[list[int]]] = Field({}, description="K x K counts per arm; rows are true classes.")
     learning_curve: list[CurvePoint] = Field([], description="One point per size; empty with a single size.")
@@ -112,6 +130,11 @@ class Results(_Part):
     versions: dict[str, str] = Field({}, description="Versions of Python and of the libraries.")
 
 
-def read_results(path: Path) -> dict[str, Any]:
+def to_json(part: Part) -> str:
+    """Return the JSON text of a part or of all results, without the optional keys that were not set."""
+    return json.dumps(part.model_dump(mode="json", exclude_unset=True), indent=1)
+
+
+def read_results(path: Path) -> Results:
     """Return the content of results.json. Raises `OutputError` if the file is damaged."""
-    return read_json(path, Results).model_dump(mode="json", exclude_unset=True)
+    return read_json(path, Results)

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from pipelines.metric_specs import FEWEST_REPEATS, METRICS, Metric
+from pipelines.results.document import Choice, Comparison, Recommendation
 from pipelines.results.statistics import repeats_needed
 
 SMALL_GAIN = 0.01  # in the metric's own scale: 1 point, or 0.01 nats of log loss
@@ -29,11 +30,11 @@ class Verdict(StrEnum):
 
 
 def recommend(
-    comparison: Mapping[str, Any] | None,
+    comparison: Comparison | None,
     mix: Mapping[str, Any],
-    choice: Mapping[str, Any] | None = None,
+    choice: Choice | None = None,
     size: int | None = None,
-) -> dict[str, Any]:
+) -> Recommendation:
     """Return the content of results.json under `recommendation`: what to train with, and why.
 
     It recommends synthetic images only if the lower end of the interval is above 0 with at least 6 repeats and, where
@@ -50,52 +51,50 @@ def recommend(
     verdict = _verdict(comparison, choice)
     if comparison is None:
         sentence = "Nothing to recommend: no recipe was compared with and without synthetic images."
-        limits: dict[str, Any] = {"largest_gain_not_excluded": None, "repeats_for_one_point": None}
-        return {"augment": False, "arm": None, "ratio": 0.0, "verdict": verdict.value, **limits, "sentence": sentence}
+        limits = {"largest_gain_not_excluded": None, "repeats_for_one_point": None}
+        return Recommendation(augment=False, arm=None, ratio=0.0, verdict=verdict.value, sentence=sentence, **limits)
     augment = verdict == Verdict.HELPS
-    repeats = repeats_needed(SMALL_GAIN, comparison["std_gain"], comparison["correlation"])
-    return {
-        "augment": augment,
-        "arm": comparison["arm"] if augment else comparison["baseline"],
-        "ratio": float(mix["ratio"]) if augment else 0.0,
+    repeats = repeats_needed(SMALL_GAIN, comparison.std_gain, comparison.correlation)
+    return Recommendation(
+        augment=augment,
+        arm=comparison.arm if augment else comparison.baseline,
+        ratio=float(mix["ratio"]) if augment else 0.0,
         **({"mix": dict(mix)} if augment else {}),
-        "verdict": verdict.value,
-        "largest_gain_not_excluded": max(comparison["ci95"][1], 0.0),
-        "repeats_for_one_point": None if repeats is None else max(repeats, FEWEST_REPEATS),
-        "sentence": _sentence(comparison, mix, choice, "" if size is None else f" at {size} images per class"),
-    }
+        verdict=verdict.value,
+        largest_gain_not_excluded=max(comparison.ci95[1], 0.0),
+        repeats_for_one_point=None if repeats is None else max(repeats, FEWEST_REPEATS),
+        sentence=_sentence(comparison, mix, choice, "" if size is None else f" at {size} images per class"),
+    )
 
 
-def _verdict(comparison: Mapping[str, Any] | None, choice: Mapping[str, Any] | None) -> Verdict:
+def _verdict(comparison: Comparison | None, choice: Choice | None) -> Verdict:
     """Return the verdict; a gain on the test images proves nothing if validation did not show one for the mix."""
     if comparison is None:
         return Verdict.NOTHING
-    low, high = comparison["ci95"]
-    if comparison["repeats"] < FEWEST_REPEATS:
+    low, high = comparison.ci95
+    if comparison.repeats < FEWEST_REPEATS:
         return Verdict.TOO_FEW
     if high < 0:
         return Verdict.HARMS
-    return Verdict.HELPS if low > 0 and (choice is None or choice["gain_shown"]) else Verdict.INCONCLUSIVE
+    return Verdict.HELPS if low > 0 and (choice is None or choice.gain_shown) else Verdict.INCONCLUSIVE
 
 
-def _sentence(
-    comparison: Mapping[str, Any], mix: Mapping[str, Any], choice: Mapping[str, Any] | None, at_size: str
-) -> str:
-    metric = METRICS[comparison["metric"]]
-    low, high = comparison["ci95"]
-    significant = comparison["repeats"] >= FEWEST_REPEATS and not low <= 0 <= high
+def _sentence(comparison: Comparison, mix: Mapping[str, Any], choice: Choice | None, at_size: str) -> str:
+    metric = METRICS[comparison.metric]
+    low, high = comparison.ci95
+    significant = comparison.repeats >= FEWEST_REPEATS and not low <= 0 <= high
     verb, evidence = _evidence(comparison, significant)
-    if comparison["repeats"] < FEWEST_REPEATS:
+    if comparison.repeats < FEWEST_REPEATS:
         return (
-            f"Too few repeats for a claim ({comparison['repeats']}, but at least {FEWEST_REPEATS} are needed): "
+            f"Too few repeats for a claim ({comparison.repeats}, but at least {FEWEST_REPEATS} are needed): "
             f"with synthetic images, {metric.words}{at_size} changes {evidence}."
         )
     limits = "" if significant else f"; {_possible_gain(comparison, metric)}"
-    if choice is not None and not choice["gain_shown"]:
+    if choice is not None and not choice.gain_shown:
         change = f"synthetic images {verb} {metric.words}" if significant else f"{metric.words} changes"
         return (
             f"Do not augment{at_size}: no mix showed a gain on the validation images (best of "
-            f"{choice['candidates_tried']}: {choice['words']}; {_validation_gain(choice)}); "
+            f"{choice.candidates_tried}: {choice.words}; {_validation_gain(choice)}); "
             f"on the test images, {change} {evidence}{limits}."
         )
     if low > 0:
@@ -108,21 +107,21 @@ def _sentence(
     )
 
 
-def _possible_gain(comparison: Mapping[str, Any], metric: Metric) -> str:
+def _possible_gain(comparison: Comparison, metric: Metric) -> str:
     """Say how large a gain the interval still allows, and how many repeats would show a small gain."""
     gain = "gain" if metric.higher_is_better else f"fall in {metric.words}"
-    high = comparison["ci95"][1] * metric.scale
+    high = comparison.ci95[1] * metric.scale
     largest = f"{high:.{_digits([high], metric.decimals)}f} {metric.unit}"
     excluded = (
         f"a {gain} larger than {largest} can be excluded, a smaller one cannot" if high else "any gain is excluded"
     )
     small = "1 point" if metric.unit == "points" else f"{SMALL_GAIN * metric.scale:g} {metric.unit}"
-    repeats = repeats_needed(SMALL_GAIN, comparison["std_gain"], comparison["correlation"])
+    repeats = repeats_needed(SMALL_GAIN, comparison.std_gain, comparison.correlation)
     if repeats is None:
-        reason = "their training sets overlap" if comparison["correlation"] else "they vary too much"
+        reason = "their training sets overlap" if comparison.correlation else "they vary too much"
         return f"{excluded}; no number of repeats would show a {gain} of {small}, because {reason}"
-    if repeats <= comparison["repeats"]:
-        return f"{excluded}; {comparison['repeats']} repeats would have shown a {gain} of {small}"
+    if repeats <= comparison.repeats:
+        return f"{excluded}; {comparison.repeats} repeats would have shown a {gain} of {small}"
     return f"{excluded}; about {round_up(repeats):,} repeats would show a {gain} of {small}"
 
 
@@ -132,14 +131,14 @@ def round_up(repeats: int) -> int:
     return -(-repeats // step) * step
 
 
-def _evidence(comparison: Mapping[str, Any], significant: bool) -> tuple[str, str]:
+def _evidence(comparison: Comparison, significant: bool) -> tuple[str, str]:
     """Return "raise" or "lower", and the words for the size of the change with its interval and wins.
 
     A significant change is given without its sign, because the verb has it.
     """
-    metric = METRICS[comparison["metric"]]
+    metric = METRICS[comparison.metric]
     direction = 1 if metric.higher_is_better else -1  # from gains to changes of the metric itself
-    change, *ends = (direction * v * metric.scale for v in (comparison["mean_gain"], *comparison["ci95"]))
+    change, *ends = (direction * v * metric.scale for v in (comparison.mean_gain, *comparison.ci95))
     verb = "raise" if change > 0 else "lower"
     if significant:
         change, ends = abs(change), [abs(e) for e in ends]
@@ -147,13 +146,12 @@ def _evidence(comparison: Mapping[str, Any], significant: bool) -> tuple[str, st
     size = f"{change:.{digits}f}" if significant else f"{change:+.{digits}f}"
     return verb, (
         f"by {size} {metric.unit} (95 % interval {min(ends):.{digits}f} to {max(ends):.{digits}f}, "
-        f"{comparison['wins']} of {comparison['repeats']} repeats better)"
+        f"{comparison.wins} of {comparison.repeats} repeats better)"
     )
 
 
-def _validation_gain(choice: Mapping[str, Any]) -> str:
-    points, low = (100 * choice[key] for key in ("mean_gain", "lower_bound"))
-    return f"{points:+.1f} points, lower bound {low:.1f}"
+def _validation_gain(choice: Choice) -> str:
+    return f"{100 * choice.mean_gain:+.1f} points, lower bound {100 * choice.lower_bound:.1f}"
 
 
 def describe_mix(mix: Mapping[str, Any]) -> str:

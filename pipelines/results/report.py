@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from augment.dataset.images import LabelledImages
 from pipelines.metric_specs import FEWEST_REPEATS, METRICS, Metric
+from pipelines.results.document import Choice, Results, Summary
 from pipelines.results.figures import class_gains, confusion_matrices, gain_plot, learning_curve, training_curves
 from pipelines.results.svg import image_strip
 
@@ -72,64 +73,61 @@ class Pictures:
     curves: Mapping[str, tuple[Sequence[float], Sequence[float]]] | None = None
 
 
-def render(results: Mapping[str, Any], pictures: Pictures, settings: Mapping[str, Any]) -> str:
-    """Render the results of `build_results` as one HTML page; all text that comes from the user is escaped.
-
-    `results` may have two more keys: `versions` (version by name) and `warnings` (sentences).
-    """
+def render(results: Results, pictures: Pictures, settings: Mapping[str, Any]) -> str:
+    """Render the results as one HTML page; all text that comes from the user is escaped."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"signed": _signed, "tick": _tick, "p": _p}
     source = resources.files("pipelines.results").joinpath("templates/report.html").read_text(encoding="utf-8")
-    dataset = results["dataset"]
+    dataset = results.dataset
     return environment.from_string(source).render(
-        sentence=re.sub(r"(?<!\w)-(?=\d)", "\N{MINUS SIGN}", results["recommendation"]["sentence"]),
+        sentence=re.sub(r"(?<!\w)-(?=\d)", "\N{MINUS SIGN}", results.recommendation.sentence),
         dataset=dataset,
-        train_size=sum(dataset["train_per_class"].values()),
-        protocol=results["protocol"],
+        train_size=sum(dataset.train_per_class.values()),
+        protocol=results.protocol,
         gain=gain_plot(results),
         curve=learning_curve(results),
-        choice=_choice(results.get("choice")),
+        choice=_choice(results.choice),
         fewest_repeats=FEWEST_REPEATS,
         metrics=METRICS,
         arms=_arm_rows(results),
         classes=class_gains(results),
         matrices=confusion_matrices(results),
-        samples=_samples(pictures, dataset["classes"]),
+        samples=_samples(pictures, dataset.classes),
         per_class=PER_CLASS,
-        cautions=(results.get("fidelity") or {}).get("cautions") or [],
+        cautions=results.fidelity.get("cautions") or [],
         pairs=_pairs(pictures),
-        fidelity=_fidelity(results.get("fidelity") or {}, dataset["classes"]),
+        fidelity=_fidelity(results.fidelity, dataset.classes),
         curves=training_curves(pictures.curves or {}),
         settings=_as_yaml(settings),
-        versions=results.get("versions") or {},
-        seeds=results.get("seeds") or [],
-        warnings=results.get("warnings") or [],
+        versions=results.versions,
+        seeds=results.seeds,
+        warnings=results.warnings,
     )
 
 
-def _arm_rows(results: Mapping[str, Any]) -> list[tuple[str, list[str], int]]:
+def _arm_rows(results: Results) -> list[tuple[str, list[str], int]]:
     return [
-        (name, [_mean_and_std(arm[m], metric) for m, metric in METRICS.items()], len(arm["accuracy"]["values"]))
-        for name, arm in results["arms"].items()
+        (name, [_mean_and_std(arm[m], metric) for m, metric in METRICS.items()], len(arm["accuracy"].values))
+        for name, arm in results.arms.items()
     ]
 
 
-def _mean_and_std(summary: Mapping[str, Any], metric: Metric) -> str:
-    mean = f"{summary['mean'] * metric.scale:.{metric.decimals}f}"
-    if summary["std"] is None:
+def _mean_and_std(summary: Summary, metric: Metric) -> str:
+    mean = f"{summary.mean * metric.scale:.{metric.decimals}f}"
+    if summary.std is None:
         return mean
-    return f"{mean} ± {summary['std'] * metric.scale:.{metric.decimals}f}"
+    return f"{mean} ± {summary.std * metric.scale:.{metric.decimals}f}"
 
 
-def _choice(choice: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _choice(choice: Choice | None) -> dict[str, Any] | None:
     """Return the choice with gains in points, and its candidates as (name, mean validation gain), the best first."""
     if choice is None:
         return None
-    ranked = sorted(choice["candidates"].items(), key=lambda item: -item[1])
-    points = {key: 100 * choice[key] for key in ("mean_gain", "lower_bound")}
-    return {**choice, **points, "candidates": [(name, 100 * gain) for name, gain in ranked]}
+    ranked = sorted(choice.candidates.items(), key=lambda item: -item[1])
+    points = {"mean_gain": 100 * choice.mean_gain, "lower_bound": 100 * choice.lower_bound}
+    return {**choice.model_dump(), **points, "candidates": [(name, 100 * gain) for name, gain in ranked]}
 
 
 def _samples(pictures: Pictures, classes: Sequence[str]) -> list[dict[str, Any]]:

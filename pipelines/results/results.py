@@ -6,6 +6,7 @@ A record (`experiment.records.Record`) holds the test results of one classifier:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,16 @@ from pipelines.config.sections import Arm
 from pipelines.experiment.folds import Design
 from pipelines.experiment.records import Record, records_of_arm
 from pipelines.metric_specs import METRICS, default_metric
-from pipelines.results.comparisons import compare, declared_comparisons, set_holm_p_values
+from pipelines.results.comparisons import compare, declared_comparisons, with_holm_p_values
+from pipelines.results.document import (
+    Choice,
+    Comparison,
+    CurvePoint,
+    Dataset,
+    ProtocolSummary,
+    Results,
+    Summary,
+)
 from pipelines.results.recommendation import describe_mix, recommend
 
 PROTOCOL_NOTES = {
@@ -43,65 +53,69 @@ PROTOCOL_NOTES = {
 def build_results(
     records: Sequence[Record],
     arms: Sequence[Arm],
-    dataset: Mapping[str, Any],
+    dataset: Dataset,
     design: Design,
     ratio: float,
     *,
     fidelity: Mapping[str, Any] | None = None,
     metric: str | None = None,
-    choice: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Return the content of results.json (`document.Results`) as plain values, without warnings and versions.
+    choice: Choice | None = None,
+) -> Results:
+    """Return the content of results.json, without warnings and versions.
 
     ratio: for arms that set none themselves. metric: of the comparisons; None means `default_metric`. choice: result of
     `choose_mix`; the headline is then about the arm that the mix was chosen for, always at the first size.
     """
-    metric = metric or default_metric(dataset["train_per_class"])
+    metric = metric or default_metric(dataset.train_per_class)
     names, pairs = [arm.name for arm in arms], declared_comparisons(arms)
     if choice:
-        pairs.sort(key=lambda pair: pair[0] != choice["arm"])
+        pairs.sort(key=lambda pair: pair[0] != choice.arm)
     by_size = {size: [r for r in records if r.size == size and r.arm in names] for size in design.correlation}
-    comparisons_by_size = {size: _compare(of_size, pairs, metric, design, size) for size, of_size in by_size.items()}
-    set_holm_p_values([comparison for of_size in comparisons_by_size.values() for comparison in of_size])
+    comparisons_by_size = _compare(by_size, pairs, metric, design)
     first = next(iter(by_size))
     records, comparisons = by_size[first], comparisons_by_size[first]
     mixes = {a.name: a.mix(ratio) for a in arms if a.real and a.synthetic}
     headline = comparisons[0] if pairs and pairs[0][0] in mixes else None
-    mix = {**mixes[headline["arm"]], **(choice["mix"] if choice else {})} if headline else {}
-    return {
-        "dataset": dict(dataset),
-        "protocol": _protocol(records, design, first, _mix_sentence(mix, choice) if mix else ""),
-        "arms": summarise_arms(records, names),
-        "comparisons": comparisons,
-        "fidelity": dict(fidelity or {}),
-        "choice": dict(choice) if choice else None,
-        "recommendation": recommend(headline, mix, choice, first),
-        "confusion": sum_confusions(records, names),
-        "learning_curve": _learning_curve(by_size, comparisons_by_size, names) if len(by_size) > 1 else [],
-        "seeds": list(_seeds(records).values()),
-    }
+    mix = {**mixes[headline.arm], **(choice.mix if choice else {})} if headline else {}
+    return Results(
+        dataset=dataset,
+        protocol=_protocol(records, design, first, _mix_sentence(mix, choice) if mix else ""),
+        arms=summarise_arms(records, names),
+        comparisons=comparisons,
+        fidelity=dict(fidelity or {}),
+        choice=choice,
+        recommendation=recommend(headline, mix, choice, first),
+        confusion=sum_confusions(records, names),
+        learning_curve=_learning_curve(by_size, comparisons_by_size, names) if len(by_size) > 1 else [],
+        seeds=list(_seeds(records).values()),
+    )
 
 
 def _compare(
-    records: Sequence[Record], pairs: Sequence[tuple[str, str]], metric: str, design: Design, size: int | None
-) -> list[dict[str, Any]]:
-    correlation = design.correlation[size]
-    return compare(records, pairs, metric, correlation=correlation, test_labels=design.test_labels)
+    by_size: Mapping[int | None, Sequence[Record]], pairs: Sequence[tuple[str, str]], metric: str, design: Design
+) -> dict[int | None, list[Comparison]]:
+    """Return the comparisons at each size; their p-values are adjusted over all sizes together."""
+    compared: list[Comparison] = []
+    for size, records in by_size.items():
+        correlation = design.correlation[size]
+        compared += compare(records, pairs, metric, correlation=correlation, test_labels=design.test_labels)
+    adjusted = iter(with_holm_p_values(compared))
+    return {size: list(islice(adjusted, len(pairs))) for size in by_size}
 
 
-def _protocol(records: Sequence[Record], design: Design, size: int | None, mix: str) -> dict[str, Any]:
+def _protocol(records: Sequence[Record], design: Design, size: int | None, mix: str) -> ProtocolSummary:
     """Describe how the repeats of one size were drawn. mix: a sentence about the mix, or an empty string."""
-    return {
-        "kind": design.kind.split(",")[0],
-        "repeats": len(_seeds(records)),
-        "classifier_steps": records[0].steps,
-        "batch_size": records[0].batch_size,
-        "note": PROTOCOL_NOTES[design.kind],
-        "why": design.why,
-        "correlation": design.correlation[size],
-        "mix": mix,
+    return ProtocolSummary(
+        kind=design.kind.split(",")[0],
+        repeats=len(_seeds(records)),
+        classifier_steps=records[0].steps,
+        batch_size=records[0].batch_size,
+        note=PROTOCOL_NOTES[design.kind],
+        why=design.why,
+        correlation=design.correlation[size],
+        mix=mix,
         **design.reported,
-    }
+    )
 
 
 def _seeds(records: Sequence[Record]) -> dict[int, int]:
@@ -109,23 +123,24 @@ def _seeds(records: Sequence[Record]) -> dict[int, int]:
     return {r.repeat: r.seed for r in sorted(records, key=lambda r: r.repeat)}
 
 
-def _mix_sentence(mix: Mapping[str, Any], choice: Mapping[str, Any] | None) -> str:
+def _mix_sentence(mix: Mapping[str, Any], choice: Choice | None) -> str:
     origin = "chosen on validation images" if choice else "fixed in advance"
     return f"The mix, {describe_mix(mix)}, was {origin}."
 
 
 def _learning_curve(
     by_size: Mapping[int | None, Sequence[Record]],
-    comparisons_by_size: Mapping[int | None, Sequence[dict[str, Any]]],
+    comparisons_by_size: Mapping[int | None, list[Comparison]],
     arms: Sequence[str],
-) -> list[dict[str, Any]]:
+) -> list[CurvePoint]:
     return [
-        {"per_class": size, "arms": summarise_arms(records, arms), "comparisons": comparisons_by_size[size]}
+        CurvePoint(per_class=size, arms=summarise_arms(records, arms), comparisons=comparisons_by_size[size])
         for size, records in by_size.items()
+        if size is not None
     ]
 
 
-def summarise_arms(records: Sequence[Record], arms: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
+def summarise_arms(records: Sequence[Record], arms: Sequence[str]) -> dict[str, dict[str, Summary]]:
     """Return `mean`, `std` (ddof 1, None with one repeat) and `values` (one per repeat) of each metric of each arm."""
     by_arm = {arm: records_of_arm(records, arm) for arm in arms}
     return {
@@ -139,6 +154,6 @@ def sum_confusions(records: Sequence[Record], arms: Sequence[str]) -> dict[str, 
     return {arm: np.sum([r.confusion for r in records_of_arm(records, arm)], axis=0).tolist() for arm in arms}
 
 
-def _summary(values: list[float]) -> dict[str, Any]:
+def _summary(values: list[float]) -> Summary:
     std = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return {"mean": float(np.mean(values)), "std": std, "values": values}
+    return Summary(mean=float(np.mean(values)), std=std, values=values)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ from pipelines.choosing import choose_mix
 from pipelines.config.sections import ChooseConfig, EvaluateConfig
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.protocols import inner_folds
+from pipelines.results.document import Choice
 
 EVALUATE = EvaluateConfig(
     arms=("classical", "classical+synthetic"), views=4, classifier=FitConfig(width=8, steps=60, batch_size=40)
@@ -53,7 +53,7 @@ def choice_of(
     folder: Path,
     config: ChooseConfig = CHOOSE,
     images: int = 16,
-) -> dict[str, Any]:
+) -> Choice:
     """The choice on `images` a class, with 60 images a class from a generator: unseen real ones in its place."""
     pool, others = split_per_class(subset_per_class(fashion, 100, seed), 0.6, seed)
     outer = Fold(subset_per_class(pool, images, seed), pool, (0, 1), numbers=(seed,))
@@ -67,11 +67,11 @@ def choice_of(
 @pytest.mark.parametrize("generator", [noise, shuffled, copies])
 def test_a_useless_generator_is_not_recommended(generator: Generator, fashion: LabelledImages, tmp_path: Path) -> None:
     for seed in (0, 1):
-        assert not choice_of(generator, fashion, seed, tmp_path / str(seed))["gain_shown"]
+        assert not choice_of(generator, fashion, seed, tmp_path / str(seed)).gain_shown
 
 
 def test_a_perfect_generator_is_recommended(fashion: LabelledImages, tmp_path: Path) -> None:
     """There are 360 validation images a split, since 120 do not suffice to show a gain of 5 points."""
     firmer = CHOOSE.model_copy(update={"repeats": 4, "validation": 0.9})
     for seed in (0, 2):
-        assert choice_of(perfect, fashion, seed, tmp_path / str(seed), firmer, images=40)["gain_shown"]
+        assert choice_of(perfect, fashion, seed, tmp_path / str(seed), firmer, images=40).gain_shown

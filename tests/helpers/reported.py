@@ -10,6 +10,7 @@ from toy import record
 from augment.dataset.images import LabelledImages
 from pipelines.config.sections import Arm
 from pipelines.experiment.folds import Design
+from pipelines.results.document import Dataset
 from pipelines.results.report import Pictures
 from pipelines.results.results import build_results
 
@@ -35,7 +36,8 @@ def results_of(arms=ARMS, gain=GAIN):
             records.append(
                 record(r, arm.name, 0.0, metrics=metrics, per_class_recall=recalls, confusion=counts, seed=70 + r)
             )
-    dataset = {"name": "toy", "classes": list(CLASSES), "train_per_class": dict.fromkeys(CLASSES, 9), "test_size": 30}
+    counts = dict.fromkeys(CLASSES, 9)
+    dataset = Dataset(name="toy", classes=list(CLASSES), train_per_class=counts, test_size=30, image_size=8)
     return build_results(records, arms, dataset, Design(), 1.0)
 
 
@@ -70,4 +72,4 @@ def full_results():
         },
     }
     extra = {"versions": {"torch": "2.9.1"}, "warnings": ["2 near duplicates <here>."]}
-    return results_of() | {"fidelity": fidelity} | extra
+    return results_of().model_copy(update={"fidelity": fidelity, **extra})

@@ -45,13 +45,13 @@ def test_every_combination_is_a_candidate_and_the_baseline_has_no_synthetic_imag
 def test_the_best_mix_is_taken_and_its_gain_is_shown() -> None:
     rng = np.random.default_rng(1)
     found = choose({"": [split(rng, {CANDIDATES[2]: 0.85}), split(rng, {CANDIDATES[2]: 0.85})]}, CONFIG, "accuracy")
-    assert (found["words"], found["mix"]) == (CANDIDATES[2], candidate_mixes(CONFIG)[CANDIDATES[2]])
-    assert found["mean_gain"] == pytest.approx(0.15, abs=0.05)
-    assert 0 < found["lower_bound"] < found["mean_gain"]
-    assert found["gain_shown"]
-    assert found["confidence"] == pytest.approx(1 - 0.05 / 4)  # of four candidates
-    assert found["by_fold"] == {"": found["mix"]}
-    assert found["candidates"][CANDIDATES[0]] < found["mean_gain"]
+    assert (found.words, found.mix) == (CANDIDATES[2], candidate_mixes(CONFIG)[CANDIDATES[2]])
+    assert found.mean_gain == pytest.approx(0.15, abs=0.05)
+    assert 0 < found.lower_bound < found.mean_gain
+    assert found.gain_shown
+    assert found.confidence == pytest.approx(1 - 0.05 / 4)  # of four candidates
+    assert found.by_fold == {"": found.mix}
+    assert found.candidates[CANDIDATES[0]] < found.mean_gain
 
 
 def test_each_fold_takes_its_own_best_and_all_together_decide() -> None:
@@ -59,13 +59,13 @@ def test_each_fold_takes_its_own_best_and_all_together_decide() -> None:
     splits = {"a": [split(rng, {CANDIDATES[0]: 0.9})], "b": [split(rng, {CANDIDATES[3]: 0.75, CANDIDATES[0]: 0.73})]}
     found = choose(splits, CONFIG, "accuracy")
     mixes = candidate_mixes(CONFIG)
-    assert found["by_fold"] == {"a": mixes[CANDIDATES[0]], "b": mixes[CANDIDATES[3]]}
-    assert found["words"] == CANDIDATES[0]
+    assert found.by_fold == {"a": mixes[CANDIDATES[0]], "b": mixes[CANDIDATES[3]]}
+    assert found.words == CANDIDATES[0]
 
 
 def test_without_a_difference_a_gain_is_hardly_ever_shown() -> None:
     shown = [
-        choose({"": [split(np.random.default_rng(seed), {})]}, CONFIG, "accuracy")["gain_shown"] for seed in range(40)
+        choose({"": [split(np.random.default_rng(seed), {})]}, CONFIG, "accuracy").gain_shown for seed in range(40)
     ]
     assert sum(shown) <= 2
 
@@ -73,8 +73,8 @@ def test_without_a_difference_a_gain_is_hardly_ever_shown() -> None:
 def test_harm_is_never_shown_as_a_gain() -> None:
     rng = np.random.default_rng(3)
     found: dict[str, Any] = choose({"": [split(rng, dict.fromkeys(CANDIDATES, 0.6))]}, CONFIG, "accuracy")
-    assert not found["gain_shown"]
-    assert found["mean_gain"] < 0
+    assert not found.gain_shown
+    assert found.mean_gain < 0
 
 
 def test_under_imbalance_classes_count_the_same() -> None:
@@ -86,7 +86,7 @@ def test_under_imbalance_classes_count_the_same() -> None:
     records = [r.model_copy(update=better) if r.arm == CANDIDATES[1] else r for r in done.records]
     done = replace(done, records=records)
     plain, balanced = (choose({"": [done]}, CONFIG, metric) for metric in ("accuracy", "balanced_accuracy"))
-    assert balanced["candidates"][CANDIDATES[1]] > plain["candidates"][CANDIDATES[1]] + 0.05
+    assert balanced.candidates[CANDIDATES[1]] > plain.candidates[CANDIDATES[1]] + 0.05
 
 
 def test_images_that_all_folds_are_validated_on_count_once() -> None:
@@ -104,6 +104,6 @@ def test_images_that_all_folds_are_validated_on_count_once() -> None:
     shared = choose({str(i): [s] for i, s in enumerate(splits)}, CONFIG, "accuracy")
     distinct = {str(i): [ValidationSplit(s.records, s.labels, str(i))] for i, s in enumerate(splits)}
     apart = choose(distinct, CONFIG, "accuracy")
-    assert shared["mean_gain"] == pytest.approx(apart["mean_gain"])
-    widths = [found["mean_gain"] - found["lower_bound"] for found in (shared, apart)]
+    assert shared.mean_gain == pytest.approx(apart.mean_gain)
+    widths = [found.mean_gain - found.lower_bound for found in (shared, apart)]
     assert widths[0] > 1.3 * widths[1]

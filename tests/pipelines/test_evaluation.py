@@ -22,6 +22,7 @@ from pipelines.config.reading import parse
 from pipelines.config.sections import DataConfig, EvaluateConfig
 from pipelines.evaluation import ReportContext, evaluate, evaluate_folds
 from pipelines.experiment.folds import Design, Fold
+from pipelines.results.document import Results, read_results
 
 TINY = {
     "repeats": 2,
@@ -39,7 +40,7 @@ def fold(shoes: LabelledImages) -> Fold:
     return Fold(train, test, (0, 1), synthetic=SyntheticImages(darker, scores=np.arange(19.0)))
 
 
-def run(fold: Fold, folder: Path, config: EvaluateConfig = CONFIG, **options: Any) -> dict[str, Any] | None:
+def run(fold: Fold, folder: Path, config: EvaluateConfig = CONFIG, **options: Any) -> Results | None:
     design = Design(test_labels=fold.test.labels)
     context = ReportContext("my shoes", design, warnings=("2 training images are also in the test set",))
     runtime = Runtime(**{key: options.pop(key) for key in ("stopped", "observer") if key in options})
@@ -91,8 +92,8 @@ def test_without_synthetic_images_there_is_no_fidelity(fold: Fold, tmp_path: Pat
     config = parse(EvaluateConfig, {**TINY, "arms": ["none", "classical"]}, "the test")
     results = run(replace(fold, synthetic=None), tmp_path / "out", config)
     assert results is not None
-    assert results["fidelity"] == {}
-    assert results["recommendation"]["augment"] is False
+    assert results.fidelity == {}
+    assert results.recommendation.augment is False
 
 
 @pytest.mark.parametrize(("name", "judges"), [("score", 0), ("confidence", 1), ("distance", 1)])
@@ -113,7 +114,7 @@ def test_synthetic_images_are_judged_only_for_a_filter_by_classifiers(
 def test_a_second_run_trains_nothing_and_returns_the_same(
     folder: Path, fold: Fold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = json.loads((folder / "results.json").read_text())
+    before = read_results(folder / "results.json")
     records = (folder / "records.jsonl").read_bytes()
     monkeypatch.setattr("pipelines.experiment.experiment.train_and_test", None)
     assert run(fold, folder) == before
@@ -124,7 +125,7 @@ def test_a_stopped_evaluation_goes_on_to_the_same_results(folder: Path, fold: Fo
     stops = iter([False, False, True])
     assert run(fold, tmp_path / "out", stopped=lambda: next(stops)) is None
     assert not (tmp_path / "out" / "results.json").exists()
-    assert run(fold, tmp_path / "out") == json.loads((folder / "results.json").read_text())
+    assert run(fold, tmp_path / "out") == read_results(folder / "results.json")
 
 
 OTHERS: list[tuple[dict[str, Any], str]] = [
@@ -176,16 +177,16 @@ def test_an_evaluation_of_a_source_reports_its_warnings(image_folder: Path, tmp_
     runtime = Runtime(observer=kept)
     results = evaluate(data, config, tmp_path / "out", synthetic=image_folder / "test", runtime=runtime)
     assert results is not None
-    assert results["warnings"] == kept.notes[: len(results["warnings"])]
+    assert results.warnings == kept.notes[: len(results.warnings)]
     limit, resized = kept.notes
     assert limit == "at most 4 images of each class are used: 12 of 36 training images"
     assert resized.startswith("synthetic images of 28 x 28 were resized to 12 x 12 px")
-    assert (results["dataset"]["name"], results["dataset"]["test_size"]) == (image_folder.name, 18)
+    assert (results.dataset.name, results.dataset.test_size) == (image_folder.name, 18)
     assert (kept.done["evaluate"][-1], kept.started[0].total, kept.ended) == (6, 6, ["evaluate"])
     real = parse(EvaluateConfig, {**TINY, "arms": ["none", "classical"]}, "the test")
     without = evaluate(data, real, tmp_path / "real")
     assert without is not None
-    assert without["fidelity"] == {}
+    assert without.fidelity == {}
 
 
 def test_the_settings_are_those_of_the_classifier_too() -> None:

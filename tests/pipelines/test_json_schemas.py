@@ -16,7 +16,7 @@ from pipelines.config.reading import parse
 from pipelines.config.sections import Pipeline
 from pipelines.experiment.folds import Design
 from pipelines.json_schemas import DOCUMENTS, json_schema
-from pipelines.results.document import Results
+from pipelines.results.document import to_json
 from pipelines.results.results import build_results
 
 SHIPPED = sorted(Path(__file__).parents[2].glob("pipelines/*.yaml"))
@@ -68,9 +68,7 @@ def test_refused_definitions_do_not_fit_the_schema(content: dict[str, Any]) -> N
 
 def test_results_fit_their_schema_and_damaged_ones_do_not() -> None:
     records = [record(r, arm.name, 0.7 + g * arm.synthetic + 0.01 * r) for arm in ARMS for r, g in enumerate(GAIN)]
-    dataset = {**DATASET, "image_size": 28}
-    results = json.loads(json.dumps(build_results(records, ARMS, dataset, Design(why="holdout: a test split"), 1.0)))
-    Results.model_validate(results)
+    results = json.loads(to_json(build_results(records, ARMS, DATASET, Design(why="holdout: a test split"), 1.0)))
     assert accepts("results", results)
     for section in ("dataset", "protocol", "arms", "comparisons", "recommendation"):
         assert not accepts("results", {key: value for key, value in results.items() if key != section})

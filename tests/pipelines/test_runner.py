@@ -15,6 +15,7 @@ from tiny_pipeline import ALL, go, model, ran, same
 from augment.errors import ConfigError
 from augment.runtime import Observer, Runtime
 from pipelines.config.sections import Pipeline
+from pipelines.results.document import Results, read_results
 from pipelines.runner import plan, run
 
 
@@ -34,7 +35,7 @@ def test_a_second_run_does_nothing_and_returns_the_same(
     stages, results = go(pipeline(), out)
     assert (ran(stages), contents(out)) == ([], before)
     assert {stage.why for stage in stages} == {"done, and nothing that it depends on has changed"}
-    assert results == json.loads(before["evaluation/results.json"])
+    assert results == Results.model_validate_json(before["evaluation/results.json"])
 
 
 CHANGES = [
@@ -102,7 +103,7 @@ def test_stopped_while_it_trains_it_goes_on_to_the_same_model(
         "it has not been run here",
     ]
     assert same(model(tmp_path / "out"), model(done))
-    assert results == json.loads((done / "evaluation" / "results.json").read_text())
+    assert results == read_results(done / "evaluation" / "results.json")
 
 
 def test_stopped_while_it_evaluates_it_goes_on_with_the_records_it_has(
@@ -116,7 +117,7 @@ def test_stopped_while_it_evaluates_it_goes_on_with_the_records_it_has(
     stages, results = go(pipeline(), out)
     assert ran(stages) == ["evaluate"]
     assert (out / "evaluation" / "records.jsonl").read_text().startswith(written)
-    assert results == json.loads((done / "evaluation" / "results.json").read_text())
+    assert results == read_results(done / "evaluation" / "results.json")
 
 
 def test_killed_between_stages_it_knows_that_later_ones_are_stale(out: Path, pipeline: Callable[..., Pipeline]) -> None:

@@ -20,6 +20,7 @@ from pipelines.config.sections import Pipeline
 from pipelines.experiment import fold_generators
 from pipelines.experiment.loading import load
 from pipelines.experiment.protocols import inner_folds, make_protocol
+from pipelines.results.document import Results
 from pipelines.runner import run
 
 TREE: dict[str, Any] = {
@@ -51,7 +52,7 @@ def any_checkpoint(folder: Path) -> bool:
 
 
 @pytest.fixture(scope="module")
-def done(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def done(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Results]:
     """Run in two processes and stopped on its way: while it trains and while it chooses."""
     folder = tmp_path_factory.mktemp("kfold") / "out"
     pipeline, training, choosing = pipeline_of(image_folder), Kept(), Kept()
@@ -69,7 +70,7 @@ def done(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 
 
 def test_every_generator_saw_its_own_training_images_and_no_others(
-    done: tuple[Path, dict[str, Any]], image_folder: Path
+    done: tuple[Path, Results], image_folder: Path
 ) -> None:
     folder, _ = done
     pipeline = pipeline_of(image_folder)
@@ -89,7 +90,7 @@ def test_every_generator_saw_its_own_training_images_and_no_others(
 
 
 def test_processes_and_interruptions_change_nothing(
-    done: tuple[Path, dict[str, Any]], image_folder: Path, tmp_path: Path
+    done: tuple[Path, Results], image_folder: Path, tmp_path: Path
 ) -> None:
     folder, results = done
     again = run(pipeline_of(image_folder), tmp_path / "out")
@@ -100,10 +101,10 @@ def test_processes_and_interruptions_change_nothing(
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
-def test_each_fold_is_evaluated_with_the_mix_that_was_chosen_on_it(done: tuple[Path, dict[str, Any]]) -> None:
+def test_each_fold_is_evaluated_with_the_mix_that_was_chosen_on_it(done: tuple[Path, Results]) -> None:
     folder, results = done
     choice = json.loads((folder / "choice" / "choice.json").read_text())
-    assert results["choice"] == choice
+    assert results.choice.model_dump() == choice
     assert set(choice["by_fold"]) == {"f0", "f1"}
     assert choice["candidates_tried"] == len(choice["candidates"]) == 4
     tried = read_records(folder / "choice" / "records.jsonl")
@@ -111,10 +112,11 @@ def test_each_fold_is_evaluated_with_the_mix_that_was_chosen_on_it(done: tuple[P
     for record in read_records(folder / "evaluation" / "records.jsonl"):
         expected = choice["by_fold"][record["fold"]] if record["arm"] == "none+synthetic" else {}
         assert record["mix"] == expected
-    assert results["protocol"].items() >= {"kind": "kfold", "folds": 2, "correlation": 0.5, "repeats": 2}.items()
+    protocol = results.protocol
+    assert (protocol.kind, protocol.folds, protocol.correlation, protocol.repeats) == ("kfold", 2, 0.5, 2)
 
 
-def test_a_change_of_the_candidates_trains_no_generator(done: tuple[Path, dict[str, Any]], image_folder: Path) -> None:
+def test_a_change_of_the_candidates_trains_no_generator(done: tuple[Path, Results], image_folder: Path) -> None:
     folder, _ = done
     stages, _ = go(pipeline_of(image_folder, choose={"keep": [1.0]}), folder)
     assert [stage.name for stage in stages if stage.runs] == ["choose", "evaluate"]
@@ -129,9 +131,9 @@ def test_a_learning_curve_has_results_of_every_size(image_folder: Path, tmp_path
     results = run(parse(Pipeline, tree, "the test"), tmp_path / "out", Runtime(observer=kept))
     assert results is not None
     assert kept.notes[0] == "subsample: chosen in the definition"
-    assert [point["per_class"] for point in results["learning_curve"]] == [3, 6]
-    assert results["protocol"]["correlation"] == 0.25  # 3 of 12
-    assert results["comparisons"] == results["learning_curve"][0]["comparisons"]
-    assert results["comparisons"][0]["ci95_two_way"] is not None
-    assert " at 3 images per class" in results["recommendation"]["sentence"]
+    assert [point.per_class for point in results.learning_curve] == [3, 6]
+    assert results.protocol.correlation == 0.25  # 3 of 12
+    assert results.comparisons == results.learning_curve[0].comparisons
+    assert results.comparisons[0].ci95_two_way is not None
+    assert " at 3 images per class" in results.recommendation.sentence
     assert "Learning curve" in (tmp_path / "out/evaluation/report.html").read_text()

@@ -20,35 +20,35 @@ from toy import (
 from augment.errors import ConfigError
 from pipelines.config.sections import Arm
 from pipelines.experiment.records import encode_labels
-from pipelines.results.comparisons import compare, correctness, declared_comparisons, set_holm_p_values
+from pipelines.results.comparisons import compare, correctness, declared_comparisons, with_holm_p_values
 from pipelines.results.statistics import corrected_t_interval, corrected_t_p, two_way_interval
 
 
 def test_a_comparison_subtracts_the_baseline_from_the_arm_in_pairs():
     found = headline(GAIN)
-    assert (found["arm"], found["baseline"], found["metric"]) == ("none+synthetic", "none", "accuracy")
-    assert found["mean_gain"] == pytest.approx(0.03)
+    assert (found.arm, found.baseline, found.metric) == ("none+synthetic", "none", "accuracy")
+    assert found.mean_gain == pytest.approx(0.03)
     half = 2.5706 * (0.001 / 5 / 6) ** 0.5  # squares 100+100+400+0+400+0 in 1e-6; t with 5 degrees of freedom
-    assert found["ci95"] == pytest.approx([0.03 - half, 0.03 + half], abs=1e-5)
-    assert found["p_value"] == 0.03125
-    assert (found["wins"], found["repeats"]) == (6, 6)
-    assert found["per_class_gain"] == pytest.approx([0.03, 0.0])
+    assert found.ci95 == pytest.approx([0.03 - half, 0.03 + half], abs=1e-5)
+    assert found.p_value == 0.03125
+    assert (found.wins, found.repeats) == (6, 6)
+    assert found.per_class_gain == pytest.approx([0.03, 0.0])
 
 
 def test_less_log_loss_is_a_gain():
     found = headline([0.02, 0.04, -0.01], "log_loss")
-    assert found["mean_gain"] == pytest.approx(0.05 / 3)
-    assert found["wins"] == 2
-    assert found["per_class_gain"][0] == pytest.approx(0.05 / 3)
+    assert found.mean_gain == pytest.approx(0.05 / 3)
+    assert found.wins == 2
+    assert found.per_class_gain[0] == pytest.approx(0.05 / 3)
 
 
 def test_a_tie_is_no_win():
-    assert headline([0.0, 0.1, 0.0, -0.1])["wins"] == 1
+    assert headline([0.0, 0.1, 0.0, -0.1]).wins == 1
 
 
 def test_a_class_without_test_images_gains_none():
     missing = [record(r, arm, 0.5, per_class_recall=[None, 0.5]) for r in range(2) for arm in "ab"]
-    assert compare(missing, [("a", "b")])[0]["per_class_gain"] == [None, 0.0]
+    assert compare(missing, [("a", "b")])[0].per_class_gain == [None, 0.0]
 
 
 def test_only_the_comparisons_after_the_headline_are_adjusted():
@@ -59,12 +59,12 @@ def test_only_the_comparisons_after_the_headline_are_adjusted():
         mixed=[b + (-1) ** i * 0.01 for i, b in enumerate(BASE)],
     )
     compared = compare(done, [("up", "none"), ("mixed", "none"), ("down", "none")])
-    set_holm_p_values(compared)
+    compared = with_holm_p_values(compared)
     first, *others = compared
-    assert first["p_value"] == 0.03125
-    assert first["p_holm"] is None
-    assert [o["p_value"] for o in others] == [1.0, 0.03125]
-    assert [o["p_holm"] for o in others] == [1.0, 0.0625]
+    assert first.p_value == 0.03125
+    assert first.p_holm is None
+    assert [o.p_value for o in others] == [1.0, 0.03125]
+    assert [o.p_holm for o in others] == [1.0, 0.0625]
 
 
 @pytest.mark.parametrize(
@@ -119,26 +119,26 @@ def test_an_arm_without_its_baseline_is_not_compared(arms, pairs):
 
 def test_overlapping_training_sets_widen_the_interval_and_take_another_test():
     plain, overlapping = headline(GAIN), headline(GAIN, correlation=0.25)
-    assert overlapping["ci95"] == pytest.approx(list(corrected_t_interval(GAIN, 0.25)))
-    assert overlapping["ci95"][0] < plain["ci95"][0] < plain["ci95"][1] < overlapping["ci95"][1]
-    assert overlapping["p_value"] == pytest.approx(corrected_t_p(GAIN, 0.25)) != plain["p_value"]
-    assert overlapping["per_class_ci95"][0] == pytest.approx(overlapping["ci95"])
+    assert overlapping.ci95 == pytest.approx(list(corrected_t_interval(GAIN, 0.25)))
+    assert overlapping.ci95[0] < plain.ci95[0] < plain.ci95[1] < overlapping.ci95[1]
+    assert overlapping.p_value == pytest.approx(corrected_t_p(GAIN, 0.25)) != plain.p_value
+    assert overlapping.per_class_ci95[0] == pytest.approx(overlapping.ci95)
 
 
 def test_each_class_has_an_interval_of_its_own():
     found = headline(GAIN)
-    assert found["per_class_ci95"][0] == pytest.approx(found["ci95"])  # its recall is the accuracy
-    assert found["per_class_ci95"][1] == [0.0, 0.0]
+    assert found.per_class_ci95[0] == pytest.approx(found.ci95)  # its recall is the accuracy
+    assert found.per_class_ci95[1] == (0.0, 0.0)
 
 
 def test_bca_stands_beside_from_twenty_repeats_on():
     rng = np.random.default_rng(0)
     base, more = rng.normal(0.7, 0.01, 20).tolist(), rng.normal(0.72, 0.01, 20).tolist()
     pairs = [("more", "base")]
-    assert compare(records_of(base=base[:19], more=more[:19]), pairs)[0]["ci95_bca"] is None
+    assert compare(records_of(base=base[:19], more=more[:19]), pairs)[0].ci95_bca is None
     found = compare(records_of(base=base, more=more), pairs)[0]
-    assert found["ci95_bca"] == pytest.approx(found["ci95"], abs=0.003)
-    assert found["ci95_bca"] != found["ci95"]
+    assert found.ci95_bca == pytest.approx(found.ci95, abs=0.003)
+    assert found.ci95_bca != found.ci95
 
 
 LABELS = np.array([0, 0, 0, 1, 1, 0, 0, 1])
@@ -157,16 +157,16 @@ def test_with_one_test_set_an_interval_allows_for_its_images_too():
     for r in range(3):
         difference[r, theirs[r]] += 1
         difference[r, ours[r]] -= 1
-    plain = compare(done, [("a", "b")], "accuracy", test_labels=LABELS)[0]["ci95_two_way"]
+    plain = compare(done, [("a", "b")], "accuracy", test_labels=LABELS)[0].ci95_two_way
     assert plain == pytest.approx(list(two_way_interval(difference, seed=0)))
-    balanced = compare(done, [("a", "b")], "balanced_accuracy", test_labels=LABELS)[0]["ci95_two_way"]
+    balanced = compare(done, [("a", "b")], "balanced_accuracy", test_labels=LABELS)[0].ci95_two_way
     weights = np.where(LABELS == 0, 1 / 10, 1 / 6)
     assert balanced == pytest.approx(list(two_way_interval(difference, seed=0, weights=weights)))
     assert balanced != pytest.approx(plain, abs=1e-3)
     overlapping = compare(done, [("a", "b")], "accuracy", test_labels=LABELS, correlation=0.3)[0]
-    assert overlapping["ci95_two_way"] == pytest.approx(list(two_way_interval(difference, seed=0, correlation=0.3)))
-    assert compare(done, [("a", "b")], "log_loss", test_labels=LABELS)[0]["ci95_two_way"] is None
-    assert compare(done, [("a", "b")], "accuracy")[0]["ci95_two_way"] is None
+    assert overlapping.ci95_two_way == pytest.approx(list(two_way_interval(difference, seed=0, correlation=0.3)))
+    assert compare(done, [("a", "b")], "log_loss", test_labels=LABELS)[0].ci95_two_way is None
+    assert compare(done, [("a", "b")], "accuracy")[0].ci95_two_way is None
 
 
 def test_predictions_travel_in_a_line_of_text():

@@ -21,26 +21,29 @@ def test_the_gain_plot_has_one_dot_a_repeat_and_its_figures_beside(full_page):
     assert " ".join(second).endswith("p = 0.031 (Holm)")
 
 
+FAR = {"mean_gain": -0.4, "ci95": (-0.42, -0.38), "ci95_two_way": None}
+
+
 def test_an_arm_far_below_the_others_does_not_squeeze_them():
     """The arm of synthetic images alone may be far below."""
     results = results_of()
-    near, far = results["comparisons"]
-    values = [v - 0.4 for v in results["arms"][far["baseline"]]["accuracy"]["values"]]
-    results["arms"][far["arm"]]["accuracy"]["values"] = values
-    far |= {"mean_gain": -0.4, "ci95": [-0.42, -0.38], "ci95_two_way": None}
+    near, far = results.comparisons
+    summary = results.arms[far.arm]["accuracy"]
+    values = [v - 0.4 for v in results.arms[far.baseline]["accuracy"].values]
+    results.arms[far.arm]["accuracy"] = summary.model_copy(update={"values": values})
+    results.comparisons[1] = far.model_copy(update=FAR)
     page = Page(render(results, Pictures(), {}))
     assert len(page.all("circle")) == len(GAIN)
     assert [e["text"] for e in page.all("text") if "beyond" in e["text"]] == ["← beyond the axis"]
     plot = gain_plot(results)
     assert [row["beyond"] for row in plot["rows"]] == [0, -1]
-    assert -5 < plot["scale"].low <= 0 < 100 * near["ci95"][1] < plot["scale"].high < 15
+    assert -5 < plot["scale"].low <= 0 < 100 * near.ci95[1] < plot["scale"].high < 15
 
 
 def test_the_headline_is_always_on_the_axis():
     results = results_of()
-    results["comparisons"].reverse()
-    headline = results["comparisons"][0]
-    headline |= {"mean_gain": -0.4, "ci95": [-0.42, -0.38], "ci95_two_way": None}
+    results.comparisons.reverse()
+    results.comparisons[0] = results.comparisons[0].model_copy(update=FAR)
     plot = gain_plot(results)
     assert [row["beyond"] for row in plot["rows"]] == [0, 0]
     assert plot["scale"].low <= -42

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy import stats
-from toy import GAIN, UNCLEAR, headline
+from toy import GAIN, UNCLEAR, chosen, headline
 
 from pipelines.results.recommendation import describe_mix, recommend, round_up
 
@@ -12,12 +12,12 @@ MIX = {"ratio": 1.0}
 
 def test_a_shown_gain_recommends_the_arm_and_its_ratio():
     said = recommend(headline(GAIN), MIX)
-    assert (said["augment"], said["arm"], said["ratio"]) == (True, "none+synthetic", 1.0)
-    assert said["sentence"] == (
+    assert (said.augment, said.arm, said.ratio) == (True, "none+synthetic", 1.0)
+    assert said.sentence == (
         "Synthetic images raise accuracy by 3.0 points (95 % interval 1.5 to 4.5, 6 of 6 repeats better): "
         "use 1 synthetic image per real image."
     )
-    assert "use 2.5 synthetic images per real image" in recommend(headline(GAIN), {"ratio": 2.5})["sentence"]
+    assert "use 2.5 synthetic images per real image" in recommend(headline(GAIN), {"ratio": 2.5}).sentence
 
 
 @pytest.mark.parametrize(
@@ -33,13 +33,13 @@ def test_a_shown_gain_recommends_the_arm_and_its_ratio():
     ],
 )
 def test_images_drawn_from_more_are_numbered(gain, begin):
-    assert recommend(headline(gain), MIX, size=20)["sentence"].startswith(begin)
+    assert recommend(headline(gain), MIX, size=20).sentence.startswith(begin)
 
 
 def test_an_interval_that_holds_zero_recommends_the_baseline():
     said = recommend(headline(UNCLEAR), MIX)
-    assert (said["augment"], said["arm"], said["ratio"]) == (False, "none", 0.0)
-    assert said["sentence"] == (
+    assert (said.augment, said.arm, said.ratio) == (False, "none", 0.0)
+    assert said.sentence == (
         "Do not augment: no gain can be shown; with synthetic images, accuracy changes by -0.3 points (95 % interval "
         "-3.0 to 2.4, 3 of 6 repeats better); a gain larger than 2.4 points can be excluded, a smaller one cannot; "
         "about 55 repeats would show a gain of 1 point."
@@ -48,14 +48,14 @@ def test_an_interval_that_holds_zero_recommends_the_baseline():
 
 def test_a_gain_with_an_interval_that_holds_zero_is_not_recommended():
     said = recommend(headline([-g for g in UNCLEAR]), MIX)
-    assert (said["augment"], said["ratio"]) == (False, 0.0)
-    assert "changes by +0.3 points (95 % interval -2.4 to 3.0, 3 of 6" in said["sentence"]
+    assert (said.augment, said.ratio) == (False, 0.0)
+    assert "changes by +0.3 points (95 % interval -2.4 to 3.0, 3 of 6" in said.sentence
 
 
 def test_a_shown_loss_is_called_a_loss():
     said = recommend(headline([-g for g in GAIN]), MIX)
-    assert not said["augment"]
-    assert said["sentence"] == (
+    assert not said.augment
+    assert said.sentence == (
         "Do not augment: synthetic images lower accuracy by 3.0 points (95 % interval 1.5 to 4.5, "
         "0 of 6 repeats better)."
     )
@@ -72,18 +72,18 @@ def test_a_shown_loss_is_called_a_loss():
     ],
 )
 def test_the_verdict_distinguishes_help_harm_and_inconclusive(gain, verdict):
-    assert recommend(headline(gain), MIX)["verdict"] == verdict
+    assert recommend(headline(gain), MIX).verdict == verdict
 
 
 def test_unless_validation_showed_it_a_gain_is_inconclusive_and_a_loss_harms():
-    assert recommend(headline(GAIN), CHOSEN, choice(shown=False))["verdict"] == "inconclusive"
-    assert recommend(headline([-g for g in GAIN]), CHOSEN, choice(shown=False))["verdict"] == "harms"
+    assert recommend(headline(GAIN), CHOSEN, choice(shown=False)).verdict == "inconclusive"
+    assert recommend(headline([-g for g in GAIN]), CHOSEN, choice(shown=False)).verdict == "harms"
 
 
 def test_the_largest_gain_not_excluded_is_the_upper_end_of_the_interval():
     for gain in (GAIN, UNCLEAR):
-        assert recommend(headline(gain), MIX)["largest_gain_not_excluded"] == headline(gain)["ci95"][1] > 0
-    assert recommend(headline([-g for g in GAIN]), MIX)["largest_gain_not_excluded"] == 0
+        assert recommend(headline(gain), MIX).largest_gain_not_excluded == headline(gain).ci95[1] > 0
+    assert recommend(headline([-g for g in GAIN]), MIX).largest_gain_not_excluded == 0
 
 
 def test_the_repeats_for_one_point_are_those_of_the_paired_t_test():
@@ -91,31 +91,31 @@ def test_the_repeats_for_one_point_are_those_of_the_paired_t_test():
     deviation = np.std(UNCLEAR, ddof=1)
     powers = [stats.nct.sf(stats.t.ppf(0.975, n - 1), n - 1, 0.01 / deviation * n**0.5) for n in (54, 55)]
     assert powers[0] < 0.8 <= powers[1]
-    assert said["repeats_for_one_point"] == 55
+    assert said.repeats_for_one_point == 55
 
 
 def test_repeats_that_overlap_too_much_would_never_show_one_point():
     said = recommend(headline(UNCLEAR, correlation=0.2), MIX)
-    assert said["repeats_for_one_point"] is None
-    assert said["sentence"].endswith(
+    assert said.repeats_for_one_point is None
+    assert said.sentence.endswith(
         "a smaller one cannot; no number of repeats would show a gain of 1 point, because their training sets overlap."
     )
 
 
 def test_repeats_that_overlap_a_little_have_to_be_more():
-    little = recommend(headline([g / 2 for g in UNCLEAR], correlation=0.05), MIX)["repeats_for_one_point"]
-    assert little > recommend(headline([g / 2 for g in UNCLEAR]), MIX)["repeats_for_one_point"]
+    little = recommend(headline([g / 2 for g in UNCLEAR], correlation=0.05), MIX).repeats_for_one_point
+    assert little > recommend(headline([g / 2 for g in UNCLEAR]), MIX).repeats_for_one_point
 
 
 def test_enough_repeats_for_one_point_are_reported_as_such():
     said = recommend(headline([g / 10 for g in UNCLEAR]), MIX)
-    assert said["repeats_for_one_point"] == 6
-    assert said["sentence"].endswith("; 6 repeats would have shown a gain of 1 point.")
-    assert "any gain is excluded; 6 repeats would" in recommend(headline([0.0] * 6), MIX)["sentence"]
+    assert said.repeats_for_one_point == 6
+    assert said.sentence.endswith("; 6 repeats would have shown a gain of 1 point.")
+    assert "any gain is excluded; 6 repeats would" in recommend(headline([0.0] * 6), MIX).sentence
 
 
 def test_for_log_loss_the_gain_not_excluded_is_a_fall():
-    said = recommend(headline(UNCLEAR, "log_loss"), MIX)["sentence"]
+    said = recommend(headline(UNCLEAR, "log_loss"), MIX).sentence
     assert said.endswith(
         "a fall in log loss larger than 0.024 nats can be excluded, a smaller one cannot; about 55 repeats would show "
         "a fall in log loss of 0.01 nats."
@@ -123,12 +123,12 @@ def test_for_log_loss_the_gain_not_excluded_is_a_fall():
 
 
 def test_a_loss_on_the_test_images_is_called_one_whatever_validation_shows():
-    said = recommend(headline([-g for g in GAIN]), CHOSEN, choice(shown=False))["sentence"]
+    said = recommend(headline([-g for g in GAIN]), CHOSEN, choice(shown=False)).sentence
     assert "; on the test images, synthetic images lower accuracy by 3.0 points (95 % interval 1.5 to 4.5," in said
 
 
 def test_a_mix_that_validation_did_not_choose_has_the_same_limits():
-    said = recommend(headline(UNCLEAR), CHOSEN, choice(shown=False))["sentence"]
+    said = recommend(headline(UNCLEAR), CHOSEN, choice(shown=False)).sentence
     assert said.endswith("about 55 repeats would show a gain of 1 point.")
 
 
@@ -139,52 +139,51 @@ def test_numbers_of_repeats_are_given_with_two_digits(repeats, words):
 
 def test_five_repeats_are_too_few_however_clear_they_look():
     said = recommend(headline([0.05] * 5), MIX)
-    assert (said["augment"], said["arm"], said["ratio"]) == (False, "none", 0.0)
-    assert said["sentence"].startswith("Too few repeats for a claim (5, but at least 6 are needed)")
-    assert "+5.0 points (95 % interval 5.0 to 5.0, 5 of 5" in said["sentence"]
+    assert (said.augment, said.arm, said.ratio) == (False, "none", 0.0)
+    assert said.sentence.startswith("Too few repeats for a claim (5, but at least 6 are needed)")
+    assert "+5.0 points (95 % interval 5.0 to 5.0, 5 of 5" in said.sentence
 
 
 def test_the_sentence_calls_less_log_loss_lower_and_more_of_it_raised():
-    assert "Synthetic images lower log loss by 0.030 nats" in recommend(headline(GAIN, "log_loss"), MIX)["sentence"]
-    worse = recommend(headline([-g for g in GAIN], "log_loss"), MIX)["sentence"]
+    assert "Synthetic images lower log loss by 0.030 nats" in recommend(headline(GAIN, "log_loss"), MIX).sentence
+    worse = recommend(headline([-g for g in GAIN], "log_loss"), MIX).sentence
     assert "Do not augment: synthetic images raise log loss by 0.030 nats" in worse
 
 
 def test_an_unclear_change_of_log_loss_keeps_its_own_sign():
-    said = recommend(headline(UNCLEAR, "log_loss"), MIX)["sentence"]
+    said = recommend(headline(UNCLEAR, "log_loss"), MIX).sentence
     assert "log loss changes by +0.003 nats (95 % interval -0.024 to 0.030" in said
 
 
 def test_an_interval_just_above_zero_does_not_read_as_zero():
-    comparison = headline(GAIN) | {"ci95": [0.0002, 0.0402], "mean_gain": 0.0202}
-    assert "by 2.02 points (95 % interval 0.02 to 4.02," in recommend(comparison, MIX)["sentence"]
+    comparison = headline(GAIN).model_copy(update={"ci95": (0.0002, 0.0402), "mean_gain": 0.0202})
+    assert "by 2.02 points (95 % interval 0.02 to 4.02," in recommend(comparison, MIX).sentence
 
 
 def test_without_a_comparison_there_is_nothing_to_recommend():
     said = recommend(None, MIX)
-    assert (said["augment"], said["arm"], said["ratio"]) == (False, None, 0.0)
-    assert said["verdict"] == "nothing to compare"
-    assert said["largest_gain_not_excluded"] is said["repeats_for_one_point"] is None
+    assert (said.augment, said.arm, said.ratio) == (False, None, 0.0)
+    assert said.verdict == "nothing to compare"
+    assert said.largest_gain_not_excluded is said.repeats_for_one_point is None
 
 
 CHOSEN = {"ratio": 2.0, "keep": 0.5, "filter": "confidence", "weight": 1.0}
 
 
 def choice(shown, mean=0.02, low=0.004):
-    return {"mix": CHOSEN, "words": describe_mix(CHOSEN), "gain_shown": shown, "mean_gain": mean, "lower_bound": low,
-            "candidates_tried": 6}  # fmt: skip
+    return chosen("none+synthetic", CHOSEN, gain_shown=shown, mean_gain=mean, lower_bound=low, candidates_tried=6)
 
 
 def test_a_mix_that_validation_chose_is_what_the_sentence_advises():
     said = recommend(headline(GAIN), CHOSEN, choice(shown=True))
-    assert (said["augment"], said["ratio"], said["mix"]["keep"]) == (True, 2.0, 0.5)
-    assert said["sentence"].endswith("use 2 synthetic images per real image, the best 50% of each class by confidence.")
+    assert (said.augment, said.ratio, said.mix["keep"]) == (True, 2.0, 0.5)
+    assert said.sentence.endswith("use 2 synthetic images per real image, the best 50% of each class by confidence.")
 
 
 def test_no_gain_on_validation_is_no_recommendation_whatever_the_test_shows():
     said = recommend(headline(GAIN), CHOSEN, choice(shown=False, mean=0.003, low=-0.011))
-    assert (said["augment"], said["arm"], said["ratio"]) == (False, "none", 0.0)
-    assert said["sentence"] == (
+    assert (said.augment, said.arm, said.ratio) == (False, "none", 0.0)
+    assert said.sentence == (
         "Do not augment: no mix showed a gain on the validation images (best of 6: 2 synthetic images per real image, "
         "the best 50% of each class by confidence; +0.3 points, lower bound -1.1); on the test images, synthetic "
         "images raise accuracy by 3.0 points (95 % interval 1.5 to 4.5, 6 of 6 repeats better)."
@@ -194,8 +193,8 @@ def test_no_gain_on_validation_is_no_recommendation_whatever_the_test_shows():
 @pytest.mark.parametrize("gain", [UNCLEAR, [-g for g in GAIN]])
 def test_a_gain_that_the_test_images_do_not_confirm_is_not_recommended(gain):
     said = recommend(headline(gain), CHOSEN, choice(shown=True))
-    assert not said["augment"]
-    assert said["sentence"].startswith("Do not augment")
+    assert not said.augment
+    assert said.sentence.startswith("Do not augment")
 
 
 @pytest.mark.parametrize(

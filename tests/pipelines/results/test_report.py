@@ -20,13 +20,15 @@ def headings(text):
 
 def test_the_one_main_heading_is_the_sentence(full_page):
     (heading,) = Page(full_page).all("h1")
-    assert heading["text"] == results_of()["recommendation"]["sentence"]
+    assert heading["text"] == results_of().recommendation.sentence
     assert heading["text"].startswith("Synthetic images raise accuracy by 3.0 points")
 
 
 def test_the_sentence_has_true_minus_signs():
     sentence = "Do not augment: a-1 changes by -0.7 points (-1.9 to 0.5)."
-    results = results_of() | {"recommendation": {"sentence": sentence}}
+    results = results_of()
+    recommendation = results.recommendation.model_copy(update={"sentence": sentence})
+    results = results.model_copy(update={"recommendation": recommendation})
     (heading,) = Page(render(results, Pictures(), {})).all("h1")
     assert heading["text"] == "Do not augment: a-1 changes by \N{MINUS SIGN}0.7 points (\N{MINUS SIGN}1.9 to 0.5)."
 
@@ -110,8 +112,8 @@ def test_a_pair_of_every_class_is_shown_however_many():
 
 def test_cautions_stand_beside_the_samples(full_page):
     sentence = "the synthetic images of 1 of 4 classes have <collapsed>"
-    fidelity = full_results()["fidelity"] | {"cautions": [sentence]}
-    text = render(full_results() | {"fidelity": fidelity}, pictures(), SETTINGS)
+    fidelity = full_results().fidelity | {"cautions": [sentence]}
+    text = render(full_results().model_copy(update={"fidelity": fidelity}), pictures(), SETTINGS)
     samples = text[text.index("<h2>Samples") : text.index('<div class="samples">')]
     assert "<li>The synthetic images of 1 of 4 classes have &lt;collapsed&gt;.</li>" in samples
     assert "<li>" not in full_page[full_page.index("<h2>Samples") : full_page.index('<div class="samples">')]
@@ -147,7 +149,8 @@ def test_fidelity_has_a_row_for_each_class(full_page):
 
 @pytest.mark.parametrize("features", ["own classifier", "inception"])
 def test_fidelity_names_the_network_of_its_features(features):
-    page = Page(render(results_of() | {"fidelity": {"features": features, "kid": 0.1}}, Pictures(), {}))
+    results = results_of().model_copy(update={"fidelity": {"features": features, "kid": 0.1}})
+    page = Page(render(results, Pictures(), {}))
     first = [e["text"] for e in page.all("dd")][:2]
     assert first[0] == features
     assert ("Inception v3" in first[1]) == (features == "inception")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from toy import ARMS, BASE, DATASET, record
+from toy import ARMS, BASE, DATASET, chosen, record
 
 from augment.dataset.images import LabelledImages
 from pipelines.experiment.folds import Design
@@ -60,13 +60,11 @@ def report(fashion: LabelledImages, tmp_path_factory: pytest.TempPathFactory) ->
     ]  # fmt: skip
     design = Design("subsample", "subsample: chosen", {10: 0.1, 20: 0.2, 50: 0.5}, labels)
     mix = {"ratio": 2.0, "keep": 0.5, "filter": "confidence", "weight": 1.0}
-    choice = {
-        "arm": "classical+synthetic", "mix": mix, "words": "2 synthetic images", "mean_gain": 0.012,
-        "lower_bound": 0.001, "confidence": 0.975, "gain_shown": True, "candidates_tried": 2,
-        "candidates": {"2 synthetic images": 0.012, "1 synthetic image": -0.004},
-    }  # fmt: skip
+    candidates = {"2 synthetic images": 0.012, "1 synthetic image": -0.004}
+    choice = chosen("classical+synthetic", mix, candidates=candidates, candidates_tried=2)
     results = build_results(records, ARMS, DATASET, design, 1.0, choice=choice, fidelity={"kid": 0.4, "recall": 0.1})
-    results |= {"warnings": ["3 training images are also in the test set."], "versions": {"torch": "2.11.0"}}
+    extra = {"warnings": ["3 training images are also in the test set."], "versions": {"torch": "2.11.0"}}
+    results = results.model_copy(update=extra)
     two = LabelledImages(fashion.images[:40], np.arange(40) % 2, ("a", "b"))
     pairs = [(two.images[i], two.images[i + 1], 0.1 * i, "a") for i in range(6)]
     curves = {"generator": ([0, 50, 100], [1.5, 1.2, 1.25]), "discriminator": ([0, 100], [1.0, 1.1])}

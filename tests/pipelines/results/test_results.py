@@ -1,27 +1,26 @@
 """The results of an evaluation: summaries of arms, comparisons, and the protocol in words."""
 
-import json
-
 import pytest
-from toy import ALONE, ARMS, BASE, DATASET, GAIN, NONE, NONE_MORE, record, records_of, two_arms
+from toy import ALONE, ARMS, BASE, DATASET, GAIN, NONE, NONE_MORE, chosen, record, records_of, two_arms
 
 from pipelines.config.sections import Arm
 from pipelines.experiment.folds import Design
 from pipelines.metric_specs import METRICS
+from pipelines.results.document import Results, to_json
 from pipelines.results.results import PROTOCOL_NOTES, build_results, summarise_arms
 
 
 def test_an_arm_is_summed_up_in_the_order_of_repeats():
     summary = summarise_arms(two_arms(), ["none"])["none"]["accuracy"]
-    assert summary["values"] == BASE
-    assert summary["mean"] == pytest.approx(0.715)
-    assert summary["std"] == pytest.approx((0.00175 / 5) ** 0.5)  # squares 25+625+625+225+25+225 in 1e-6
+    assert summary.values == BASE
+    assert summary.mean == pytest.approx(0.715)
+    assert summary.std == pytest.approx((0.00175 / 5) ** 0.5)  # squares 25+625+625+225+25+225 in 1e-6
     assert set(summarise_arms(two_arms(), ["none"])["none"]) == set(METRICS)
 
 
 def test_one_repeat_has_no_spread():
     summary = summarise_arms([record(0, "none", 0.8)], ["none"])["none"]["accuracy"]
-    assert summary == {"mean": 0.8, "std": None, "values": [0.8]}
+    assert (summary.mean, summary.std, summary.values) == (0.8, None, [0.8])
 
 
 def all_arms():
@@ -30,22 +29,23 @@ def all_arms():
 
 def test_results_have_the_declared_form_and_survive_json():
     built = build_results(all_arms(), ARMS, DATASET, Design(), 1.0, fidelity={"kid": 0.01})
-    assert json.loads(json.dumps(built, allow_nan=False)) == built
-    assert built["dataset"] == DATASET
-    assert list(built["arms"]) == [a.name for a in ARMS]
-    assert built["protocol"]["classifier_steps"] == 300
-    assert built["protocol"]["repeats"] == 6
-    assert "for these images" in built["protocol"]["note"]
-    assert built["fidelity"] == {"kid": 0.01}
-    assert built["recommendation"]["arm"] == "classical+synthetic"
-    assert built["confusion"]["none"] == [[42, 18], [48, 6 * 12 + 15]]
-    assert built["seeds"] == [40, 41, 42, 43, 44, 45]
+    assert Results.model_validate_json(to_json(built)) == built
+    assert built.dataset == DATASET
+    assert list(built.arms) == [a.name for a in ARMS]
+    assert built.protocol.classifier_steps == 300
+    assert built.protocol.repeats == 6
+    assert "for these images" in built.protocol.note
+    assert built.fidelity == {"kid": 0.01}
+    assert built.recommendation.arm == "classical+synthetic"
+    assert built.confusion["none"] == [[42, 18], [48, 6 * 12 + 15]]
+    assert built.seeds == [40, 41, 42, 43, 44, 45]
 
 
 def test_the_protocol_is_described_with_its_notes():
     design = Design("kfold", why="kfold: no test split", correlation={None: 0.2}, reported={"folds": 5})
-    protocol = build_results(all_arms(), ARMS, DATASET, design, 1.0)["protocol"]
-    assert protocol.items() >= {"kind": "kfold", "why": "kfold: no test split", "folds": 5, "correlation": 0.2}.items()
+    protocol = build_results(all_arms(), ARMS, DATASET, design, 1.0).protocol
+    assert (protocol.kind, protocol.why) == ("kfold", "kfold: no test split")
+    assert (protocol.folds, protocol.correlation) == (5, 0.2)
 
 
 def test_a_learning_curve_has_its_headline_at_the_smallest_size():
@@ -59,52 +59,52 @@ def test_a_learning_curve_has_its_headline_at_the_smallest_size():
     ]
     design = Design("subsample", correlation={10: 0.0, 40: 0.4})
     built = build_results(done, arms, DATASET, design, 1.0)
-    assert [point["per_class"] for point in built["learning_curve"]] == [10, 40]
-    first, second = (point["comparisons"][0] for point in built["learning_curve"])
-    assert (first["mean_gain"], first["p_holm"]) == (pytest.approx(0.03), None)
-    assert second["mean_gain"] == pytest.approx(0.0)
-    assert second["p_holm"] == second["p_value"] == pytest.approx(1.0)
-    assert second["ci95"][1] > 0.05  # corrected for the overlap; 0.023 without
-    assert built["comparisons"] == [first]
-    assert built["arms"] == built["learning_curve"][0]["arms"]
-    assert built["recommendation"]["augment"]
+    assert [point.per_class for point in built.learning_curve] == [10, 40]
+    first, second = (point.comparisons[0] for point in built.learning_curve)
+    assert (first.mean_gain, first.p_holm) == (pytest.approx(0.03), None)
+    assert second.mean_gain == pytest.approx(0.0)
+    assert second.p_holm == second.p_value == pytest.approx(1.0)
+    assert second.ci95[1] > 0.05  # corrected for the overlap; 0.023 without
+    assert built.comparisons == [first]
+    assert built.arms == built.learning_curve[0].arms
+    assert built.recommendation.augment
 
 
 def test_imbalance_turns_every_comparison_to_balanced_accuracy():
-    dataset = DATASET | {"train_per_class": {"a": 5, "b": 50}}
+    dataset = DATASET.model_copy(update={"train_per_class": {"a": 5, "b": 50}})
     built = build_results(all_arms(), ARMS, dataset, Design(), 1.0)
-    assert {c["metric"] for c in built["comparisons"]} == {"balanced_accuracy"}
+    assert {c.metric for c in built.comparisons} == {"balanced_accuracy"}
 
 
 def test_synthetic_images_alone_are_compared_but_never_recommended():
     done = records_of(none=BASE, synthetic=[b + 0.1 for b in BASE])
     built = build_results(done, [NONE, ALONE], DATASET, Design(), 1.0)
-    assert built["comparisons"][0]["arm"] == "synthetic"
-    assert built["recommendation"]["sentence"].startswith("Nothing to recommend")
+    assert built.comparisons[0].arm == "synthetic"
+    assert built.recommendation.sentence.startswith("Nothing to recommend")
 
 
 def test_the_advice_is_the_mix_of_the_arm_that_was_compared():
     more = Arm(name="none+synthetic", synthetic=True, ratio=3.0, weight="confidence")
     built = build_results(records_of(**dict(zip(("none", "none+synthetic"), gained(), strict=True))), [NONE, more],
                           DATASET, Design(), 1.0)  # fmt: skip
-    assert built["recommendation"]["ratio"] == 3.0
-    assert "use 3 synthetic images per real image, weighted by confidence." in built["recommendation"]["sentence"]
-    assert built["protocol"]["mix"] == (
+    assert built.recommendation.ratio == 3.0
+    assert "use 3 synthetic images per real image, weighted by confidence." in built.recommendation.sentence
+    assert built.protocol.mix == (
         "The mix, 3 synthetic images per real image, weighted by confidence, was fixed in advance."
     )
 
 
 def test_the_headline_is_of_the_arm_that_a_mix_was_chosen_for():
     other = Arm(name="more", synthetic=True, synthetic_first=0.2)
-    chosen = {"arm": "more", "mix": {"ratio": 2.0}, "gain_shown": True}
+    choice = chosen("more", {"ratio": 2.0})
     plain, more = gained()
     done = records_of(none=plain, **{"none+synthetic": plain, "more": more})
-    built = build_results(done, [NONE, NONE_MORE, other], DATASET, Design(), 1.0, choice=chosen)
-    assert [c["arm"] for c in built["comparisons"]] == ["more", "none+synthetic"]
-    assert built["comparisons"][0]["p_holm"] is None
+    built = build_results(done, [NONE, NONE_MORE, other], DATASET, Design(), 1.0, choice=choice)
+    assert [c.arm for c in built.comparisons] == ["more", "none+synthetic"]
+    assert built.comparisons[0].p_holm is None
     words = "2 synthetic images per real image, alone in the first 20% of the steps"
-    assert built["recommendation"]["sentence"].endswith(f"use {words}.")
-    assert built["protocol"]["mix"] == f"The mix, {words}, was chosen on validation images."
+    assert built.recommendation.sentence.endswith(f"use {words}.")
+    assert built.protocol.mix == f"The mix, {words}, was chosen on validation images."
 
 
 def gained():
