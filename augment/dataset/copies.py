@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.dataset.duplicates import find_copies, find_leaks, measure_duplicates, measure_matches
+from augment.dataset.duplicates import find_leaks, group_copies, measure_duplicates, measure_matches
 from augment.dataset.images import LabelledImages
 from augment.errors import SourceError
 from augment.words import counted
@@ -43,7 +43,7 @@ def find_all(splits: Mapping[str, LabelledImages]) -> list[Copy]:
     most like it.
     """
     train = splits["train"]
-    groups = [places for places in find_copies(train).values() if len(places) > 1]
+    groups = [places for places in group_copies(train).values() if len(places) > 1]
     found = [Copy(True, first, "train", other, 0.0) for first, *others in groups for other in others]
     found += [Copy(False, i, "train", j, difference) for (i, j), difference in measure_duplicates(train).items()]
     for split, data in splits.items():

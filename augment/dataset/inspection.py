@@ -20,7 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from augment.dataset.copies import COLUMNS, Copy, as_csv, find_all
 from augment.dataset.decoding import open_picture
-from augment.dataset.duplicates import Pairs, find_copies
+from augment.dataset.duplicates import Pairs, group_copies
 from augment.dataset.flips import Flips, advise_on_flips, measure_flips
 from augment.dataset.images import LabelledImages, subset_per_class
 from augment.dataset.sources import Source
@@ -61,7 +61,7 @@ def inspect(source: Source) -> Inspection:
     splits, train = source.splits, source.train
     others = [split for split in splits if split != "train"]
     counts = {split: data.per_class() for split, data in splits.items()}
-    duplicates = tuple(tuple(group) for group in find_copies(train).values() if len(group) > 1)
+    duplicates = tuple(tuple(group) for group in group_copies(train).values() if len(group) > 1)
     conflicts = tuple(group for group in duplicates if len(set(train.labels[list(group)].tolist())) > 1)
     copies = find_all(splits)
     near = _pairs(copies, "train", exact=False)

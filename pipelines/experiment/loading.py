@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from augment.dataset.copies import without_copies
-from augment.dataset.duplicates import find_copies, find_leaks, near_duplicates, near_matches
+from augment.dataset.duplicates import find_leaks, group_copies, near_duplicates, near_matches
 from augment.dataset.export import read_scores
 from augment.dataset.images import LabelledImages, subset_per_class
 from augment.dataset.mixing import match_format
@@ -107,7 +107,7 @@ def duplicate_warnings(data: LabelledImages) -> tuple[str, ...]:
     """
     warnings = []
     too_high = "where they fall into different folds the accuracies are too high for all arms"
-    if copies := len(data) - len(find_copies(data)):
+    if copies := len(data) - len(group_copies(data)):
         warnings.append(f"exact copies among the images, {copies:,} too many: {too_high}")
     if near := near_duplicates(data):
         warnings.append(
