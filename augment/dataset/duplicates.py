@@ -244,8 +244,8 @@ def _ranks(i: Indices, key: Floats) -> Indices:
 def _differences(first: NDArray[np.uint8], second: NDArray[np.uint8], i: Indices, j: Indices) -> Floats:
     """Return half the squared distance of first[i] and second[j] over the product of their norms, after centring.
 
-    It is 0 for equal images and 1 for unrelated ones; for equal contrast it is 1 minus the correlation. The minimum of 9
-    values is used, for shifts of the first image by -1, 0 or 1 px in both directions. Constant images differ from all.
+    It is 0 for equal images and 1 for unrelated ones; for equal contrast it is 1 minus the correlation. Minimum of 9
+    values, for shifts of the first image by -1, 0 or 1 px in both directions. Constant images differ from all.
     """
     out = np.empty(len(i), np.float32)
     height, width = first.shape[2] - 2, first.shape[3] - 2

@@ -26,7 +26,7 @@ def inspect(
     overwrite: Overwrite = False,
 ) -> None:
     """Look at a source: classes, counts, sizes, duplicates, leaks between splits, and advice."""
-    from augment.dataset.inspection import contact_sheet, write_copies, write_sheet
+    from augment.dataset.inspection import contact_sheet, write_duplicates, write_sheet
     from augment.dataset.inspection import inspect as inspect_source
     from augment.dataset.sources import read_source
     from augment.words import counted
@@ -39,8 +39,8 @@ def inspect(
     inspection = inspect_source(data)
     print_inspection(inspection)
     if duplicates is not None:
-        write_copies(inspection, data, duplicates)
-        say(f"{counted(len(inspection.copies), 'pair')} of copies: {duplicates}")
+        write_duplicates(inspection, data, duplicates)
+        say(f"{counted(len(inspection.duplicate_pairs), 'pair')} of copies: {duplicates}")
     if out is not None:
         write_sheet(contact_sheet(data.train, samples_per_class), out)
         say(f"contact sheet: {out}")
