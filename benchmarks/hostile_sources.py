@@ -186,7 +186,7 @@ def run_case(number: int, seed: int, data: LabelledImages) -> Case:
 
 
 def classify(status: int, out: str, err: str) -> str:
-    if "the memory is not enough" in err:
+    if "not enough memory" in err:
         return "memory"
     plain = all(line == printable(line) for line in [*out.split("\n"), *err.split("\n")])
     one = err.startswith("augment: ") and err.count("\n") == 1 and len(err) < 4000

@@ -31,7 +31,7 @@ from pipelines.experiment.folds import Fold
 from pipelines.experiment.records import Record, records_of_arm
 from pipelines.metric_specs import image_weights
 from pipelines.results.comparisons import correctness
-from pipelines.results.recommendation import words_of
+from pipelines.results.recommendation import describe_mix
 from pipelines.results.statistics import two_way_interval
 
 CHOICE = "choice.json"
@@ -53,7 +53,7 @@ def candidate_mixes(config: ChooseConfig) -> dict[str, Mix]:
     candidates: dict[str, Mix] = {}
     for ratio, keep, weight in product(config.ratios, config.keep, config.weights):
         mix: Mix = {"ratio": ratio, "keep": keep, "filter": config.filter, "weight": weight}
-        candidates[words_of(mix)] = mix
+        candidates[describe_mix(mix)] = mix
     return candidates
 
 

@@ -3,9 +3,8 @@
 The search covers the policy, the learning rate and the weight decay, and also the sampling of classes if these are
 imbalanced. It uses repeated splits of the real training images and never the test images.
 
-The search uses the TPE sampler of Optuna, an optional dependency. It starts with the given settings and continues after
-an interruption. Trials are stored in trials.jsonl. Each batch of trials is proposed from the trials before it with its
-own derived seed, so an interrupted trial is proposed again with the same settings.
+The search (`tuning_search`) starts with the given settings and continues after an interruption. Trials are stored in
+trials.jsonl.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count, takewhile
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,16 +20,12 @@ import numpy as np
 import torch
 import yaml
 from numpy.typing import NDArray
-from pydantic import Field
 
 from augment.dataset.images import LabelledImages, fingerprint, split_per_class
-from augment.dataset.policies import POLICIES
-from augment.errors import ConfigError
 from augment.identity import Identity
 from augment.output_folders import open_output
 from augment.runtime import Runtime, Task
 from augment.seeds import derive_seed
-from classifiers.batches import SAMPLING
 from classifiers.metrics import score
 from classifiers.training import predict
 from pipelines.config.sections import Arm, EvaluateConfig
@@ -39,12 +34,12 @@ from pipelines.experiment.folds import Fold
 from pipelines.experiment.parallel import end_processes, run_in_processes
 from pipelines.experiment.records import Line, RecordFile
 from pipelines.metric_specs import METRICS, default_metric, imbalanced
+from pipelines.tuning_search import Search, Trial, import_optuna, with_settings
 
 TRIALS, FINALS, BEST = "trials.jsonl", "finalists.jsonl", "best.yaml"
 VALIDATION = 0.3  # fraction of each class
 FINALISTS = 3  # settings that are compared with the initial ones after the search
-FINAL_SPLITS = 3  # that comparison uses this many times as many splits as the search
-LR, WEIGHT_DECAY = (1e-3, 3e-2), (1e-3, 0.5)  # ranges, sampled on logarithmic scales
+FINAL_SPLIT_FACTOR = 3  # that comparison uses this many times as many splits as the search
 
 
 class TuningResult(NamedTuple):
@@ -78,19 +73,19 @@ def tune(
 ) -> TuningResult | None:
     """Try `trials` settings, each on `splits` validation splits of `train`, and write the best ones to best.yaml.
 
-    After more than one trial, the best `FINALISTS` and the initial settings are compared on new splits, `FINAL_SPLITS`
-    times as many (`select`). minutes: limits the time of the search, but not of that comparison. Returns None if it was
+    After more than one trial, the best settings and the initial ones are compared on `FINAL_SPLIT_FACTOR` times as many
+    new splits (`select`). minutes: limits the time of the search, but not of that comparison. Returns None if it was
     stopped. Raises `ConfigError` if Optuna is missing, and `OutputError` if `folder` holds a search of other images or
     settings.
     """
-    optuna = _import_optuna()
+    optuna = import_optuna()
     identity = Identity({"evaluate": config}, {"training images": fingerprint(train), "splits": splits})
     validation = _Validation(train, config.metric or default_metric(train.per_class()), runtime)
-    total = trials + (FINAL_SPLITS * splits if trials > 1 else 0)
+    total = trials + (FINAL_SPLIT_FACTOR * splits if trials > 1 else 0)
     task = Task("tune", total, settings=config.model_dump(mode="json"))
     with open_output(folder, "tune", identity, files=(TRIALS, FINALS, BEST), overwrite=overwrite) as output:
         runtime.observer.on_start(task)
-        search = _Search(optuna, config, RecordFile(output, TRIALS, Trial), imbalanced(train.per_class()))
+        search = Search(optuna, config, RecordFile(output, TRIALS, Trial), imbalanced(train.per_class()))
         if not _run_trials(search, validation, trials, splits, minutes, task):
             return None
         result = _compare_finalists(search, validation, splits, task)
@@ -102,7 +97,7 @@ def tune(
     return result
 
 
-def _compare_finalists(search: _Search, validation: _Validation, splits: int, task: Task) -> TuningResult | None:
+def _compare_finalists(search: Search, validation: _Validation, splits: int, task: Task) -> TuningResult | None:
     """Compare the best settings with the initial ones on new splits, and select one. Returns None if it was stopped."""
     trials = search.finished()
     best = sorted((t for t in trials if t.number), key=lambda t: -t.value)[:FINALISTS]
@@ -110,28 +105,15 @@ def _compare_finalists(search: _Search, validation: _Validation, splits: int, ta
     if not best:
         return TuningResult(search.config, trials[0].value, trials[0].value, len(trials))
     file, scores, runtime = RecordFile(search.file.output, FINALS, _Final), [], validation.runtime
-    for split in range(splits, (1 + FINAL_SPLITS) * splits):
+    for split in range(splits, (1 + FINAL_SPLIT_FACTOR) * splits):
         if runtime.stopped():
             return None
         scores.append(_score_finalists(file, finalists, split, validation))
         label = f"the best {len(best)} and the first on further validation images"
-        runtime.observer.on_progress(task, task.total - FINAL_SPLITS * splits + len(scores), {}, label)
+        runtime.observer.on_progress(task, task.total - FINAL_SPLIT_FACTOR * splits + len(scores), {}, label)
     selected = select(np.array(scores))
     score, initial_score = np.mean(scores, axis=0)[[selected, 0]].tolist()
     return TuningResult(list(finalists.values())[selected], score, initial_score, len(trials))
-
-
-class Trial(Line):
-    """A line of trials.jsonl: settings and their mean score. Trial 0 has the initial settings."""
-
-    number: int = Field(ge=0)
-    params: dict[str, str | float]
-    value: float
-
-    @property
-    def key(self) -> int:
-        """The number."""
-        return self.number
 
 
 class _Final(Line):
@@ -147,39 +129,8 @@ class _Final(Line):
         return self.number, self.split
 
 
-@dataclass(frozen=True)
-class _Search:
-    """A search with Optuna's TPE sampler from the trials on disk. imbalanced: whether to search the sampling too."""
-
-    optuna: Any
-    config: EvaluateConfig
-    file: RecordFile[Trial]
-    imbalanced: bool
-
-    def finished(self) -> list[Trial]:
-        """Return the finished trials in order, up to the first missing number."""
-        trials = {trial.number: trial for trial in self.file.read()}
-        return [trials[number] for number in takewhile(trials.__contains__, count())]
-
-    def propose(self, first: int, batch: int) -> list[dict[str, Any]]:
-        """Propose the settings of `batch` trials from number `first` on, given the scores of the trials before them."""
-        optuna, initial = self.optuna, _initial_settings(self.config, imbalanced=self.imbalanced)
-        space = _search_space(optuna, initial)
-        seed = derive_seed(self.config.seed, "proposals", first)
-        study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
-        for trial in self.finished()[:first]:
-            study.add_trial(optuna.trial.create_trial(params=trial.params, distributions=space, value=trial.value))
-        if not first:
-            study.enqueue_trial(initial)
-        return [study.ask(space).params for _ in range(batch)]
-
-    def config_of(self, number: int, params: Mapping[str, Any]) -> EvaluateConfig:
-        """Return the settings of a trial. Trial 0 has the initial ones, even if they are not in the search space."""
-        return with_settings(self.config, params) if number else self.config
-
-
 def _run_trials(
-    search: _Search, validation: _Validation, trials: int, splits: int, minutes: float | None, task: Task
+    search: Search, validation: _Validation, trials: int, splits: int, minutes: float | None, task: Task
 ) -> bool:
     """Score trials in batches of one trial per process until there are `trials`. Returns False if it was stopped."""
     start, runtime = time.monotonic(), validation.runtime
@@ -247,35 +198,6 @@ def _score_finalists(
     return [known[number] for number in finalists]
 
 
-def with_settings(config: EvaluateConfig, chosen: Mapping[str, Any]) -> EvaluateConfig:
-    """Return `config` with the chosen policy and the chosen settings of the classifier."""
-    classifier = config.classifier.model_copy(update={k: v for k, v in chosen.items() if k != "policy"})
-    return config.model_copy(update={"policy": chosen["policy"], "classifier": classifier})
-
-
-def _initial_settings(config: EvaluateConfig, *, imbalanced: bool) -> dict[str, Any]:
-    """Return the initial values of the tuned settings. imbalanced: whether the sampling is tuned too."""
-    classifier = config.classifier
-    decay = classifier.weight_decay or WEIGHT_DECAY[0]  # a logarithmic scale has no 0
-    initial = {"policy": config.policy, "lr": classifier.lr, "weight_decay": decay}
-    return {**initial, "sampling": classifier.sampling} if imbalanced else initial
-
-
-def _search_space(optuna: Any, initial: dict[str, Any]) -> dict[str, Any]:
-    """Return the distribution of each setting, wide enough to include its initial value."""
-
-    def logarithmic(name: str, low: float, high: float) -> Any:
-        return optuna.distributions.FloatDistribution(min(initial[name], low), max(initial[name], high), log=True)
-
-    space = {
-        "policy": optuna.distributions.CategoricalDistribution(list(POLICIES)),
-        "lr": logarithmic("lr", *LR),
-        "weight_decay": logarithmic("weight_decay", *WEIGHT_DECAY),
-        "sampling": optuna.distributions.CategoricalDistribution(list(SAMPLING)),
-    }
-    return {name: space[name] for name in initial}
-
-
 def split_for_tuning(train: LabelledImages, seed: int, split: int) -> tuple[LabelledImages, LabelledImages]:
     """Split number `split` of the training images: images to learn from, and 30 % of each class to validate on."""
     return split_per_class(train, VALIDATION, seed=derive_seed(seed, "tuning split", split))
@@ -290,15 +212,6 @@ def _score(config: EvaluateConfig, train: LabelledImages, split: int, metric: st
     logits = predict(model, torch.from_numpy(np.ascontiguousarray(validation.images)))
     value = score(logits, validation.labels, validation.num_classes)[metric]
     return value if METRICS[metric].higher_is_better else -value
-
-
-def _import_optuna() -> Any:
-    try:
-        import optuna
-    except ImportError as error:
-        raise ConfigError("tuning needs Optuna; run: pip install 'optuna>=4.0'") from error
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna
 
 
 def _changed_settings(config: EvaluateConfig) -> dict[str, Any]:

@@ -40,6 +40,7 @@ ROOMS = (  # from the lowest to the highest: a module imports from its own room 
     "pipelines.results",
     "pipelines.evaluation",
     "pipelines.choosing",
+    "pipelines.tuning_search",
     "pipelines.tuning",
     "pipelines.fitting",
     "pipelines.stage_file",

@@ -109,18 +109,14 @@ def measure(preset: str, runtime: Runtime, *, repeats: int | None = None) -> Ben
     runtime.observer.on_start(task)
     state, setup, real, y = set_up(chosen, device)
     steps = {arm: partial(STEPS[name], setup, real, y, y) for arm, name in ARMS.items()}
-    times = _times(
-        {**steps, **_passes(state, setup, real, y)},
-        device,
-        repeats,
-        lambda n: runtime.observer.on_progress(task, n, {}),
-    )
+    timed: dict[str, Callable[[], Any]] = {**steps, **_passes(state, setup, real, y)}
+    times = _times(timed, device, repeats, lambda n: runtime.observer.on_progress(task, n, {}))
     medians = {name: _quantile(values, 0.5) for name, values in times.items()}
     bounds = {arm: g * medians["g_forward"] + d * medians["d_forward"] for arm, (g, d) in PASSES.items()}
     ratios = {
         kind: [b / a for a, b in zip(times["one_stage"], times[arm], strict=True)] for kind, arm in BASELINES.items()
     }
-    return Bench(
+    bench = Bench(
         preset=preset,
         device=str(device),
         batch_size=chosen.config.batch_size,
@@ -137,6 +133,8 @@ def measure(preset: str, runtime: Runtime, *, repeats: int | None = None) -> Ben
         hardware=_hardware(device),
         versions=versions(),
     )
+    runtime.observer.on_end(task, bench.milliseconds)
+    return bench
 
 
 def set_up(preset: Preset, device: torch.device) -> tuple[State, GanSetup, Tensor, Tensor]:

@@ -1,8 +1,8 @@
-"""The Typer application, and the only place that catches errors, prints their sentence and exits.
+"""The Typer application. No other module catches errors to print them as a sentence and exit.
 
-Exit status: 0 done; 1 something failed that is not the input's fault; 2 the input is wrong; 130 stopped by Ctrl-C, with
-everything resumable. Each command is a file beside this one; heavy imports happen inside the commands, so that
-`augment --help` is quick.
+Exit status: 0 if all went well; 1 if something failed for which the input is not to blame; 2 if the input is wrong;
+128 + signal if a signal stopped the command (130 for Ctrl-C), and the same command then continues the work. Each
+command is a file beside this one. Slow imports are inside the commands, so that `augment --help` is fast.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pipelines.cli.exit_status import explain
 from pipelines.cli.fit import fit
 from pipelines.cli.generate import generate
 from pipelines.cli.inspect import inspect
-from pipelines.cli.options import with_groups
+from pipelines.cli.options import expand_groups
 from pipelines.cli.run import run
 from pipelines.cli.schema import schema
 from pipelines.cli.tune import tune
@@ -31,8 +31,8 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    help="Does GAN-made data help your image classifier, by how much, and may you trust the answer? "
-    "Start with: [bold]augment run quickstart --set data.source=DIR[/bold]",
+    help="Measure whether synthetic images from a GAN help your image classifier, by how much, and how certain that "
+    "is. Start with: [bold]augment run quickstart --set data.source=DIR[/bold]",
 )
 EXAMPLES: dict[Callable[..., None], str] = {
     inspect: "augment inspect bundled:fashion --out sheet.png",
@@ -45,26 +45,26 @@ EXAMPLES: dict[Callable[..., None], str] = {
     schema: "augment schema pipeline > pipeline.schema.json",
 }
 for command, example in EXAMPLES.items():
-    app.command(epilog=f"Example: {example}")(with_groups(command))
+    app.command(epilog=f"Example: {example}")(expand_groups(command))
 
 
 def main() -> None:
-    """Run the command line and exit; an error of ours becomes one sentence on standard error."""
+    """Run the command line and exit; expected errors are printed as one sentence on standard error."""
     tune_threads()
     tune_allocator()
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that is not UTF-8 shows a name as escapes
+        if isinstance(stream, io.TextIOWrapper):  # escape characters that the terminal's encoding does not have
             stream.reconfigure(errors="backslashreplace")
     try:
         status = app(None if sys.argv[1:] else ["--help"], standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader of standard output has gone: end without a word, as typer does
+    except BrokenPipeError:  # the program that read standard output has ended: exit silently, as Typer does
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         status = 1
     except Exception as error:
         sentence, status = explain(error)
         _fail(f"augment: {' '.join(sentence.splitlines())}", status)
-    if status == 130:  # which typer returns for a KeyboardInterrupt
+    if status == 130:  # Typer returns this status for a KeyboardInterrupt
         _fail(STOPPED.strip(), 128 + (received_signal() or 2))
     sys.exit(status)
 

@@ -9,34 +9,40 @@ import typer
 
 from pipelines.cli.options import (
     ClassifierSteps,
-    Computing,
+    ComputingOptions,
     Flip,
-    Images,
+    ImageOptions,
     Jobs,
     Out,
     Seed,
     SourceArgument,
-    refuse_into_source,
+    check_outside_sources,
 )
-from pipelines.cli.output import suggest_browser
+from pipelines.cli.output import print_browser_command
 
-Synthetic = Annotated[Path | None, typer.Option("--synthetic", metavar="DIR", help="Generated images.")]
-Test = Annotated[str | None, typer.Option("--test", metavar="SOURCE", help="Test images, if SOURCE has no test split.")]
+Synthetic = Annotated[Path | None, typer.Option("--synthetic", metavar="DIR", help="Folder of generated images.")]
+Test = Annotated[
+    str | None, typer.Option("--test", metavar="SOURCE", help="Source of test images, if SOURCE has no test split.")
+]
 Config = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE.yaml", help="Fields of EvaluateConfig, as tune finds them.")
+    Path | None,
+    typer.Option(
+        "--config", metavar="FILE.yaml", help="Settings of the evaluation, for example best.yaml of augment tune."
+    ),
 ]
 Arms = Annotated[
-    str | None, typer.Option("--arms", help="Comma-separated: none, classical, synthetic, none+synthetic, ...")
+    str | None,
+    typer.Option("--arms", help="Arms to compare, comma-separated: none, classical, synthetic, none+synthetic, ..."),
 ]
-Repeats = Annotated[int | None, typer.Option("--repeats", min=2, help="Paired repeats of each arm; 10.")]
-Ratio = Annotated[float | None, typer.Option("--ratio", help="Synthetic images per real image; 1.")]
+Repeats = Annotated[int | None, typer.Option("--repeats", min=2, help="Paired repeats of each arm; default: 10.")]
+Ratio = Annotated[float | None, typer.Option("--ratio", help="Synthetic images per real image; default: 1.")]
 
 
 def evaluate(
     source: SourceArgument,
     out: Out,
-    images: Images,
-    computing: Computing,
+    images: ImageOptions,
+    computing: ComputingOptions,
     synthetic: Synthetic = None,
     test: Test = None,
     config: Config = None,
@@ -48,7 +54,7 @@ def evaluate(
     seed: Seed = 0,
     jobs: Jobs = None,
 ) -> None:
-    """Measure what synthetic images bring a classifier: paired repeats, an interval, a report."""
+    """Measure how much synthetic images help a classifier, in paired repeats, and write a report."""
     from pipelines.cli.tables import print_results
     from pipelines.config.reading import load_evaluate_config
     from pipelines.evaluation import evaluate as evaluate_source
@@ -63,7 +69,7 @@ def evaluate(
         seed=seed,
         steps=steps,
     )
-    refuse_into_source(out, source, test, str(synthetic) if synthetic else None)
+    check_outside_sources(out, source, test, str(synthetic) if synthetic else None)
     data = images.config(source, test=test, seed=seed)
     with computing.runtime(out, jobs) as runtime:
         options = {"synthetic": synthetic, "runtime": runtime, "overwrite": computing.overwrite}
@@ -71,4 +77,4 @@ def evaluate(
     if results is None:
         raise KeyboardInterrupt
     print_results(results)
-    suggest_browser(out / "report.html")
+    print_browser_command(out / "report.html")

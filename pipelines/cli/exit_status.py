@@ -1,4 +1,4 @@
-"""Errors as the command line tells them: one sentence and an exit status."""
+"""Convert an error into what the command line reports: one sentence and an exit status."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import errno
 
 from augment.errors import AugmentError, InputError
 
-# How torch (for CUDA, the CPU and several systems), oneDNN and numpy say that something does not fit, or never could
-NO_MEMORY = (
+# Parts of the messages with which torch (on CUDA, the CPU and other devices), oneDNN and numpy report that an array
+# does not fit into memory, or that its size cannot even be represented.
+MEMORY_MESSAGES = (
     "out of memory",
     "can't allocate memory",
     "not enough memory",
@@ -28,29 +29,35 @@ NO_MEMORY = (
 
 
 def explain(error: Exception) -> tuple[str, int]:
-    """One sentence and the exit status. Raises `error` again if it is a bug of ours, whose traceback is of use."""
+    """Return one sentence and the exit status.
+
+    Raises `error` again if it is of an unexpected kind: that is a bug, and its traceback helps to find it.
+    """
     if isinstance(error, InputError):
         return str(error), 2
     if isinstance(error, AugmentError):
         return str(error), 1
-    if usage := _usage(error):
+    if usage := _usage_message(error):
         return usage, 2
     if isinstance(error, OSError):
-        where = f" for {error.filename}" if error.filename else ""
+        target = f" for {error.filename}" if error.filename else ""
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            where = where or " for standard output"  # all other writes name their file
-            return f"no room on the disk{where}: free some space and run the same command again", 1
-        return f"{error.strerror or error}{where}", 1
-    if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
+            target = target or " for standard output"  # errors of all other writes name their file
+            return f"no room on the disk{target}: free some space and run the same command again", 1
+        return f"{error.strerror or error}{target}", 1
+    if isinstance(error, MemoryError) or any(message in str(error) for message in MEMORY_MESSAGES):
         return (
-            "the memory is not enough; lower the batch size, the width, the latent size, or the images' number or size",
+            "not enough memory; lower the batch size, the width, the latent size, or the number or size of the images",
             1,
         )
     raise error
 
 
-def _usage(error: Exception) -> str | None:
-    """Typer's own sentence about wrong options, if it is one; its versions disagree on the class."""
+def _usage_message(error: Exception) -> str | None:
+    """Return Typer's own sentence if `error` is about wrong options, otherwise None.
+
+    Such an error is recognised by its method, because its class differs between versions of Typer.
+    """
     if not hasattr(error, "format_message"):
         return None
     context = getattr(error, "ctx", None)

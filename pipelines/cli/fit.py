@@ -8,34 +8,38 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.options import (
-    Computing,
+    ComputingOptions,
     Drop,
     Flip,
-    Images,
+    ImageOptions,
     OptionalSeed,
     Out,
     SourceArgument,
     Threads,
-    refuse_into_source,
+    check_outside_sources,
     set_threads,
 )
-from pipelines.cli.output import note, say, suggest
+from pipelines.cli.output import print_line, print_next_command, print_notes
 
-Generator = Annotated[str | None, typer.Option("--generator", metavar="KIND", help="cgan or resample.")]
+Generator = Annotated[
+    str | None, typer.Option("--generator", metavar="KIND", help="Kind of generator: cgan or resample.")
+]
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE.yaml", help="Settings of the generator.")]
-Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Optimiser steps in all.")]
-BatchSize = Annotated[int | None, typer.Option("--batch-size", min=2, help="Real images a step.")]
-Loss = Annotated[str | None, typer.Option("--loss", help="hinge, non-saturating, wasserstein, ...")]
-Trainer = Annotated[str | None, typer.Option("--trainer", help="one-stage, two-stage or two-stage-published.")]
-Network = Annotated[str | None, typer.Option("--network", help="projection or dcgan.")]
-Fast = Annotated[bool, typer.Option("--fast", help="On CUDA: bfloat16 and CUDA graphs.")]
+Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Total number of optimiser steps.")]
+BatchSize = Annotated[int | None, typer.Option("--batch-size", min=2, help="Real images per step.")]
+Loss = Annotated[str | None, typer.Option("--loss", help="Adversarial loss: hinge, non-saturating, wasserstein, ...")]
+Trainer = Annotated[
+    str | None, typer.Option("--trainer", help="Training method: one-stage, two-stage or two-stage-published.")
+]
+Network = Annotated[str | None, typer.Option("--network", help="Network architecture: projection or dcgan.")]
+Fast = Annotated[bool, typer.Option("--fast", help="On CUDA: train faster with bfloat16 and CUDA graphs.")]
 
 
 def fit(
     source: SourceArgument,
     out: Out,
-    images: Images,
-    computing: Computing,
+    images: ImageOptions,
+    computing: ComputingOptions,
     generator: Generator = None,
     config: Config = None,
     steps: Steps = None,
@@ -49,7 +53,7 @@ def fit(
     seed: OptionalSeed = None,
     threads: Threads = None,
 ) -> None:
-    """Train a generator; an interrupted run is continued, a finished one only with more --steps."""
+    """Train a generator. An interrupted run is continued; a finished run is continued only with more --steps."""
     from augment.generators.base import Outcome
     from augment.generators.collapse import notes_on_run
     from pipelines.config.reading import load_generator_config
@@ -59,15 +63,15 @@ def fit(
     options = {"steps": steps, "batch_size": batch_size, "loss": loss, "trainer": trainer, "network": network}
     settings = load_generator_config(config, generator, **options, fast=fast or None, seed=seed)
     settings = settings.with_horizontal_flip() if horizontal_flip else settings
-    refuse_into_source(out, source)
+    check_outside_sources(out, source)
     data = images.config(source, seed=settings.seed, drop_duplicates=drop_duplicates)
     set_threads(threads)
     with computing.runtime(out) as runtime:
-        seeded = ("--seed", str(settings.seed)) if settings.seed else ()  # the same subset of the images
-        arguments, overwrite = (source, *images.arguments(), *seeded), computing.overwrite
+        seed_option = ("--seed", str(settings.seed)) if settings.seed else ()  # selects the same subset of the images
+        arguments, overwrite = (source, *images.arguments(), *seed_option), computing.overwrite
         outcome, loaded = fit_source(data, settings, out, runtime, arguments=arguments, overwrite=overwrite)
     if outcome == Outcome.STOPPED:
         raise KeyboardInterrupt
-    say(f"{out} {outcome.value}" + ("; more --steps would continue it" if settings.total > 1 else ""))
-    note((*notes_on_run(out, runtime.device), *missing_test_note(loaded)))
-    suggest("augment", "generate", out, "--out", f"{out}-images", "--per-class", "200")
+    print_line(f"{out} {outcome.value}" + ("; to continue it, give more --steps" if settings.total > 1 else ""))
+    print_notes((*notes_on_run(out, runtime.device), *missing_test_note(loaded)))
+    print_next_command("augment", "generate", out, "--out", f"{out}-images", "--per-class", "200")

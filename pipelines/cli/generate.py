@@ -9,33 +9,42 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.options import MOST_IMAGES, Device, Out, Overwrite, Quiet, Seed, parse_counts
-from pipelines.cli.output import note, say, suggest
+from pipelines.cli.output import print_line, print_next_command, print_notes
 
 
 class Format(StrEnum):
-    """How generated images are written."""
+    """The file formats of generated images."""
 
     png = "png"
     npz = "npz"
 
 
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Output folder of augment fit.")]
+PerClass = Annotated[
+    int | None,
+    typer.Option("--per-class", metavar="N", min=1, max=MOST_IMAGES, help="Generate N images of each class."),
+]
+Balance = Annotated[bool, typer.Option("--balance", help="Fill up each class to the size of the largest one.")]
+Count = Annotated[
+    list[str] | None,
+    typer.Option("--count", metavar="CLASS=N", help="Generate N images of one class; may be repeated."),
+]
+FileFormat = Annotated[Format, typer.Option("--format", help="PNG files with a manifest, or one .npz file.")]
+
+
 def generate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder that augment fit has finished.")],
+    run: RunFolder,
     out: Out,
-    per_class: Annotated[
-        int | None, typer.Option("--per-class", metavar="N", min=1, max=MOST_IMAGES, help="N of each class.")
-    ] = None,
-    balance: Annotated[bool, typer.Option("--balance", help="Fill every class up to the largest one.")] = False,
-    count: Annotated[
-        list[str] | None, typer.Option("--count", metavar="CLASS=N", help="N of one class; may be repeated.")
-    ] = None,
-    format: Annotated[Format, typer.Option("--format", help="PNG files with a manifest, or one .npz.")] = Format.png,
+    per_class: PerClass = None,
+    balance: Balance = False,
+    count: Count = None,
+    format: FileFormat = Format.png,
     seed: Seed = 0,
     device: Device = "auto",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make labelled images with a trained generator; the folder is itself a SOURCE."""
+    """Generate labelled images with a trained generator; other commands read the folder as a SOURCE."""
     from augment.devices import find_device
     from augment.generators.collapse import collapse_notes
     from augment.generators.generated_folder import generate_folder, wanted_counts
@@ -45,14 +54,18 @@ def generate(
     model = load_model(run, find_device(device))
     counts = wanted_counts(model, per_class=per_class, balance=balance, counts=parse_counts(count or []))
     with Terminal(quiet) as terminal:
-        new = generate_folder(model, counts, out, format.value, seed=seed, overwrite=overwrite, observer=terminal)
-    note(collapse_notes(new.data) if new else ())
-    done = "" if new else " were there already and are left as they are"
-    say(f"{sum(counts.values())} images of {sum(c > 0 for c in counts.values())} classes{done}: {out}")
+        generated = generate_folder(model, counts, out, format.value, seed=seed, overwrite=overwrite, observer=terminal)
+    print_notes(collapse_notes(generated.data) if generated else ())
+    kept = "" if generated else " exist already and are kept"
+    print_line(f"{sum(counts.values())} images of {sum(c > 0 for c in counts.values())} classes{kept}: {out}")
     origin = model.about.origin
     if origin and model.about.tested:
-        suggest("augment", "evaluate", *origin, "--synthetic", out, "--out", f"{out}-evaluation")
+        print_next_command("augment", "evaluate", *origin, "--synthetic", out, "--out", f"{out}-evaluation")
     elif origin:
-        suggest("augment", "run", "quickstart", "--set", f"data.source={origin[0]}", *origin[1:], "--out", "runs/mine")
+        print_next_command(
+            "augment", "run", "quickstart", "--set", f"data.source={origin[0]}", *origin[1:], "--out", "runs/mine"
+        )
     else:
-        suggest("augment", "generate", run, "--out", f"{out}-more", "--per-class", "200", "--seed", str(seed + 1))
+        print_next_command(
+            "augment", "generate", run, "--out", f"{out}-more", "--per-class", "200", "--seed", str(seed + 1)
+        )

@@ -1,4 +1,4 @@
-"""Options of the command line, each declared once: single ones, and groups that several commands take whole."""
+"""Options of the command line, each declared once. Options that several commands share form groups (dataclasses)."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from augment.runtime import Runtime
     from pipelines.config.sections import DataConfig
 
-LAST_SEED = 2**32 - 1  # augment.fields.SEEDS - 1; that module is too heavy to import for `--help`
-MOST_IMAGES = 10**7  # of a class
-TRACKING = "tracking"  # the folder beside the output that trackers write into
+LAST_SEED = 2**32 - 1  # augment.fields.SEEDS - 1; importing that module would slow down `--help`
+MOST_IMAGES = 10**7  # per class
+TRACKING = "tracking"  # trackers write into this folder, beside the output folder
 
 
 class ResizeMode(StrEnum):
-    """How images that are not square become square."""
+    """The ways to make non-square images square."""
 
     pad = "pad"
     crop = "crop"
@@ -37,84 +37,100 @@ SourceArgument = Annotated[
     str,
     typer.Argument(
         metavar="SOURCE",
-        help="A folder of class folders (also below train/ and test/), a .npz, a .csv of path,label[,split], "
-        "sklearn:digits or bundled:fashion.",
+        help="A folder with one folder per class (optionally below train/ and test/), a .npz file, a .csv file with "
+        "the columns path,label[,split], sklearn:digits or bundled:fashion.",
     ),
 ]
-Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.")]
-SEED = typer.Option("--seed", min=0, max=LAST_SEED, help="Everything random follows from it.")
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Output folder.")]
+SEED = typer.Option("--seed", min=0, max=LAST_SEED, help="Seed of all random numbers.")
 Seed = Annotated[int, SEED]
 OptionalSeed = Annotated[int | None, SEED]
-Flip = Annotated[bool, typer.Option("--horizontal-flip", help="Classes look the same mirrored: allow flips.")]
+Flip = Annotated[
+    bool, typer.Option("--horizontal-flip", help="Allow flips; only for classes that look the same mirrored.")
+]
 Drop = Annotated[
-    bool, typer.Option("--drop-duplicates", help="Leave copies, and what is in test or val too, out of training.")
+    bool,
+    typer.Option(
+        "--drop-duplicates",
+        help="Leave out training images that are copies of others, or that are also in test or val.",
+    ),
 ]
 Jobs = Annotated[
-    int | None, typer.Option("--jobs", min=1, max=1024, help="Processes; default: the cores on a CPU, 1 on a GPU.")
+    int | None,
+    typer.Option("--jobs", min=1, max=1024, help="Number of processes; default: one per CPU core, or 1 on a GPU."),
 ]
 Threads = Annotated[
     int | None,
-    typer.Option("--threads", min=1, max=1024, help="Of the generator's training; another number rounds differently."),
+    typer.Option(
+        "--threads",
+        min=1,
+        max=1024,
+        help="CPU threads that train the generator; results are only identical with the same number.",
+    ),
 ]
-ClassifierSteps = Annotated[int | None, typer.Option("--steps", min=1, help="Steps of each classifier.")]
+ClassifierSteps = Annotated[
+    int | None, typer.Option("--steps", min=1, help="Optimiser steps with which each classifier is trained.")
+]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda[:n]|mps", help="Where to compute.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what this command wrote there before.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only notes and the result.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace earlier output of this command.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress, only notes and the result.")]
 Track = Annotated[
     list[str] | None,
     typer.Option(
         "--track",
         metavar="NAME",
-        help="Also record to tensorboard or mlflow, in tracking/ beside the output; may be repeated.",
+        help="Also record progress with tensorboard or mlflow, in tracking/ beside the output folder; may be repeated.",
     ),
 ]
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How the pictures of a source are read."""
+class ReadingOptions:
+    """How the images of a source are read."""
 
     image_size: Annotated[
-        int | None, typer.Option("--image-size", metavar="PX", help="Multiple of 4 from 8 to 128.")
+        int | None, typer.Option("--image-size", metavar="PX", help="Height and width: a multiple of 4 from 8 to 128.")
     ] = None
     resize: Annotated[
-        ResizeMode | None, typer.Option("--resize", help="How images that are not square become square; pad.")
+        ResizeMode | None, typer.Option("--resize", help="How to make non-square images square; default: pad.")
     ] = None
-    skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out files that are no image.")] = False
+    skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Skip files that cannot be read as images.")] = (
+        False
+    )
 
     def settings(self) -> dict[str, Any]:
-        """Those that were given, by the name of their field in `DataConfig`."""
+        """Return the options that were given, under the names of their fields in `DataConfig`."""
         resize = self.resize and self.resize.value
         given = {"image_size": self.image_size, "resize": resize, "skip_broken": self.skip_broken or None}
         return {name: value for name, value in given.items() if value is not None}
 
     def arguments(self) -> list[str]:
-        """Those that were given, for the next command."""
+        """Return the options that were given as command line arguments, for the next command."""
         arguments = [] if self.image_size is None else ["--image-size", str(self.image_size)]
         arguments += [] if self.resize is None else ["--resize", self.resize.value]
         return [*arguments, "--skip-broken"] if self.skip_broken else arguments
 
 
 @dataclass(frozen=True)
-class Images(Reading):
-    """How the pictures of a source are read, and how many of them are used."""
+class ImageOptions(ReadingOptions):
+    """How the images of a source are read, and how many of them are used."""
 
     samples_per_class: Annotated[
-        int | None, typer.Option("--samples-per-class", metavar="N", help="Use at most N a class.")
+        int | None, typer.Option("--samples-per-class", metavar="N", help="Use at most N training images per class.")
     ] = None
 
     def settings(self) -> dict[str, Any]:
-        """Those that were given, by the name of their field in `DataConfig`."""
-        used = {} if self.samples_per_class is None else {"samples_per_class": self.samples_per_class}
-        return {**used, **super().settings()}
+        """Return the options that were given, under the names of their fields in `DataConfig`."""
+        limit = {} if self.samples_per_class is None else {"samples_per_class": self.samples_per_class}
+        return {**limit, **super().settings()}
 
     def arguments(self) -> list[str]:
-        """Those that were given, for the next command."""
-        used = [] if self.samples_per_class is None else ["--samples-per-class", str(self.samples_per_class)]
-        return [*used, *super().arguments()]
+        """Return the options that were given as command line arguments, for the next command."""
+        limit = [] if self.samples_per_class is None else ["--samples-per-class", str(self.samples_per_class)]
+        return [*limit, *super().arguments()]
 
     def config(self, source: str, **settings: Any) -> DataConfig:
-        """Which images are asked for. Raises `ConfigError` for values that are out of range."""
+        """Return the `DataConfig` of these options. Raises `ConfigError` for values that are out of range."""
         from pipelines.config.reading import parse
         from pipelines.config.sections import DataConfig
 
@@ -122,8 +138,8 @@ class Images(Reading):
 
 
 @dataclass(frozen=True)
-class Computing:
-    """Where a command computes, who follows it, and what it may replace."""
+class ComputingOptions:
+    """The device of a command, how it reports its progress, and whether it may replace earlier output."""
 
     device: Device = "auto"
     track: Track = None
@@ -132,10 +148,11 @@ class Computing:
 
     @contextmanager
     def runtime(self, out: Path, jobs: int | None = None, trackers: tuple[str, ...] = ()) -> Iterator[Runtime]:
-        """The runtime of a command that writes into `out`: a signal stops it, terminal and trackers follow it.
+        """Yield the runtime of a command that writes into `out`.
 
-        trackers: that are used where the options name none. Raises `DeviceError` for a device that is not there,
-        `ConfigError` and `OutputError` for trackers that cannot be used.
+        Signals stop the command, and the terminal and the trackers show its progress. trackers: names that are used if
+        the options name none. Raises `DeviceError` for a device that does not exist, and `ConfigError` or `OutputError`
+        for a tracker that cannot be used.
         """
         from augment.devices import find_device
         from augment.runtime import Observers, Runtime
@@ -149,8 +166,8 @@ class Computing:
             yield Runtime(device, resolve_jobs(jobs, device.type), stopped, Observers([terminal, tracker]))
 
 
-def with_groups(command: Callable[..., None]) -> Callable[..., None]:
-    """`command` with the options of its groups in place of the groups, as Typer needs it.
+def expand_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a function like `command` whose option groups are replaced by their single options, as Typer requires.
 
     A group is a parameter whose type is a dataclass of options.
     """
@@ -168,10 +185,10 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
             parameters.append((parameter.name, hints[parameter.name], parameter.default))
             continue
         group = groups[parameter.name]
-        of_group = get_type_hints(group, include_extras=True)
+        group_hints = get_type_hints(group, include_extras=True)
         defaults = {field.name: field.default for field in fields(group)}
         parameters += [
-            (name, of_group[name], Parameter.empty if default is MISSING else default)
+            (name, group_hints[name], Parameter.empty if default is MISSING else default)
             for name, default in defaults.items()
         ]
     run.__name__, run.__doc__ = command.__name__, command.__doc__
@@ -186,7 +203,7 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def parse_counts(pairs: list[str]) -> dict[str, int]:
-    """CLASS=N, repeated, as a dict. Raises `ConfigError` for anything else."""
+    """Return pairs of the form CLASS=N as a dict. Raises `ConfigError` for any other form."""
     counts = {}
     for pair in pairs:
         name, _, number = pair.rpartition("=")
@@ -194,20 +211,20 @@ def parse_counts(pairs: list[str]) -> dict[str, int]:
             raise ConfigError(f"--count {quoted(pair)}: expected CLASS=N, for example --count shirt=50")
         digits = number.lstrip("0") or "0"
         if len(digits) > len(str(MOST_IMAGES)) or int(digits) > MOST_IMAGES:
-            raise ConfigError(f"--count {quoted(pair)}: expected at most {MOST_IMAGES:,} images of a class")
+            raise ConfigError(f"--count {quoted(pair)}: expected at most {MOST_IMAGES:,} images per class")
         counts[name] = int(digits)
     return counts
 
 
 def resolve_jobs(jobs: int | None, device_type: str) -> int:
-    """As many processes as asked for; otherwise one a core on a CPU, and one on a GPU."""
+    """Return the number of processes: `jobs` if it is given, otherwise one per core on a CPU and one on a GPU."""
     import joblib
 
-    return jobs or (joblib.cpu_count() if device_type == "cpu" else 1)  # it counts what a container may use
+    return jobs or (joblib.cpu_count() if device_type == "cpu" else 1)  # cpu_count respects the limits of containers
 
 
-def refuse_existing(file: Path | None, overwrite: bool) -> None:
-    """Raise `ConfigError` if `file` is there and is no output of `augment inspect` that may be replaced."""
+def check_replaceable(file: Path | None, overwrite: bool) -> None:
+    """Raise `ConfigError` if `file` exists, unless `overwrite` is true and `augment inspect` wrote the file."""
     if file is None or not os.path.lexists(file):
         return
     if file.is_dir() or not overwrite:
@@ -218,20 +235,20 @@ def refuse_existing(file: Path | None, overwrite: bool) -> None:
         raise ConfigError(f"{file} was not written by `augment inspect`; choose another file")
 
 
-def refuse_into_source(out: Path | None, *sources: str | None) -> None:
-    """Raise `ConfigError` if `out` is a source or lies in the folder of one, whose images are nobody's output."""
+def check_outside_sources(out: Path | None, *sources: str | None) -> None:
+    """Raise `ConfigError` if the output path `out` is one of the sources or lies inside the folder of one."""
     for source in sources:
-        # Those of os.path are false for a name that is too long, where those of Path raise.
+        # os.path.exists returns False for a name that is too long, while Path.exists raises an error.
         if out is None or not source or not os.path.exists(source):
             continue
         if os.path.exists(out) and out.samefile(source):
-            raise ConfigError(f"{out} is the source itself; choose another place for the output")
+            raise ConfigError(f"{out} is the source itself; choose another path for the output")
         if os.path.isdir(source) and out.resolve().is_relative_to(Path(source).resolve()):
-            raise ConfigError(f"{out} is inside the source {source}; choose another place for the output")
+            raise ConfigError(f"{out} is inside the source {source}; choose another path for the output")
 
 
 def set_threads(threads: int | None) -> None:
-    """Let torch use so many threads in this process; without a number, as many as it likes."""
+    """Set the number of threads that torch uses in this process; None keeps torch's default."""
     if threads is not None:
         import torch
 

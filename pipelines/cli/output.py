@@ -1,4 +1,4 @@
-"""Lines that commands print, each of them safe for a terminal: results, notes, and the next command to run."""
+"""Print lines: results, notes and the next command to run. Control characters are escaped, as in `printable`."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ import typer
 from augment.words import printable, shell_word
 
 
-def say(line: str) -> None:
-    """Print one line on standard output."""
+def print_line(line: str) -> None:
+    """Print one line to standard output."""
     typer.echo(printable(line))
 
 
-def note(sentences: Iterable[str]) -> None:
-    """Print sentences on standard error, each as a note."""
+def print_notes(sentences: Iterable[str]) -> None:
+    """Print each sentence to standard error, as a note."""
     for sentence in sentences:
         typer.echo(printable(f"note: {sentence}"), err=True)
 
 
-def suggest(*command: str | Path) -> None:
-    """Print the next command to run; it works when it is pasted into a shell."""
-    say(f"next: {' '.join(shell_word(str(part)) for part in command)}")
+def print_next_command(*command: str | Path) -> None:
+    """Print the next command to run, quoted so that it can be pasted into a shell."""
+    print_line(f"next: {' '.join(shell_word(str(part)) for part in command)}")
 
 
-def suggest_browser(page: Path) -> None:
-    """Print the command that opens a page."""
-    python = Path(sys.executable)  # by its name, where the shell finds this interpreter by it
-    short = python.name if shutil.which(python.name) == sys.executable else sys.executable
-    suggest(short, "-m", "webbrowser", "-t", page)
+def print_browser_command(page: Path) -> None:
+    """Print the command that opens an HTML page in the browser."""
+    name = Path(sys.executable).name  # the name is enough if the shell finds this interpreter by it
+    python = name if shutil.which(name) == sys.executable else sys.executable
+    print_next_command(python, "-m", "webbrowser", "-t", page)

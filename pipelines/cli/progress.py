@@ -1,6 +1,6 @@
-"""How far a command is and how long it will still take: a bar on a terminal, a line now and then in a log file.
+"""Show the progress of a command and the time left: as a bar on a terminal, as occasional lines in a log file.
 
-The time left is never blank: before there is anything to measure by, it is what a probe expected.
+Until the speed can be measured, the time left is the estimate that the caller gives.
 """
 
 from __future__ import annotations
@@ -15,42 +15,45 @@ from rich.text import Text
 
 from augment.words import printable
 
-SECONDS_A_LINE, SECONDS_TO_FIRST = 30, 2  # between lines in a log file, and before the first one
+SECONDS_BETWEEN_LINES, SECONDS_TO_FIRST_LINE = 30, 2  # in a log file
 
 
 class TimeLeft:
-    """The time left of `total` equal parts. expected: seconds of all of them, as far as that is known beforehand."""
+    """Estimate the time left of a task of `total` equal parts.
+
+    expected: an estimate of the seconds of all parts, or None.
+    """
 
     def __init__(self, total: int, expected: float | None, clock: Callable[[], float] = time.monotonic) -> None:
         self.total, self.expected, self.clock = total, expected, clock
-        self.began = self.first_at = self.last_at = clock()
-        self.first: int | None = None  # parts done at the first report: a continued run begins in the middle
+        self.started_at = self.first_at = self.last_at = clock()
+        self.first: int | None = None  # parts done at the first report; above 0 if an earlier run is continued
         self.done = 0
 
     def report(self, done: int) -> None:
-        """Note that `done` parts are done."""
+        """Record that `done` parts are done."""
         self.last_at, self.done = self.clock(), done
         if self.first is None:
             self.first, self.first_at = done, self.last_at
 
     def seconds(self) -> float | None:
-        """Seconds left: by the speed so far, before that by what was expected, None where nothing is known."""
-        now, left = self.clock(), self.total - self.done
+        """Return the seconds left, from the speed so far or else from `expected`; None if both are unknown."""
+        now, parts_left = self.clock(), self.total - self.done
         if self.first is not None and self.done > self.first:
-            each = (self.last_at - self.first_at) / (self.done - self.first)
-            return max(each * left - (now - self.last_at), 0.0)
+            seconds_per_part = (self.last_at - self.first_at) / (self.done - self.first)
+            return max(seconds_per_part * parts_left - (now - self.last_at), 0.0)
         if self.expected is None:
             return None
-        since = now - (self.began if self.first is None else self.last_at)
-        return max(self.expected * left / max(self.total, 1) - since, 0.0)
+        elapsed = now - (self.started_at if self.first is None else self.last_at)
+        return max(self.expected * parts_left / max(self.total, 1) - elapsed, 0.0)
 
-    def words(self) -> str:
-        """The time left in words."""
+    def describe(self) -> str:
+        """Return the time left in words."""
         seconds = self.seconds()
         if self.done >= self.total:
             return "done"
         if seconds is None:
-            return "time left: measuring"
+            return "estimating the time left"
         if seconds < 10:
             return "a few seconds left"
         return f"{seconds:.0f} s left" if seconds < 100 else f"{seconds / 60:.0f} min left"
@@ -60,21 +63,21 @@ class TimeLeft:
 def progress(
     console: Console, name: str, total: int, *, quiet: bool, expected: float | None = None
 ) -> Iterator[Callable[[int, str], None]]:
-    """A function of (done, figures) that shows how far `name` is. expected: seconds of the whole."""
-    left = TimeLeft(total, expected)
+    """Yield a function of (done, figures) that shows the progress of `name`. expected: as in `TimeLeft`."""
+    time_left = TimeLeft(total, expected)
     if quiet or not console.is_terminal:
-        yield _Lines(console, name, left, quiet)
+        yield _ProgressLines(console, name, time_left, quiet)
         return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(30),
         MofNCompleteColumn(),
-        _Left(left),
+        _TimeLeftColumn(time_left),
         TextColumn("{task.fields[figures]}", markup=False),
     )
 
     def show(done: int, figures: str) -> None:
-        left.report(done)
+        time_left.report(done)
         bar.update(task, completed=done, figures=printable(figures))
 
     with Progress(*columns, console=console) as bar:
@@ -82,34 +85,34 @@ def progress(
         try:
             yield show
         except BaseException:
-            bar.live.transient = True  # it vanishes, and the sentence that says what is wrong stands alone
+            bar.live.transient = True  # remove the bar, so that only the error message remains
             raise
 
 
-class _Left(ProgressColumn):
-    """The time left, counted down between reports."""
+class _TimeLeftColumn(ProgressColumn):
+    """Show the time left, which counts down between reports."""
 
-    def __init__(self, left: TimeLeft) -> None:
+    def __init__(self, time_left: TimeLeft) -> None:
         super().__init__()
-        self.left = left
+        self.time_left = time_left
 
     def render(self, task: Task) -> Text:
-        """The words."""
-        return Text(self.left.words())
+        """Return the time left in words."""
+        return Text(self.time_left.describe())
 
 
-class _Lines:
-    """Progress for a log file: a line after two seconds, and one every half minute from then on."""
+class _ProgressLines:
+    """Print progress to a log file: one line after 2 seconds, then one every 30 seconds."""
 
-    def __init__(self, console: Console, name: str, left: TimeLeft, quiet: bool) -> None:
-        self.console, self.name, self.left, self.quiet = console, name, left, quiet
-        self.next_at = left.began + SECONDS_TO_FIRST
+    def __init__(self, console: Console, name: str, time_left: TimeLeft, quiet: bool) -> None:
+        self.console, self.name, self.time_left, self.quiet = console, name, time_left, quiet
+        self.next_at = time_left.started_at + SECONDS_TO_FIRST_LINE
 
     def __call__(self, done: int, figures: str) -> None:
-        self.left.report(done)
-        now = self.left.last_at
+        self.time_left.report(done)
+        now = self.time_left.last_at
         if self.quiet or now < self.next_at:
             return
-        self.next_at = now + SECONDS_A_LINE
-        parts = ", ".join(filter(None, (self.left.words(), figures)))
-        self.console.print(f"{self.name} {done}/{self.left.total}: {parts}", soft_wrap=True)
+        self.next_at = now + SECONDS_BETWEEN_LINES
+        description = ", ".join(filter(None, (self.time_left.describe(), figures)))
+        self.console.print(f"{self.name} {done}/{self.time_left.total}: {description}", soft_wrap=True)

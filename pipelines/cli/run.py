@@ -10,42 +10,47 @@ import typer
 
 from pipelines.cli.options import (
     LAST_SEED,
-    Computing,
+    ComputingOptions,
     Drop,
     Flip,
-    Images,
+    ImageOptions,
     Jobs,
     Threads,
-    refuse_into_source,
+    check_outside_sources,
     set_threads,
 )
-from pipelines.cli.output import say, suggest, suggest_browser
+from pipelines.cli.output import print_browser_command, print_line, print_next_command
 
-SEEDED = ("data", "generator", "generate", "evaluate")  # sections that have a seed
-
+SEEDED = ("data", "generator", "generate", "evaluate")  # sections of a pipeline that have a seed
 
 Pipeline = Annotated[
     str, typer.Argument(metavar="PIPELINE", help="A YAML file, or quickstart, fashion-50 or learning-curve.")
 ]
 OutOrDefault = Annotated[
-    Path | None, typer.Option("--out", metavar="DIR", help="Folder to write; default: runs/<pipeline>.")
+    Path | None, typer.Option("--out", metavar="DIR", help="Output folder; default: runs/<pipeline>.")
 ]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="a.b=c", help="Override a value; may be repeated. Text as it is, null for none; else YAML."
+        "--set",
+        metavar="a.b=c",
+        help="Override a value of the pipeline; may be repeated. Text needs no quotes; other values are YAML, null "
+        "means none.",
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print which stages would run, and why.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only print which stages would run and why, how long, and in how much memory.")
+]
 AllSeeds = Annotated[
-    int | None, typer.Option("--seed", min=0, max=LAST_SEED, help="Of every stage, in place of their own.")
+    int | None,
+    typer.Option("--seed", min=0, max=LAST_SEED, help="Seed of every stage; overrides those of the pipeline."),
 ]
 
 
 def run(
     pipeline: Pipeline,
-    images: Images,
-    computing: Computing,
+    images: ImageOptions,
+    computing: ComputingOptions,
     out: OutOrDefault = None,
     overrides: Overrides = None,
     dry_run: DryRun = False,
@@ -55,7 +60,7 @@ def run(
     jobs: Jobs = None,
     threads: Threads = None,
 ) -> None:
-    """All of it: train a generator, make images, measure the gain. Stages whose inputs have not changed are not run."""
+    """Train a generator, generate images and measure the gain. Stages that are up to date are skipped."""
     from pipelines.cli.tables import print_results
     from pipelines.config.reading import load_pipeline, with_flips
     from pipelines.runner import plan
@@ -65,33 +70,35 @@ def run(
     definition = load_pipeline(pipeline, settings)
     definition = with_flips(definition) if horizontal_flip else definition
     folder = out or Path("runs") / Path(pipeline).stem
-    refuse_into_source(folder, definition.data.source, definition.data.test)
+    check_outside_sources(folder, definition.data.source, definition.data.test)
     set_threads(threads)
     if dry_run:
         with replace(computing, quiet=False, track=None).runtime(folder, jobs) as runtime:
             for planned in plan(definition, folder, runtime):
-                say(planned.sentence)
+                print_line(planned.sentence)
         flags = _flags(horizontal_flip, jobs, threads, computing)
-        suggest("augment", "run", pipeline, *(p for s in settings for p in ("--set", s)), *flags, "--out", folder)
+        print_next_command(
+            "augment", "run", pipeline, *(p for s in settings for p in ("--set", s)), *flags, "--out", folder
+        )
         return
     with computing.runtime(folder, jobs, definition.track) as runtime:
         results = run_pipeline(definition, folder, runtime, overwrite=computing.overwrite)
     if results is None:
         raise KeyboardInterrupt
     print_results(results)
-    suggest_browser(folder / "evaluation" / "report.html")
+    print_browser_command(folder / "evaluation" / "report.html")
 
 
-def _as_overrides(images: Images, drop_duplicates: bool, seed: int | None) -> list[str]:
-    """Options as `--set` has them."""
+def _as_overrides(images: ImageOptions, drop_duplicates: bool, seed: int | None) -> list[str]:
+    """Return the options in the form of `--set`: section.key=value."""
     values = {f"data.{name}": value for name, value in images.settings().items()}
     values |= {"data.drop_duplicates": True} if drop_duplicates else {}
     seeds = {} if seed is None else {f"{section}.seed": seed for section in SEEDED}
     return [f"{key}={value}" for key, value in {**values, **seeds}.items()]
 
 
-def _flags(horizontal_flip: bool, jobs: int | None, threads: int | None, computing: Computing) -> list[str]:
-    """The options that are no settings, for the next command."""
+def _flags(horizontal_flip: bool, jobs: int | None, threads: int | None, computing: ComputingOptions) -> list[str]:
+    """Return the options that are not settings of the pipeline as arguments, for the next command."""
     device = None if computing.device == "auto" else computing.device
     values = {"--jobs": jobs, "--threads": threads, "--device": device}
     flags = ["--horizontal-flip"] if horizontal_flip else []

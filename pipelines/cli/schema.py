@@ -9,16 +9,16 @@ import typer
 
 
 class Document(StrEnum):
-    """A document that has a JSON Schema."""
+    """The documents that have a JSON Schema."""
 
     pipeline = "pipeline"
     results = "results"
 
 
 def schema(
-    document: Annotated[Document, typer.Argument(help="A pipeline's YAML, or results.json.")],
+    document: Annotated[Document, typer.Argument(help="pipeline: a pipeline's YAML file. results: results.json.")],
 ) -> None:
-    """Print a JSON Schema: editors complete pipelines by it, and programs can rely on results.json."""
+    """Print a JSON Schema, with which editors complete pipelines and programs check results.json."""
     import json
 
     from pipelines.json_schemas import json_schema

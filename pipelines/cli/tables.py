@@ -1,4 +1,4 @@
-"""What commands print of their results: tables and sentences on standard output."""
+"""Print the results of commands to standard output, as tables and sentences."""
 
 from __future__ import annotations
 
@@ -15,25 +15,29 @@ from pipelines.metric_specs import METRICS
 from pipelines.tuning import TuningResult
 
 
-def print_tuned(tuned: TuningResult) -> None:
-    """What was found, and what it brings on validation images."""
-    classifier, initial = tuned.config.classifier, tuned.initial_score
+def print_tuning_result(result: TuningResult) -> None:
+    """Print the selected settings and their validation score beside the score of the initial settings."""
+    classifier, initial = result.config.classifier, result.initial_score
     OUT.print(
-        f"policy {tuned.config.policy}, lr {classifier.lr:.2g}, weight decay {classifier.weight_decay:.2g}, "
+        f"policy {result.config.policy}, lr {classifier.lr:.2g}, weight decay {classifier.weight_decay:.2g}, "
         f"{classifier.sampling} sampling"
     )
-    if tuned.trials == 1:
-        OUT.print(f"as to begin with, {initial:.3f} on validation images: nothing else was tried")
-    elif tuned.unchanged:
-        OUT.print(f"as to begin with, {initial:.3f} on validation images: of {tuned.trials} none is shown better")
+    if result.trials == 1:
+        OUT.print(f"initial settings kept, score {initial:.3f} on validation images: no others were tried")
+    elif result.unchanged:
+        OUT.print(
+            f"initial settings kept, score {initial:.3f} on new validation images: none of the {result.trials} "
+            "settings tried is clearly better"
+        )
     else:
         OUT.print(
-            f"best of {tuned.trials}: {tuned.score:.3f} on further validation images, {initial:.3f} to begin with"
+            f"best of {result.trials} settings: score {result.score:.3f} on new validation images, {initial:.3f} with "
+            "the initial settings"
         )
 
 
 def print_results(results: dict[str, Any]) -> None:
-    """The sentence, then the arms."""
+    """Print a table of the arms, the fidelity of the synthetic images, and the recommendation."""
     metrics = ["accuracy", "balanced_accuracy", "macro_f1"]
     table = Table("arm", *(METRICS[m].words for m in metrics), "n")
     for arm, figures in results["arms"].items():
@@ -51,7 +55,7 @@ def print_results(results: dict[str, Any]) -> None:
 
 
 def print_inspection(inspection: Inspection) -> None:
-    """Counts and their balance, sizes, channels and advice."""
+    """Print the counts and their balance, the sizes, the channels, the use of each split, and advice."""
     table = Table("class", *inspection.counts)
     first = next(iter(inspection.counts.values()))
     for name in first:
@@ -59,28 +63,28 @@ def print_inspection(inspection: Inspection) -> None:
     OUT.print(table)
     largest, smallest = max(first.values()), min(first.values())
     if largest != smallest:
-        OUT.print(f"balance: {smallest} to {largest} training images a class, 1 to {largest / max(smallest, 1):.2f}")
+        OUT.print(f"balance: {smallest} to {largest} training images per class, 1 to {largest / max(smallest, 1):.2f}")
     sizes = ", ".join(f"{w} x {h} ({n})" for (w, h), n in list(inspection.original_sizes.items())[:5])
     more = len(inspection.original_sizes) - 5
     OUT.print(f"sizes in px: {sizes}" + (f" and {more} more" if more > 0 else ""))
-    colour = "RGB, though all training images are grey" if inspection.colourless else "RGB"
-    OUT.print("channels: " + (colour if inspection.channels == 3 else "grey"))
+    rgb = "RGB, though all training images are grey" if inspection.colourless else "RGB"
+    OUT.print("channels: " + (rgb if inspection.channels == 3 else "grey"))
     OUT.print(f"splits: {inspection.use}")
     for sentence in inspection.advice:
         OUT.print(f"- {sentence}")
 
 
 def print_bench(bench: Bench) -> None:
-    """Milliseconds and speed-ups, each above its quartiles, memory, the bounds, and the splits."""
-    words = {
+    """Print the times and speed-ups with their quartiles, the memory, the bounds, and the times of the passes."""
+    labels = {
         "one_stage": "one-stage",
         "two_stage_fair": "two-stage,\nfair",
         "two_stage_published": "two-stage,\npublished",
     }
     kinds = {"two_stage_fair": "fair", "two_stage_published": "published"}
-    table = Table("step", "ms", "peak MiB", "speed-up of\none-stage", "counting\npasses", "reached")
+    table = Table("step", "ms", "peak MiB", "speed-up of\none-stage", "predicted\nspeed-up", "reached")
     splits = Table("ms of\npasses", *(part.replace("_", "\n") for part in bench.splits["one_stage"]))
-    for arm, name in words.items():
+    for arm, label in labels.items():
         low, high = bench.spread.milliseconds[arm]
         peak = bench.peak_memory_mib[arm]
         cells = [f"{digits(bench.milliseconds[arm])}\n{digits(low)} to {digits(high)}"]
@@ -89,13 +93,13 @@ def print_bench(bench: Bench) -> None:
             speedup, bound = bench.speedup[kinds[arm]], bench.bound[kinds[arm]]
             low, high = bench.spread.speedup[kinds[arm]]
             cells += [f"{speedup:.3f}\n{low:.3f} to {high:.3f}", f"{bound:.3f}", f"{speedup / bound:.1%}"]
-        table.add_row(name, *cells)
-        splits.add_row(name, *map(digits, bench.splits[arm].values()))
+        table.add_row(label, *cells)
+        splits.add_row(label, *map(digits, bench.splits[arm].values()))
     OUT.print(table)
     OUT.print(splits)
     parts = bench.splits["parts"]
     OUT.print(
-        f"beside the passes: optimisers {digits(parts['optimisers'])} ms, EMA {digits(parts['ema'])} ms, "
-        f"augmentation of both batches {digits(parts['augmentation'])} ms; medians and quartiles of "
-        f"{bench.repeats} rounds"
+        f"other parts of a step: optimisers {digits(parts['optimisers'])} ms, EMA {digits(parts['ema'])} ms, "
+        f"augmentation of both batches {digits(parts['augmentation'])} ms; medians of {bench.repeats} rounds with "
+        "their quartiles; the predicted speed-up comes from counting the passes"
     )

@@ -1,4 +1,4 @@
-"""What people see in a terminal while something is computed, and the `Runtime` of a command."""
+"""Consoles that are safe for text of unknown origin, and the observer that shows the progress of a command."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from pipelines.cli.progress import progress
 
 
 class _Console(Console):
-    """A console that escapes control characters in strings: a class or a file may be called anything."""
+    """A console that escapes control characters in strings, because names of classes and files may contain them."""
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """Print; a string is one line."""
+        """Print objects; line breaks in strings are escaped as well."""
         super().print(*(printable(part) if isinstance(part, str) else part for part in objects), **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Strings within tables; those of our own may have several lines."""
+        """Render a string of a table; line breaks are kept, because headers and cells use them."""
         return super().render_str("\n".join(map(printable, text.split("\n"))), **options)
 
 
-OUT = _Console(highlight=False, soft_wrap=True, markup=False)  # a class may be called [b]
+OUT = _Console(highlight=False, soft_wrap=True, markup=False)  # without markup, because a class may be named [b]
 ERR = _Console(stderr=True, highlight=False, markup=False)
 
 
 class Terminal(Observer):
-    """A bar or lines for each task, one after the other, and notes. quiet: notes only."""
+    """Show the progress of one task after another, and notes. quiet: show only notes."""
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
         self.wants_estimates = not quiet
         self._stack = ExitStack()
-        self._show: Callable[[int, str], None] = lambda done, words: None
+        self._show: Callable[[int, str], None] = lambda done, figures: None
 
     def __enter__(self) -> Self:
         return self
@@ -46,20 +46,20 @@ class Terminal(Observer):
         self._stack.__exit__(*error)
 
     def on_start(self, task: Task) -> None:
-        """Show the task in place of the one before."""
+        """Show the task instead of the previous one."""
         self._stack.close()
         bar = progress(ERR, task.name, task.total, quiet=self.quiet, expected=task.seconds)
         self._show = self._stack.enter_context(bar)
 
     def on_progress(self, task: Task, done: int, metrics: Mapping[str, float], label: str = "") -> None:
-        """Show how far the task is."""
-        self._show(done, ": ".join(filter(None, (label, ", ".join(map(_in_words, metrics.items()))))))
+        """Show the progress of the task, with the label and the metrics."""
+        self._show(done, ": ".join(filter(None, (label, ", ".join(map(_format_metric, metrics.items()))))))
 
     def on_note(self, sentence: str) -> None:
         """Print the sentence."""
         ERR.print(f"note: {sentence}", soft_wrap=True)
 
 
-def _in_words(metric: tuple[str, float]) -> str:
+def _format_metric(metric: tuple[str, float]) -> str:
     name, value = metric
     return f"{value:,.0f} images/s" if name == "images_per_second" else f"{name.replace('_', ' ')} {value:.3f}"

@@ -91,9 +91,12 @@ def _explain(model: type[BaseModel], error: dict[str, Any], within: str) -> str:
     path = keys[1:] if within and keys[:1] == [within] else keys
     name = shortened(".".join(path))
     if error["type"] == "extra_forbidden":
+        if len(keys) == 1 and name in DEPRECATED_SECTIONS:
+            return f"{name} is the old name of {DEPRECATED_SECTIONS[name]}; give one of them, not both"
         valid = list(section.model_fields)
-        near = difflib.get_close_matches(shortened(path[-1]), valid, n=3, cutoff=0.5) or valid
-        return f"unknown key {name}; did you mean {' or '.join(near)}?"
+        near = difflib.get_close_matches(shortened(path[-1]), valid, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"expected one of {', '.join(valid)}"
+        return f"unknown key {name}; {hint}"
     if error["type"] == "missing":
         return f"{name} is missing"
     message = error["msg"].removeprefix("Value error, ")

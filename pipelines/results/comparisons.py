@@ -1,7 +1,7 @@
-"""Arms against their baselines: paired gains, intervals, tests, and what each class gained.
+"""Compare arms with their baselines: paired gains, intervals, tests and the gain of each class.
 
-A gain is positive where the arm is better, also for metrics of which less is better. `statistics` holds the statistics
-themselves; this module decides which of them fits the way in which the repeats were drawn.
+A gain is positive where the arm is better, also for metrics where lower is better. The statistics themselves are in
+`statistics`; this module chooses the ones that fit how the repeats were drawn.
 """
 
 from __future__ import annotations
@@ -28,24 +28,28 @@ from pipelines.results.statistics import (
 
 
 def declared_comparisons(arms: Sequence[Arm]) -> list[tuple[str, str]]:
-    """Pairs (arm, baseline) fixed by what the arms are, before any result; the first is the headline.
+    """Return the pairs (arm, baseline) to compare; the first one is the headline.
 
-    Real and synthetic images against real ones under the same policy and with the same kind of labels, a classical
-    policy before none; then each policy against none; then synthetic images alone against real ones.
+    The pairs depend only on the definitions of the arms, so they are declared before there is any result. In order:
+
+    1. real and synthetic images against real images, with the same policy and the same kind of labels; arms with a
+       classical policy come before arms without one;
+    2. each policy against no policy, on real images;
+    3. synthetic images alone against real images.
     """
 
     def kind(arm: Arm) -> tuple[str | None, bool]:
         return arm.policy, arm.soft_labels
 
     real_only = {kind(a): a.name for a in arms if a.real and not a.synthetic}
-    by_policy = sorted(arms, key=lambda a: a.policy is None)  # stable: the order given breaks ties
-    added = [a for a in by_policy if a.real and a.synthetic]
-    alone = [a for a in by_policy if a.synthetic and not a.real]
-    pairs = [(a.name, real_only[kind(a)]) for a in added if kind(a) in real_only]
+    by_policy = sorted(arms, key=lambda a: a.policy is None)  # the sort is stable, so ties keep the given order
+    mixed = [a for a in by_policy if a.real and a.synthetic]
+    synthetic_only = [a for a in by_policy if a.synthetic and not a.real]
+    pairs = [(a.name, real_only[kind(a)]) for a in mixed if kind(a) in real_only]
     plain: tuple[str | None, bool] = (None, False)
     if plain in real_only:
-        pairs += [(name, real_only[plain]) for which, name in real_only.items() if which != plain]
-    return pairs + [(a.name, real_only[kind(a)]) for a in alone if kind(a) in real_only]
+        pairs += [(name, real_only[plain]) for other, name in real_only.items() if other != plain]
+    return pairs + [(a.name, real_only[kind(a)]) for a in synthetic_only if kind(a) in real_only]
 
 
 def compare(
@@ -56,94 +60,101 @@ def compare(
     correlation: float = 0.0,
     test_labels: NDArray[np.int64] | None = None,
 ) -> list[dict[str, Any]]:
-    """One dict for each (arm, baseline): mean gain, 95 % interval, p, wins, and gains in recall of each class.
+    """Return a dict for each (arm, baseline): mean gain, 95 % interval, p-value, wins and the gains in class recall.
 
-    `std_gain` is the standard deviation of single repeats' gains. correlation: of these gains, where their training
-    sets overlap (`corrected_t_interval`); 0 where they do not, and p is the sign-flip test's. test_labels: of the one
-    test set of all repeats, for the two-way interval; None where every repeat has its own. `p_holm` is None: `adjust`
-    fills it in. Raises `ConfigError` for an unknown metric, if the repeats of the two arms do not pair up, if their
-    compute differs, or with fewer than 2 repeats.
+    correlation: between the gains of two repeats whose training sets overlap (`corrected_t_interval`). With 0 the sets
+    do not overlap, and the p-value is that of the sign-flip test. test_labels: labels of the test set, if all repeats
+    share one, for the two-way interval; None if each repeat has its own.
+
+    `std_gain` is the standard deviation of the gains of single repeats. `p_holm` is None until `set_holm_p_values` sets
+    it. Raises `ConfigError` for an unknown metric, for arms with different repeats or different compute, and for fewer
+    than 2 repeats.
     """
     if metric not in METRICS:
         raise ConfigError(f"unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
-    of_arms = {name: records_of_arm(records, name) for pair in comparisons for name in pair}
+    by_arm = {name: records_of_arm(records, name) for pair in comparisons for name in pair}
     return [
         {"arm": arm, "baseline": baseline, "metric": metric}
-        | _compare_pair(of_arms[arm], of_arms[baseline], metric, correlation, test_labels)
+        | _compare_pair(by_arm[arm], by_arm[baseline], metric, correlation, test_labels)
         for arm, baseline in comparisons
     ]
 
 
 def _compare_pair(
-    ours: Sequence[Record],
-    theirs: Sequence[Record],
+    arm_records: Sequence[Record],
+    baseline_records: Sequence[Record],
     metric: str,
     correlation: float,
     test_labels: NDArray[np.int64] | None,
 ) -> dict[str, Any]:
-    _check_paired(ours, theirs)
-    gained = gains([r.metrics[metric] for r in ours], [r.metrics[metric] for r in theirs], metric)
+    _check_paired(arm_records, baseline_records)
+    differences = gains([r.metrics[metric] for r in arm_records], [r.metrics[metric] for r in baseline_records], metric)
     return {
-        "mean_gain": float(gained.mean()),
-        "std_gain": 0.0 if np.ptp(gained) == 0 else float(gained.std(ddof=1)),
+        "mean_gain": float(differences.mean()),
+        "std_gain": 0.0 if np.ptp(differences) == 0 else float(differences.std(ddof=1)),
         "correlation": correlation,
-        "ci95": list(corrected_t_interval(gained, correlation)),
-        "ci95_bca": list(bca_interval(gained, seed=0)) if len(gained) >= FEWEST_BCA else None,
-        "ci95_two_way": _two_way(ours, theirs, metric, test_labels, correlation),
-        "p_value": corrected_t_p(gained, correlation) if correlation else sign_flip_p(gained, seed=0),
+        "ci95": list(corrected_t_interval(differences, correlation)),
+        "ci95_bca": list(bca_interval(differences, seed=0)) if len(differences) >= FEWEST_BCA else None,
+        "ci95_two_way": _two_way_interval(arm_records, baseline_records, metric, test_labels, correlation),
+        "p_value": corrected_t_p(differences, correlation) if correlation else sign_flip_p(differences, seed=0),
         "p_holm": None,
-        "wins": int((gained > 0).sum()),
-        "repeats": len(gained),
-        **_of_classes(ours, theirs, correlation),
+        "wins": int((differences > 0).sum()),
+        "repeats": len(differences),
+        **_class_gains(arm_records, baseline_records, correlation),
     }
 
 
-def adjust(comparisons: Sequence[dict[str, Any]]) -> None:
-    """Fill in `p_holm` of all but the first, the headline, which was declared beforehand and stands unadjusted."""
+def set_holm_p_values(comparisons: Sequence[dict[str, Any]]) -> None:
+    """Set `p_holm` of all comparisons but the first: the headline is declared in advance, so it is not adjusted."""
     for other, adjusted in zip(comparisons[1:], holm([c["p_value"] for c in comparisons[1:]]), strict=True):
         other["p_holm"] = adjusted
 
 
-def _two_way(
-    ours: Sequence[Record],
-    theirs: Sequence[Record],
+def _two_way_interval(
+    arm_records: Sequence[Record],
+    baseline_records: Sequence[Record],
     metric: str,
     labels: NDArray[np.int64] | None,
     correlation: float,
 ) -> list[float] | None:
-    """The interval that allows for the test images too, in the metrics that are means over images."""
+    """Return the interval over repeats and test images.
+
+    It is None if the repeats do not share a test set, and for metrics that are not means over images.
+    """
     if labels is None or metric not in ("accuracy", "balanced_accuracy"):
         return None
-    difference = correctness(ours, labels).astype(np.float32) - correctness(theirs, labels)
+    difference = correctness(arm_records, labels).astype(np.float32) - correctness(baseline_records, labels)
     weights = image_weights(labels, metric)
     return list(two_way_interval(difference, seed=0, weights=weights, correlation=correlation))
 
 
 def correctness(records: Sequence[Record], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether each test image was recognised: repeats x N."""
-    right: NDArray[np.bool_] = np.stack([r.predicted_labels for r in records]) == labels
-    return right
+    """Return whether each of N test images was classified correctly: repeats x N."""
+    correct: NDArray[np.bool_] = np.stack([r.predicted_labels for r in records]) == labels
+    return correct
 
 
-def _of_classes(ours: Sequence[Record], theirs: Sequence[Record], correlation: float) -> dict[str, Any]:
-    """Mean gain in recall of each class with its own 95 % interval; None for a class without test images."""
-    recall = np.array([r.per_class_recall for r in ours], float)  # n x K, nan where None
-    gained = recall - np.array([r.per_class_recall for r in theirs], float)
-    told = [None if np.isnan(of_class).any() else of_class for of_class in gained.T]
+def _class_gains(
+    arm_records: Sequence[Record], baseline_records: Sequence[Record], correlation: float
+) -> dict[str, Any]:
+    """Return each class's mean gain in recall and its 95 % interval; None for a class without test images."""
+    recall = np.array([r.per_class_recall for r in arm_records], float)  # n x K, nan where None
+    differences = recall - np.array([r.per_class_recall for r in baseline_records], float)
+    by_class = [None if np.isnan(column).any() else column for column in differences.T]
     return {
-        "per_class_gain": [None if g is None else float(g.mean()) for g in told],
-        "per_class_ci95": [None if g is None else list(corrected_t_interval(g, correlation)) for g in told],
+        "per_class_gain": [None if d is None else float(d.mean()) for d in by_class],
+        "per_class_ci95": [None if d is None else list(corrected_t_interval(d, correlation)) for d in by_class],
     }
 
 
-def _check_paired(ours: Sequence[Record], theirs: Sequence[Record]) -> None:
-    repeats = [[r.repeat for r in side] for side in (ours, theirs)]
+def _check_paired(arm_records: Sequence[Record], baseline_records: Sequence[Record]) -> None:
+    repeats = [[r.repeat for r in side] for side in (arm_records, baseline_records)]
     if repeats[0] != repeats[1] or not repeats[0] or len(set(repeats[0])) < len(repeats[0]):
         raise ConfigError(
             f"expected the same repeats, each once, in both arms of a comparison, got {repeats[0]} and "
             f"{repeats[1]}; run the missing ones"
         )
-    compute = [{(r.steps, r.batch_size) for r in side} for side in (ours, theirs)]
+    compute = [{(r.steps, r.batch_size) for r in side} for side in (arm_records, baseline_records)]
     if compute[0] != compute[1]:
         raise ConfigError(
             "expected equal (steps, batch size) in both arms of a comparison, "

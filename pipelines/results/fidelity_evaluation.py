@@ -1,8 +1,8 @@
-"""The fidelity figures of an evaluation: whether synthetic images look real, are varied, and are no copies.
+"""Measure the fidelity of synthetic images: whether they look real, are varied and are not copies.
 
-Images are compared as features of a classifier trained on the training images only, or of Inception by the path of its
-weights. All figures, memorisation included, rest on the same network, so that one statement holds for all of them; the
-classifiers of GAN-train and GAN-test are this project's own in any case.
+The images are compared by the features of a classifier that was trained on the training images only, or of Inception if
+the configuration gives a path to its weights. All figures, including memorisation, use the same network, so that a
+statement about the features holds for all of them. GAN-train and GAN-test always use this project's own classifiers.
 """
 
 from __future__ import annotations
@@ -41,21 +41,27 @@ from pipelines.experiment.parallel import Call
 from pipelines.experiment.records import Record
 from pipelines.results.fidelity_warnings import cautions
 
-AT_MOST = 2000  # images of each kind: distances and kernels grow with the square
-VARIETY_OF = 200  # images of a class: enough for a median
-FEWEST_OF_A_CLASS = 6  # of each kind: with one less there is no fifth neighbour
+MOST_IMAGES = 2000  # real and as many synthetic images; the matrices of distances grow with the square
+MOST_FOR_VARIETY = 200  # images per class; they are enough for a median
+FEWEST_PER_CLASS = 6  # real and as many synthetic images; the figures use the fifth nearest neighbour
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """The figures for results.json, and what the report shows of the nearest neighbours.
+    """The fidelity figures for results.json, and the images and neighbours that the report shows.
 
-    figures: `features`, `test_images`, `synthetic_images`, `kid`, `kid_std`, `kid_subset_size`, `fid` or else
-    `fid_note`, which says why not, `precision`, `recall`, `density`, `coverage`, `gan_train_accuracy`,
-    `gan_test_accuracy`, `memorised_fraction`, `memorised_by_chance`, and `per_class`: by figure, then by class, None
-    where a class has too few images for it, which `per_class_note` then says. Means over folds tell of how many in
-    `folds`. `cautions` are sentences on what is broken, or means nothing for so few images. synthetic: the images that
-    were judged.
+    figures: the content of results.json under `fidelity`.
+
+    - `features`, `test_images` and `synthetic_images` say what was compared.
+    - `kid`, `kid_std`, `kid_subset_size`, `precision`, `recall`, `density`, `coverage`, `gan_train_accuracy`,
+      `gan_test_accuracy`, `memorised_fraction` and `memorised_by_chance` are numbers.
+    - `fid` is a number; if it cannot be computed, `fid_note` gives the reason instead.
+    - `per_class` has a dict of classes for each figure. A value is None if the class has too few images for it, and
+      `per_class_note` says so.
+    - `folds` is the number of folds, if the figures are means over folds.
+    - `cautions` are sentences about defects of the images and about figures that so few images make meaningless.
+
+    synthetic: the synthetic images that were compared. memorisation: their nearest training images. fold: its name.
     """
 
     figures: dict[str, Any]
@@ -65,10 +71,10 @@ class Fidelity:
 
 
 def fidelity_calls(folds: Sequence[Fold], config: EvaluateConfig, device: torch.device) -> list[Call[Fidelity]]:
-    """What has to be called for the figures of each fold, for `mean_fidelity`.
+    """Return the calls that measure the figures of each fold; `mean_fidelity` takes their results.
 
-    Of a learning curve's folds those of the first size count, as for the headline. Nothing without synthetic images,
-    or where a fold has a single test or synthetic image, of which no figure can be had.
+    Of a learning curve, only the folds of the first size are measured, as for the headline. The list is empty without
+    synthetic images, or if a fold has fewer than 2 test or synthetic images, too few for any figure.
     """
     of_first_size = [fold for fold in folds if fold.size == folds[0].size]
     if any(fold.synthetic is None or min(len(fold.synthetic), len(fold.test)) < 2 for fold in of_first_size):
@@ -77,139 +83,147 @@ def fidelity_calls(folds: Sequence[Fold], config: EvaluateConfig, device: torch.
 
 
 def mean_fidelity(measured: Sequence[Fidelity], records: Sequence[Record]) -> Fidelity | None:
-    """The figures averaged over folds, GAN-train's from the records, and the neighbours of the first fold."""
+    """Average the figures over folds, with GAN-train from the records; the images are those of the first fold."""
     if not measured:
         return None
-    of_folds = [_with_gan_train(one, [r for r in records if r.fold == one.fold]) for one in measured]
-    figures = {"folds": len(measured), **_average(of_folds)} if len(measured) > 1 else of_folds[0]
+    by_fold = [_with_gan_train(one, [r for r in records if r.fold == one.fold]) for one in measured]
+    figures = {"folds": len(measured), **_average(by_fold)} if len(measured) > 1 else by_fold[0]
     return replace(measured[0], figures={**figures, "cautions": cautions(figures)})
 
 
 def _with_gan_train(one: Fidelity, records: Sequence[Record]) -> dict[str, Any]:
+    """Return the figures of a fold with GAN-train, computed from the records of this fold."""
     gan_train = [record for record in records if record.arm == GAN_TRAIN.name]
     return {
         **one.figures,
         "gan_train_accuracy": _mean([record.metrics["accuracy"] for record in gan_train]),
         "per_class": {
             **one.figures["per_class"],
-            "gan_train": _of_records(gan_train, one.synthetic.class_names),
+            "gan_train": _mean_recalls(gan_train, one.synthetic.class_names),
         },
     }
 
 
 def measure_fidelity(fold: Fold, config: EvaluateConfig, device: torch.device) -> Fidelity:
-    """The figures of one fold, from at most 2000 test and as many synthetic images; fold must hold some.
+    """Measure the figures of one fold with synthetic images, on at most 2000 test and 2000 synthetic images.
 
-    GAN-test is the accuracy on synthetic images of a classifier that saw the training images only; GAN-train, the
-    accuracy on real test images of those that saw synthetic ones only, is left to the records (Shmelkov et al., "How
-    good is my GAN?", arXiv 1807.09499). Raises `ConfigError` if Inception's weights cannot be loaded.
+    GAN-test is the accuracy on synthetic images of a classifier that was trained on real ones only. GAN-train, the
+    accuracy on real test images of classifiers that were trained on synthetic ones only, is None here and added from
+    the records (Shmelkov et al., "How good is my GAN?", arXiv 1807.09499). Raises `ConfigError` if Inception's weights
+    cannot be loaded.
     """
     assert fold.synthetic is not None
     arm = Arm(name="own", policy=config.policy)
-    own = train_arm(arm, fold, config, seed=derive_seed(config.seed, "fidelity"), device=device)
-    synthetic, test = _at_most(fold.synthetic.data), _at_most(fold.test)
-    train_f, test_f, synthetic_f = _embed((fold.train, test, synthetic), own, config, device)
-    memory = memorisation(train_f, test_f, synthetic_f)
-    logits = predict(own, torch.from_numpy(np.ascontiguousarray(synthetic.images)))
-    recognised = per_class_recall(logits, synthetic.labels, synthetic.num_classes)
+    classifier = train_arm(arm, fold, config, seed=derive_seed(config.seed, "fidelity"), device=device)
+    synthetic, test = _limit(fold.synthetic.data), _limit(fold.test)
+    train_f, test_f, synthetic_f = _embed((fold.train, test, synthetic), classifier, config, device)
+    neighbours = memorisation(train_f, test_f, synthetic_f)
+    logits = predict(classifier, torch.from_numpy(np.ascontiguousarray(synthetic.images)))
+    class_accuracy = per_class_recall(logits, synthetic.labels, synthetic.num_classes)
     figures = {
         "features": "own classifier" if config.inception is None else "inception",
         "test_images": len(test),
         "synthetic_images": len(synthetic),
         **_distances(test_f, synthetic_f),
-        **_shares(test_f, synthetic_f),
+        **_overlap(test_f, synthetic_f),
         "gan_train_accuracy": None,
         "gan_test_accuracy": float((logits.argmax(1).numpy() == synthetic.labels).mean()),
-        "memorised_fraction": memory.fraction,
-        "memorised_by_chance": memory.by_chance,
+        "memorised_fraction": neighbours.fraction,
+        "memorised_by_chance": neighbours.by_chance,
         "per_class": {
-            **_of_classes((test_f, test), (synthetic_f, synthetic)),
-            **_varieties(test, synthetic),
+            **_class_figures((test_f, test), (synthetic_f, synthetic)),
+            **_class_variety(test, synthetic),
             "gan_train": {},
-            "gan_test": dict(zip(test.class_names, recognised, strict=True)),
+            "gan_test": dict(zip(test.class_names, class_accuracy, strict=True)),
         },
-        **_too_few(test, synthetic),
+        **_class_note(test, synthetic),
     }
-    return Fidelity(figures, synthetic, memory, fold.name)
+    return Fidelity(figures, synthetic, neighbours, fold.name)
 
 
-def _at_most(data: LabelledImages) -> LabelledImages:
-    if len(data) <= AT_MOST:
+def _limit(data: LabelledImages) -> LabelledImages:
+    """Return a fixed random subset of at most 2000 images."""
+    if len(data) <= MOST_IMAGES:
         return data
-    return data.take(np.sort(np.random.default_rng(0).permutation(len(data))[:AT_MOST]))
+    return data.take(np.sort(np.random.default_rng(0).permutation(len(data))[:MOST_IMAGES]))
 
 
 def _embed(
-    parts: Sequence[LabelledImages], own: nn.Module, config: EvaluateConfig, device: torch.device
+    parts: Sequence[LabelledImages], classifier: nn.Module, config: EvaluateConfig, device: torch.device
 ) -> list[Features]:
-    """Features of each part; those of our own classifier in units of their root mean square over the first part.
+    """Return the features of each part.
 
-    How large they are differs from one training to the next, and KID, which grows with the sixth power, with it.
+    Features of the classifier are divided by their root mean square on the first part, because their scale differs
+    between trainings and KID grows with its sixth power.
     """
     if config.inception is not None:
         network = load_inception(config.inception).to(device)
         return [embed(network, data, device) for data in parts]
-    raw = [embed(own, data, device) for data in parts]
+    raw = [embed(classifier, data, device) for data in parts]
     unit = float(np.sqrt(np.square(raw[0]).mean())) or 1.0
     return [features / unit for features in raw]
 
 
 def _distances(real: Features, synthetic: Features) -> dict[str, Any]:
+    """Return KID, and FID or the reason why it cannot be computed."""
     distance = kid(real, synthetic)
-    told = {"kid": distance.mean, "kid_std": distance.std, "kid_subset_size": distance.subset_size}
+    figures = {"kid": distance.mean, "kid_std": distance.std, "kid_subset_size": distance.subset_size}
     try:
-        return {**told, "fid": fid(real, synthetic)}
-    except InputError as refused:
-        return {**told, "fid_note": f"{refused} (at most {AT_MOST:,} of each are compared)"}
+        return {**figures, "fid": fid(real, synthetic)}
+    except InputError as error:
+        return {**figures, "fid_note": f"{error} (at most {MOST_IMAGES:,} of each are compared)"}
 
 
-def _shares(real: Features, synthetic: Features) -> dict[str, float]:
+def _overlap(real: Features, synthetic: Features) -> dict[str, float]:
     precision, recall = precision_recall(real, synthetic)
     density, coverage = density_coverage(real, synthetic)
     return {"precision": precision, "recall": recall, "density": density, "coverage": coverage}
 
 
-def _of_classes(
+def _class_figures(
     real: tuple[Features, LabelledImages], synthetic: tuple[Features, LabelledImages]
 ) -> dict[str, dict[str, float | None]]:
-    """By figure, then by class: each class's synthetic images against its real ones alone."""
+    """Compare the synthetic images of each class with the real images of the same class; by figure, then by class."""
     by_class: dict[str, dict[str, float]] = {}
     for k, name in enumerate(real[1].class_names):
-        ours, theirs = (features[data.labels == k] for features, data in (real, synthetic))
-        enough = min(len(ours), len(theirs)) >= FEWEST_OF_A_CLASS
-        by_class[name] = {"kid": kid(ours, theirs).mean, **_shares(ours, theirs)} if enough else {}
+        real_k, synthetic_k = (features[data.labels == k] for features, data in (real, synthetic))
+        enough = min(len(real_k), len(synthetic_k)) >= FEWEST_PER_CLASS
+        by_class[name] = {"kid": kid(real_k, synthetic_k).mean, **_overlap(real_k, synthetic_k)} if enough else {}
     figures = ("kid", "precision", "recall", "density", "coverage")
-    return {figure: {name: of_class.get(figure) for name, of_class in by_class.items()} for figure in figures}
+    return {figure: {name: scores.get(figure) for name, scores in by_class.items()} for figure in figures}
 
 
-def _varieties(real: LabelledImages, synthetic: LabelledImages) -> dict[str, dict[str, float | None]]:
-    """By figure, then by class, in pixels: features of a classifier draw the images of a class together."""
-    found: dict[str, dict[str, float | None]] = {"spread": {}, "distinctness": {}}
+def _class_variety(real: LabelledImages, synthetic: LabelledImages) -> dict[str, dict[str, float | None]]:
+    """Measure spread and distinctness of each class's synthetic images, by figure, then by class.
+
+    They are measured in pixels, because a classifier gives all images of a class similar features.
+    """
+    figures: dict[str, dict[str, float | None]] = {"spread": {}, "distinctness": {}}
     flat = [(data.images.reshape(len(data), -1), data.labels) for data in (real, synthetic)]
     for k, name in enumerate(real.class_names):
-        ours, theirs = (pixels[labels == k][:VARIETY_OF].astype(np.float64) for pixels, labels in flat)
-        enough = min(len(ours), len(theirs)) >= FEWEST_OF_A_CLASS
-        found["spread"][name] = spread(ours, theirs) if enough else None
-        found["distinctness"][name] = distinctness(ours, theirs) if enough else None
-    return found
+        real_k, synthetic_k = (pixels[labels == k][:MOST_FOR_VARIETY].astype(np.float64) for pixels, labels in flat)
+        enough = min(len(real_k), len(synthetic_k)) >= FEWEST_PER_CLASS
+        figures["spread"][name] = spread(real_k, synthetic_k) if enough else None
+        figures["distinctness"][name] = distinctness(real_k, synthetic_k) if enough else None
+    return figures
 
 
-def _too_few(real: LabelledImages, synthetic: LabelledImages) -> dict[str, str]:
-    few = int((np.minimum(real.counts(), synthetic.counts()) < FEWEST_OF_A_CLASS).sum())
+def _class_note(real: LabelledImages, synthetic: LabelledImages) -> dict[str, str]:
+    few = int((np.minimum(real.counts(), synthetic.counts()) < FEWEST_PER_CLASS).sum())
     if not few:
         return {}
     return {
-        "per_class_note": f"KID, precision, recall, density and coverage of a class need {FEWEST_OF_A_CLASS} test and "
-        f"{FEWEST_OF_A_CLASS} synthetic images of it, which {few} of {real.num_classes} classes lack"
+        "per_class_note": f"KID, precision, recall, density and coverage of a class need {FEWEST_PER_CLASS} test and "
+        f"{FEWEST_PER_CLASS} synthetic images of this class; {few} of {real.num_classes} classes have fewer"
     }
 
 
-def _of_records(records: Sequence[Record], names: Sequence[str]) -> dict[str, float | None]:
+def _mean_recalls(records: Sequence[Record], names: Sequence[str]) -> dict[str, float | None]:
     return {name: _mean([record.per_class_recall[k] for record in records]) for k, name in enumerate(names)}
 
 
 def _average(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Means over the folds that have a figure; of words the first, of numbers of images the smallest."""
+    """Average each figure over the folds that have it; a text is taken from the first fold, a count is the smallest."""
     averaged: dict[str, Any] = {}
     for key in dict.fromkeys(key for figures in folds for key in figures):
         values = [figures[key] for figures in folds if key in figures]
@@ -219,7 +233,7 @@ def _average(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             averaged[key] = values[0]
         else:
             averaged[key] = min(values) if isinstance(values[0], int) else _mean(values)
-    if "fid_note" in averaged:  # of folds that are not all large enough
+    if "fid_note" in averaged:  # some folds are too small for FID
         averaged.pop("fid", None)
     return averaged
 

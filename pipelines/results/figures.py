@@ -1,7 +1,7 @@
-"""What the report's figures show: positions on their axes, from the content of results.json.
+"""Compute the report's figures from the content of results.json: values, axes and positions on them.
 
-A figure is drawn by the template as SVG in percent of its width (`pipelines.results.svg`); arms are told apart by shape
-and dashes as well as by name, never by colour alone.
+The template draws them as SVG with positions in percent of the width (`pipelines.results.svg`). Arms differ by marker
+and dashes, never by colour alone.
 """
 
 from __future__ import annotations
@@ -13,35 +13,35 @@ from statistics import median_low
 from typing import Any
 
 from pipelines.metric_specs import METRICS, Metric, gains
-from pipelines.results.svg import Scale, scale_over, thinned
+from pipelines.results.svg import Scale, downsample, scale_over
 
-MATRIX_CLASSES = 20  # up to which the cells of a confusion matrix have room for figures
-FARTHEST = 8  # times as far as the rows' median; what reaches farther is left off the axis
-DASHES = ("", "6 3", "2 3", "8 3 2 3", "1 4")  # of the lines of a learning curve, in the order of the arms
+MATRIX_CLASSES = 20  # with more classes, the cells of a confusion matrix are too small for numbers
+FARTHEST = 8  # a row that reaches more than 8 times as far as the median row is not on the axis
+DASHES = ("", "6 3", "2 3", "8 3 2 3", "1 4")  # of the lines in a learning curve, in the order of the arms
 
 
 def gain_plot(results: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A row a comparison: the mean, its intervals and the repeats, in the metric's unit.
+    """Return a row for each comparison: the mean gain, its intervals and the repeats, in the metric's unit.
 
-    `beyond` is -1 or 1 for a row on whose side the axis ends before it: such as of synthetic images alone, beside which
-    no other gain could be seen.
+    A row that reaches too far is not drawn, because all other gains would be too small to see beside it; this often
+    happens for synthetic images alone. Its `beyond` is then -1 (too far left) or 1 (too far right), otherwise 0.
     """
     if not results["comparisons"]:
         return None
     metric = METRICS[results["comparisons"][0]["metric"]]
     rows = [_gain_row(results["arms"], comparison, metric) for comparison in results["comparisons"]]
     values = [(*row["points"], *row["ci95"], *(row["two_way"] or ())) for row in rows]
-    reach = [max(map(abs, of_row)) for of_row in values]
-    longest = max(reach[0], FARTHEST * median_low(reach))
-    for row, r in zip(rows, reach, strict=True):
-        row["beyond"] = int(math.copysign(r > longest, row["mean"]))
-    near = (of_row for of_row, row in zip(values, rows, strict=True) if not row["beyond"])
+    reaches = [max(map(abs, row_values)) for row_values in values]
+    limit = max(reaches[0], FARTHEST * median_low(reaches))  # the headline is always drawn
+    for row, reach in zip(rows, reaches, strict=True):
+        row["beyond"] = int(math.copysign(reach > limit, row["mean"]))
+    near = (row_values for row_values, row in zip(values, rows, strict=True) if not row["beyond"])
     return {"metric": metric, "rows": rows, "scale": scale_over([0.0, *chain(*near)])}
 
 
 def _gain_row(arms: Mapping[str, Any], comparison: Mapping[str, Any], metric: Metric) -> dict[str, Any]:
     name = comparison["metric"]
-    ours, theirs = (arms[comparison[side]][name]["values"] for side in ("arm", "baseline"))
+    values, baseline_values = (arms[comparison[side]][name]["values"] for side in ("arm", "baseline"))
     scaled = {
         key: [end * metric.scale for end in comparison[of]] if comparison.get(of) else None
         for key, of in (("ci95", "ci95"), ("two_way", "ci95_two_way"), ("bca", "ci95_bca"))
@@ -49,13 +49,13 @@ def _gain_row(arms: Mapping[str, Any], comparison: Mapping[str, Any], metric: Me
     return {
         **comparison,
         **scaled,
-        "points": [float(g) for g in gains(ours, theirs, name) * metric.scale],
+        "points": [float(g) for g in gains(values, baseline_values, name) * metric.scale],
         "mean": comparison["mean_gain"] * metric.scale,
     }
 
 
 def class_gains(results: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A row a class: (name, gain in points of recall or None, the ends of its interval)."""
+    """Return (name, value) per class; value is (gain, low, high) in points of recall, None without test images."""
     if not results["comparisons"]:
         return None
     headline = results["comparisons"][0]
@@ -63,26 +63,29 @@ def class_gains(results: Mapping[str, Any]) -> dict[str, Any] | None:
     for name, gain, ends in zip(
         results["dataset"]["classes"], headline["per_class_gain"], headline["per_class_ci95"], strict=True
     ):
-        shown = None if gain is None else (100 * gain, *(100 * end for end in ends))
-        known += shown or ()
-        rows.append((name, shown))
+        value = None if gain is None else (100 * gain, *(100 * end for end in ends))
+        known += value or ()
+        rows.append((name, value))
     return {"rows": rows, "scale": scale_over(known), **headline} if len(known) > 1 else None
 
 
-def matrices(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Of the headline's arm and baseline: K x K shares of each true class, None without test images."""
+def confusion_matrices(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the matrices of the headline's arm and baseline: K x K fractions of the true class.
+
+    A row without test images has None. `figures` says whether the cells have room for numbers.
+    """
     confusion, comparisons = results.get("confusion"), results["comparisons"]
     if not confusion or not comparisons:
         return []
-    shown = []
+    matrices = []
     for arm in (comparisons[0]["arm"], comparisons[0]["baseline"]):
         rows = [[count / sum(row) if sum(row) else None for count in row] for row in confusion[arm]]
-        shown.append({"arm": arm, "rows": rows, "figures": len(rows) <= MATRIX_CLASSES})
-    return shown
+        matrices.append({"arm": arm, "rows": rows, "figures": len(rows) <= MATRIX_CLASSES})
+    return matrices
 
 
 def learning_curve(results: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Each arm's metric and the headline's gain over images a class, on a logarithmic axis; None with one size."""
+    """Return each arm's metric and the headline's gain by images per class (logarithmic axis); None with one size."""
     points = results.get("learning_curve")
     if not points or not points[0]["comparisons"]:
         return None
@@ -98,7 +101,7 @@ def learning_curve(results: Mapping[str, Any]) -> dict[str, Any] | None:
     lines = [
         {
             "name": arm,
-            "dash": DASHES[(i + i // len(DASHES)) % len(DASHES)],  # markers come again after as many arms
+            "dash": DASHES[(i + i // len(DASHES)) % len(DASHES)],  # shifted each time that the markers repeat
             "points": _points(across, up, values),
             "values": values,
         }
@@ -118,7 +121,7 @@ def learning_curve(results: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _curve_row(point: Mapping[str, Any], metric: Metric) -> dict[str, Any]:
-    """The headline's gain at one size, in the metric's unit."""
+    """Return the headline's gain at one size, in the metric's unit."""
     comparison = point["comparisons"][0]
     scaled = {
         "size": point["per_class"],
@@ -129,15 +132,15 @@ def _curve_row(point: Mapping[str, Any], metric: Metric) -> dict[str, Any]:
 
 
 def _points(across: Scale, up: Scale, values: Sequence[float]) -> list[tuple[float, float]]:
-    """(x, y) of each value in percent of the width and, from above, of the height."""
+    """Return (x, y) of each value in percent of the width and of the height, measured from the top."""
     return [(across.at(x), round(100 - up.at(y), 2)) for x, y in zip(across.ticks, values, strict=True)]
 
 
 def training_curves(losses: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> list[dict[str, Any]]:
-    """Steps and values by name as the points of a line."""
+    """Return the points and axes of a line for each curve. losses: (steps, values) by name."""
     curves = []
     for name, (steps, values) in losses.items():
-        x, y = thinned(steps, values)
+        x, y = downsample(steps, values)
         if len(x):
             across, up = scale_over(x), scale_over(y, intervals=3)
             points = " ".join(f"{across.at(a)},{round(100 - up.at(b), 2)}" for a, b in zip(x, y, strict=True))

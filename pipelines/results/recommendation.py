@@ -1,9 +1,9 @@
-"""What to train with, in one sentence: the answer that people come for.
+"""Recommend in one sentence whether to train with synthetic images: the question that users want answered.
 
-Do no harm: synthetic images are recommended only where the interval of the gain lies above 0 and, where the mix was
-chosen on validation, the gain there was shown too. Everything else is "do not augment", which is one of two answers:
-synthetic images harm, or it cannot be told, and then the sentence says how large a gain is still possible and how many
-repeats would show a small one.
+The rule is to do no harm. Synthetic images are recommended only if the interval of the gain lies above 0 and, where the
+mix was chosen on validation images, if validation showed a gain too. Otherwise the answer is "do not augment", for one
+of two reasons: synthetic images harm, or the experiment is inconclusive. If it is inconclusive, the sentence says how
+large a gain is still possible and how many repeats would show a small one.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 from pipelines.metric_specs import FEWEST_REPEATS, METRICS, Metric
 from pipelines.results.statistics import repeats_needed
 
-SMALL_GAIN = 0.01  # of a metric in its own scale: 1 point, or 0.01 nats of log loss
+SMALL_GAIN = 0.01  # in the metric's own scale: 1 point, or 0.01 nats of log loss
 
 
 class Verdict(StrEnum):
-    """What the headline comparison says of synthetic images."""
+    """The conclusion that the headline comparison allows about synthetic images."""
 
     HELPS = "helps"
     HARMS = "harms"
@@ -34,20 +34,24 @@ def recommend(
     choice: Mapping[str, Any] | None = None,
     size: int | None = None,
 ) -> dict[str, Any]:
-    """What to train with and why; `comparison` is the headline, None if there was none.
+    """Return the content of results.json under `recommendation`: what to train with, and why.
 
-    Augments only if the interval's lower end is above 0 with at least 6 repeats, and `choice` (if the mix was chosen:
-    the content of results.json under that name) shows a gain; otherwise it names the baseline and ratio 0. mix: of the
-    arm compared (`Arm.mix`), or the one chosen. size: training images of each class that it was measured with, if they
-    were drawn from more. `largest_gain_not_excluded` is the interval's upper end, not below 0, and
-    `repeats_for_one_point` is how many would show a gain of 0.01 with 80 % power, None if no number would; both are in
-    the metric's own scale.
+    It recommends synthetic images only if the lower end of the interval is above 0 with at least 6 repeats and, where
+    the mix was chosen, `choice` shows a gain. Otherwise it names the baseline and the ratio 0.
+
+    comparison: the headline; None if there is none. mix: the chosen mix, or that of the compared arm (`Arm.mix`).
+    choice: the content of results.json under that name; None if the mix was fixed in advance. size: the number of
+    training images per class, if they were drawn from a larger pool.
+
+    `largest_gain_not_excluded` is the upper end of the interval, at least 0, in the metric's own scale.
+    `repeats_for_one_point` is the number of repeats that would show a gain of 0.01 in this scale with 80 % power; None
+    if no number would.
     """
-    verdict = judge(comparison, choice)
+    verdict = _verdict(comparison, choice)
     if comparison is None:
         sentence = "Nothing to recommend: no recipe was compared with and without synthetic images."
-        known: dict[str, Any] = {"largest_gain_not_excluded": None, "repeats_for_one_point": None}
-        return {"augment": False, "arm": None, "ratio": 0.0, "verdict": verdict.value, **known, "sentence": sentence}
+        limits: dict[str, Any] = {"largest_gain_not_excluded": None, "repeats_for_one_point": None}
+        return {"augment": False, "arm": None, "ratio": 0.0, "verdict": verdict.value, **limits, "sentence": sentence}
     augment = verdict == Verdict.HELPS
     repeats = repeats_needed(SMALL_GAIN, comparison["std_gain"], comparison["correlation"])
     return {
@@ -58,12 +62,12 @@ def recommend(
         "verdict": verdict.value,
         "largest_gain_not_excluded": max(comparison["ci95"][1], 0.0),
         "repeats_for_one_point": None if repeats is None else max(repeats, FEWEST_REPEATS),
-        "sentence": _sentence(comparison, mix, choice, "" if size is None else f" at {size} images a class"),
+        "sentence": _sentence(comparison, mix, choice, "" if size is None else f" at {size} images per class"),
     }
 
 
-def judge(comparison: Mapping[str, Any] | None, choice: Mapping[str, Any] | None = None) -> Verdict:
-    """Which of the cases it is; a gain on the test images alone, that validation did not show, proves nothing."""
+def _verdict(comparison: Mapping[str, Any] | None, choice: Mapping[str, Any] | None) -> Verdict:
+    """Return the verdict; a gain on the test images proves nothing if validation did not show one for the mix."""
     if comparison is None:
         return Verdict.NOTHING
     low, high = comparison["ci95"]
@@ -75,36 +79,37 @@ def judge(comparison: Mapping[str, Any] | None, choice: Mapping[str, Any] | None
 
 
 def _sentence(
-    comparison: Mapping[str, Any], mix: Mapping[str, Any], choice: Mapping[str, Any] | None, place: str
+    comparison: Mapping[str, Any], mix: Mapping[str, Any], choice: Mapping[str, Any] | None, at_size: str
 ) -> str:
     metric = METRICS[comparison["metric"]]
     low, high = comparison["ci95"]
-    shown = comparison["repeats"] >= FEWEST_REPEATS and not low <= 0 <= high
-    verb, evidence = _evidence(comparison, shown)
+    significant = comparison["repeats"] >= FEWEST_REPEATS and not low <= 0 <= high
+    verb, evidence = _evidence(comparison, significant)
     if comparison["repeats"] < FEWEST_REPEATS:
         return (
-            f"Too few repeats for a claim ({comparison['repeats']}, and {FEWEST_REPEATS} are needed): "
-            f"with synthetic images {metric.words}{place} changes {evidence}."
+            f"Too few repeats for a claim ({comparison['repeats']}, but at least {FEWEST_REPEATS} are needed): "
+            f"with synthetic images, {metric.words}{at_size} changes {evidence}."
         )
-    unknown = "" if shown else f"; {_still_possible(comparison, metric)}"
+    limits = "" if significant else f"; {_possible_gain(comparison, metric)}"
     if choice is not None and not choice["gain_shown"]:
-        change = f"they {verb} {metric.words}" if shown else f"{metric.words} changes"
+        change = f"synthetic images {verb} {metric.words}" if significant else f"{metric.words} changes"
         return (
-            f"Do not augment{place}: on validation no mix showed a gain (the best of {choice['candidates_tried']}, "
-            f"{choice['words']}, {_validated(choice)}); on the test images {change} {evidence}{unknown}."
+            f"Do not augment{at_size}: no mix showed a gain on the validation images (best of "
+            f"{choice['candidates_tried']}: {choice['words']}; {_validation_gain(choice)}); "
+            f"on the test images, {change} {evidence}{limits}."
         )
     if low > 0:
-        return f"Synthetic images {verb} {metric.words}{place} {evidence}: use {words_of(mix)}."
+        return f"Synthetic images {verb} {metric.words}{at_size} {evidence}: use {describe_mix(mix)}."
     if high < 0:
-        return f"Do not augment{place}: synthetic images {verb} {metric.words} {evidence}."
+        return f"Do not augment{at_size}: synthetic images {verb} {metric.words} {evidence}."
     return (
-        f"Do not augment{place}: no gain can be shown, as with synthetic images {metric.words} changes "
-        f"{evidence}{unknown}."
+        f"Do not augment{at_size}: no gain can be shown; with synthetic images, {metric.words} changes "
+        f"{evidence}{limits}."
     )
 
 
-def _still_possible(comparison: Mapping[str, Any], metric: Metric) -> str:
-    """How large a gain the interval allows, and how many repeats would show a small one."""
+def _possible_gain(comparison: Mapping[str, Any], metric: Metric) -> str:
+    """Say how large a gain the interval still allows, and how many repeats would show a small gain."""
     gain = "gain" if metric.higher_is_better else f"fall in {metric.words}"
     high = comparison["ci95"][1] * metric.scale
     largest = f"{high:.{_digits([high], metric.decimals)}f} {metric.unit}"
@@ -114,42 +119,45 @@ def _still_possible(comparison: Mapping[str, Any], metric: Metric) -> str:
     small = "1 point" if metric.unit == "points" else f"{SMALL_GAIN * metric.scale:g} {metric.unit}"
     repeats = repeats_needed(SMALL_GAIN, comparison["std_gain"], comparison["correlation"])
     if repeats is None:
-        why = "because their training sets overlap" if comparison["correlation"] else "so much do they vary"
-        return f"{excluded}; no number of repeats would show a {gain} of {small}, {why}"
+        reason = "their training sets overlap" if comparison["correlation"] else "they vary too much"
+        return f"{excluded}; no number of repeats would show a {gain} of {small}, because {reason}"
     if repeats <= comparison["repeats"]:
-        return f"{excluded}; a {gain} of {small} would have been shown by {comparison['repeats']} repeats"
-    return f"{excluded}; about {rounded(repeats):,} repeats would show a {gain} of {small}"
+        return f"{excluded}; {comparison['repeats']} repeats would have shown a {gain} of {small}"
+    return f"{excluded}; about {round_up(repeats):,} repeats would show a {gain} of {small}"
 
 
-def rounded(repeats: int) -> int:
-    """To two digits, upwards: the deviation that it comes from is not known any better."""
+def round_up(repeats: int) -> int:
+    """Round up to two digits: the standard deviation that the number is based on is not known more precisely."""
     step: int = 10 ** max(len(str(repeats)) - 2, 0)
     return -(-repeats // step) * step
 
 
-def _evidence(comparison: Mapping[str, Any], shown: bool) -> tuple[str, str]:
-    """A verb that carries the sign, and by how much with which certainty."""
+def _evidence(comparison: Mapping[str, Any], significant: bool) -> tuple[str, str]:
+    """Return "raise" or "lower", and the words for the size of the change with its interval and wins.
+
+    A significant change is given without its sign, because the verb has it.
+    """
     metric = METRICS[comparison["metric"]]
     direction = 1 if metric.higher_is_better else -1  # from gains to changes of the metric itself
     change, *ends = (direction * v * metric.scale for v in (comparison["mean_gain"], *comparison["ci95"]))
     verb = "raise" if change > 0 else "lower"
-    if shown:
+    if significant:
         change, ends = abs(change), [abs(e) for e in ends]
     digits = _digits([change, *ends], metric.decimals)
-    size = f"{change:.{digits}f}" if shown else f"{change:+.{digits}f}"
+    size = f"{change:.{digits}f}" if significant else f"{change:+.{digits}f}"
     return verb, (
         f"by {size} {metric.unit} (95 % interval {min(ends):.{digits}f} to {max(ends):.{digits}f}, "
         f"{comparison['wins']} of {comparison['repeats']} repeats better)"
     )
 
 
-def _validated(choice: Mapping[str, Any]) -> str:
+def _validation_gain(choice: Mapping[str, Any]) -> str:
     points, low = (100 * choice[key] for key in ("mean_gain", "lower_bound"))
     return f"{points:+.1f} points, lower bound {low:.1f}"
 
 
-def words_of(mix: Mapping[str, Any]) -> str:
-    """A mix as people would say it: "2 synthetic images per real image, the best 50 % of each class"."""
+def describe_mix(mix: Mapping[str, Any]) -> str:
+    """Describe a mix in words, such as "2 synthetic images per real image, the best 50% of each class by score"."""
     ratio = mix["ratio"]
     parts = [f"{ratio:g} synthetic {'image' if ratio == 1 else 'images'} per real image"]
     if mix.get("by_need"):
@@ -168,7 +176,10 @@ def words_of(mix: Mapping[str, Any]) -> str:
 
 
 def _digits(values: Sequence[float], fewest: int) -> int:
-    """Decimals, `fewest` to 4, with which only 0 reads as 0: an interval above 0 must not begin with 0.0."""
+    """Return the number of decimals, `fewest` to 4, with which no value but 0 is printed as 0.
+
+    Otherwise an interval that lies above 0 could begin with 0.0.
+    """
     for digits in range(fewest, 4):
         if all(v == 0 or abs(v) >= 0.5 * 10**-digits for v in values):
             return digits

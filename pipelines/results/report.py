@@ -1,7 +1,7 @@
-"""report.html: one self-contained page, the sentence first, then everything that it rests on.
+"""Render report.html: one self-contained page with the recommendation first, then all results that it is based on.
 
-Nothing is loaded from outside: figures are inline SVG, pictures are data addresses, and the page forbids the
-rest to itself. A section without content is left out.
+The page loads nothing from outside: figures are inline SVG, pictures are data URLs, and its content security policy
+forbids anything else. A section without content is left out.
 """
 
 from __future__ import annotations
@@ -19,51 +19,51 @@ from numpy.typing import NDArray
 
 from augment.dataset.images import LabelledImages
 from pipelines.metric_specs import FEWEST_REPEATS, METRICS, Metric
-from pipelines.results.figures import class_gains, gain_plot, learning_curve, matrices, training_curves
-from pipelines.results.svg import strip
+from pipelines.results.figures import class_gains, confusion_matrices, gain_plot, learning_curve, training_curves
+from pipelines.results.svg import image_strip
 
-PER_CLASS = 8  # pictures of each kind in a row of the sample grid
-PAIR_SIZE = 96  # px, at most, of each picture of a pair
-PICTURE_BYTES = 1_000_000  # raw pixels of the sample grid, so that the page stays below 3 MB
+PER_CLASS = 8  # real and as many synthetic pictures in a row of the sample grid
+PAIR_SIZE = 96  # pixels; longest side of each picture of a pair
+PICTURE_BYTES = 1_000_000  # uncompressed pixels of the sample grid, and of the pairs; keeps the page below 3 MB
 
-FIDELITY = {  # of a score its name and meaning, for the whole set and for classes
+FIDELITY = {  # label and meaning of each figure; figures that occur only per class are explained in the template
     "features": ("Features", ""),
-    "folds": ("Folds", "that the figures are means of"),
-    "test_images": ("Real images", "of the test set, that the synthetic ones are compared with"),
-    "synthetic_images": ("Synthetic images", "that are compared with them"),
-    "kid": ("KID", "distance between the features of synthetic and real images; 0 is the best"),
-    "kid_std": ("KID spread", "standard deviation over the random subsets whose mean KID is"),
-    "kid_subset_size": ("KID subset", "images of each kind in a subset"),
-    "fid": ("FID", "Fréchet distance between the features of synthetic and real images; 0 is the best"),
-    "precision": ("Precision", "share of synthetic images that lie among the real ones"),
-    "recall": ("Recall", "share of real images that lie among the synthetic ones"),
-    "density": ("Density", "how thickly real images surround the synthetic ones; about 1 where they agree"),
-    "coverage": ("Coverage", "share of real images with a synthetic one nearby"),
-    "gan_train_accuracy": ("GAN-train", "accuracy on real images of a classifier that saw synthetic ones only"),
-    "gan_test_accuracy": ("GAN-test", "accuracy on synthetic images of a classifier that saw real ones only"),
+    "folds": ("Folds", "number of folds over which the figures are averaged"),
+    "test_images": ("Real images", "test images with which the synthetic images are compared"),
+    "synthetic_images": ("Synthetic images", "synthetic images that are compared"),
+    "kid": ("KID", "distance between the features of synthetic and real images; 0 is best"),
+    "kid_std": ("KID spread", "standard deviation of KID over random subsets; KID is their mean"),
+    "kid_subset_size": ("KID subset", "synthetic images, and as many real images, in each random subset"),
+    "fid": ("FID", "Fréchet distance between the features of synthetic and real images; 0 is best"),
+    "precision": ("Precision", "fraction of synthetic images that lie among the real ones"),
+    "recall": ("Recall", "fraction of real images that lie among the synthetic ones"),
+    "density": ("Density", "how densely real images surround the synthetic ones; about 1 if both are alike"),
+    "coverage": ("Coverage", "fraction of real images that have a synthetic image nearby"),
+    "gan_train_accuracy": ("GAN-train", "accuracy on real images of a classifier trained on synthetic images only"),
+    "gan_test_accuracy": ("GAN-test", "accuracy on synthetic images of a classifier trained on real images only"),
     "memorised_fraction": (
         "Memorised",
-        "share of synthetic images closer to a training image than 99 % of unseen real images are",
+        "fraction of synthetic images that are closer to a training image than 99 % of unseen real images are",
     ),
-    "memorised_by_chance": ("By chance", "the same share of further unseen real images, where nothing is copied"),
+    "memorised_by_chance": ("By chance", "the same fraction for other unseen real images, none of which is a copy"),
     "spread": ("Spread", ""),
     "distinctness": ("Distinctness", ""),
     "gan_train": ("GAN-train", ""),
     "gan_test": ("GAN-test", ""),
 }
 FEATURES = {
-    "own classifier": "of a classifier that saw the training images only; "
-    "such figures compare generators of the same training images, and none with published figures",
-    "inception": "of Inception v3 with the weights given; they are not trained on these images",
+    "own classifier": "features of a classifier trained on the training images only; these figures compare generators "
+    "trained on the same images, but they are not comparable with published figures",
+    "inception": "features of Inception v3 with the given weights, which were not trained on these images",
 }
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """What the report shows besides numbers; whatever is None or empty is left out.
+    """The images and training curves that the report shows; what is None or empty is left out.
 
-    pairs: (synthetic, its nearest training image, both uint8 C x H x W, their distance, class name). curves:
-    by name, (steps, values) of equal length.
+    pairs: tuples of a synthetic image, its nearest training image (both uint8, C x H x W), their distance and the class
+    name. curves: (steps, values) of equal length, by name.
     """
 
     real: LabelledImages | None = None
@@ -73,9 +73,9 @@ class Pictures:
 
 
 def render(results: Mapping[str, Any], pictures: Pictures, settings: Mapping[str, Any]) -> str:
-    """`results`, as `build_results` makes them, as one page of HTML; every string from outside is escaped.
+    """Render the results of `build_results` as one HTML page; all text that comes from the user is escaped.
 
-    Two more keys are shown if they are there: `versions` (name: version) and `warnings` (sentences).
+    `results` may have two more keys: `versions` (version by name) and `warnings` (sentences).
     """
     from jinja2 import Environment, StrictUndefined
 
@@ -95,7 +95,7 @@ def render(results: Mapping[str, Any], pictures: Pictures, settings: Mapping[str
         metrics=METRICS,
         arms=_arm_rows(results),
         classes=class_gains(results),
-        matrices=matrices(results),
+        matrices=confusion_matrices(results),
         samples=_samples(pictures, dataset["classes"]),
         per_class=PER_CLASS,
         cautions=(results.get("fidelity") or {}).get("cautions") or [],
@@ -111,12 +111,12 @@ def render(results: Mapping[str, Any], pictures: Pictures, settings: Mapping[str
 
 def _arm_rows(results: Mapping[str, Any]) -> list[tuple[str, list[str], int]]:
     return [
-        (name, [_spread(arm[m], metric) for m, metric in METRICS.items()], len(arm["accuracy"]["values"]))
+        (name, [_mean_and_std(arm[m], metric) for m, metric in METRICS.items()], len(arm["accuracy"]["values"]))
         for name, arm in results["arms"].items()
     ]
 
 
-def _spread(summary: Mapping[str, Any], metric: Metric) -> str:
+def _mean_and_std(summary: Mapping[str, Any], metric: Metric) -> str:
     mean = f"{summary['mean'] * metric.scale:.{metric.decimals}f}"
     if summary["std"] is None:
         return mean
@@ -124,7 +124,7 @@ def _spread(summary: Mapping[str, Any], metric: Metric) -> str:
 
 
 def _choice(choice: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The candidates with their mean validation gains in points, the best first."""
+    """Return the choice with gains in points, and its candidates as (name, mean validation gain), the best first."""
     if choice is None:
         return None
     ranked = sorted(choice["candidates"].items(), key=lambda item: -item[1])
@@ -133,48 +133,48 @@ def _choice(choice: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _samples(pictures: Pictures, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """For each class the first images of either kind, in the order given, as strips."""
-    given = {"real": pictures.real, "synthetic": pictures.synthetic}
-    kinds = {kind: data for kind, data in given.items() if data}
+    """Return a row for each class: its name and a strip of its first real and its first synthetic images."""
+    both = {"real": pictures.real, "synthetic": pictures.synthetic}
+    kinds = {kind: data for kind, data in both.items() if data}
     if not kinds:
         return []
     rows = []
     for k, name in enumerate(classes):
         strips = {}
         for kind, data in kinds.items():
-            chosen = np.flatnonzero(data.labels == k)[:PER_CLASS]
-            if len(chosen):
+            indices = np.flatnonzero(data.labels == k)[:PER_CLASS]
+            if len(indices):
                 longest = int((PICTURE_BYTES / (2 * PER_CLASS * len(classes) * data.channels)) ** 0.5)
-                strips[kind] = {"src": strip(data.images[chosen], longest), "count": len(chosen)}
+                strips[kind] = {"src": image_strip(data.images[indices], longest), "count": len(indices)}
         rows.append({"name": name, "strips": strips})
     return rows
 
 
 def _pairs(pictures: Pictures) -> list[dict[str, Any]]:
     pairs = sorted(pictures.pairs, key=lambda pair: pair[2])
-    raw = sum(len(synthetic) for synthetic, *_ in pairs) * 2  # bytes a square pixel
-    longest = min(PAIR_SIZE, int((PICTURE_BYTES / max(raw, 1)) ** 0.5))
+    channels = sum(len(synthetic) for synthetic, *_ in pairs) * 2  # of all pictures: bytes per pixel position
+    longest = min(PAIR_SIZE, int((PICTURE_BYTES / max(channels, 1)) ** 0.5))
     return [
-        {"src": strip(np.stack([synthetic, real]), longest), "distance": f"{distance:.2f}", "name": name}
+        {"src": image_strip(np.stack([synthetic, real]), longest), "distance": f"{distance:.2f}", "name": name}
         for synthetic, real, distance, name in pairs
     ]
 
 
 def _fidelity(scores: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
-    """Scores of the whole set with what they mean, those of each class, and sentences; None and NaN are left out."""
-    whole, notes = [], []
+    """Return the overall figures with their meanings, the table columns per class, and notes, without None and NaN."""
+    overall, notes = [], []
     for key, score in scores.items():
         label, meaning = FIDELITY.get(key, (key.replace("_", " "), ""))
         if key.endswith("_note"):
             notes.append(score)
         elif isinstance(score, str | int | float) and _score(score):
-            whole.append((label, _score(score), FEATURES.get(str(score), meaning)))
+            overall.append((label, _score(score), FEATURES.get(str(score), meaning)))
     columns = []
-    for key, of_class in scores.get("per_class", {}).items():
-        cells = [_score(of_class.get(name)) for name in classes]
+    for key, values in scores.get("per_class", {}).items():
+        cells = [_score(values.get(name)) for name in classes]
         if any(cells):
             columns.append((FIDELITY.get(key, (key,))[0], [cell or "\N{EN DASH}" for cell in cells]))
-    return {"whole": whole, "columns": columns, "notes": notes}
+    return {"overall": overall, "columns": columns, "notes": notes}
 
 
 def _score(score: float | str | None) -> str:
@@ -185,7 +185,7 @@ def _score(score: float | str | None) -> str:
 
 
 def _as_yaml(settings: Mapping[str, Any]) -> str:
-    plain = json.loads(json.dumps(settings, default=str))  # paths and tuples are not YAML
+    plain = json.loads(json.dumps(settings, default=str))  # YAML has no paths and tuples
     return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)) if plain else ""
 
 

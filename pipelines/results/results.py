@@ -1,6 +1,6 @@
-"""Records of an experiment to what they amount to: the content of results.json.
+"""Compute the content of results.json from the records of an experiment.
 
-A record (`experiment.records.Record`) is a classifier that was trained in one arm of one repeat, and tested.
+A record (`experiment.records.Record`) holds the test results of one classifier: of one arm in one repeat.
 """
 
 from __future__ import annotations
@@ -14,27 +14,28 @@ from pipelines.config.sections import Arm
 from pipelines.experiment.folds import Design
 from pipelines.experiment.records import Record, records_of_arm
 from pipelines.metric_specs import METRICS, default_metric
-from pipelines.results.comparisons import adjust, compare, declared_comparisons
-from pipelines.results.recommendation import recommend, words_of
+from pipelines.results.comparisons import compare, declared_comparisons, set_holm_p_values
+from pipelines.results.recommendation import describe_mix, recommend
 
 PROTOCOL_NOTES = {
     "holdout": (
-        "The interval is for these images: one training subset, one set of synthetic images, one test set. "
-        "Only the classifier's seeds were redrawn, so it leaves out what another subset, another generator "
-        "or other test images would change."
+        "The interval holds for these images: one training subset, one set of synthetic images and one test set. "
+        "Only the classifier's seeds differed between the repeats, so the interval leaves out the effect of another "
+        "subset, another generator or other test images."
     ),
     "holdout, generator redrawn": (
-        "The interval is for these images: one training subset, one test set. Every repeat trained a generator and "
-        "its classifiers anew, so it leaves out what another subset or other test images would change."
+        "The interval holds for these images: one training subset and one test set. Every repeat trained a new "
+        "generator and new classifiers, so the interval leaves out the effect of another subset or other test images."
     ),
     "subsample": (
         "Every repeat drew its own training subset from one pool and trained a generator on it. The interval is "
-        "corrected for the overlap of the subsets (Nadeau and Bengio, 2003) and leaves out what other test images "
-        "would change."
+        "corrected for the overlap of the subsets (Nadeau and Bengio, 2003) and leaves out the effect of other test "
+        "images."
     ),
     "kfold": (
-        "Every repeat trained a generator and its classifiers on other folds of one set and tested them on the fold "
-        "left out. The interval is corrected for the overlap of the training sets (Nadeau and Bengio, 2003)."
+        "Every repeat trained a generator and classifiers on other folds of one set of images and tested the "
+        "classifiers on the held-out fold. The interval is corrected for the overlap of the training sets (Nadeau and "
+        "Bengio, 2003)."
     ),
 }
 
@@ -50,33 +51,33 @@ def build_results(
     metric: str | None = None,
     choice: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The content of results.json (`document.Results`) but for warnings and versions: plain values.
+    """Return the content of results.json (`document.Results`) as plain values, without warnings and versions.
 
-    ratio: of arms that have none of their own. metric: `default_metric` if None. Of a learning curve's sizes the first
-    is the headline's. choice: what `choose_mix` wrote; the headline is then of the arm that it is for.
+    ratio: for arms that set none themselves. metric: of the comparisons; None means `default_metric`. choice: result of
+    `choose_mix`; the headline is then about the arm that the mix was chosen for, always at the first size.
     """
     metric = metric or default_metric(dataset["train_per_class"])
     names, pairs = [arm.name for arm in arms], declared_comparisons(arms)
     if choice:
         pairs.sort(key=lambda pair: pair[0] != choice["arm"])
     by_size = {size: [r for r in records if r.size == size and r.arm in names] for size in design.correlation}
-    compared = {size: _compare(of_size, pairs, metric, design, size) for size, of_size in by_size.items()}
-    adjust([comparison for of_size in compared.values() for comparison in of_size])
+    comparisons_by_size = {size: _compare(of_size, pairs, metric, design, size) for size, of_size in by_size.items()}
+    set_holm_p_values([comparison for of_size in comparisons_by_size.values() for comparison in of_size])
     first = next(iter(by_size))
-    records, comparisons = by_size[first], compared[first]
+    records, comparisons = by_size[first], comparisons_by_size[first]
     mixes = {a.name: a.mix(ratio) for a in arms if a.real and a.synthetic}
     headline = comparisons[0] if pairs and pairs[0][0] in mixes else None
     mix = {**mixes[headline["arm"]], **(choice["mix"] if choice else {})} if headline else {}
     return {
         "dataset": dict(dataset),
-        "protocol": _protocol(records, design, first, _describe_mix(mix, choice) if mix else ""),
+        "protocol": _protocol(records, design, first, _mix_sentence(mix, choice) if mix else ""),
         "arms": summarise_arms(records, names),
         "comparisons": comparisons,
         "fidelity": dict(fidelity or {}),
         "choice": dict(choice) if choice else None,
         "recommendation": recommend(headline, mix, choice, first),
         "confusion": sum_confusions(records, names),
-        "learning_curve": _learning_curve(by_size, compared, names) if len(by_size) > 1 else [],
+        "learning_curve": _learning_curve(by_size, comparisons_by_size, names) if len(by_size) > 1 else [],
         "seeds": list(_seeds(records).values()),
     }
 
@@ -89,7 +90,7 @@ def _compare(
 
 
 def _protocol(records: Sequence[Record], design: Design, size: int | None, mix: str) -> dict[str, Any]:
-    """How the repeats of one size were drawn. mix: in a sentence, or empty."""
+    """Describe how the repeats of one size were drawn. mix: a sentence about the mix, or an empty string."""
     return {
         "kind": design.kind.split(",")[0],
         "repeats": len(_seeds(records)),
@@ -104,28 +105,28 @@ def _protocol(records: Sequence[Record], design: Design, size: int | None, mix: 
 
 
 def _seeds(records: Sequence[Record]) -> dict[int, int]:
-    """The seed of every repeat, in their order."""
+    """Return the seed of every repeat, in the order of the repeats."""
     return {r.repeat: r.seed for r in sorted(records, key=lambda r: r.repeat)}
 
 
-def _describe_mix(mix: Mapping[str, Any], choice: Mapping[str, Any] | None) -> str:
-    how = "chosen on validation images" if choice else "fixed in advance"
-    return f"The mix, {words_of(mix)}, was {how}."
+def _mix_sentence(mix: Mapping[str, Any], choice: Mapping[str, Any] | None) -> str:
+    origin = "chosen on validation images" if choice else "fixed in advance"
+    return f"The mix, {describe_mix(mix)}, was {origin}."
 
 
 def _learning_curve(
     by_size: Mapping[int | None, Sequence[Record]],
-    compared: Mapping[int | None, Sequence[dict[str, Any]]],
+    comparisons_by_size: Mapping[int | None, Sequence[dict[str, Any]]],
     arms: Sequence[str],
 ) -> list[dict[str, Any]]:
     return [
-        {"per_class": size, "arms": summarise_arms(records, arms), "comparisons": compared[size]}
+        {"per_class": size, "arms": summarise_arms(records, arms), "comparisons": comparisons_by_size[size]}
         for size, records in by_size.items()
     ]
 
 
 def summarise_arms(records: Sequence[Record], arms: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
-    """For each arm and metric: `mean`, `std` (ddof 1, None with one repeat), `values` by repeat."""
+    """Return `mean`, `std` (ddof 1, None with one repeat) and `values` (one per repeat) of each metric of each arm."""
     by_arm = {arm: records_of_arm(records, arm) for arm in arms}
     return {
         arm: {metric: _summary([r.metrics[metric] for r in of_arm]) for metric in METRICS}
@@ -134,7 +135,7 @@ def summarise_arms(records: Sequence[Record], arms: Sequence[str]) -> dict[str, 
 
 
 def sum_confusions(records: Sequence[Record], arms: Sequence[str]) -> dict[str, list[list[int]]]:
-    """K x K counts of each arm, summed over its repeats; rows are true classes."""
+    """Return the K x K confusion counts of each arm, summed over its repeats; rows are true classes."""
     return {arm: np.sum([r.confusion for r in records_of_arm(records, arm)], axis=0).tolist() for arm in arms}
 
 

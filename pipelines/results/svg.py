@@ -1,8 +1,7 @@
-"""What the report's figures are drawn from: axes, positions in percent, and pictures as data addresses.
+"""Helpers for the report's figures: axes, positions in percent, and pictures as data URLs.
 
-The lines and dots themselves are SVG in the template, placed in percent of the width. So a figure keeps the
-size of its letters from a phone to paper and takes the colours of the page, light or dark, which a rendered
-one would not.
+The template draws lines and dots as SVG, at positions in percent of the width. A rendered image would not do: with SVG
+the letters have the same size on a phone and on paper, and the colours follow the light or dark theme of the page.
 """
 
 from __future__ import annotations
@@ -16,26 +15,26 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-MARGIN = 4.0  # percent of the width left free on either side
-CURVE_POINTS = 300
-GAP = 2  # px between the pictures of a strip
+MARGIN = 4.0  # percent of the width that stays free on each side
+CURVE_POINTS = 300  # at most
+GAP = 2  # pixels between the pictures of a strip
 
 
 @dataclass(frozen=True)
 class Scale:
-    """An axis from `low` to `high` with round ticks between."""
+    """An axis from `low` to `high` with ticks at round values."""
 
     low: float
     high: float
     ticks: tuple[float, ...]
 
     def at(self, value: float) -> float:
-        """Where `value` lies, in percent of the width."""
+        """Return the position of `value` in percent of the width."""
         return round(MARGIN + (100 - 2 * MARGIN) * (value - self.low) / (self.high - self.low), 2)
 
 
 def scale_over(values: Sequence[float] | NDArray[np.float64], intervals: int = 5) -> Scale:
-    """The axis that holds all finite values, cut into about `intervals` round steps."""
+    """Return an axis that contains all values, with about `intervals` round steps."""
     from matplotlib.ticker import MaxNLocator
 
     low, high = float(np.min(values)), float(np.max(values))
@@ -45,9 +44,8 @@ def scale_over(values: Sequence[float] | NDArray[np.float64], intervals: int = 5
     return Scale(ticks[0], ticks[-1], tuple(ticks))
 
 
-def thinned(steps: Sequence[float], values: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Steps and values without those that are not finite, averaged over neighbours down to at most 300
-    points."""
+def downsample(steps: Sequence[float], values: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Reduce a curve to at most 300 points by averaging neighbours; values that are not finite are left out."""
     x, y = np.asarray(steps, np.float64), np.asarray(values, np.float64)
     x, y = x[np.isfinite(y)], y[np.isfinite(y)]
     parts = min(len(x), CURVE_POINTS)
@@ -59,13 +57,15 @@ def thinned(steps: Sequence[float], values: Sequence[float]) -> tuple[NDArray[np
     )
 
 
-def strip(images: NDArray[np.uint8], longest: int) -> str:
-    """N x C x H x W, 1 to 4 channels, side by side as one PNG in a data address; over `longest` px, made
-    smaller."""
+def image_strip(images: NDArray[np.uint8], longest: int) -> str:
+    """Return N images side by side as one PNG in a data URL.
+
+    images: N x C x H x W with 1 to 4 channels. longest: in pixels; larger images are reduced to this longest side.
+    """
     _, channels, height, width = images.shape
     factor = min(1.0, longest / max(height, width))
     size = max(round(width * factor), 1), max(round(height * factor), 1)
-    mode = "LA" if channels <= 2 else "RGBA"  # with alpha, so that the gaps show the page
+    mode = "LA" if channels <= 2 else "RGBA"  # with alpha, so that the gaps have the colour of the page
     sheet = Image.new(mode, (len(images) * (size[0] + GAP) - GAP, size[1]))
     for i, image in enumerate(images):
         pixels = image[0] if channels == 1 else image.transpose(1, 2, 0)

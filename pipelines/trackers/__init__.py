@@ -1,1 +1,1 @@
-"""Observers that record tasks for TensorBoard and for MLflow."""
+"""Observers that record tasks for TensorBoard and MLflow."""

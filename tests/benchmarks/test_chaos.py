@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,10 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="commands are fo
 
 
 def run(script: str, *options: str) -> str:
-    done = subprocess.run(
-        [sys.executable, str(BENCHMARKS / script), *options], capture_output=True, text=True, cwd=BENCHMARKS.parent
-    )
+    root = BENCHMARKS.parent  # the code of this clone is measured, whatever other one is installed
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    command = [sys.executable, str(BENCHMARKS / script), *options]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.splitlines()[-1]
 

@@ -71,7 +71,7 @@ def test_a_useless_generator_is_not_recommended(generator: Generator, fashion: L
 
 
 def test_a_perfect_generator_is_recommended(fashion: LabelledImages, tmp_path: Path) -> None:
-    """With 360 validation images a split; with 120 a gain of 5 points is not shown."""
+    """There are 360 validation images a split, since 120 do not suffice to show a gain of 5 points."""
     firmer = CHOOSE.model_copy(update={"repeats": 4, "validation": 0.9})
     for seed in (0, 2):
         assert choice_of(perfect, fashion, seed, tmp_path / str(seed), firmer, images=40)["gain_shown"]

@@ -133,5 +133,5 @@ def test_a_learning_curve_has_results_of_every_size(image_folder: Path, tmp_path
     assert results["protocol"]["correlation"] == 0.25  # 3 of 12
     assert results["comparisons"] == results["learning_curve"][0]["comparisons"]
     assert results["comparisons"][0]["ci95_two_way"] is not None
-    assert " at 3 images a class" in results["recommendation"]["sentence"]
+    assert " at 3 images per class" in results["recommendation"]["sentence"]
     assert "Learning curve" in (tmp_path / "out/evaluation/report.html").read_text()

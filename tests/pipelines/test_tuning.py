@@ -23,7 +23,8 @@ from pipelines.config.reading import load_evaluate_config
 from pipelines.config.sections import Arm, EvaluateConfig
 from pipelines.experiment.arms import train_arm
 from pipelines.experiment.folds import Fold
-from pipelines.tuning import LR, WEIGHT_DECAY, TuningResult, select, tune
+from pipelines.tuning import TuningResult, select, tune
+from pipelines.tuning_search import LR, WEIGHT_DECAY
 
 CPU = torch.device("cpu")
 CONFIG = EvaluateConfig(views=2, horizontal_flip=True, classifier=FitConfig(width=4, steps=5, batch_size=10))
@@ -133,7 +134,7 @@ def test_a_budget_of_minutes_ends_it_after_one_round(images: LabelledImages, tmp
 
 
 def test_settings_are_changed_only_for_more_than_chance() -> None:
-    """Of three as good as the first the best is left alone two times in three; one that is better is taken."""
+    """Of four equal settings the first is kept two times in three; a better one replaces it."""
     rng = np.random.default_rng(0)
     equal = np.array([select(rng.normal(0, 1, (9, 4))) for _ in range(500)])
     assert (equal == 0).mean() > 0.6

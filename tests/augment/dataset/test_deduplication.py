@@ -13,7 +13,7 @@ from augment.errors import SourceError
 
 
 def saved(image):
-    """As JPEG and read again: C x H x W, grey."""
+    """An image after it was saved as JPEG and read again: C x H x W, grey."""
     buffer = io.BytesIO()
     Image.fromarray(image[0]).save(buffer, "JPEG", quality=75)
     return np.asarray(Image.open(buffer))[None]

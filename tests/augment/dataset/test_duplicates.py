@@ -251,7 +251,7 @@ def exhaustive(first: NDArray[np.float32], second: NDArray[np.float32], left: An
 @pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("within", [False, True])
 def test_no_pair_of_an_exhaustive_search_is_missed(mirrored, within, clothes, monkeypatch):
-    """Of 1,200 images, 200 of them changed copies, in blocks so small that shortlists are shortened many times."""
+    """The blocks are so small that shortlists are shortened many times; 200 of the 1,200 images are changed copies."""
     changes = list(CHANGES.values())
     images = np.stack([*clothes[0], *(changes[i % 6](clothes[0][i]) for i in range(200))])
     plain, turned = duplicates._low_frequencies(images)
@@ -273,7 +273,7 @@ def test_the_largest_of_each_row_are_found(width):
 
 
 def test_a_search_is_faster_than_comparing_the_hashes_of_every_pair(clothes):
-    """Of 20,000 images: 0.7 s against 2 s, and hashes are the least that an exhaustive search has to compare."""
+    """With 20,000 images it is 0.7 s against 2 s; an exhaustive search has to compare at least the hashes."""
     rng = np.random.default_rng(2)
     real = np.concatenate(clothes)
     mixed = [0.6 * real + 0.4 * real[rng.permutation(len(real))] for _ in range(7)]

@@ -1,4 +1,4 @@
-"""What is written can be read back, whatever the classes are called."""
+"""Exported images can be read back, whatever the classes are called."""
 
 import numpy as np
 import pytest

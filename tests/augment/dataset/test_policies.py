@@ -110,7 +110,7 @@ def test_trivial_augment_leaves_part_of_every_image_in_sight(size: int) -> None:
 def test_trivial_augment_works_on_an_enlarged_image_and_averages_it_back(
     shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In torchvision's place a move by one of the six times as many pixels: a sixth of each neighbour comes in."""
+    """A roll by one enlarged pixel stands in for torchvision's operation, so a sixth of each neighbour comes in."""
     monkeypatch.setattr("torchvision.transforms.v2.TrivialAugmentWide", lambda **_: lambda large: large.roll(1, -1))
     image = torch.from_numpy(shoes.images[2])  # 12 px, so 72
     expected = (5 * image.double() + image.roll(1, -1).double()) / 6
@@ -119,7 +119,7 @@ def test_trivial_augment_works_on_an_enlarged_image_and_averages_it_back(
 
 @pytest.mark.parametrize("policy", PUBLISHED)
 def test_published_policies_leave_some_views_as_they_were(shoes: LabelledImages, policy: str) -> None:
-    """Where the operation drawn is none, or colour on grey images: enlarging and averaging back lose nothing."""
+    """No operation, or colour on grey images, changes nothing: enlarging and averaging back lose nothing."""
     bank = bank_of_views(shoes, policy, views=30, horizontal_flip=False, seed=2)
     unchanged = (bank == shoes.images).all((2, 3, 4)).mean()
     expected = {"trivial-augment": 2 / 14, "rand-augment": (2 / 14) ** 2}[policy]  # and a little by weak operations

@@ -116,14 +116,15 @@ def test_a_fast_run_finishes_and_can_be_continued(shoes: LabelledImages, tmp_pat
 
 
 @needs_cuda
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype feature")
 @pytest.mark.parametrize("trainer", STEPS)
 def test_a_step_never_waits_for_the_device(trainer: str, shoes: LabelledImages) -> None:
     device = torch.device("cuda")
     config = SMALL.model_copy(update={"trainer": trainer, "lecam": 0.1, "augment": tuple(POLICIES)})
     state = start(config, SHAPE, device)
     step = make_step(shoes, state, config, make_setup(state, config))
-    torch.cuda.set_sync_debug_mode("error")
     try:
+        torch.cuda.set_sync_debug_mode("error")
         for done in range(1, 4):
             step(True)
             update_ema(state.ema, state.generator, config.ema_decay, done)

@@ -89,7 +89,7 @@ def test_the_file_keeps_the_keys_of_the_contract_and_adds_its_own(bench: Bench, 
 
 def test_times_are_positive(bench: Bench) -> None:
     assert all(time > 0 for time in (*bench.milliseconds.values(), *bench.splits["parts"].values()))
-    assert bench.splits["parts"].keys() >= {"optimisers", "ema", "augmentation"}  # told apart from the passes
+    assert bench.splits["parts"].keys() >= {"optimisers", "ema", "augmentation"}  # timed apart
 
 
 @pytest.mark.parametrize("arm", ARMS)

@@ -1,4 +1,4 @@
-"""What a step draws, updates and averages, and batch statistics of the weights that are sampled."""
+"""A step draws, updates and averages correctly, and sampled weights have batch statistics of their own."""
 
 from __future__ import annotations
 

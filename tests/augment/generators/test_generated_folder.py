@@ -1,4 +1,4 @@
-"""What `augment generate` writes is a valid source with the right labels, and replaces nothing but its own."""
+"""A generated folder is a source with the right labels, and replaces nothing but its own files."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def pictures(data: LabelledImages) -> list[tuple[str, bytes]]:
 
 
 def write_images(made: SyntheticImages, folder: Path, format: str, *, overwrite: bool = False) -> None:
-    """As `generate_folder` writes them."""
+    """Write images as `generate_folder` does."""
     form, classes = FORMATS[format], {"classes": made.data.class_names}
     files = form.files(made.data.class_names, made.data.labels)
     options = {"files": files, "overwrite": overwrite, "replace": "unfinished"}

@@ -36,7 +36,7 @@ def test_a_size_beyond_the_memory_becomes_a_sentence(allocate: Callable[[], obje
     with pytest.raises((RuntimeError, ValueError, TypeError, OverflowError, MemoryError)) as caught:
         allocate()
     sentence, status = explain(caught.value)
-    assert sentence.startswith("the memory is not enough; lower the batch size")
+    assert sentence.startswith("not enough memory; lower the batch size")
     assert status == 1
 
 
@@ -77,7 +77,7 @@ def test_a_command_without_enough_memory_ends_with_a_sentence(
 
     monkeypatch.setattr("augment.generators.generated_folder.generate", refuse)
     result = augment("generate", gan, "--out", tmp_path / "images", "--per-class", "9")
-    check_refused(result, "the memory is not enough", status=1)
+    check_refused(result, "not enough memory", status=1)
 
 
 def test_a_bug_of_ours_keeps_its_traceback(gan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,7 +55,7 @@ def test_inspect_writes_neither_into_a_source_nor_onto_one(
     monkeypatch.chdir(tmp_path)
     before = contents(tmp_path)
     source = out if out == "data.npz" else "photos"
-    check_refused(augment("inspect", source, "--out", out, "--overwrite"), "choose another place for the output")
+    check_refused(augment("inspect", source, "--out", out, "--overwrite"), "choose another path for the output")
     assert contents(tmp_path) == before
 
 

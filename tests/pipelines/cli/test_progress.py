@@ -22,15 +22,15 @@ class Clock:
 def test_at_first_the_time_left_is_the_expected_one() -> None:
     clock = Clock()
     left = TimeLeft(50, 300, clock)
-    assert (left.seconds(), left.words()) == (300, "5 min left")
+    assert (left.seconds(), left.describe()) == (300, "5 min left")
     clock.now += 250
-    assert left.words() == "50 s left"
+    assert left.describe() == "50 s left"
     clock.now += 250
-    assert left.words() == "a few seconds left"
+    assert left.describe() == "a few seconds left"
 
 
 def test_without_an_expected_time_the_text_is_not_blank() -> None:
-    assert TimeLeft(50, None, Clock()).words() == "time left: measuring"
+    assert TimeLeft(50, None, Clock()).describe() == "estimating the time left"
 
 
 def test_the_speed_so_far_replaces_the_expected_time() -> None:
@@ -54,7 +54,7 @@ def test_earlier_steps_of_a_continued_run_do_not_count_for_its_speed() -> None:
     left.report(910)
     assert left.seconds() == 90
     left.report(1000)
-    assert left.words() == "done"
+    assert left.describe() == "done"
 
 
 def test_a_log_file_has_a_line_at_first_and_every_half_minute() -> None:

@@ -29,6 +29,8 @@ def test_tune_finds_settings_that_evaluate_takes(image_folder: Path, tmp_path: P
     assert '"steps":2' in settings
     budget = ("--trials", "1", *budget[2:])
     result = augment("tune", image_folder, "--out", tmp_path / "one", "--horizontal-flip", *budget)
-    assert re.search(r"\nas to begin with, 0\.\d{3} on validation images: nothing else was tried\n", result.out)
+    assert re.search(
+        r"\ninitial settings kept, score 0\.\d{3} on validation images: no others were tried\n", result.out
+    )
     result = augment("evaluate", image_folder, "--config", tmp_path / "none.yaml", "--out", tmp_path / "x")
     check_refused(result, "none.yaml cannot be read")

@@ -27,7 +27,8 @@ MISTAKES = [
     ("data: {source: x}\nevaluate: {clasifier: {steps: 3}}", "unknown key evaluate.clasifier; did you mean classifier"),
     ("data: {source: x}\nevaluate: {classifier: {step: 3}}", "unknown key evaluate.classifier.step; .* steps"),
     ("data: {source: x}\nevaluate: {arms: [none, {name: a, polcy: x}]}", "unknown key evaluate.arms.1.polcy; .*policy"),
-    ("data: {source: x}\ntraining: {}", "unknown key training; did you mean"),
+    ("data: {source: x}\ngenerator: {steps: 3}\ngan: {steps: 3}", "gan is the old name of generator; give one of them"),
+    ("data: {source: x}\ntraining: {}", "unknown key training; expected one of description, data, generator"),
     ("data: {source: x}\ngan: {steps: many}", "gan.steps: .*valid integer.*, got 'many'"),
     ("data: {source: x}\ngan: {loss: minmax}", "gan.loss: expected one of .*hinge, .*got 'minmax'"),
     ("data: {source: x}\ngan: {augment: [flop]}", "gan.augment.0: expected one of .*flip.*got 'flop'"),
@@ -156,7 +157,7 @@ def test_a_gan_config_takes_a_file_with_options_on_top(tmp_path: Path) -> None:
     path = write(tmp_path, "steps: 9\nwidth: 8\n")
     assert load_generator_config(Path(path), None, steps=5, loss=None) == CganConfig(steps=5, width=8)
     assert load_generator_config(None, None) == CganConfig()
-    with pytest.raises(ConfigError, match=r"mine\.yaml: unknown key gan; did you mean "):
+    with pytest.raises(ConfigError, match=r"mine\.yaml: unknown key gan; expected one of kind, seed"):
         load_generator_config(Path(write(tmp_path, "gan: {steps: 9}")), None)
     with pytest.raises(ConfigError, match=r"none\.yaml cannot be read"):
         load_generator_config(tmp_path / "none.yaml", None)

@@ -57,7 +57,7 @@ def losses(folder: Path) -> list[tuple[int, dict[str, float]]]:
 
 
 def test_two_processes_and_a_stop_end_like_one_process(folds: list[Fold], tmp_path: Path) -> None:
-    """With checkpoints more often than lines in the log, which is still empty when it is stopped."""
+    """There are more checkpoints than log lines, and the log is still empty at the stop."""
     alone, beside = (generators_in(tmp_path / name, log_every=50) for name in ("alone", "beside"))
     assert fit_all(alone, folds, Runtime(jobs=1))
     kept = Kept()

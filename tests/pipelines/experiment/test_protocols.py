@@ -197,7 +197,7 @@ def test_inner_splits_stay_within_their_folds_training_images(split: tuple[Label
 
 
 def with_val(split: tuple[LabelledImages, LabelledImages], **config: Any) -> Protocol:
-    """Of a source whose test images are cut into 5 validation images of each class and test images."""
+    """The protocol of a source that has 5 validation images of each class beside its test images."""
     train, others = split
     test, val = split_per_class(others, 5 / others.counts().min(), seed=0)
     loaded = LoadedSource("-", train, train, test, (), val)

@@ -20,7 +20,7 @@ from toy import (
 from augment.errors import ConfigError
 from pipelines.config.sections import Arm
 from pipelines.experiment.records import encode_labels
-from pipelines.results.comparisons import adjust, compare, correctness, declared_comparisons
+from pipelines.results.comparisons import compare, correctness, declared_comparisons, set_holm_p_values
 from pipelines.results.statistics import corrected_t_interval, corrected_t_p, two_way_interval
 
 
@@ -59,7 +59,7 @@ def test_only_the_comparisons_after_the_headline_are_adjusted():
         mixed=[b + (-1) ** i * 0.01 for i, b in enumerate(BASE)],
     )
     compared = compare(done, [("up", "none"), ("mixed", "none"), ("down", "none")])
-    adjust(compared)
+    set_holm_p_values(compared)
     first, *others = compared
     assert first["p_value"] == 0.03125
     assert first["p_holm"] is None
@@ -145,7 +145,7 @@ LABELS = np.array([0, 0, 0, 1, 1, 0, 0, 1])
 
 
 def predictions(arm, wrong):
-    """Records whose classifiers are wrong about these images."""
+    """Records of classifiers that are wrong about these images."""
     labels = [np.where(np.isin(np.arange(8), images), 1 - LABELS, LABELS) for images in wrong]
     return [record(r, arm, 0.5, predicted=encode_labels(predicted)) for r, predicted in enumerate(labels)]
 

@@ -30,7 +30,7 @@ def honest(four: LabelledImages) -> Fold:
 
 
 def spoilt(fold: Fold, places: Any, images: Any = None, labels: Any = None) -> Fold:
-    """With other pixels or labels at some places of the synthetic images."""
+    """The fold with other pixels or labels at some places of its synthetic images."""
     assert fold.synthetic is not None
     synthetic = fold.synthetic.data
     pixels, classes = synthetic.images.copy(), synthetic.labels.copy()
@@ -123,7 +123,7 @@ def test_a_class_of_20_images_that_has_collapsed_is_named(different: int, honest
     assert distinct["sandal"] < 0.25 < 0.7 < min(value for name, value in distinct.items() if name != "sandal")
     (collapsed,) = [caution for caution in figures["cautions"] if "collapsed" in caution]
     assert collapsed.startswith(
-        "the synthetic images of 1 of 4 classes have collapsed, they are nearly alike: sandal ("
+        "the synthetic images of 1 of 4 classes have collapsed, they are nearly identical: sandal ("
     )
 
 
@@ -163,7 +163,7 @@ def test_a_class_with_too_few_images_has_no_figures(honest: Fold) -> None:
     gan_test = figures["per_class"]["gan_test"]
     assert gan_test["bag"] is None
     assert gan_test["sandal"] is not None
-    assert figures["per_class_note"].endswith("need 6 test and 6 synthetic images of it, which 2 of 4 classes lack")
+    assert figures["per_class_note"].endswith("6 synthetic images of this class; 2 of 4 classes have fewer")
     assert "fid" not in figures
     assert "FID needs 64 images of each kind" in figures["fid_note"]
     assert "got 120 real and 51 synthetic ones (at most 2,000 of each are compared)" in figures["fid_note"]
@@ -181,7 +181,7 @@ def test_copies_of_training_images_are_found_and_their_originals_named(honest: F
 
 
 def test_no_more_images_are_compared_than_the_limit(honest: Fold, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quality, "AT_MOST", 50)
+    monkeypatch.setattr(quality, "MOST_IMAGES", 50)
     found = measure(honest)
     assert (found.figures["test_images"], found.figures["synthetic_images"], len(found.synthetic)) == (50, 50, 50)
     assert len(found.memorisation.nearest) == 50

@@ -10,7 +10,7 @@ from pipelines.results.fidelity_warnings import cautions
 
 
 def figures(**changes: Any) -> dict[str, Any]:
-    """Of good images of three classes, with other values for some figures."""
+    """The figures of good images of three classes, with other values for some of them."""
     per_class = {
         "recall": {"boot": 0.7, "bag": 0.8, "coat": 0.6},
         "distinctness": {"boot": 0.6, "bag": 1.1, "coat": 0.45} | changes.pop("distinctness", {}),
@@ -27,15 +27,15 @@ def test_good_images_have_no_warnings() -> None:
 
 def test_collapsed_classes_are_named_the_worst_first() -> None:
     assert cautions(figures(distinctness={"boot": 0.2, "bag": None, "coat": 0.031})) == [
-        "the synthetic images of 2 of 3 classes have collapsed, they are nearly alike: coat (3%), boot (20%); in "
-        "brackets their distance from the nearest other one, against real images"
+        "the synthetic images of 2 of 3 classes have collapsed, they are nearly identical: coat (3%), boot (20%); "
+        "in brackets, the distance between nearest images relative to real images"
     ]
 
 
 def test_classes_that_vary_little_are_named_apart_from_collapsed_ones() -> None:
     found = cautions(figures(distinctness={"boot": 0.1}, spread={"boot": 0.1, "bag": 0.49, "coat": 0.47}))
     assert found[0].startswith(
-        "the synthetic images of 1 of 3 classes have collapsed, they are nearly alike: boot (10%)"
+        "the synthetic images of 1 of 3 classes have collapsed, they are nearly identical: boot (10%)"
     )
     assert found[1:] == [
         "the synthetic images of 2 of 3 classes vary less than half as much as real ones: coat (47%), bag (49%)"
@@ -52,7 +52,7 @@ def test_at_most_five_classes_are_named() -> None:
 def test_gan_train_within_the_noise_of_chance_is_no_better(recall: float, said: bool) -> None:
     """Chance is 1/3, and two standard errors of 600 images are 0.038."""
     found = cautions(figures(gan_train=dict.fromkeys(("boot", "bag", "coat"), recall)))
-    assert [sentence.startswith("a classifier that learns from the synthetic images alone") for sentence in found] == (
+    assert [sentence.startswith("a classifier that is trained on the synthetic images") for sentence in found] == (
         [True] if said else []
     )
 
@@ -70,5 +70,5 @@ def test_figures_of_too_few_images_are_named() -> None:
 
 def test_a_kid_within_its_own_spread_is_no_distance() -> None:
     assert cautions(figures(kid=-0.004)) == [
-        "KID (-0.004 ± 0.010 over subsets of 225 images) cannot be told from 0, that of real images"
+        "KID (-0.004 ± 0.010 over subsets of 225 images) cannot be distinguished from 0, the KID of real images"
     ]

@@ -17,7 +17,7 @@ def test_the_gain_plot_has_one_dot_a_repeat_and_its_figures_beside(full_page):
     assert len(dots) == 2 * len(GAIN)
     assert np.corrcoef(dots[: len(GAIN)], GAIN)[0, 1] == pytest.approx(1, abs=1e-3)
     first, second = [e["text"].split() for e in page.all("div") if e["attrs"].get("class") == "figures"][:2]
-    assert " ".join(first) == "+3.0 [+1.5, +4.5] 6 of 6 better p = 0.031"
+    assert " ".join(first) == "+3.0 [+1.5, +4.5] 6 of 6 repeats better p = 0.031"
     assert " ".join(second).endswith("p = 0.031 (Holm)")
 
 

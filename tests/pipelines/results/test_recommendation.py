@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from toy import GAIN, UNCLEAR, headline
 
-from pipelines.results.recommendation import recommend, rounded, words_of
+from pipelines.results.recommendation import describe_mix, recommend, round_up
 
 MIX = {"ratio": 1.0}
 
@@ -23,13 +23,13 @@ def test_a_shown_gain_recommends_the_arm_and_its_ratio():
 @pytest.mark.parametrize(
     ("gain", "begin"),
     [
-        (GAIN, "Synthetic images raise accuracy at 20 images a class by 3.0 points"),
+        (GAIN, "Synthetic images raise accuracy at 20 images per class by 3.0 points"),
         (
             UNCLEAR,
-            "Do not augment at 20 images a class: no gain can be shown, as with synthetic images accuracy changes by",
+            "Do not augment at 20 images per class: no gain can be shown; with synthetic images, accuracy changes by",
         ),
-        ([-g for g in GAIN], "Do not augment at 20 images a class: synthetic images lower accuracy by"),
-        ([0.05] * 5, "Too few repeats for a claim (5, and 6 are needed): with synthetic images accuracy at 20 images"),
+        ([-g for g in GAIN], "Do not augment at 20 images per class: synthetic images lower accuracy by"),
+        ([0.05] * 5, "Too few repeats for a claim (5, but at least 6 are needed): with synthetic images, accuracy at"),
     ],
 )
 def test_images_drawn_from_more_are_numbered(gain, begin):
@@ -40,7 +40,7 @@ def test_an_interval_that_holds_zero_recommends_the_baseline():
     said = recommend(headline(UNCLEAR), MIX)
     assert (said["augment"], said["arm"], said["ratio"]) == (False, "none", 0.0)
     assert said["sentence"] == (
-        "Do not augment: no gain can be shown, as with synthetic images accuracy changes by -0.3 points (95 % interval "
+        "Do not augment: no gain can be shown; with synthetic images, accuracy changes by -0.3 points (95 % interval "
         "-3.0 to 2.4, 3 of 6 repeats better); a gain larger than 2.4 points can be excluded, a smaller one cannot; "
         "about 55 repeats would show a gain of 1 point."
     )
@@ -110,8 +110,8 @@ def test_repeats_that_overlap_a_little_have_to_be_more():
 def test_enough_repeats_for_one_point_are_reported_as_such():
     said = recommend(headline([g / 10 for g in UNCLEAR]), MIX)
     assert said["repeats_for_one_point"] == 6
-    assert said["sentence"].endswith("a gain of 1 point would have been shown by 6 repeats.")
-    assert "any gain is excluded; a gain of 1 point" in recommend(headline([0.0] * 6), MIX)["sentence"]
+    assert said["sentence"].endswith("; 6 repeats would have shown a gain of 1 point.")
+    assert "any gain is excluded; 6 repeats would" in recommend(headline([0.0] * 6), MIX)["sentence"]
 
 
 def test_for_log_loss_the_gain_not_excluded_is_a_fall():
@@ -124,7 +124,7 @@ def test_for_log_loss_the_gain_not_excluded_is_a_fall():
 
 def test_a_loss_on_the_test_images_is_called_one_whatever_validation_shows():
     said = recommend(headline([-g for g in GAIN]), CHOSEN, choice(shown=False))["sentence"]
-    assert "; on the test images they lower accuracy by 3.0 points (95 % interval 1.5 to 4.5, 0 of 6" in said
+    assert "; on the test images, synthetic images lower accuracy by 3.0 points (95 % interval 1.5 to 4.5," in said
 
 
 def test_a_mix_that_validation_did_not_choose_has_the_same_limits():
@@ -134,13 +134,13 @@ def test_a_mix_that_validation_did_not_choose_has_the_same_limits():
 
 @pytest.mark.parametrize(("repeats", "words"), [(7, 7), (87, 87), (101, 110), (1240, 1300)])
 def test_numbers_of_repeats_are_given_with_two_digits(repeats, words):
-    assert rounded(repeats) == words
+    assert round_up(repeats) == words
 
 
 def test_five_repeats_are_too_few_however_clear_they_look():
     said = recommend(headline([0.05] * 5), MIX)
     assert (said["augment"], said["arm"], said["ratio"]) == (False, "none", 0.0)
-    assert said["sentence"].startswith("Too few repeats for a claim (5, and 6 are needed)")
+    assert said["sentence"].startswith("Too few repeats for a claim (5, but at least 6 are needed)")
     assert "+5.0 points (95 % interval 5.0 to 5.0, 5 of 5" in said["sentence"]
 
 
@@ -171,7 +171,7 @@ CHOSEN = {"ratio": 2.0, "keep": 0.5, "filter": "confidence", "weight": 1.0}
 
 
 def choice(shown, mean=0.02, low=0.004):
-    return {"mix": CHOSEN, "words": words_of(CHOSEN), "gain_shown": shown, "mean_gain": mean, "lower_bound": low,
+    return {"mix": CHOSEN, "words": describe_mix(CHOSEN), "gain_shown": shown, "mean_gain": mean, "lower_bound": low,
             "candidates_tried": 6}  # fmt: skip
 
 
@@ -185,9 +185,9 @@ def test_no_gain_on_validation_is_no_recommendation_whatever_the_test_shows():
     said = recommend(headline(GAIN), CHOSEN, choice(shown=False, mean=0.003, low=-0.011))
     assert (said["augment"], said["arm"], said["ratio"]) == (False, "none", 0.0)
     assert said["sentence"] == (
-        "Do not augment: on validation no mix showed a gain (the best of 6, 2 synthetic images per real image, "
-        "the best 50% of each class by confidence, +0.3 points, lower bound -1.1); on the test images they "
-        "raise accuracy by 3.0 points (95 % interval 1.5 to 4.5, 6 of 6 repeats better)."
+        "Do not augment: no mix showed a gain on the validation images (best of 6: 2 synthetic images per real image, "
+        "the best 50% of each class by confidence; +0.3 points, lower bound -1.1); on the test images, synthetic "
+        "images raise accuracy by 3.0 points (95 % interval 1.5 to 4.5, 6 of 6 repeats better)."
     )
 
 
@@ -211,4 +211,4 @@ def test_a_gain_that_the_test_images_do_not_confirm_is_not_recommended(gain):
     ],
 )
 def test_every_part_of_a_mix_is_named(mix, words):
-    assert words_of(mix) == words
+    assert describe_mix(mix) == words

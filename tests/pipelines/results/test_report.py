@@ -63,7 +63,7 @@ def test_sections_come_in_order(full_page):
         "Gain in accuracy",
         "All arms",
         "Gain of each class",
-        "Confusions",
+        "Confusion matrices",
         "Samples",
         "Closest to the training images",
         "How close the synthetic images are to real ones",
@@ -123,7 +123,7 @@ def test_fidelity_shows_the_known_figures_with_their_meaning(full_page):
     told = {e["text"]: cells[2 * i : 2 * i + 2] for i, e in enumerate(page.all("dt")[: len(cells) // 2])}
     assert list(told)[:3] == ["Features", "KID", "own score"]  # neither FID nor recall, which are not there
     assert told["Features"][0] == "own classifier"
-    assert "saw the training images only" in told["Features"][1]
+    assert "trained on the training images only" in told["Features"][1]
     assert told["KID"][0] == "\N{MINUS SIGN}0.012"
     assert told["KID"][1].startswith("distance between the features")
     assert told["own score"] == ["3,000", ""]
@@ -164,7 +164,7 @@ def test_settings_versions_and_seeds_are_written_out(full_page):
 def test_too_few_repeats_are_called_that():
     page = render(results_of(gain=GAIN[:3]), Pictures(), {})
     assert "Too few repeats for a claim" in Page(page).all("h1")[0]["text"]
-    assert "a claim needs 6" in page
+    assert "a claim needs at least 6" in page
 
 
 def test_a_large_set_stays_below_three_megabytes():

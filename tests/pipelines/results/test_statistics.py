@@ -72,7 +72,7 @@ def test_a_fifth_is_the_correction_of_nadeau_and_bengio_for_five_folds():
 
 
 def test_the_corrected_interval_of_subsets_is_wider_by_their_correlation():
-    # the mean of n gains with correlation 1/4 has the variance (1 + 5/4) / 6, and s^2 estimates 3/4
+    # The mean of n gains with correlation 1/4 has the variance (1 + 5/4) / 6, and s^2 estimates 3/4.
     low, high = corrected_t_interval(GAINS, 100 / 400)
     wider = math.sqrt((1 + 5 / 4) / (3 / 4))
     assert (high - low) / np.ptp(paired_t_interval(GAINS)) == pytest.approx(wider)
@@ -177,7 +177,7 @@ def test_a_random_p_is_never_zero():
 
 
 def test_holm_steps_down_and_keeps_the_order_given():
-    # sorted 0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1 is 0.04, 0.06, 0.06, 0.04, and it may not fall
+    # Sorted, 0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1 is 0.04, 0.06, 0.06, 0.04, and it may not fall.
     assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
 
 

@@ -1,4 +1,4 @@
-"""What plots are drawn from: strips of images, axes with round ticks, and curves that are thinned."""
+"""Plots have strips of images, axes with round ticks, and thinned curves."""
 
 import base64
 import io
@@ -7,20 +7,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.results.svg import scale_over, strip, thinned
+from pipelines.results.svg import downsample, image_strip, scale_over
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_a_strip_holds_the_pixels_side_by_side(channels):
     images = np.random.default_rng(0).integers(0, 256, (2, channels, 12, 12)).astype(np.uint8)
-    sheet = Image.open(io.BytesIO(base64.b64decode(strip(images, 64).split(",")[1])))
+    sheet = Image.open(io.BytesIO(base64.b64decode(image_strip(images, 64).split(",")[1])))
     assert sheet.size == (12 + 2 + 12, 12)
     pixel = np.asarray(sheet)[5, 14 + 7]
     assert pixel[:channels].tolist() == images[1, :, 5, 7].tolist()
 
 
 def test_a_strip_of_large_images_is_reduced_in_proportion():
-    sheet = Image.open(io.BytesIO(base64.b64decode(strip(np.zeros((3, 3, 40, 80), np.uint8), 20).split(",")[1])))
+    sheet = Image.open(io.BytesIO(base64.b64decode(image_strip(np.zeros((3, 3, 40, 80), np.uint8), 20).split(",")[1])))
     assert sheet.size == (3 * 20 + 2 * 2, 10)
 
 
@@ -39,7 +39,7 @@ def test_an_axis_over_a_single_value_has_a_width():
 
 
 def test_long_curves_are_averaged_over_neighbours():
-    steps, values = thinned(range(1200), [float(i % 4) for i in range(1200)])
+    steps, values = downsample(range(1200), [float(i % 4) for i in range(1200)])
     assert len(steps) == len(values) == 300
     assert steps[0] == 1.5
     assert set(values) == {1.5}
