@@ -43,7 +43,7 @@ def read_npz(path: Path) -> Arrays:
             labels[split] = _to_indices(f"{path}: {split}_labels", content[f"{split}_labels"], len(images[split]))
     if not images["train"].size:
         raise SourceError(f"{path}: train_images is empty")
-    return Arrays(_class_names(path, content.get("class_names"), labels), images, labels)
+    return Arrays(_read_class_names(path, content.get("class_names"), labels), images, labels)
 
 
 def _to_planes(where: str, images: NDArray[np.generic]) -> NDArray[np.uint8]:
@@ -78,9 +78,10 @@ def _to_indices(where: str, labels: NDArray[np.generic], count: int) -> NDArray[
     return labels.reshape(count).astype(np.int64)
 
 
-def _class_names(
+def _read_class_names(
     path: Path, names: NDArray[np.generic] | None, labels: Mapping[str, NDArray[np.int64]]
 ) -> tuple[str, ...]:
+    """Return the class names, which are "0", "1", ... if the file has none. labels: by split."""
     lowest, highest = min(int(y.min()) for y in labels.values()), max(int(y.max()) for y in labels.values())
     if names is None:
         return tuple(map(str, range(_count_classes(path, labels["train"], lowest, highest))))
@@ -120,6 +121,6 @@ def read_sklearn(name: str) -> Arrays:
 def read_bundled(name: str) -> Arrays:
     """Load a data set that is part of this package. Raises `SourceError` if the name is unknown."""
     if name not in BUNDLED:
-        raise SourceError(f"there is no bundled:{name}: expected {', '.join(f'bundled:{b}' for b in BUNDLED)}")
+        raise SourceError(f"there is no bundled:{name}: expected {', '.join(f'bundled:{known}' for known in BUNDLED)}")
     with resources.as_file(resources.files("augment.data") / BUNDLED[name]) as path:
         return read_npz(path)

@@ -1,7 +1,8 @@
-"""Picture files of the common formats, decoded straight into the arrays that are kept.
+"""Decode picture files of the common formats directly into arrays.
 
-Files are opened twice: for their headers, which give the size and the channels of all, and then one by one. What varies
-between files is evened out: 16 bits become 8, transparency becomes white, the orientation in EXIF is applied.
+Each file is opened twice: first all headers are read, to choose one size and number of channels, and then the pictures
+are decoded one by one. Differences between files are removed: 16 bits become 8, transparent pixels become white, and
+the EXIF orientation is applied.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from augment.errors import SourceError
 from augment.files import describe_irregular
 
 T = TypeVar("T")
-# What Pillow reads by itself: other formats start a program (EPS), or are drawings, films and scientific data
+# Formats that Pillow reads without another program (as EPS needs); no drawings, videos or scientific data
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "JPEG2000", "PPM", "ICO", "TGA", "PCX")
-ChooseSize = Callable[[Counter[tuple[int, int]]], int]  # (width, height) in px -> images, to the size of all in px
+ChooseSize = Callable[[Counter[tuple[int, int]]], int]  # counts of (width, height) in px -> size of all in px
 
 
-class File(NamedTuple):
+class LabelledFile(NamedTuple):
     """A picture file and the index of its class."""
 
     path: Path
@@ -35,44 +36,45 @@ class File(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """Picture files that are still to be read."""
+    """Picture files that have not been decoded yet."""
 
     class_names: tuple[str, ...]
-    files: dict[str, list[File]]  # by split
+    files: dict[str, list[LabelledFile]]  # by split
 
 
 class Decoded(NamedTuple):
-    """What `decode` makes of a `Listing`."""
+    """The result of `decode`."""
 
     splits: dict[str, LabelledImages]
-    files: dict[str, tuple[str, ...]]  # by split, the file of each image
-    sizes: Counter[tuple[int, int]]  # (width, height) in px before resizing -> images
+    files: dict[str, tuple[str, ...]]  # by split, the path of each image
+    sizes: Counter[tuple[int, int]]  # (width, height) in px before resizing -> number of images
 
 
 class _Header(NamedTuple):
-    size: tuple[int, int]  # width, height in px, as shown
+    size: tuple[int, int]  # width, height in px, after applying the EXIF orientation
     grey: bool
 
 
 def decode(name: str, listing: Listing, choose_size: ChooseSize, resize: Resize, skipped: list[str] | None) -> Decoded:
-    """All pictures of `listing`, with the size that `choose_size` makes of their own and 1 channel if all are grey.
+    """Decode all pictures of `listing`, with 1 channel if all of them are grey and otherwise 3.
 
-    `skipped` takes the broken files; None makes them an error. Raises `SourceError`, and `OSError` if a file may not be
-    read.
+    name: the source, for error messages. choose_size: computes the common size from the sizes of all pictures. skipped:
+    a list to which the paths of broken files are appended; if None, a broken file is an error. Raises `SourceError` if
+    a file is broken or no training image is readable, and `OSError` if the permission to read a file is missing.
     """
     splits, files, sizes = {}, {}, Counter[tuple[int, int]]()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of odd metadata, which changes no pixel
+        warnings.simplefilter("ignore")  # Pillow warns about unusual metadata, which do not affect pixels
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        headers = {split: list(_each(members, _header, skipped)) for split, members in listing.files.items()}
+        headers = {split: list(_read_each(members, _read_header, skipped)) for split, members in listing.files.items()}
         if not headers["train"]:
             raise SourceError(f"{name}: no training image is readable")
-        everything = [header for found in headers.values() for _, header in found]
-        size, grey = choose_size(Counter(h.size for h in everything)), all(h.grey for h in everything)
-        read = partial(_pixels, size=size, resize=resize, grey=grey)
-        for split, found in headers.items():
-            images, kept = np.empty((len(found), 1 if grey else 3, size, size), np.uint8), list[File]()
-            for file, pixels in _each((file for file, _ in found), read, skipped):
+        all_headers = [header for members in headers.values() for _, header in members]
+        size, grey = choose_size(Counter(h.size for h in all_headers)), all(h.grey for h in all_headers)
+        read = partial(_read_pixels, size=size, resize=resize, grey=grey)
+        for split, members in headers.items():
+            images, kept = np.empty((len(members), 1 if grey else 3, size, size), np.uint8), list[LabelledFile]()
+            for file, pixels in _read_each((file for file, _ in members), read, skipped):
                 images[len(kept)] = pixels
                 kept.append(file)
             if split != "train" and not kept:
@@ -80,20 +82,23 @@ def decode(name: str, listing: Listing, choose_size: ChooseSize, resize: Resize,
             labels = np.array([file.label for file in kept], np.int64)
             splits[split] = LabelledImages(images[: len(kept)], labels, listing.class_names)
             files[split] = tuple(str(file.path) for file in kept)
-            sizes.update(header.size for file, header in found if str(file.path) not in (skipped or ()))
+            sizes.update(header.size for file, header in members if str(file.path) not in (skipped or ()))
     return Decoded(splits, files, sizes)
 
 
-def _each(files: Iterable[File], read: Callable[[Path], T], skipped: list[str] | None) -> Iterator[tuple[File, T]]:
+def _read_each(
+    files: Iterable[LabelledFile], read: Callable[[Path], T], skipped: list[str] | None
+) -> Iterator[tuple[LabelledFile, T]]:
+    """Yield each file with the result of `read`; broken files are skipped or raise `SourceError`, as in `decode`."""
     for file in files:
         try:
             result = read(file.path)
         except (PermissionError, MemoryError):
             raise
-        except Exception as error:  # Pillow's decoders raise nearly anything on a broken file
+        except Exception as error:  # Pillow's decoders raise many types of exceptions for broken files
             if skipped is None:
                 raise SourceError(
-                    f"{file.path} is no readable picture ({error}); mend it, remove it or skip broken files"
+                    f"{file.path} is no readable picture ({error}); repair it, remove it or skip broken files"
                 ) from error
             skipped.append(str(file.path))
         else:
@@ -101,7 +106,7 @@ def _each(files: Iterable[File], read: Callable[[Path], T], skipped: list[str] |
 
 
 def open_picture(path: Path) -> Image.Image:
-    """The picture, not decoded yet. Raises `OSError` if it is no regular file or of none of `FORMATS`."""
+    """Open a picture without decoding it. Raises `OSError` if it is not a regular file in one of `FORMATS`."""
     if kind := describe_irregular(path):
         raise OSError(f"it is {kind}")
     try:
@@ -110,11 +115,11 @@ def open_picture(path: Path) -> Image.Image:
         raise OSError(f"it is none of {', '.join(FORMATS)}, or damaged") from error
 
 
-def _header(path: Path) -> _Header:
+def _read_header(path: Path) -> _Header:
     with open_picture(path) as picture:
         width, height = picture.size
-        turned = "exif" in picture.info and picture.getexif().get(0x0112) in (5, 6, 7, 8)  # orientation: on its side
-        return _Header((height, width) if turned else (width, height), _is_grey(picture))
+        rotated = "exif" in picture.info and picture.getexif().get(0x0112) in (5, 6, 7, 8)  # orientations by 90 degrees
+        return _Header((height, width) if rotated else (width, height), _is_grey(picture))
 
 
 def _is_grey(picture: Image.Image) -> bool:
@@ -124,19 +129,19 @@ def _is_grey(picture: Image.Image) -> bool:
     return picture.mode in ("1", "L", "LA", "La", "F") or picture.mode.startswith("I")
 
 
-def _pixels(path: Path, size: int, resize: Resize, grey: bool) -> NDArray[np.uint8]:
-    """C x size x size."""
+def _read_pixels(path: Path, size: int, resize: Resize, grey: bool) -> NDArray[np.uint8]:
+    """Decode a picture and resize it to C x size x size."""
     with open_picture(path) as opened:
-        opened.draft(None, (2 * size, 2 * size))  # a JPEG decodes faster at 1/2, 1/4 or 1/8, never below this size
-        picture = _opaque(ImageOps.exif_transpose(opened)).convert("L" if grey else "RGB")
+        opened.draft(None, (2 * size, 2 * size))  # decodes a JPEG faster at 1/2, 1/4 or 1/8, but not below this size
+        picture = _to_opaque(ImageOps.exif_transpose(opened)).convert("L" if grey else "RGB")
     pixels = np.asarray(fit_to_square(picture, size, resize))
     return pixels[None] if grey else pixels.transpose(2, 0, 1)
 
 
-def _opaque(picture: Image.Image) -> Image.Image:
-    """8 bit a channel, over white."""
+def _to_opaque(picture: Image.Image) -> Image.Image:
+    """Convert a picture to 8 bits per channel and blend transparent pixels with white."""
     if picture.mode == "F":
-        raise ValueError("floating-point pixels have no agreed range")
+        raise ValueError("floating-point pixels have no standard range")
     if picture.mode.startswith("I"):
         values = np.asarray(picture).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:

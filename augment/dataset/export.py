@@ -1,7 +1,8 @@
-"""Labelled images on their way out: a folder of PNG files with a manifest, or one MedMNIST-style `.npz`.
+"""Write labelled images as a folder of PNG files with a manifest, or as one MedMNIST-style `.npz`.
 
-`read_source` reads both back. Class names that some file system refuses, or takes for another one's, are escaped as
-folder names; the manifest keeps the real names. The manifest is written last, so that a folder that has one is whole.
+`read_source` reads both forms. Class names that are not valid or not distinct on some file system are escaped in the
+names of folders; the manifest contains the real names. The manifest is written last, so a folder with a manifest is
+complete.
 """
 
 from __future__ import annotations
@@ -29,26 +30,27 @@ from augment.files import write_atomically
 from augment.output_folders import OutputFolder
 from augment.words import quoted
 
-# For Windows, macOS and Linux at once: separators and wildcards, control characters and lone surrogates, a dot or a
-# space at either end, and the percent sign itself
+# Unsafe on Windows, macOS or Linux: separators, wildcards, control characters, lone surrogates, and a dot or a space at
+# the start or end. The percent sign is included because it introduces an escape.
 UNSAFE = re.compile(r'[<>:"/\\|?*%\x00-\x1f\x7f\ud800-\udfff]|^[. ]|[. ]$')
-DEVICES = re.compile(r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9¹²³]) *(\..*)?", re.IGNORECASE)
-LONGEST = 200  # bytes of a folder name; file systems take 255
-CHUNK = 256  # images a task
+WINDOWS_DEVICES = re.compile(r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9¹²³]) *(\..*)?", re.IGNORECASE)
+MAX_NAME_BYTES = 200  # of a folder name; file systems allow 255
+CHUNK = 256  # images per task
 
 
 def write_folder(
     data: LabelledImages, output: OutputFolder, *, seeds: Sequence[int], scores: Sequence[float] | None
 ) -> None:
-    """<class>/<number>.png and manifest.csv with the columns path, label, seed, scores, all of them reserved before.
+    """Write <class>/<number>.png and manifest.csv, whose names the caller has reserved.
 
-    One seed and one score an image; without scores there is no such column. Raises `OSError` if the disk refuses.
+    The manifest has the columns path, label, seed and, if `scores` is not None, scores. seeds, scores: one per image.
+    Raises `OSError` if writing fails.
     """
     folder = output.path
     *pictures, manifest = folder_files(data.class_names, data.labels)
     text = io.StringIO()
-    returns = "\r" in "".join(data.class_names)  # which QUOTE_MINIMAL would leave unquoted
-    rows = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL)
+    has_return = "\r" in "".join(data.class_names)  # QUOTE_MINIMAL would not quote these names
+    rows = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if has_return else csv.QUOTE_MINIMAL)
     names = [data.class_names[label] for label in data.labels]
     columns = {"path": pictures, "label": names, "seed": seeds} | ({} if scores is None else {"scores": scores})
     rows.writerow(columns)
@@ -71,16 +73,16 @@ def _write_pngs(images: NDArray[np.uint8], folder: Path, files: Sequence[str]) -
 
 
 def folder_files(class_names: Sequence[str], labels: NDArray[np.int64]) -> list[str]:
-    """What `write_folder` writes, relative to its folder, with /: a picture for each image, then the manifest."""
-    folders, seen, files = folder_names(class_names), Counter[int](), []
+    """Return the paths that `write_folder` writes, relative to its folder: a PNG file per image, then the manifest."""
+    folders, counts, files = folder_names(class_names), Counter[int](), []
     for label in labels.tolist():
-        files.append(f"{folders[label]}/{seen[label]:06d}.png")
-        seen[label] += 1
+        files.append(f"{folders[label]}/{counts[label]:06d}.png")
+        counts[label] += 1
     return [*files, MANIFEST]
 
 
 def folder_names(class_names: Sequence[str]) -> tuple[str, ...]:
-    """A folder name for each class, distinct also where case and Unicode composition do not count."""
+    """Return a folder name for each class, distinct even if case and Unicode composition are ignored."""
     folders: list[str] = []
     taken: set[str] = set()
     for name in class_names:
@@ -94,17 +96,17 @@ def folder_names(class_names: Sequence[str]) -> tuple[str, ...]:
 
 
 def escape_name(name: str) -> str:
-    """`name` where it is a safe folder name on Windows, macOS and Linux, else with %XX for what is not."""
+    """Return `name` as a safe folder name on Windows, macOS and Linux, with unsafe characters escaped as %XX."""
     escaped = UNSAFE.sub(lambda match: f"%{ord(match[0]):02X}", name)
-    if DEVICES.fullmatch(escaped) or escaped.lower() in (*SPLITS, MANIFEST):
+    if WINDOWS_DEVICES.fullmatch(escaped) or escaped.lower() in (*SPLITS, MANIFEST):
         escaped = f"%{ord(escaped[0]):02X}{escaped[1:]}"
-    if len(escaped.encode()) > LONGEST:
-        escaped = f"{escaped[: LONGEST // 5]}%~{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:12]}"
+    if len(escaped.encode()) > MAX_NAME_BYTES:
+        escaped = f"{escaped[: MAX_NAME_BYTES // 5]}%~{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:12]}"
     return escaped or "%"
 
 
 def dump_npz(data: LabelledImages, *, seeds: Sequence[int], scores: Sequence[float] | None) -> bytes:
-    """A compressed .npz of train_images, train_labels, class_names, train_seeds and, if given, train_scores."""
+    """Serialise as compressed .npz: train_images, train_labels, class_names, train_seeds, and train_scores if given."""
     images = data.images[:, 0] if data.channels == 1 else data.images.transpose(0, 2, 3, 1)
     arrays = {
         "train_images": images,
@@ -120,18 +122,18 @@ def dump_npz(data: LabelledImages, *, seeds: Sequence[int], scores: Sequence[flo
 
 
 def read_scores(folder: Path) -> NDArray[np.float64] | None:
-    """The scores beside the images that `write_folder` or `write_npz` left in `folder`, in their order, or None.
+    """Return the scores of the generated images in `folder`, in the order of the images, or None if there are none.
 
-    Of a table with splits those of the training images. Raises `SourceError` if they are no finite numbers, one an
-    image.
+    Reads the output of `write_folder` or `dump_npz`. If a table has splits, only training images are used. Raises
+    `SourceError` unless the scores are finite numbers, one per image.
     """
     archives = list(folder.glob("*.npz"))
     if (folder / MANIFEST).is_file():
-        return _scores_of_table(folder / MANIFEST)
-    return _scores_of_archive(archives[0]) if len(archives) == 1 else None
+        return _scores_in_table(folder / MANIFEST)
+    return _scores_in_archive(archives[0]) if len(archives) == 1 else None
 
 
-def _scores_of_table(path: Path) -> NDArray[np.float64] | None:
+def _scores_in_table(path: Path) -> NDArray[np.float64] | None:
     rows = [row for row in read_rows(path, used=("scores", "split")) if row[1].get("split") in (None, "", "train")]
     texts = [row.get("scores") for _, row in rows]
     if not all(texts):
@@ -147,14 +149,14 @@ def _scores_of_table(path: Path) -> NDArray[np.float64] | None:
     return scores if len(scores) else None
 
 
-def _scores_of_archive(path: Path) -> NDArray[np.float64] | None:
+def _scores_in_archive(path: Path) -> NDArray[np.float64] | None:
     content = read_arrays(path, ("train_scores", "train_labels"))
     if not {"train_scores", "train_labels"} <= set(content):
         return None
     scores, count = content["train_scores"], content["train_labels"].size
     if scores.shape != (count,) or scores.dtype.kind not in "iuf" or not np.isfinite(scores).all():
         raise SourceError(
-            f"{path}: train_scores: expected {count} finite numbers, one an image, got {scores.dtype} of shape "
+            f"{path}: train_scores: expected {count} finite numbers, one per image, got {scores.dtype} of shape "
             f"{scores.shape}"
         )
     return scores.astype(np.float64) if count else None

@@ -1,8 +1,8 @@
-"""Every form of labelled images that users have, read into `LabelledImages`.
+"""Read all supported forms of labelled images into `LabelledImages`.
 
-A source is a folder of class folders (also below `train/`, `val/` and `test/`, or with the `manifest.csv` of
+A source is a folder of class folders (optionally below `train/`, `val/` and `test/`, or with the `manifest.csv` of
 generated images), a MedMNIST-style `.npz`, a `.csv` of `path,label[,split]`, `sklearn:digits` or `bundled:fashion`.
-All pictures of a source end up with one square size and with 1 channel (if all are grey) or 3.
+All pictures of a source are resized to one square size and have 1 channel if all of them are grey, otherwise 3.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from augment.dataset.arrays import Arrays, read_bundled, read_npz, read_sklearn
-from augment.dataset.decoding import ChooseSize, File, Listing, decode
+from augment.dataset.decoding import ChooseSize, LabelledFile, Listing, decode
 from augment.dataset.images import SPLITS, LabelledImages, Resize, check_size, nearest_size, resize_images
 from augment.dataset.tables import read_rows
 from augment.errors import SourceError
@@ -25,20 +25,20 @@ from augment.markers import read_marker
 from augment.words import counted, printable, quoted, shortened
 
 MANIFEST = "manifest.csv"
-DEFAULT_LARGEST = 64  # px; larger images are reduced to it unless a size is asked for, for the sake of CPUs
+DEFAULT_MAX_SIZE = 64  # px; larger images are reduced to it if no size is given, because CPUs are slow
 FORMS = (
     "a folder of class folders, a .npz with train_images and train_labels, a .csv with path,label[,split], "
     "sklearn:digits or bundled:fashion"
 )
-IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}  # and whatever starts with a dot
+IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}  # as well as names that start with a dot
 
 
 @dataclass(frozen=True)
 class Source:
-    """A source as read: splits of one size, one number of channels and the same classes.
+    """The content of a source: splits that share one image size, number of channels and list of classes.
 
-    original_sizes: (width, height) in px before resizing -> images. skipped: broken files that were left out.
-    files: split -> the file of each image; empty for sources that are arrays.
+    original_sizes: (width, height) in px before resizing -> number of images. skipped: broken files that were left out.
+    files: split -> the path of each image; empty for sources that are arrays.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Source:
 
     @property
     def splits(self) -> dict[str, LabelledImages]:
-        """The splits that are there, by name."""
+        """The splits that exist, by name."""
         return {name: data for name in SPLITS if (data := getattr(self, name)) is not None}
 
 
@@ -64,31 +64,32 @@ def read_source(
     complete: bool = True,
     largest: int | None = None,
 ) -> Source:
-    """The source that `spec` names, at image_size x image_size px.
+    """Read the source `spec` and resize its images to image_size x image_size px.
 
-    Without `image_size`, images of one square, allowed size keep it; others get the allowed size nearest to the median
-    of their longer sides, at most 64 px. `largest` is the most that either may be. `skip_broken` leaves files out that
-    are no picture, and lists them. `complete=False` also takes what cannot be trained on alone, such as generated
-    images: a single class, and classes with less than two images. Raises `SourceError` if the source cannot be read,
-    `ConfigError` for a wrong size.
+    Without `image_size`, images that all have the same allowed square size keep it; others get the allowed size nearest
+    to the median of their longer sides, at most 64 px. largest: an upper limit of this size, in px. skip_broken: skip
+    files that are not pictures and list them, instead of raising an error. complete: require at least two classes with
+    at least two training images each; False is for images that are not trained on alone, such as generated ones. Raises
+    `SourceError` if the source cannot be read, `ConfigError` if the size is not allowed.
     """
     if image_size is not None:
         check_size(image_size)
-    choose_size = partial(_choose_size, wanted=image_size, largest=largest)
+    choose_size = partial(_choose_size, requested=image_size, largest=largest)
     try:
-        name, found = _find(str(spec))
-        if isinstance(found, Listing):
-            source = _from_files(name, found, choose_size, resize, skip_broken)
+        name, content = _locate(str(spec))
+        if isinstance(content, Listing):
+            source = _from_files(name, content, choose_size, resize, skip_broken)
         else:
-            source = _from_arrays(name, found, choose_size, resize)
+            source = _from_arrays(name, content, choose_size, resize)
     except OSError as error:
-        named = shortened(str(error.filename or spec), 300)
-        raise SourceError(f"{named} cannot be read: {error.strerror or error}") from error
+        path = shortened(str(error.filename or spec), 300)
+        raise SourceError(f"{path} cannot be read: {error.strerror or error}") from error
     _check_classes(source.name, source.train, complete)
     return source
 
 
-def _find(spec: str) -> tuple[str, Listing | Arrays]:
+def _locate(spec: str) -> tuple[str, Listing | Arrays]:
+    """Return the name of a source, and its arrays or the list of its picture files."""
     if not spec.strip():
         raise SourceError(f"the source is empty: expected {FORMS}")
     for prefix, read_named in PREFIXES.items():
@@ -125,25 +126,25 @@ def _check_classes(name: str, train: LabelledImages, complete: bool) -> None:
             )
 
 
-def _choose_size(sizes: Counter[tuple[int, int]], wanted: int | None, largest: int | None) -> int:
-    if wanted is not None:
-        return wanted
+def _choose_size(sizes: Counter[tuple[int, int]], requested: int | None, largest: int | None) -> int:
+    if requested is not None:
+        return requested
     width, height = next(iter(sizes))
     if len(sizes) == 1 and width == height == nearest_size(width):
         return min(width, largest or width)
-    longer = np.repeat([max(size) for size in sizes], list(sizes.values()))
-    return min(nearest_size(float(np.median(longer))), largest or DEFAULT_LARGEST)
+    longer_sides = np.repeat([max(size) for size in sizes], list(sizes.values()))
+    return min(nearest_size(float(np.median(longer_sides))), largest or DEFAULT_MAX_SIZE)
 
 
 def _entries(folder: Path) -> list[Path]:
-    shown = (p for p in folder.iterdir() if not p.name.startswith(".") and p.name.lower() not in IGNORED)
-    return sorted(shown, key=lambda p: p.name)
+    visible = (p for p in folder.iterdir() if not p.name.startswith(".") and p.name.lower() not in IGNORED)
+    return sorted(visible, key=lambda p: p.name)
 
 
 def _read_folder(folder: Path) -> Listing | Arrays:
     marker = read_marker(folder)
     if marker is not None and marker.command == "generate" and not marker.finished:
-        raise SourceError(f"{folder} is half generated; run the same `augment generate` again, and it will be whole")
+        raise SourceError(f"{folder} is half generated; run the same `augment generate` again to complete it")
     entries = _entries(folder)
     folders = {p.name: p for p in entries if p.is_dir()}
     archives = [p for p in entries if p.suffix.lower() == ".npz" and p.name not in folders]
@@ -153,7 +154,7 @@ def _read_folder(folder: Path) -> Listing | Arrays:
         return read_npz(archives[0])
     if not folders:
         raise SourceError(f"{folder} holds no class folders: put the images of each class into a folder of its own")
-    if not ("train" in folders and any(p.is_dir() for p in _entries(folders["train"]))):  # or a class called train
+    if not ("train" in folders and any(p.is_dir() for p in _entries(folders["train"]))):  # "train" may be a class
         return _listing(folder, _class_files(folder, "train"))
     if unknown := sorted(set(folders) - set(SPLITS)):
         raise SourceError(f"{folder} holds train/ and also {unknown[0]}/: expected train/, val/ and test/ only")
@@ -161,6 +162,7 @@ def _read_folder(folder: Path) -> Listing | Arrays:
 
 
 def _class_files(folder: Path, split: str) -> list[tuple[str, Path, str]]:
+    """Return (split, path, class name) of all files in the class folders of `folder`."""
     rows = []
     for class_folder in filter(Path.is_dir, _entries(folder)):
         files = _entries(class_folder)
@@ -175,6 +177,7 @@ def _class_files(folder: Path, split: str) -> list[tuple[str, Path, str]]:
 
 
 def _listing(origin: Path, rows: Iterable[tuple[str, Path, str]]) -> Listing:
+    """Number the classes of (split, path, class name) rows in the order of their names."""
     files: dict[str, list[tuple[Path, str]]] = {}
     for split, path, class_name in rows:
         files.setdefault(split, []).append((path, class_name))
@@ -187,7 +190,7 @@ def _listing(origin: Path, rows: Iterable[tuple[str, Path, str]]) -> Listing:
             raise SourceError(
                 f"{origin}: class {quoted(unknown[0])} is in {split} but not in train; the classes must agree"
             )
-    labelled = {split: [File(p, index[c]) for p, c in files[split]] for split in SPLITS if split in files}
+    labelled = {split: [LabelledFile(p, index[c]) for p, c in files[split]] for split in SPLITS if split in files}
     return Listing(class_names, labelled)
 
 
@@ -202,16 +205,16 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, Path, str]]:
             raise SourceError(f"{where}: expected a path and a label, got {quoted(file)} and {quoted(label)}")
         if split not in SPLITS:
             raise SourceError(f"{where}: expected the split train, val or test, got {quoted(split)}")
-        _check_named(where, path.parent / file, file)
+        _check_picture_path(where, path.parent / file, file)
         yield split, path.parent / file, label
 
 
-def _check_named(where: str, path: Path, as_written: str) -> None:
+def _check_picture_path(where: str, path: Path, as_written: str) -> None:
     try:
         kind = describe_irregular(path)
     except PermissionError:
         raise
-    except (OSError, ValueError) as error:  # not there, too long for a name, or with a NUL in it
+    except (OSError, ValueError) as error:  # it does not exist, its name is too long or contains NUL
         raise SourceError(f"{where}: there is no file {shortened(str(path.parent / as_written))}") from error
     if kind == "a folder":
         raise SourceError(f"{where}: {shortened(str(path))} is a folder; expected a picture")

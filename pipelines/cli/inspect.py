@@ -31,7 +31,7 @@ def inspect(
     overwrite: Overwrite = False,
 ) -> None:
     """Report the classes, counts and sizes of a source, duplicates, leaks between its splits, and advice."""
-    from augment.dataset.inspection import contact_sheet, write_copies, write_sheet
+    from augment.dataset.inspection import contact_sheet, write_duplicates, write_sheet
     from augment.dataset.inspection import inspect as inspect_source
     from augment.dataset.sources import read_source
     from augment.words import counted
@@ -44,8 +44,8 @@ def inspect(
     inspection = inspect_source(data)
     print_inspection(inspection)
     if duplicates is not None:
-        write_copies(inspection, data, duplicates)
-        print_line(f"{counted(len(inspection.copies), 'pair')} of copies: {duplicates}")
+        write_duplicates(inspection, data, duplicates)
+        print_line(f"{counted(len(inspection.duplicate_pairs), 'pair')} of copies: {duplicates}")
     if out is not None:
         write_sheet(contact_sheet(data.train, samples_per_class), out)
         print_line(f"contact sheet: {out}")

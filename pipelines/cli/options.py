@@ -229,9 +229,9 @@ def check_replaceable(file: Path | None, overwrite: bool) -> None:
         return
     if file.is_dir() or not overwrite:
         raise ConfigError(f"{file} already exists; choose another file" + ("" if file.is_dir() else ", or --overwrite"))
-    from augment.dataset.inspection import wrote
+    from augment.dataset.inspection import is_own_file
 
-    if not wrote(file):
+    if not is_own_file(file):
         raise ConfigError(f"{file} was not written by `augment inspect`; choose another file")
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from augment.dataset.copies import without_copies
-from augment.dataset.duplicates import find_copies, find_leaks, near_duplicates, near_matches
+from augment.dataset.deduplication import drop_duplicates
+from augment.dataset.duplicates import find_leaks, group_copies, near_duplicates, near_matches
 from augment.dataset.export import read_scores
 from augment.dataset.images import LabelledImages, subset_per_class
 from augment.dataset.mixing import match_format
@@ -52,7 +52,9 @@ def load(config: DataConfig) -> LoadedSource:
         val = None
     if config.drop_duplicates:
         other_splits = {"val": val, "test": test}
-        pool, copy_notes = without_copies(pool, {name: data for name, data in other_splits.items() if data is not None})
+        pool, copy_notes = drop_duplicates(
+            pool, {name: data for name, data in other_splits.items() if data is not None}
+        )
         notes += copy_notes
     return LoadedSource(source.name, pool, limit_per_class(pool, config), test, (*notes, *test_notes), val)
 
@@ -107,7 +109,7 @@ def duplicate_warnings(data: LabelledImages) -> tuple[str, ...]:
     """
     warnings = []
     too_high = "where they fall into different folds the accuracies are too high for all arms"
-    if copies := len(data) - len(find_copies(data)):
+    if copies := len(data) - len(group_copies(data)):
         warnings.append(f"exact copies among the images, {copies:,} too many: {too_high}")
     if near := near_duplicates(data):
         warnings.append(

@@ -258,7 +258,7 @@ def test_no_pair_of_an_exhaustive_search_is_missed(mirrored, within, clothes, mo
     everything = np.arange(1200)
     left, right = (everything, everything) if within else (everything[1000:], everything[:1000])
     expected = exhaustive(turned if mirrored else plain, plain, left, right)
-    for name, value in (("ROWS", 50), ("COLUMNS", 70), ("PENDING", 3000)):
+    for name, value in (("ROWS", 50), ("COLUMNS", 70), ("MAX_PENDING", 3000)):
         monkeypatch.setattr(duplicates, name, value)
     i, j = duplicates._candidates(turned if mirrored else plain, plain, left, right)
     assert set(zip(i.tolist(), j.tolist(), strict=True)) == expected

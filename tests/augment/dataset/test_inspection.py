@@ -41,14 +41,14 @@ def test_the_bundled_set_is_balanced_and_clean(fashion):
     assert len(found.near_leaks["test"]) <= 3  # clothes too alike to tell
     assert len(found.advice) == 3  # on these, on what to do about them, and on flips
     assert found.use == (
-        "train (1,000 images) is what generators and classifiers learn from; test (2,000 images) is only measured on"
+        "train (1,000 images) is for training generators and classifiers; test (2,000 images) is only for testing"
     )
 
 
 def test_small_and_unequal_classes_are_named(fashion):
     advice = inspect(source_of(of_classes(fashion.train, trouser=20, bag=6))).advice
-    assert "class 'bag' has 6 training images; 20 are a working minimum." in advice
-    assert sum("working minimum" in line for line in advice) == 1
+    assert "class 'bag' has 6 training images; at least 20 are recommended." in advice
+    assert sum("are recommended" in line for line in advice) == 1
     assert any("'trouser' has 3.3 times the training images of class 'bag'" in line for line in advice)
     assert any("no test split" in line for line in advice)
 
@@ -138,12 +138,12 @@ def test_the_use_of_every_split_is_explained(fashion):
         splits = {"val": None, "test": None} | others
         return inspect(Source("photos", train, **splits, original_sizes=Counter({(28, 28): 40}))).use
 
-    learns = "train (40 images) is what generators and classifiers learn from; "
-    assert use() == f"{learns}some of it is held out to measure on, as there is no test split"
-    assert use(val=val) == f"{learns}val (23 images) is the test set, as there is no other: it is only measured on"
+    learns = "train (40 images) is for training generators and classifiers; "
+    assert use() == f"{learns}some of it is held out for testing, because there is no test split"
+    assert use(val=val) == f"{learns}val (23 images) is used as the test set, because there is no other"
     assert use(val=val, test=test) == (
-        f"{learns}val (23 images) is what a mix is chosen on, where a pipeline with holdout chooses one; "
-        "test (22 images) is only measured on"
+        f"{learns}val (23 images) is for choosing a mix, if a pipeline with holdout does so; "
+        "test (22 images) is only for testing"
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from augment.dataset.images import LabelledImages
-from augment.dataset.policies import POLICIES, bank_of_views, refuse_unless_mit, trivial_augment
+from augment.dataset.policies import POLICIES, bank_of_views, check_license, trivial_augment
 from augment.errors import ConfigError
 
 
@@ -142,7 +142,7 @@ def test_an_unknown_policy_is_refused_with_the_known_ones(shoes: LabelledImages)
 )
 def test_all_but_the_last_mit_release_is_refused(albumentations: str | None, albumentationsx: str | None) -> None:
     with pytest.raises(ConfigError, match=r"pip install albumentations==2\.0\.8"):
-        refuse_unless_mit(albumentations, albumentationsx)
+        check_license(albumentations, albumentationsx)
 
 
 def test_the_module_loads_without_the_libraries() -> None:

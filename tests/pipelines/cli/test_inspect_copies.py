@@ -33,14 +33,14 @@ def folder(image_folder: Path, tmp_path: Path) -> Path:
     return copied
 
 
-DROPPED = "note: 3 of 38 training images were dropped as copies: 2 that repeat another one, 1 that are in test too"
+DROPPED = "note: 3 of 38 training images were dropped as copies: 2 that repeat another one, 1 that are also in test"
 
 
 def test_inspect_writes_a_table_of_copies_by_their_files(folder: Path, tmp_path: Path, augment: Augment) -> None:
     table = tmp_path / "new" / "copies.csv"
     status, out, _ = augment("inspect", folder, "--duplicates", table)
     assert (status, f"3 pairs of copies: {table}" in out) == (0, True)
-    assert "splits: train (38 images) is what generators and classifiers learn from; test (19 images)" in out
+    assert "splits: train (38 images) is for training generators and classifiers; test (19 images)" in out
     with table.open(newline="") as lines:
         rows = list(csv.DictReader(lines))
     assert [(row["kind"], row["second_split"], Path(row["second"]).name) for row in rows] == [

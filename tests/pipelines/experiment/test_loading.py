@@ -203,8 +203,8 @@ def test_copies_are_dropped_from_training_images_alone(three_splits: Path) -> No
     assert kept.warnings == ()
     assert (len(kept.pool), len(dropped.pool), len(dropped.train)) == (37, 33, 33)
     assert dropped.warnings == (
-        "4 of 37 training images were dropped as copies: 1 that repeat another one, 3 that are in val or test too, or "
-        "copies of such",
+        "4 of 37 training images were dropped as copies: 1 that repeat another one, 3 that are also in val or test, "
+        "or copies of such images",
     )
     assert dropped.val is not None
     assert (len(dropped.val), len(require_test(dropped))) == (7, 14)

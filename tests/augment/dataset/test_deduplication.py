@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from augment.dataset.copies import COLUMNS, as_csv, find_all, without_copies
+from augment.dataset.deduplication import COLUMNS, drop_duplicates, find_duplicate_pairs, format_csv
 from augment.dataset.images import LabelledImages
 from augment.errors import SourceError
 
@@ -48,7 +48,9 @@ def test_a_table_lists_copies_within_training_and_between_the_splits(clean, othe
     val = changed(others, {1: clean.images[30]})
     test = changed(others, {6: saved(clean.images[25][..., ::-1])})
     splits = {"train": train, "val": val, "test": test}
-    rows = list(csv.reader(as_csv(find_all(splits), splits, lambda split, i: f"{split}/{i}.png").splitlines()))
+    rows = list(
+        csv.reader(format_csv(find_duplicate_pairs(splits), splits, lambda split, i: f"{split}/{i}.png").splitlines())
+    )
     assert tuple(rows[0]) == COLUMNS
     assert [tuple(row[:-1]) for row in rows[1:]] == [
         ("exact", "train", "train/2.png", "train", "train/7.png", "bag", "bag"),
@@ -62,14 +64,14 @@ def test_a_table_lists_copies_within_training_and_between_the_splits(clean, othe
     assert all(0 < d < 0.1 for d, row in zip(differences, rows[1:], strict=True) if row[0] == "near")
 
 
-def test_a_set_without_copies_stays_as_it_is(clean, others):
-    assert without_copies(clean, {"test": others}) == (clean, ())
+def test_a_set_drop_duplicates_stays_as_it_is(clean, others):
+    assert drop_duplicates(clean, {"test": others}) == (clean, ())
 
 
 def test_all_but_the_first_of_a_group_are_dropped(clean):
     """Image 4 is nearly image 3, and image 8 is image 4 exactly: one group."""
     train = changed(clean, {4: saved(clean.images[3]), 8: saved(clean.images[3]), 30: clean.images[25]})
-    kept, (said,) = without_copies(train, {})
+    kept, (said,) = drop_duplicates(train, {})
     assert np.array_equal(kept.images, np.delete(train.images, [4, 8, 30], axis=0))
     assert np.array_equal(kept.labels, np.delete(train.labels, [4, 8, 30]))
     assert said == "3 of 40 training images were dropped as copies: 3 that repeat another one"
@@ -78,7 +80,7 @@ def test_all_but_the_first_of_a_group_are_dropped(clean):
 @pytest.mark.parametrize("change", [lambda image: image, saved])
 def test_a_group_of_several_classes_is_dropped_altogether(change, clean):
     train = changed(clean, {25: change(clean.images[3])})
-    kept, (said,) = without_copies(train, {})
+    kept, (said,) = drop_duplicates(train, {})
     assert np.array_equal(kept.images, np.delete(train.images, [3, 25], axis=0))
     assert said == "2 of 40 training images were dropped as copies: 2 that are in more than one class"
 
@@ -87,12 +89,14 @@ def test_an_image_of_another_split_is_dropped_with_its_copies(clean, others):
     """Image 20 is in val; 21 is its copy and 22 nearly; 5 is nearly in test."""
     train = changed(clean, {21: clean.images[20], 22: saved(clean.images[20])})
     val, test = changed(others, {2: clean.images[20]}), changed(others, {8: saved(clean.images[5])})
-    kept, (said,) = without_copies(train, {"val": val, "test": test})
+    kept, (said,) = drop_duplicates(train, {"val": val, "test": test})
     assert np.array_equal(kept.images, np.delete(train.images, [5, 20, 21, 22], axis=0))
-    assert said == ("4 of 40 training images were dropped as copies: 4 that are in val or test too, or copies of such")
+    assert said == (
+        "4 of 40 training images were dropped as copies: 4 that are also in val or test, or copies of such images"
+    )
 
 
 def test_a_class_that_would_lose_its_images_is_refused(clean):
     train = changed(clean, dict.fromkeys(range(20), clean.images[0]))
     with pytest.raises(SourceError, match="class 'bag' has 20 training images and 1 without copies: at least 2"):
-        without_copies(train, {})
+        drop_duplicates(train, {})
