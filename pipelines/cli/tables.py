@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from augment.dataset.inspection import Inspection
-from augment.gan.benchmark_plot import digits
+from augment.gan.benchmark_plot import format_ms
 from augment.gan.step_benchmark import Bench
 from augment.words import printable
 from pipelines.cli.terminal import OUT
@@ -83,19 +83,19 @@ def print_bench(bench: Bench) -> None:
     for arm, name in words.items():
         low, high = bench.spread.milliseconds[arm]
         peak = bench.peak_memory_mib[arm]
-        cells = [f"{digits(bench.milliseconds[arm])}\n{digits(low)} to {digits(high)}"]
+        cells = [f"{format_ms(bench.milliseconds[arm])}\n{format_ms(low)} to {format_ms(high)}"]
         cells += ["?" if peak is None else f"{peak:.0f}"]
         if arm in kinds:
             speedup, bound = bench.speedup[kinds[arm]], bench.bound[kinds[arm]]
             low, high = bench.spread.speedup[kinds[arm]]
             cells += [f"{speedup:.3f}\n{low:.3f} to {high:.3f}", f"{bound:.3f}", f"{speedup / bound:.1%}"]
         table.add_row(name, *cells)
-        splits.add_row(name, *map(digits, bench.splits[arm].values()))
+        splits.add_row(name, *map(format_ms, bench.splits[arm].values()))
     OUT.print(table)
     OUT.print(splits)
     parts = bench.splits["parts"]
     OUT.print(
-        f"beside the passes: optimisers {digits(parts['optimisers'])} ms, EMA {digits(parts['ema'])} ms, "
-        f"augmentation of both batches {digits(parts['augmentation'])} ms; medians and quartiles of "
+        f"beside the passes: optimisers {format_ms(parts['optimisers'])} ms, EMA {format_ms(parts['ema'])} ms, "
+        f"augmentation of both batches {format_ms(parts['augmentation'])} ms; medians and quartiles of "
         f"{bench.repeats} rounds"
     )
