@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from augment.errors import ConfigError
-from augment.gan.losses import Loss, Stateful, advance, cotangents, discriminator_loss
+from augment.gan.losses import Loss, TermsWithStates, advance, cotangents, discriminator_loss
 from augment.gan.penalties import Batch
 
 
@@ -41,7 +41,7 @@ class GanSetup:
     discriminator: nn.Module
     augment: Callable[[Tensor], Tensor]
     loss: Loss
-    terms: Stateful
+    terms: TermsWithStates
     penalty: Callable[[Batch], Tensor] | None
     optimizer_g: torch.optim.Optimizer
     optimizer_d: torch.optim.Optimizer

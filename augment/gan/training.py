@@ -20,7 +20,7 @@ from augment.gan.diffaugment import augmenter
 from augment.gan.losses import LOSSES
 from augment.gan.networks import Shape
 from augment.gan.noise import draw_noise
-from augment.gan.penalties import weighted
+from augment.gan.penalties import weighted_sum
 from augment.gan.steps import STEPS, GanSetup, critic_step
 from augment.gan.training_state import State
 
@@ -47,7 +47,7 @@ def make_setup(state: State, config: GanConfig) -> GanSetup:
         augment=augment,
         loss=LOSSES[config.loss],
         terms=state.terms,
-        penalty=weighted(penalties, lambda x, y: discriminate(augment(x), y), random) if penalties else None,
+        penalty=weighted_sum(penalties, lambda x, y: discriminate(augment(x), y), random) if penalties else None,
         optimizer_g=state.optimizer_g,
         optimizer_d=state.optimizer_d,
     )

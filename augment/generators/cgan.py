@@ -21,7 +21,7 @@ from augment.dataset.images import LabelledImages, check_size, to_uint8
 from augment.errors import SourceError
 from augment.gan.config import GanConfig
 from augment.gan.networks import NETWORKS, Shape, build
-from augment.gan.noise import noise_of_seeds
+from augment.gan.noise import noise_from_seeds
 from augment.gan.training import make_setup, make_step, recalibrate
 from augment.gan.training_state import State, start
 from augment.generators.adversarial import PREVIEW_COLUMNS, check_finite_training, train
@@ -118,7 +118,7 @@ def _preview(generator: nn.Module, shape: Shape) -> NDArray[np.uint8]:
     """A row a class, with the same noise in every row: uint8, (K x columns, C, H, W)."""
     device = next(generator.parameters()).device
     y = torch.arange(shape.num_classes, device=device).repeat_interleave(PREVIEW_COLUMNS)
-    z = noise_of_seeds(range(PREVIEW_COLUMNS), shape.latent_dim).repeat(shape.num_classes, 1).to(device)
+    z = noise_from_seeds(range(PREVIEW_COLUMNS), shape.latent_dim).repeat(shape.num_classes, 1).to(device)
     training = generator.training
     images: NDArray[np.uint8] = to_uint8(generator.eval()(z, y)).cpu().numpy()
     generator.train(training)
@@ -138,7 +138,7 @@ class Cgan:
         """An image and D's logit for each label and seed."""
         device = next(self.generator.parameters()).device
         y = torch.from_numpy(labels).to(device)
-        images = self.generator(noise_of_seeds(seeds, self.about.shape.latent_dim).to(device), y)
+        images = self.generator(noise_from_seeds(seeds, self.about.shape.latent_dim).to(device), y)
         return Samples(to_uint8(images).cpu().numpy(), self.discriminator(images, y).float().cpu().numpy())
 
 
