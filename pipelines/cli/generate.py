@@ -38,12 +38,12 @@ def generate(
     """Make labelled images with a trained generator; the folder is itself a SOURCE."""
     from augment.devices import find_device
     from augment.generators.collapse import collapse_notes
-    from augment.generators.generated_folder import generate_folder, wanted_counts
+    from augment.generators.generated_folder import generate_folder, requested_counts
     from augment.generators.registry import load_model
     from pipelines.cli.terminal import Terminal
 
     model = load_model(run, find_device(device))
-    counts = wanted_counts(model, per_class=per_class, balance=balance, counts=parse_counts(count or []))
+    counts = requested_counts(model, per_class=per_class, balance=balance, counts=parse_counts(count or []))
     with Terminal(quiet) as terminal:
         new = generate_folder(model, counts, out, format.value, seed=seed, overwrite=overwrite, observer=terminal)
     note(collapse_notes(new.data) if new else ())
