@@ -1,12 +1,12 @@
-"""Kills every command at random moments, runs it again, and compares what it leaves with an uninterrupted run.
+"""Kill every command at random moments, run it again, and compare its output with that of an uninterrupted run.
 
     python benchmarks/chaos.py --kills 200 --seed 0 --jobs 2
 
-Half of the kills are exits at a random change of the disk (before the n-th write, rename, unlink or new folder), half
-are signals at a random moment: SIGKILL, SIGTERM, SIGINT or SIGHUP. Commands are forked from a process that has imported
-torch, so that 200 kills take minutes; every tenth is a process of its own, killed from its first millisecond on. It
-prints a line a kill and exits with 1 if a command ended otherwise than it should, needed more than itself to go on, or
-left other contents. Linux and macOS only.
+Half of the kills are exits just before a random change on the disk (a write, a rename, a deletion or a new folder).
+The other half are signals at a random moment: SIGKILL, SIGTERM, SIGINT or SIGHUP. Commands are forked from a process
+that has already imported torch, so that 200 kills take minutes; every tenth starts as a new process, which may be
+killed from its first millisecond on. The benchmark prints one line per kill. It exits with 1 if a command ends in an
+unexpected way, if the same command cannot continue after the kill, or if the output differs. Linux and macOS only.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from augment.dataset.images import subset_per_class
 from augment.dataset.sources import read_source
 
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
-SENTENCE = "augment: stopped; the same command goes on where it stopped\n"
+STOPPED = "augment: stopped; the same command goes on where it stopped\n"
 GAN = {
     "width": 4, "latent_dim": 8, "batch_size": 8, "steps": 30, "log_every": 5, "sample_every": 10,
     "checkpoint_every": 10,
@@ -51,19 +51,19 @@ PIPELINE = {
     "choose": {"arm": "none+synthetic", "ratios": [0.5], "splits": 1, "repeats": 2},
     "evaluate": EVALUATE,
 }
-SLOW_KEYS = {"seconds", "images_per_second", "checksum", "outputs"}  # times, and digests of them
+TIME_KEYS = {"seconds", "images_per_second", "checksum", "outputs"}  # times, and digests of files that contain times
 
 
 @dataclass
 class Case:
-    """A command in a folder of its own. before: commands that have to end first, with other settings, say."""
+    """A command that runs in its own folder."""
 
     name: str
     command: list[str]
-    before: list[list[str]] = field(default_factory=list)
-    seconds: float = 0.0  # of the uninterrupted command
-    changes: int = 0  # of the disk, by it
-    expected: dict[str, Any] = field(default_factory=dict)
+    before: list[list[str]] = field(default_factory=list)  # commands that run to their end first
+    seconds: float = 0.0  # run time of the uninterrupted command
+    changes: int = 0  # changes on the disk by the uninterrupted command
+    expected: dict[str, Any] = field(default_factory=dict)  # its output
 
 
 FIT = ["fit", "source", "--out", "out", "--config", "gan.yaml", "--image-size", "12", "--quiet"]
@@ -91,7 +91,7 @@ CASES = [
 
 
 def prepare(folder: Path) -> None:
-    """A source of 3 real classes, settings, and a bystander's folder."""
+    """Write a source with 3 real classes, the settings, and a folder that no command may touch."""
     pool = subset_per_class(read_source("bundled:fashion").train, 18, seed=3)
     for k in (1, 5, 9):
         for i, image in enumerate(pool.images[pool.labels == k]):
@@ -105,21 +105,21 @@ def prepare(folder: Path) -> None:
 
 
 def contents(folder: Path) -> dict[str, Any]:
-    """Every file, without what depends on time or on where a run was interrupted."""
-    found: dict[str, Any] = {}
+    """Return the content of every file, without parts that depend on time or on where a run was interrupted."""
+    result: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
         if not path.is_file() or path.name == ".augment.json":
             continue
         if path.suffix in (".jsonl", ".json"):
-            found[name] = comparable(path)
+            result[name] = comparable(path)
         elif "checkpoints" not in name or path.name == max(p.name for p in path.parent.iterdir()):
-            found[name] = path.read_bytes()
-    return found
+            result[name] = path.read_bytes()
+    return result
 
 
 def comparable(path: Path) -> Any:
-    """JSON, or lines of it, in any order and without times; bytes where it is neither."""
+    """Return the sorted JSON lines of a file without times, or its bytes if it is not JSON."""
     content = path.read_bytes()
     lines = content.splitlines() if path.suffix == ".jsonl" else [content]
     try:
@@ -129,43 +129,43 @@ def comparable(path: Path) -> Any:
 
 
 def without_times(tree: Any) -> Any:
-    """The same tree without the keys that no two runs share."""
+    """Return the tree without the keys whose values differ from run to run."""
     if isinstance(tree, dict):
-        return {key: without_times(value) for key, value in tree.items() if key not in SLOW_KEYS}
+        return {key: without_times(value) for key, value in tree.items() if key not in TIME_KEYS}
     return tree
 
 
-def die_at_change(number: int) -> Callable[[], int]:
-    """Let this process exit before its `number`-th change of the disk; a function that tells how many there were."""
-    made = 0
+def exit_at_change(number: int) -> Callable[[], int]:
+    """Make this process exit before its `number`-th change on the disk; return a function that counts the changes."""
+    count = 0
 
-    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
-            nonlocal made
-            made += 1
-            if made == number:
+            nonlocal count
+            count += 1
+            if count == number:
                 os._exit(137)
-            return real(*arguments, **options)
+            return function(*arguments, **options)
 
         return call
 
     for name in ("write", "replace", "rename", "unlink", "mkdir", "rmdir"):
         setattr(os, name, counted(getattr(os, name)))
-    return lambda: made
+    return lambda: count
 
 
-def forked(folder: Path, command: list[str], exit_at: int = 0) -> int:
-    """Begin a command in a child process in `folder`; its process id."""
+def start_command(folder: Path, command: list[str], exit_at: int = 0) -> int:
+    """Start a command in a child process in `folder` and return the process id."""
     child = os.fork()
     if child:
         return child
     os.chdir(folder)
     os.setsid()
-    heed_signals()
+    reset_signals()
     for descriptor, name in ((1, "stdout.txt"), (2, "stderr.txt")):
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     sys.argv = ["augment", *command]
-    count = die_at_change(exit_at)
+    count = exit_at_change(exit_at)
     from pipelines.__main__ import main
 
     status = 1
@@ -181,66 +181,66 @@ def forked(folder: Path, command: list[str], exit_at: int = 0) -> int:
     os._exit(status)
 
 
-def heed_signals() -> None:
-    """In a new process: what this one was started by, `nohup` say, may have it ignore signals."""
+def reset_signals() -> None:
+    """Restore the default handlers in a new process, because `nohup`, for example, makes it ignore signals."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 
 
-def ended(child: int) -> int:
-    """Wait for a child process: its exit status, negative for a signal."""
+def wait_for(child: int) -> int:
+    """Wait for a child process and return its exit status, which is negative after a signal."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def finish(folder: Path, command: list[str]) -> str:
-    """Run a command to its end; what is wrong with how it ended, or nothing."""
-    status = ended(forked(folder, command))
-    return "" if status == 0 else f"went on with status {status}: {(folder / 'stderr.txt').read_text()[-400:]}"
+    """Run a command to its end; return an error message, or "" if it succeeded."""
+    status = wait_for(start_command(folder, command))
+    return "" if status == 0 else f"ended with status {status}: {(folder / 'stderr.txt').read_text()[-400:]}"
 
 
 def measure(case: Case, folder: Path) -> None:
-    """Run a case without interruption."""
+    """Run a case without interruption and store its time, its changes on the disk and its output."""
     prepare(folder)
     for command in case.before:
-        assert not (wrong := finish(folder, command)), wrong
+        assert not (error := finish(folder, command)), error
     shutil.copytree(folder, folder.with_name(folder.name + "-before"))
-    began = time.monotonic()
-    assert not (wrong := finish(folder, case.command)), f"{case.name}: {wrong}"
-    case.seconds, case.changes = time.monotonic() - began, int((folder / "changes.txt").read_text())
+    start = time.monotonic()
+    assert not (error := finish(folder, case.command)), f"{case.name}: {error}"
+    case.seconds, case.changes = time.monotonic() - start, int((folder / "changes.txt").read_text())
     case.expected = outputs(folder)
 
 
 def outputs(folder: Path) -> dict[str, Any]:
-    """What commands left, and what they should have left alone."""
+    """Return the contents of all files but the logs of this benchmark."""
     logs = {"stdout.txt", "stderr.txt", "changes.txt"}
     return {name: content for name, content in contents(folder).items() if name not in logs}
 
 
-def strike(case: Case, before: Path, folder: Path, rng: random.Random) -> tuple[str, str]:
-    """Kill a case once and let it go on: (how, what is wrong, or nothing)."""
+def kill_once(case: Case, before: Path, folder: Path, rng: random.Random) -> tuple[str, str]:
+    """Kill a case once and run it again; return (description of the kill, error message or "")."""
     shutil.copytree(before, folder)
     if rng.random() < 0.5:
         number = rng.randint(1, max(case.changes, 1))
-        how = f"exit at change {number} of {case.changes}"
-        status, wrong = ended(forked(folder, case.command, exit_at=number)), ""
-        wrong = "" if status in (0, 137) else f"status {status}"
+        description = f"exit at change {number} of {case.changes}"
+        status = wait_for(start_command(folder, case.command, exit_at=number))
+        error = "" if status in (0, 137) else f"status {status}"
     else:
-        how, wrong = strike_by_signal(case, folder, rng)
-    wrong = wrong or finish(folder, case.command)
-    if not wrong and (left := outputs(folder)) != case.expected:
-        names = [name for name in {*left, *case.expected} if left.get(name) != case.expected.get(name)]
-        wrong = f"other contents: {', '.join(sorted(names)[:5])}"
-    if not wrong:
+        description, error = kill_by_signal(case, folder, rng)
+    error = error or finish(folder, case.command)
+    if not error and (actual := outputs(folder)) != case.expected:
+        names = [name for name in {*actual, *case.expected} if actual.get(name) != case.expected.get(name)]
+        error = f"other contents: {', '.join(sorted(names)[:5])}"
+    if not error:
         shutil.rmtree(folder)
-    return how, wrong
+    return description, error
 
 
-def strike_by_signal(case: Case, folder: Path, rng: random.Random) -> tuple[str, str]:
-    """Send a signal at a random moment: (how, what is wrong with how the command ended)."""
-    number, own = rng.choice(SIGNALS), rng.random() < 0.2
-    delay = rng.uniform(0, case.seconds + (3 if own else 0))
-    how = f"{number.name} after {delay:.2f} s" + (" in a new process" if own else "")
-    if own:
+def kill_by_signal(case: Case, folder: Path, rng: random.Random) -> tuple[str, str]:
+    """Send a signal at a random moment; return (description of the kill, error message or "")."""
+    number, new_process = rng.choice(SIGNALS), rng.random() < 0.2
+    delay = rng.uniform(0, case.seconds + (3 if new_process else 0))
+    description = f"{number.name} after {delay:.2f} s" + (" in a new process" if new_process else "")
+    if new_process:
         code = "from pipelines.__main__ import main; main()"
         with (folder / "stderr.txt").open("w") as err, (folder / "stdout.txt").open("w") as out:
             process = subprocess.Popen(
@@ -249,27 +249,27 @@ def strike_by_signal(case: Case, folder: Path, rng: random.Random) -> tuple[str,
                 stderr=err,
                 stdout=out,
                 start_new_session=True,
-                preexec_fn=heed_signals,
+                preexec_fn=reset_signals,
             )
         time.sleep(delay)
         process.send_signal(number)
         status, child = process.wait(), process.pid
     else:
-        child = forked(folder, case.command)
+        child = start_command(folder, case.command)
         time.sleep(delay)
         os.kill(child, number)
-        status = ended(child)
+        status = wait_for(child)
     if not group_ends(child):
-        return how, "worker processes are left"
+        return description, "worker processes are left"
     text = (folder / "stderr.txt").read_text()
-    too_early = own and status in (-number, 1) and "pipelines" not in text  # before the first line of ours
-    expected = {0: "", -signal.SIGKILL: "", 128 + number: SENTENCE}
+    too_early = new_process and status in (-number, 1) and "pipelines" not in text  # before the first line of our code
+    expected = {0: "", -signal.SIGKILL: "", 128 + number: STOPPED}
     fine = too_early or (status in expected and text.endswith(expected[status]) and "Traceback" not in text)
-    return how, "" if fine else f"ended with status {status}: {text[-400:]}"
+    return description, "" if fine else f"ended with status {status}: {text[-400:]}"
 
 
 def group_ends(group: int, seconds: float = 5) -> bool:
-    """Whether the processes that a killed one has begun end soon."""
+    """Return whether all processes of a process group end within `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
@@ -284,8 +284,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=2, help="commands at a time")
-    parser.add_argument("--case", action="append", help="only cases of this name")
+    parser.add_argument("--jobs", type=int, default=2, help="number of commands that run at the same time")
+    parser.add_argument("--case", action="append", help="run only cases of this name; may be repeated")
     options = parser.parse_args()
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -293,22 +293,22 @@ def main() -> None:
     root = Path(tempfile.mkdtemp(prefix="chaos-"))
     for index, case in enumerate(cases):
         measure(case, root / f"case{index}")
-        print(f"{case.name}: {case.seconds:.1f} s, {case.changes} changes of the disk", flush=True)
+        print(f"{case.name}: {case.seconds:.1f} s, {case.changes} changes on the disk", flush=True)
     seeds = np.random.SeedSequence(options.seed).generate_state(options.kills)
 
-    def one(kill: int) -> bool:
+    def has_failed(kill: int) -> bool:
         rng = random.Random(int(seeds[kill]))
         index = kill % len(cases)
-        how, wrong = strike(cases[index], root / f"case{index}-before", root / f"kill{kill}", rng)
-        print(f"{kill} {cases[index].name}, {how}: {wrong or 'the same'}", flush=True)
-        return bool(wrong)
+        description, error = kill_once(cases[index], root / f"case{index}-before", root / f"kill{kill}", rng)
+        print(f"{kill} {cases[index].name}, {description}: {error or 'the same'}", flush=True)
+        return bool(error)
 
     with ThreadPoolExecutor(options.jobs) as pool:
-        wrong = sum(pool.map(one, range(options.kills)))
-    print(f"{options.kills} kills, {wrong} differences" + (f"; see {root}" if wrong else ""))
-    if not wrong:
+        failures = sum(pool.map(has_failed, range(options.kills)))
+    print(f"{options.kills} kills, {failures} differences" + (f"; see {root}" if failures else ""))
+    if not failures:
         shutil.rmtree(root)
-    sys.exit(1 if wrong else 0)
+    sys.exit(1 if failures else 0)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""What classical augmentation is worth to the small classifier: `none` against `classical`, the same recipe, in pairs.
+"""Measure the gain of the small classifier from classical augmentation: the arms `none` and `classical`, in pairs.
 
     python benchmarks/classical_baseline.py --data fashion.npz --per-class 20 --subsets 10
     python benchmarks/classical_baseline.py --data fashion.npz --per-class 200 --config runs/tuned/best.yaml
 
-Repeat r draws the training images from the training split with seed r and trains both arms with seed r; the test
-images are all those of the file. The intervals are Student's t over the repeats, corrected for the subsets' overlap;
-they leave out what another test set would change.
+Both arms use the same training recipe. Repeat r draws the training images from the training split with seed r and
+trains both arms with seed r. All test images of the file are used. The intervals are Student's t intervals over the
+repeats, corrected for the overlap of the subsets; they do not include the variation between test sets.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pipelines.results.statistics import corrected_t_interval
 def trial(
     train: LabelledImages, views: np.ndarray, test: LabelledImages, config: FitConfig, seed: int
 ) -> tuple[float, float]:
-    """Accuracy on `test`, and the seconds of training."""
+    """Train once; return the accuracy on `test` and the seconds of training."""
     pool = Pool(torch.from_numpy(views), torch.from_numpy(train.labels))
     start = time.perf_counter()
     model = fit([pool], train.num_classes, config, seed=seed, device=torch.device("cpu"))
@@ -44,10 +44,10 @@ def main() -> None:
     parser.add_argument("--per-class", type=int, default=20)
     parser.add_argument("--subsets", type=int, default=10)
     parser.add_argument("--config", type=Path, help="fields of EvaluateConfig, as `augment tune` writes them")
-    parser.add_argument("--steps", type=int, help="of each classifier, in place of the file's")
-    parser.add_argument("--classical-only", action="store_true", help="leave the arm `none` out")
+    parser.add_argument("--steps", type=int, help="steps of each classifier, instead of those in the file")
+    parser.add_argument("--classical-only", action="store_true", help="leave out the arm `none`")
     options = parser.parse_args()
-    flip = True if options.config is None else None  # None: as the file has it
+    flip = True if options.config is None else None  # None: the value in the file
     config = load_evaluate_config(
         options.config, arms=None, has_synthetic=False, steps=options.steps, horizontal_flip=flip
     )
@@ -55,18 +55,18 @@ def main() -> None:
 
     source = read_source(options.data)
     pool, test = source.train, source.splits["test"]
-    accuracies, training, making = [], [], []
+    accuracies, training_seconds, bank_seconds = [], [], []
     for r in range(options.subsets):
         train = subset_per_class(pool, options.per_class, seed=r)
         start = time.perf_counter()
         bank = bank_of_views(train, config.policy, views=config.views, horizontal_flip=config.horizontal_flip, seed=r)
-        making.append(time.perf_counter() - start)
+        bank_seconds.append(time.perf_counter() - start)
         images = {"none": train.images[None], "classical": bank}
         if options.classical_only:
             del images["none"]
         arms = [trial(train, views, test, config.classifier, seed=r) for views in images.values()]
         accuracies.append([accuracy for accuracy, _ in arms])
-        training.append([seconds for _, seconds in arms])
+        training_seconds.append([seconds for _, seconds in arms])
         print(f"subset {r}: {dict(zip(images, accuracies[-1], strict=True))}", flush=True)
 
     a = np.array(accuracies)  # subsets x arms
@@ -81,8 +81,8 @@ def main() -> None:
         gain = a[:, 1] - a[:, 0]
         low, high = corrected_t_interval(gain, correlation)
         print(f"classical - none: {gain.mean():+.4f}, 95 % corrected t interval [{low:+.4f}, {high:+.4f}]")
-    print(f"{np.mean(training):.1f} s a training on one thread")
-    print(f"{1e3 * np.mean(making) / (config.views * len(train)):.3f} ms an image and view")
+    print(f"{np.mean(training_seconds):.1f} s per training on one thread")
+    print(f"{1e3 * np.mean(bank_seconds) / (config.views * len(train)):.3f} ms per image and view")
     print(config.policy, config.classifier)
 
 

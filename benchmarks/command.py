@@ -1,7 +1,7 @@
-"""Wall time and peak memory of a whole command: python benchmarks/command.py [--repeats N] -- make demo
+"""Measure wall time and peak memory of a whole command: python benchmarks/command.py [--repeats N] -- make demo
 
-Memory is the proportional set size (PSS) summed over the process tree, sampled twice a second, so that what processes
-share counts once. Linux only.
+Memory is the proportional set size (PSS), summed over the process tree and sampled twice per second. PSS counts memory
+that several processes share only once. Linux only.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import psutil
 
 
 def run_once(command: list[str]) -> tuple[float, float]:
-    """(seconds, peak PSS in MB) of one run. Raises CalledProcessError if it fails."""
-    began, peak = time.perf_counter(), 0.0
+    """Run the command once; return (seconds, peak PSS in MB). Raises `CalledProcessError` if it fails."""
+    start, peak = time.perf_counter(), 0.0
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
             peak = max(peak, tree_pss(process.pid))
@@ -30,24 +30,24 @@ def run_once(command: list[str]) -> tuple[float, float]:
                 continue
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
-    return time.perf_counter() - began, peak
+    return time.perf_counter() - start, peak
 
 
 def tree_pss(pid: int) -> float:
-    """PSS in MB of a process and its descendants; those that end while they are read count as 0."""
+    """Return the PSS in MB of a process and its descendants; a process that ends during the reading counts as 0."""
     try:
-        family = [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+        pids = [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
     except psutil.NoSuchProcess:
         return 0.0
-    return sum(pss(member) for member in family)
+    return sum(map(pss, pids))
 
 
 def pss(pid: int) -> float:
     try:
-        found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
+        match = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
     except OSError:
         return 0.0
-    return int(found[1]) * 1024 / 1e6 if found else 0.0
+    return int(match[1]) * 1024 / 1e6 if match else 0.0
 
 
 def main() -> None:

@@ -1,8 +1,10 @@
-"""Do two commits give the same figures? python benchmarks/compare_commits.py BEFORE AFTER [--set gan.steps=200 ...]
+"""Check whether two commits give the same results.
 
-Each commit is checked out into a temporary folder, runs the quickstart there on one thread and in one process, and the
-two results.json are compared value by value, but for versions and what only one of them has. Figures are the same to
-the last digit on a CPU, or the reason is worth knowing.
+    python benchmarks/compare_commits.py BEFORE AFTER [--set gan.steps=200 ...]
+
+Each commit is checked out into a temporary folder and runs the quickstart there, on one thread and in one process. The
+two files results.json are then compared value by value, except for the versions. On a CPU all figures should be equal
+to the last digit, so every difference needs a reason.
 """
 
 from __future__ import annotations
@@ -23,11 +25,11 @@ NOT_COMPARED = ("versions",)
 
 
 def run_commit(commit: str, folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
-    """The content of results.json of a commit's quickstart."""
+    """Run the quickstart of a commit and return the content of its results.json."""
     checkout = folder / "checkout"
     subprocess.run(["git", "worktree", "add", "--detach", "--quiet", str(checkout), commit], cwd=ROOT, check=True)
     try:
-        (checkout / "augment" / "data").symlink_to(checkout / "data")  # as an installed package has it
+        (checkout / "augment" / "data").symlink_to(checkout / "data")  # where an installed package has its data
         command = [sys.executable, "-m", "pipelines", "run", "quickstart", "--jobs", "1", "--out", str(folder / "out")]
         command += [part for override in overrides for part in ("--set", override)]
         environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
@@ -38,7 +40,7 @@ def run_commit(commit: str, folder: Path, overrides: Sequence[str]) -> dict[str,
 
 
 def differences(before: Any, after: Any, path: str = "") -> Iterator[str]:
-    """Each value that differs, with the path to it; keys that only one side has are named."""
+    """Yield a line for each value that differs and for each key that only one side has."""
     if isinstance(before, dict) and isinstance(after, dict):
         for key in dict.fromkeys((*before, *after)):
             if not path and key in NOT_COMPARED:
@@ -51,7 +53,7 @@ def differences(before: Any, after: Any, path: str = "") -> Iterator[str]:
         for index, pair in enumerate(zip(before, after, strict=True)):
             yield from differences(*pair, f"{path}.{index}")
     elif before != after:
-        yield f"{path}: {before!r}, now {after!r}"
+        yield f"{path}: {before!r} before, {after!r} after"
 
 
 def main() -> int:
@@ -60,16 +62,16 @@ def main() -> int:
     parser.add_argument("after")
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="a.b=c")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(2) as pool:
-        folders = [Path(name) / side for side in ("before", "after")]
+    with tempfile.TemporaryDirectory() as root, ThreadPoolExecutor(2) as pool:
+        folders = [Path(root) / side for side in ("before", "after")]
         for folder in folders:
             folder.mkdir()
         commits = (arguments.before, arguments.after)
         before, after = pool.map(run_commit, commits, folders, [arguments.overrides] * 2)
-    found = list(differences(before, after))
-    print("\n".join(found) if found else "every figure is the same")
+    lines = list(differences(before, after))
+    print("\n".join(lines) if lines else "every figure is the same")
     print(before["recommendation"]["sentence"], after["recommendation"]["sentence"], sep="\n")
-    return 1 if found else 0
+    return 1 if lines else 0
 
 
 if __name__ == "__main__":

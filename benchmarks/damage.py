@@ -1,4 +1,4 @@
-"""Changes that make valid inputs damaged or hostile, each drawn from a generator: for `hostile_sources.py`."""
+"""Random changes that turn valid inputs into damaged or hostile ones; used by `hostile_sources.py`."""
 
 from __future__ import annotations
 
@@ -83,39 +83,39 @@ def pick(rng: np.random.Generator, values: list[str]) -> str:
 
 
 def damage(rng: np.random.Generator, content: bytes) -> bytes:
-    """Flip, cut, overwrite, repeat or move some bytes."""
+    """Flip bits, or delete, overwrite, repeat or move a range of bytes."""
     data = bytearray(content or b"\0")
-    first, second = sorted(int(place) for place in rng.integers(0, len(data) + 1, 2))
-    second = min(second, first + 64) if rng.random() < 0.7 else second
-    how = int(rng.integers(5))
-    if how == 0:
-        for place in rng.integers(0, len(data), int(rng.integers(1, 9))):
-            data[int(place)] ^= 1 << int(rng.integers(8))
-    elif how == 1:
-        del data[first:second]
-    elif how == 2:
-        data[first:second] = bytes([int(rng.choice([0, 255, 34, 10]))]) * (second - first)
-    elif how == 3:
-        data[first:first] = data[first:second]
+    start, stop = sorted(int(index) for index in rng.integers(0, len(data) + 1, 2))
+    stop = min(stop, start + 64) if rng.random() < 0.7 else stop
+    kind = int(rng.integers(5))
+    if kind == 0:
+        for index in rng.integers(0, len(data), int(rng.integers(1, 9))):
+            data[int(index)] ^= 1 << int(rng.integers(8))
+    elif kind == 1:
+        del data[start:stop]
+    elif kind == 2:
+        data[start:stop] = bytes([int(rng.choice([0, 255, 34, 10]))]) * (stop - start)
+    elif kind == 3:
+        data[start:start] = data[start:stop]
     else:
-        data = data[:first] + data[second:] + data[first:second]
+        data = data[:start] + data[stop:] + data[start:stop]
     return bytes(data)
 
 
 def damage_text(rng: np.random.Generator, text: str, tokens: list[str], separators: str) -> str:
-    """Replace a field between separators by a hostile one, here or everywhere, or damage the bytes."""
+    """Replace one field between separators by a hostile one, or all equal fields, or damage the bytes."""
     if rng.random() < 0.25:
         return damage(rng, text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
-    places = [i for i, character in enumerate(text) if character in separators]
-    begin = places[int(rng.integers(len(places)))] if places else 0
-    end = next((place for place in places if place > begin), len(text))
-    if begin + 1 < end and rng.random() < 0.3:
-        return text.replace(text[begin + 1 : end], pick(rng, tokens)[:1000])
-    return text[: begin + 1] + pick(rng, tokens) + text[end:]
+    indices = [i for i, character in enumerate(text) if character in separators]
+    start = indices[int(rng.integers(len(indices)))] if indices else 0
+    stop = next((index for index in indices if index > start), len(text))
+    if start + 1 < stop and rng.random() < 0.3:
+        return text.replace(text[start + 1 : stop], pick(rng, tokens)[:1000])
+    return text[: start + 1] + pick(rng, tokens) + text[stop:]
 
 
 def damage_header(rng: np.random.Generator, content: bytes) -> bytes:
-    """Another shape, type or end in the header of an array."""
+    """Change the shape, the data type or the end of the header of an .npy array."""
     head, data = content[:128].decode("latin-1"), content[128:]
     if rng.random() < 0.5:
         head = head[: head.index("'shape': ") + 9] + pick(rng, SHAPES) + ", }"
@@ -125,25 +125,27 @@ def damage_header(rng: np.random.Generator, content: bytes) -> bytes:
 
 
 def damage_archive(rng: np.random.Generator, path: Path) -> None:
-    """Damage the file, a header within, the labels, or how a member is called and compressed."""
-    how = int(rng.integers(4))
-    if how == 0:
+    """Damage the bytes of an .npz file, the header of an array, the labels, or the name of a member.
+
+    The compression is changed at random too, unless only the bytes are damaged.
+    """
+    kind = int(rng.integers(4))
+    if kind == 0:
         path.write_bytes(damage(rng, path.read_bytes()))
         return
     method = METHODS[int(rng.integers(len(METHODS)))]
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
-    chosen = pick(rng, list(members))
-    if how == 1:
-        members[chosen] = damage_header(rng, members[chosen])
-    elif how == 2:
-        content = np.load(path)
-        labels, other = content["train_labels"].astype(np.int64), io.BytesIO()
+    name = pick(rng, list(members))
+    if kind == 1:
+        members[name] = damage_header(rng, members[name])
+    elif kind == 2:
+        labels, file = np.load(path)["train_labels"].astype(np.int64), io.BytesIO()
         labels[int(rng.integers(len(labels)))] = LABELS[int(rng.integers(len(LABELS)))]
-        np.save(other, labels if rng.random() < 0.5 else labels.astype(rng.choice(["f8", "u8", "U9", "i1"])))
-        members["train_labels.npy"] = other.getvalue()
+        np.save(file, labels if rng.random() < 0.5 else labels.astype(rng.choice(["f8", "u8", "U9", "i1"])))
+        members["train_labels.npy"] = file.getvalue()
     else:
-        members[pick(rng, [chosen.removesuffix(".npy"), "../x.npy", "train_images.npy"])] = members.pop(chosen)
+        members[pick(rng, [name.removesuffix(".npy"), "../x.npy", "train_images.npy"])] = members.pop(name)
     with zipfile.ZipFile(path, "w", method) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
@@ -152,35 +154,35 @@ def damage_archive(rng: np.random.Generator, path: Path) -> None:
 
 
 def damage_folder(rng: np.random.Generator, folder: Path) -> None:
-    """Put a special or a hostile entry somewhere into a folder."""
-    places = [folder, *sorted(path for path in folder.rglob("*") if path.is_dir() and not path.is_symlink())]
-    place = places[int(rng.integers(len(places)))]
+    """Add a special or hostile entry somewhere in a folder, or damage one of its files."""
+    folders = [folder, *sorted(path for path in folder.rglob("*") if path.is_dir() and not path.is_symlink())]
+    parent = folders[int(rng.integers(len(folders)))]
     name = pick(rng, ENTRIES)
-    target = place / name.replace("/", "_").replace("\0", "_")[:200]
+    target = parent / name.replace("/", "_").replace("\0", "_")[:200]
     with contextlib.suppress(FileExistsError, IsADirectoryError, shutil.Error):
-        how = int(rng.integers(7))
-        if how == 0:
+        kind = int(rng.integers(7))
+        if kind == 0:
             os.mkfifo(target)
-        elif how == 1:
+        elif kind == 1:
             target.symlink_to(pick(rng, LINKS))
-        elif how == 2:
+        elif kind == 2:
             target.mkdir()
-        elif how == 3:
+        elif kind == 3:
             target.write_bytes(rng.bytes(200))
-        elif how == 4:
-            bind(target)
-        elif how == 5:
-            shutil.copytree(places[-1], target, symlinks=True, copy_function=shutil.copyfile)
+        elif kind == 4:
+            make_socket(target)
+        elif kind == 5:
+            shutil.copytree(folders[-1], target, symlinks=True, copy_function=shutil.copyfile)
         else:
             file = min((path for path in folder.rglob("*") if path.is_file()), key=lambda path: rng.random())
             file.write_bytes(damage(rng, file.read_bytes()))
 
 
-def bind(path: Path) -> None:
-    here = Path.cwd()
-    os.chdir(path.parent)  # a socket's path has at most 107 bytes
+def make_socket(path: Path) -> None:
+    previous = Path.cwd()
+    os.chdir(path.parent)  # the path of a socket may have at most 107 bytes
     try:
-        with socket.socket(socket.AF_UNIX) as opened, contextlib.suppress(OSError, UnicodeError):
-            opened.bind(os.fsencode(path.name))
+        with socket.socket(socket.AF_UNIX) as unix_socket, contextlib.suppress(OSError, UnicodeError):
+            unix_socket.bind(os.fsencode(path.name))
     finally:
-        os.chdir(here)
+        os.chdir(previous)

@@ -1,4 +1,7 @@
-"""Images a second of `augment generate`, sampling and PNG writing together: python benchmarks/generate_speed.py RUN"""
+"""Measure images per second of `augment generate`, including the writing of PNG files.
+
+python benchmarks/generate_speed.py RUN
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from augment.generators.registry import load_model
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="a folder that augment fit has finished")
     parser.add_argument("--per-class", type=int, default=500)
     parser.add_argument("--repeats", type=int, default=7)
@@ -23,12 +26,12 @@ def main() -> None:
     rates, counts = [], dict.fromkeys(model.about.classes, options.per_class)
     for repeat in range(options.repeats + 1):  # the first one warms up
         with tempfile.TemporaryDirectory() as folder:
-            began = time.perf_counter()
+            start = time.perf_counter()
             generate_folder(model, counts, Path(folder) / "images", "png", seed=repeat)
-            rates.append(sum(counts.values()) / (time.perf_counter() - began))
+            rates.append(sum(counts.values()) / (time.perf_counter() - start))
     rates = rates[1:]
     print(f"{sum(counts.values())} images, n = {len(rates)}, {os.cpu_count()} cores")
-    print(f"images a second: median {statistics.median(rates):.0f}, {min(rates):.0f} to {max(rates):.0f}")
+    print(f"images per second: median {statistics.median(rates):.0f}, {min(rates):.0f} to {max(rates):.0f}")
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Learns from images: small CNNs, their training and their metrics."""
+"""Image classifiers: small CNNs, their training and their metrics."""

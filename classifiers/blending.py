@@ -1,4 +1,4 @@
-"""mixup and CutMix: each image of a batch blended with a partner, and its target in the same proportion."""
+"""mixup and CutMix: blend each image of a batch with another one, and the targets in the same proportion."""
 
 from __future__ import annotations
 
@@ -12,36 +12,37 @@ from torch import Tensor
 
 
 class Blend(NamedTuple):
-    """How one batch is blended: lam of each image stays; box is (top, bottom, left, right) in px, None for mixup."""
+    """The parameters for blending one batch."""
 
-    lam: float
-    partner: Tensor  # int64, B; on the batch's device
-    box: tuple[int, int, int, int] | None
+    lam: float  # weight of each image; its partner has 1 - lam
+    partner: Tensor  # int64, B; index of each image's partner, on the device of the batch
+    box: tuple[int, int, int, int] | None  # (top, bottom, left, right) in px for CutMix, None for mixup
 
 
-def blend(x: Tensor, target: Tensor, how: Blend) -> tuple[Tensor, Tensor]:
-    """lam of each image and target and 1 - lam of its partner's. x: (B, C, H, W); target: (B, K), float.
+def blend(x: Tensor, target: Tensor, parameters: Blend) -> tuple[Tensor, Tensor]:
+    """Blend images (B, C, H, W) and targets, float (B, K), with those of their partners.
 
-    Sources: Zhang et al., "mixup: Beyond Empirical Risk Minimization", arXiv 1710.09412; with a box, which shows the
-    partner, Yun et al., "CutMix", arXiv 1905.04899, section 3.1.
+    mixup averages the pixels (Zhang et al., "mixup: Beyond Empirical Risk Minimization", arXiv 1710.09412). CutMix
+    copies a box from the partner (Yun et al., "CutMix", arXiv 1905.04899, section 3.1).
     """
-    mixed = target[how.partner].lerp(target, how.lam)
-    if how.box is None:
-        return x[how.partner].lerp(x, how.lam), mixed
-    top, bottom, left, right = how.box
+    lam, partner, box = parameters
+    mixed = target[partner].lerp(target, lam)
+    if box is None:
+        return x[partner].lerp(x, lam), mixed
+    top, bottom, left, right = box
     x = x.clone()
-    x[:, :, top:bottom, left:right] = x[:, :, top:bottom, left:right][how.partner]
+    x[:, :, top:bottom, left:right] = x[:, :, top:bottom, left:right][partner]
     return x, mixed
 
 
 def draw_blends(
     mixup: float, cutmix: float, batch_size: int, size: int, steps: int, seed: int, device: torch.device | str = "cpu"
 ) -> Sequence[Blend | None]:
-    """A blend a step, lam from Beta(alpha, alpha) of the kind that is on; None where neither is.
+    """Draw the parameters for each step, with lam from Beta(alpha, alpha); None for every step if both are off.
 
-    mixup, cutmix: alpha, 0 is off; with both on each batch takes one of them with probability 1/2, as timm (its
-    `switch_prob`) and torchvision's reference training do. size: px. The partners go to `device` at once, ahead of the
-    steps, which would otherwise wait for each of them.
+    mixup, cutmix: their alphas; 0 turns one off. If both are on, each batch uses one of them with probability 1/2, as
+    in timm (`switch_prob`) and in torchvision's reference training. size: side of the images in px. All partners are
+    copied to `device` before the training, so that no step has to wait for a copy.
     """
     if not (mixup or cutmix):
         return [None] * steps
@@ -50,16 +51,19 @@ def draw_blends(
         cut = bool(cutmix) and (not mixup or rng.random() < 0.5)
         alpha = cutmix if cut else mixup
         lam, partner = rng.beta(alpha, alpha), torch.from_numpy(rng.permutation(batch_size))
-        blends.append(_cut(lam, size, rng, partner) if cut else Blend(lam, partner, None))
-    partners = torch.stack([how.partner for how in blends]).to(device)
-    return [how._replace(partner=partner) for how, partner in zip(blends, partners, strict=True)]
+        blends.append(_draw_box(lam, size, rng, partner) if cut else Blend(lam, partner, None))
+    partners = torch.stack([parameters.partner for parameters in blends]).to(device)
+    return [parameters._replace(partner=partner) for parameters, partner in zip(blends, partners, strict=True)]
 
 
-def _cut(lam: float, size: int, rng: np.random.Generator, partner: Tensor) -> Blend:
-    """A square box of 1 - lam of the image about a random centre, cut off at its border; lam is what is left."""
-    reach = size * math.sqrt(1 - lam) / 2
+def _draw_box(lam: float, size: int, rng: np.random.Generator, partner: Tensor) -> Blend:
+    """Draw a square box with 1 - lam of the image's area and a random centre, and clip it at the image's border.
+
+    The lam of the result is the fraction of the image outside the clipped box.
+    """
+    half_side = size * math.sqrt(1 - lam) / 2
     centre = rng.uniform(0, size, 2)
-    begin, end = np.clip(np.round(centre - reach), 0, size), np.clip(np.round(centre + reach), 0, size)
-    box = (int(begin[0]), int(end[0]), int(begin[1]), int(end[1]))
+    start, stop = np.clip(np.round(centre - half_side), 0, size), np.clip(np.round(centre + half_side), 0, size)
+    box = (int(start[0]), int(stop[0]), int(start[1]), int(stop[1]))
     area = (box[1] - box[0]) * (box[3] - box[2])
     return Blend(1 - area / size**2, partner, box)

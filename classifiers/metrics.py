@@ -1,7 +1,7 @@
-"""How well logits fit labels: `score` for one figure each, `per_class_recall` and `confusion` for the details.
+"""Classification metrics: `score` for the summary, `per_class_recall` and `confusion` for the details.
 
-Averages over classes are over the classes that occur among the labels, so that a test set without some class neither
-warns nor gives NaN. Inputs everywhere: logits, float, N x K; labels, int, N, values 0 to K - 1.
+Averages over classes include only classes that occur in the labels, so that a test set without some class causes
+neither a warning nor NaN. The inputs of all functions are logits, float, N x K, and labels, int, N, from 0 to K - 1.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss, recall_score
 
-BINS = 15  # of the calibration error
+BINS = 15  # for the calibration error
 
 
 def softmax(logits: ArrayLike) -> NDArray[np.float64]:
-    """Probabilities: float64, N x K, rows add to 1."""
+    """Return probabilities: float64, N x K; rows add to 1."""
     z = np.asarray(logits, np.float64)
     e = np.exp(z - z.max(1, keepdims=True))
     probabilities: NDArray[np.float64] = e / e.sum(1, keepdims=True)
@@ -22,7 +22,7 @@ def softmax(logits: ArrayLike) -> NDArray[np.float64]:
 
 
 def score(logits: ArrayLike, labels: ArrayLike, num_classes: int) -> dict[str, float]:
-    """accuracy, balanced_accuracy, macro_f1, log_loss (nats) and expected_calibration_error."""
+    """Return accuracy, balanced_accuracy, macro_f1, log_loss (nats) and expected_calibration_error."""
     p, y = softmax(logits), np.asarray(labels)
     predicted, present = p.argmax(1), np.unique(y)
     average = {"labels": present, "average": "macro", "zero_division": 0.0}
@@ -36,24 +36,25 @@ def score(logits: ArrayLike, labels: ArrayLike, num_classes: int) -> dict[str, f
 
 
 def expected_calibration_error(probabilities: NDArray[np.float64], labels: NDArray[np.integer]) -> float:
-    """|accuracy - confidence|, averaged over the images, in 15 bins of equal width, open below and closed above.
+    """Return the mean |accuracy - predicted probability| of 15 bins, each weighted by its number of images.
 
-    Guo et al., "On Calibration of Modern Neural Networks", arXiv 1706.04599, equation 3. probabilities: N x K.
+    The bins have equal width and include their upper but not their lower limit. probabilities: N x K. Source: Guo et
+    al., "On Calibration of Modern Neural Networks", arXiv 1706.04599, equation 3.
     """
-    confidence = probabilities.max(1)
+    predicted = probabilities.max(1)  # probability of the predicted class
     correct = probabilities.argmax(1) == labels
-    bins = np.ceil(confidence * BINS).astype(int)
-    return float(np.abs(np.bincount(bins, weights=correct - confidence)).sum() / len(labels))
+    bins = np.ceil(predicted * BINS).astype(int)
+    return float(np.abs(np.bincount(bins, weights=correct - predicted)).sum() / len(labels))
 
 
 def per_class_recall(logits: ArrayLike, labels: ArrayLike, num_classes: int) -> list[float | None]:
-    """The share of each class that is recognised: K values, None for a class that is not among the labels."""
+    """Return the recall of each class: K values, None for a class that does not occur in the labels."""
     counts = confusion(logits, labels, num_classes)
     return [float(row[k] / row.sum()) if row.any() else None for k, row in enumerate(counts)]
 
 
 def confusion(logits: ArrayLike, labels: ArrayLike, num_classes: int) -> NDArray[np.int64]:
-    """Counts: int64, K x K; rows are labels, columns are predictions."""
+    """Return the confusion matrix: counts, int64, K x K; rows are labels, columns are predictions."""
     counts: NDArray[np.int64] = confusion_matrix(
         np.asarray(labels), np.asarray(logits).argmax(1), labels=range(num_classes)
     )

@@ -1,7 +1,8 @@
-"""Training of a classifier on pools of images, counted in optimiser steps.
+"""Training of a classifier on pools of images for a fixed number of optimiser steps.
 
-The seed gives each purpose (weights, mixup and CutMix, each pool) a generator of its own, so that arms that differ in
-their images only begin with the same weights, draw the same real images and blend them alike.
+Each purpose (weights, mixup and CutMix, each pool) has its own random generator, derived from one seed. Arms that
+differ only in the pixels of their images therefore have the same initial weights, draw the same real images and blend
+them in the same way.
 """
 
 from __future__ import annotations
@@ -16,28 +17,28 @@ from torch.nn.functional import cross_entropy
 
 from augment.dataset.images import to_signed
 from augment.errors import DivergedError
-from classifiers.batches import SAMPLING, Pool, check, draw_batches
+from classifiers.batches import SAMPLING, Pool, check_pools, draw_batches
 from classifiers.blending import blend, draw_blends
 from classifiers.networks import NETWORKS, build
 
-WARM_UP = 0.2  # of the steps
+WARM_UP = 0.2  # fraction of the steps
 
 
 class FitConfig(BaseModel):
-    """How a classifier is trained. The defaults were tuned on Fashion-MNIST at 20 images a class."""
+    """Settings for training a classifier. The defaults were tuned on Fashion-MNIST at 20 images per class."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     network: str = "small"
-    width: int | None = Field(None, ge=1, le=4096)  # None: the network's own
+    width: int | None = Field(None, ge=1, le=4096)  # None: the default of the network
     steps: int = Field(300, ge=1, le=10**8)
     batch_size: int = Field(64, ge=2, le=2**16)
-    lr: float = Field(8e-3, gt=0, le=1)  # at its peak
-    weight_decay: float = Field(0.05, ge=0, le=100)  # AdamW's; not of biases and norms
+    lr: float = Field(8e-3, gt=0, le=1)  # peak learning rate
+    weight_decay: float = Field(0.05, ge=0, le=100)  # of AdamW; not applied to biases and norms
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     mixup: float = Field(0.4, ge=0, le=1000)  # alpha of Beta(alpha, alpha); 0 turns it off
-    cutmix: float = Field(0.0, ge=0, le=1000)  # the same; with both on, each batch takes one of them by lot
-    sampling: str = "balanced"  # how often a class is drawn, by its number of images
+    cutmix: float = Field(0.0, ge=0, le=1000)  # alpha too; if both are on, each batch uses one of them at random
+    sampling: str = "balanced"  # a key of `SAMPLING`: how often a class is drawn, given its number of images
 
     @field_validator("network", "sampling")
     @classmethod
@@ -49,17 +50,18 @@ class FitConfig(BaseModel):
 
 
 def fit(pools: Sequence[Pool], num_classes: int, config: FitConfig, *, seed: int, device: torch.device) -> nn.Module:
-    """A network trained on `pools`, in eval mode, on `device`. The global random state is left as it was.
+    """Train a network on `pools` and return it in eval mode on `device`. The global random state does not change.
 
-    The loss of a batch is the sum of its images' weighted cross entropies over the batch size: a lower weight of some
-    takes nothing from the gradient of the others and is not made up for. Over the sum of the weights, a weight of 0.5
-    in half of the batch would raise the others' gradient by a third.
+    The loss of a batch is the sum of the weighted cross entropies of its images, divided by the batch size. A lower
+    weight of some images therefore does not change the contribution of the others to the gradient. If the sum were
+    divided by the sum of the weights instead, a weight of 0.5 for half of the batch would increase the contribution
+    of the other half by a third.
 
     Raises `ConfigError` if the pools do not fit each other or the classes, `DivergedError` if the loss is not finite.
     """
-    check(pools, num_classes, config.steps)
+    check_pools(pools, num_classes, config.steps)
     root = torch.Generator().manual_seed(seed)
-    weights_seed, blend_seed, *pool_seeds = (_derive(root) for _ in range(2 + len(pools)))
+    weights_seed, blend_seed, *pool_seeds = (_draw_seed(root) for _ in range(2 + len(pools)))
     channels, size = pools[0].views.shape[2:4]
     model = build(config.network, num_classes, channels, size, config.width, seed=weights_seed).to(device)
     pools = [pool.to(device) for pool in pools]
@@ -70,9 +72,9 @@ def fit(pools: Sequence[Pool], num_classes: int, config: FitConfig, *, seed: int
     blends = draw_blends(config.mixup, config.cutmix, config.batch_size, size, config.steps, blend_seed, device)
     loss = torch.zeros(())
     batches = draw_batches(pools, targets, config.batch_size, config.steps, pool_seeds, config.sampling)
-    for (x, target), how in zip(batches, blends, strict=True):
-        if how is not None:
-            x, target = blend(x, target, how)
+    for (x, target), parameters in zip(batches, blends, strict=True):
+        if parameters is not None:
+            x, target = blend(x, target, parameters)
         loss = cross_entropy(model(x.contiguous(memory_format=torch.channels_last)), target)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -85,7 +87,7 @@ def fit(pools: Sequence[Pool], num_classes: int, config: FitConfig, *, seed: int
     return model.eval()
 
 
-def _derive(root: torch.Generator) -> int:
+def _draw_seed(root: torch.Generator) -> int:
     return int(torch.randint(2**62, (), generator=root))
 
 
@@ -97,13 +99,13 @@ def _adamw(model: nn.Module, config: FitConfig) -> torch.optim.Optimizer:
 
 
 def one_cycle(t: float) -> float:
-    """The learning rate at time t in [0, 1], in units of its peak: a linear rise for a fifth, then a cosine to 0."""
+    """Return the learning rate at time t in [0, 1], relative to its peak: a linear warm-up, then a cosine to 0."""
     return t / WARM_UP if t < WARM_UP else 0.5 + 0.5 * math.cos(math.pi * (t - WARM_UP) / (1 - WARM_UP))
 
 
 @torch.no_grad()
 def predict(model: nn.Module, images: Tensor, *, batch_size: int = 128) -> Tensor:
-    """Logits, float32 (N, K), on the CPU. images: uint8, N x C x H x W, on any device; the model in eval mode."""
+    """Return logits, float32 (N, K), on the CPU. images: uint8, N x C x H x W, on any device. model: in eval mode."""
     device = next(model.parameters()).device
     return torch.cat(
         [

@@ -1,1 +1,1 @@
-"""The adversarial setup: losses, networks, and the one-stage step that trains both networks at once."""
+"""GAN training: losses, networks, and the one-stage step that trains both networks at once."""

@@ -1,8 +1,11 @@
-"""What makes a step faster on a CUDA device: `fast: true` turns on all of it. Off, a CPU repeats results to the bit.
+"""Faster training steps on a CUDA device, turned on by `fast: true`.
 
-bfloat16 autocast for the networks (losses, weights and optimisers stay float32; images and logits have 8 bits), and
-CUDA graphs, which submit a whole step at once: small networks wait for their launches. On a CPU there are no graphs,
-and bfloat16 was measured and loses (docs/benchmarks.md), so it is refused there.
+Two techniques are combined. Under bfloat16 autocast, the networks compute images and logits with 8 bits of precision,
+while losses, weights and optimisers stay float32. A CUDA graph submits a whole step at once, because small networks
+spend most of their time on kernel launches.
+
+Both are refused on a CPU: it has no graphs, and bfloat16 was measured to be slower there (docs/benchmarks.md). Without
+`fast`, training on a CPU is reproducible to the bit.
 """
 
 from __future__ import annotations
@@ -16,11 +19,11 @@ from augment.errors import ConfigError
 
 Network = Callable[[Tensor, Tensor], Tensor]
 
-EAGER_CALLS = 3  # before capturing: libraries choose their algorithms and get their memory
+EAGER_CALLS = 3  # before the capture, so that libraries choose their algorithms and allocate their memory
 
 
 def check_fast(device: torch.device) -> None:
-    """Raise `ConfigError` unless the device is a CUDA one."""
+    """Raise `ConfigError` unless `device` is a CUDA device."""
     if device.type != "cuda":
         raise ConfigError(f"fast is for CUDA devices, and this is {device}: leave it off, or give --device cuda")
 
@@ -28,23 +31,24 @@ def check_fast(device: torch.device) -> None:
 def in_bfloat16(
     network: Callable[[Tensor, Tensor], Tensor], device: torch.device
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """`network` under bfloat16 autocast on `device`, its answer in float32.
+    """Return a function that runs `network` under bfloat16 autocast on `device` and returns its output in float32.
 
-    Casts are not cached: a graph has to hold the cast of the weights as they are at each replay.
+    The cache of casts is turned off, because each replay of a graph has to cast the current weights again.
     """
 
     def run(x: Tensor, y: Tensor) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):
-            answer = network(x, y)
-        return answer.float()
+            output = network(x, y)
+        return output.float()
 
     return run
 
 
 class Graphed:
-    """A function of nothing that works on fixed tensors, as a CUDA graph after its first calls, which run eagerly.
+    """Run a function without arguments as a CUDA graph; the first `EAGER_CALLS` calls run eagerly.
 
-    It must not wait for the device. All that it draws comes from `random`, whose state goes on as without a graph.
+    The function must work on the same tensors in every call and must not wait for the device. It must draw all its
+    random numbers from `random`, whose state advances just as it would without a graph.
     """
 
     def __init__(self, function: Callable[[], None], random: torch.Generator) -> None:
@@ -54,22 +58,23 @@ class Graphed:
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self) -> None:
-        """Run it once."""
+        """Run the function once."""
         with torch.cuda.device(self._random.device):
             if self._graph is None:
                 self._calls += 1
                 if self._calls <= EAGER_CALLS:
-                    self._run_aside()
+                    self._run_on_side_stream()
                     return
                 self._graph = self._capture()
             self._graph.replay()
 
-    def _run_aside(self) -> None:
-        usual = torch.cuda.current_stream()
-        self._stream.wait_stream(usual)
-        with torch.cuda.stream(self._stream):  # as capturing asks for: what is captured may not meet the usual stream
+    def _run_on_side_stream(self) -> None:
+        """Run the function eagerly on the stream of the later capture, which may not use the current stream."""
+        current = torch.cuda.current_stream()
+        self._stream.wait_stream(current)
+        with torch.cuda.stream(self._stream):
             self._function()
-        usual.wait_stream(self._stream)
+        current.wait_stream(self._stream)
 
     def _capture(self) -> torch.cuda.CUDAGraph:
         graph = torch.cuda.CUDAGraph()

@@ -1,8 +1,10 @@
-"""Differentiable augmentation of what D sees, real and fake alike (Zhao et al., "Differentiable Augmentation for
-Data-Efficient GAN Training", arXiv 2006.10738): it keeps D from memorising a small set and does not leak into samples.
+"""Differentiable augmentation of all images that D sees, real and fake.
 
-An operation draws its random numbers for n samples apart from applying them, so that a draw can be repeated, and each
-sample has numbers of its own, so that D still maps samples one by one. Images are float, (B, C, H, W), in [-1, 1].
+Source: Zhao et al., "Differentiable Augmentation for Data-Efficient GAN Training", arXiv 2006.10738. It keeps D from
+memorising a small training set, and the augmentation does not leak into the generated images.
+
+Random numbers are drawn separately from their use, so that a draw can be repeated. Each sample has its own numbers, so
+that D still treats every sample independently. Images are float, (B, C, H, W), in [-1, 1].
 """
 
 from __future__ import annotations
@@ -15,10 +17,10 @@ from torch import Tensor
 
 
 class Operation(NamedTuple):
-    """draw: n samples' numbers, float (n, k) in [0, 1), become `numbers` of apply(images, numbers)."""
+    """An augmentation and the count of random numbers that it needs."""
 
-    numbers: int
-    apply: Callable[[Tensor, Tensor], Tensor]
+    numbers: int  # per sample
+    apply: Callable[[Tensor, Tensor], Tensor]  # (images, random numbers: float (B, `numbers`) in [0, 1)) -> images
 
 
 def _column(numbers: Tensor, k: int) -> Tensor:
@@ -26,7 +28,7 @@ def _column(numbers: Tensor, k: int) -> Tensor:
 
 
 def colour(x: Tensor, u: Tensor) -> Tensor:
-    """Brightness +- 0.5, saturation x 0 to 2, contrast x 0.5 to 1.5, in that order."""
+    """Shift the brightness by up to 0.5, then scale the saturation by 0 to 2 and the contrast by 0.5 to 1.5."""
     x = x + (_column(u, 0) - 0.5)
     if x.shape[1] > 1:
         mean = x.mean(1, keepdim=True)
@@ -36,34 +38,36 @@ def colour(x: Tensor, u: Tensor) -> Tensor:
 
 
 def translation(x: Tensor, u: Tensor) -> Tensor:
-    """Shift by up to an eighth of each side, rounded to whole pixels; the border's colours come in."""
+    """Shift images by up to an eighth of each side, in whole pixels; border pixels are repeated to fill the gap."""
     _, _, height, width = x.shape
-    rows = _shifted(height, u[:, 0])[:, None, :, None].expand(-1, x.shape[1], -1, width)
-    columns = _shifted(width, u[:, 1])[:, None, None, :].expand(-1, x.shape[1], height, -1)
+    rows = _shifted_indices(height, u[:, 0])[:, None, :, None].expand(-1, x.shape[1], -1, width)
+    columns = _shifted_indices(width, u[:, 1])[:, None, None, :].expand(-1, x.shape[1], height, -1)
     return x.gather(2, rows).gather(3, columns)
 
 
-def _shifted(side: int, u: Tensor) -> Tensor:
-    reach = max(int(side / 8 + 0.5), 1)
-    shift = (u * (2 * reach + 1)).floor().long() - reach
+def _shifted_indices(side: int, u: Tensor) -> Tensor:
+    """Return int64 (B, side): for each output pixel along one axis, the index of the input pixel."""
+    max_shift = max(int(side / 8 + 0.5), 1)
+    shift = (u * (2 * max_shift + 1)).floor().long() - max_shift
     return (torch.arange(side, device=u.device) + shift[:, None]).clamp_(0, side - 1)
 
 
 def cutout(x: Tensor, u: Tensor) -> Tensor:
-    """Grey out one square of half the side, placed anywhere, beyond the edges too."""
+    """Set one box to grey, with half the image's sides and a random centre; it may reach beyond the edges."""
     _, _, height, width = x.shape
-    inside = _covered(height, u[:, 0])[:, None, :, None] & _covered(width, u[:, 1])[:, None, None, :]
-    return x.masked_fill(inside, 0.0)
+    box = _box_mask(height, u[:, 0])[:, None, :, None] & _box_mask(width, u[:, 1])[:, None, None, :]
+    return x.masked_fill(box, 0.0)
 
 
-def _covered(side: int, u: Tensor) -> Tensor:
+def _box_mask(side: int, u: Tensor) -> Tensor:
+    """Return bool (B, side): whether the box covers each pixel along one axis."""
     centre = (u * (side + 1)).floor()[:, None]
     offset = torch.arange(side, device=u.device) - centre
     return (offset >= -(side // 4)) & (offset < side // 4)
 
 
 def flip(x: Tensor, u: Tensor) -> Tensor:
-    """Mirror every second image, left to right; only for classes that look the same mirrored."""
+    """Mirror each image left to right with probability 1/2; only for classes that look the same when mirrored."""
     return torch.where(_column(u, 0) < 0.5, x.flip(3), x)
 
 
@@ -76,13 +80,13 @@ POLICIES: dict[str, Operation] = {
 
 
 def augmenter(policy: Sequence[str], random: torch.Generator) -> Callable[[Tensor], Tensor]:
-    """A function that applies the operations of `policy` in order, each with fresh numbers from `random`."""
+    """Return a function that applies the operations of `policy` in order, with fresh numbers from `random`."""
     operations = [POLICIES[name] for name in policy]
 
     def augment(images: Tensor) -> Tensor:
         for operation in operations:
-            numbers = torch.rand(len(images), operation.numbers, generator=random, device=images.device)
-            images = operation.apply(images, numbers)
+            u = torch.rand(len(images), operation.numbers, generator=random, device=images.device)
+            images = operation.apply(images, u)
         return images
 
     return augment

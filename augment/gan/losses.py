@@ -1,11 +1,12 @@
 """Adversarial losses on logits: pairs of scalar functions `L_D(l_r, l_f)` and `L_G(l_r, l_f)`, both minimised.
 
-`l_r` and `l_f` are D's raw logits on real and on fake images, float, one per sample (B). A loss is symmetric when G's
-derivative at the fake logits is minus D's, so that gamma = dL_G/dl_f / dL_D/dl_f is -1 everywhere (Shen et al.,
-arXiv 2103.00430, section 3.2). Nothing else has to be stated of a loss: `cotangents` takes the derivatives of any pair.
+`l_r` and `l_f` are D's raw logits on real and on fake images, float, shape (B,), one logit per sample. A loss is
+symmetric if dL_G/dl_f = -dL_D/dl_f, so that the gradient scale gamma = (dL_G/dl_f) / (dL_D/dl_f) is -1 everywhere
+(Shen et al., arXiv 2103.00430, section 3.2). `cotangents` differentiates any pair of losses by autograd, so a new loss
+needs no formula for its derivatives.
 
-A `Term` is a part of L_D that has a state, such as a multiplier or a moving average. It is in L_D before the
-derivatives are taken, so that gamma stays right; the state belongs to the caller, who saves it.
+A `Term` is a part of L_D with a state, such as a multiplier or a moving average. It is added to L_D before the
+cotangents are computed, because gamma would otherwise be wrong. The caller owns the state and saves it.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
-FLOOR = 2.0**-60  # a power of two, so that dividing by it and multiplying by it again is exact in floating point
+FLOOR = 2.0**-60  # a power of two: dividing by it and multiplying by it again is exact in floating point
 
 
 class Term(NamedTuple):
-    """A part of L_D on the logits (real, fake), each of shape (B,), with a state: a float32 vector."""
+    """A part of L_D on the logits (real, fake), each of shape (B,). Its state is a float32 vector."""
 
     value: Callable[[Tensor, Tensor, Tensor], Tensor]  # (l_r, l_f, state) -> scalar
-    advance: Callable[[Tensor, Tensor, Tensor], Tensor]  # (l_r, l_f, state) -> the state after D's update
+    advance: Callable[[Tensor, Tensor, Tensor], Tensor]  # (l_r, l_f, state) -> state after D's update
     initial: tuple[float, ...]
     source: str
 
@@ -36,24 +37,24 @@ class Loss(NamedTuple):
     generator: Callable[[Tensor, Tensor], Tensor]
     symmetric: bool
     source: str
-    constraint: Term | None = None  # without which the loss is none
+    constraint: Term | None = None  # a term that is part of the definition of the loss
 
 
 class Cotangents(NamedTuple):
-    """Derivatives of the losses at the logits, each (B,): what one backward pass through D has to be fed."""
+    """Derivatives of the losses with respect to the logits, each (B,): the inputs of one backward pass through D."""
 
     real: Tensor  # dL_D / dl_r
-    fake: Tensor  # dL_D / dl_f, no entry nearer to 0 than FLOOR
-    gamma: Tensor  # dL_G / dl_f over `fake`
+    fake: Tensor  # dL_D / dl_f, with absolute values of at least FLOOR
+    gamma: Tensor  # (dL_G / dl_f) / `fake`, the gradient scale
     loss_d: Tensor  # scalar
     loss_g: Tensor  # scalar
 
 
-Stateful = Sequence[tuple[Term, Tensor]]  # terms with their states
+TermsWithStates = Sequence[tuple[Term, Tensor]]
 
 
-def discriminator_loss(loss: Loss, terms: Stateful, l_r: Tensor, l_f: Tensor) -> Tensor:
-    """L_D with its terms: a scalar."""
+def discriminator_loss(loss: Loss, terms: TermsWithStates, l_r: Tensor, l_f: Tensor) -> Tensor:
+    """Return L_D including its terms, a scalar."""
     total = loss.discriminator(l_r, l_f)
     for term, state in terms:
         total = total + term.value(l_r, l_f, state)
@@ -61,18 +62,18 @@ def discriminator_loss(loss: Loss, terms: Stateful, l_r: Tensor, l_f: Tensor) ->
 
 
 @torch.no_grad()
-def advance(terms: Stateful, l_r: Tensor, l_f: Tensor) -> None:
-    """Move the states, in place, once D has been updated at these logits."""
+def advance(terms: TermsWithStates, l_r: Tensor, l_f: Tensor) -> None:
+    """Update the states of the terms in place, after D has been updated at these logits."""
     for term, state in terms:
         state.copy_(term.advance(l_r, l_f, state))
 
 
-def cotangents(loss: Loss, terms: Stateful, l_r: Tensor, l_f: Tensor) -> Cotangents:
-    """The cotangents of a loss at detached logits (B,), in float32 at least, whatever the networks run in.
+def cotangents(loss: Loss, terms: TermsWithStates, l_r: Tensor, l_f: Tensor) -> Cotangents:
+    """Return the cotangents of a loss at the logits (B,), which are detached; in float32 or, for float64, in float64.
 
-    Source: arXiv 2103.00430, section 3.3, with a floor where D's derivative vanishes (a dead hinge, a saturated
-    sigmoid): there the published ratio is infinite. The floor changes D's gradient by at most 2^-60 of that under unit
-    cotangents and leaves G's exact.
+    Source: arXiv 2103.00430, section 3.3. In addition, a floor is applied where dL_D/dl_f vanishes (a dead hinge, a
+    saturated sigmoid), because the published ratio is infinite there. The floor changes D's gradient by at most 2^-60
+    of its gradient under unit cotangents, and G's gradient stays exact.
     """
     dtype = torch.promote_types(l_r.dtype, torch.float32)
     with torch.enable_grad():
@@ -98,10 +99,10 @@ def _second_moment(l_r: Tensor, l_f: Tensor) -> Tensor:
 
 
 def fisher_constraint(rho: float = 1e-6) -> Term:
-    """-lambda (1 - O) + rho/2 (O - 1)^2, O the second moment of the logits; the state is lambda, (1,).
+    """Return the term -lambda (1 - O) + rho/2 (O - 1)^2, where O is the second moment of the logits.
 
-    Source: Mroueh and Sercu, Fisher GAN, arXiv 1705.09675, eq. 9 and algorithm 1: the augmented Lagrangian of O = 1,
-    with lambda <- lambda - rho (1 - O) after every update of D.
+    Source: Mroueh and Sercu, Fisher GAN, arXiv 1705.09675, eq. 9 and algorithm 1. It is the augmented Lagrangian of the
+    constraint O = 1. The state is lambda, shape (1,); after every update of D, lambda <- lambda - rho (1 - O).
     """
 
     def value(l_r: Tensor, l_f: Tensor, state: Tensor) -> Tensor:
@@ -115,10 +116,11 @@ def fisher_constraint(rho: float = 1e-6) -> Term:
 
 
 def lecam(weight: float, decay: float = 0.99) -> Term:
-    """weight (mean (l_r - a_f)^2 + mean (l_f - a_r)^2), a_r and a_f moving averages of mean logits: the state, (2,).
+    """Return the LeCam regulariser, weight (mean (l_r - a_f)^2 + mean (l_f - a_r)^2), which works with any loss.
 
-    For little data: it keeps D's answers on real images near those on fakes. Source: Tseng et al., Regularizing GANs
-    under Limited Data, arXiv 2104.03310, section 3; works with any loss.
+    The state, shape (2,), holds a_r and a_f, the exponential moving averages of the mean logits on real and on fake
+    images. On small training sets it keeps D's logits on real images close to those on fakes. Source: Tseng et al.,
+    Regularizing GANs under Limited Data, arXiv 2104.03310, section 3.
     """
 
     def value(l_r: Tensor, l_f: Tensor, state: Tensor) -> Tensor:
@@ -165,7 +167,7 @@ LOSSES: dict[str, Loss] = {
         _hinge_d,
         lambda _, l_f: -relu(1 + l_f).mean(),
         symmetric=True,
-        source="hinge with G's term minus D's, as section 3.2 of arXiv 2103.00430 calls symmetric",
+        source="hinge made symmetric as defined in section 3.2 of arXiv 2103.00430: G's term is minus that of D",
     ),
     "relativistic-paired": Loss(
         lambda l_r, l_f: softplus(l_f - l_r).mean(),

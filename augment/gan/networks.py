@@ -1,9 +1,10 @@
 """Class-conditional generators and discriminators for square images of 8 to 128 px and 1 to 4 channels: `NETWORKS`.
 
-A generator maps (z, y) to images in [-1, 1]. A discriminator maps (images, y) to
-one logit a sample, by projection (Miyato and Koyama, "cGANs with Projection Discriminator", arXiv 1802.05637), and
-never mixes samples: it is normalised by spectral norm (Miyato et al., arXiv 1802.05957) or by groups, which the
-one-stage step relies on. Sizes come from one rule: the image is a base of at least 4 px, doubled `levels` times.
+A generator maps (z, y) to images in [-1, 1]. A discriminator maps (images, y) to one logit per sample, by projection
+(Miyato and Koyama, "cGANs with Projection Discriminator", arXiv 1802.05637). The one-stage step requires that D never
+mixes samples, so D is normalised by spectral norm (Miyato et al., arXiv 1802.05957) or by group norm.
+
+One rule gives all feature map sizes: the image is a base of at least 4 px whose side is doubled `levels` times.
 """
 
 from __future__ import annotations
@@ -22,24 +23,24 @@ from augment.dataset.images import check_size
 
 
 class Pair(NamedTuple):
-    """The two networks of a setup; they share no weights."""
+    """A generator and a discriminator, which share no weights."""
 
     generator: nn.Module  # (z: (B, latent_dim), y: int64 (B,)) -> (B, C, size, size) in [-1, 1]
     discriminator: nn.Module  # (images: (B, C, size, size), y: int64 (B,)) -> logits (B,)
 
 
 class Shape(NamedTuple):
-    """What a pair of networks is built for. width: channels at full resolution; they double with each halving."""
+    """The sizes that define a pair of networks."""
 
     num_classes: int
     channels: int
-    image_size: int
-    width: int
+    image_size: int  # px
+    width: int  # channels at full resolution; they double when the side halves
     latent_dim: int
 
     @property
     def levels(self) -> int:
-        """Doublings between base and image: the most that leave a base of at least 4 px."""
+        """Number of doublings between base and image: the largest one with a base of at least 4 px."""
         size, levels = check_size(self.image_size), 0
         while size % 2 == 0 and size >= 8:
             size, levels = size // 2, levels + 1
@@ -47,19 +48,20 @@ class Shape(NamedTuple):
 
     @property
     def base(self) -> int:
-        """Side of the smallest feature map, px."""
+        """Side of the smallest feature map, in px."""
         return int(self.image_size / 2**self.levels)
 
     def widths(self) -> list[int]:
-        """Channels from full resolution down to the base, `levels` + 1 of them, at most 16 times `width`."""
+        """Return the `levels` + 1 channel counts from full resolution down to the base, at most 16 times `width`."""
         return [self.width * min(2**level, 16) for level in range(self.levels + 1)]
 
 
 class ConditionalBatchNorm(nn.Module):
-    """Batch norm whose gain and bias are linear in the condition, noise and class embedding together.
+    """Batch norm (cBN) with a gain and a bias that are linear in the condition: noise and class embedding.
 
-    Source: Brock et al., BigGAN, arXiv 1809.11096, section 3 (there a chunk of the noise at each layer). With the class
-    alone, as in arXiv 1707.00683, G at 20 images a class came to draw one picture of each class.
+    Source: Brock et al., BigGAN, arXiv 1809.11096, section 3, where each layer gets another chunk of the noise. If the
+    condition is the class alone, as in arXiv 1707.00683, a G trained on 20 images per class collapses to one image per
+    class.
     """
 
     def __init__(self, channels: int, condition: int) -> None:
@@ -67,38 +69,38 @@ class ConditionalBatchNorm(nn.Module):
         self.norm = nn.BatchNorm2d(channels, affine=False)
         self.gain = nn.Linear(condition, channels)
         self.bias = nn.Linear(condition, channels)
-        for linear, at_zero in ((self.gain, 1.0), (self.bias, 0.0)):
+        for linear, initial in ((self.gain, 1.0), (self.bias, 0.0)):
             nn.init.normal_(linear.weight, 0.0, 0.05)
-            nn.init.constant_(linear.bias, at_zero)
+            nn.init.constant_(linear.bias, initial)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """x: (B, C, H, W), condition: (B, condition); same shape as x back."""
+        """Normalise x: (B, C, H, W), given condition: (B, condition). Returns the shape of x."""
         gain, bias = self.gain(condition)[:, :, None, None], self.bias(condition)[:, :, None, None]
         return torch.addcmul(bias, self.norm(x), gain)
 
 
 class DoublingConv(nn.Conv2d):
-    """A 3 x 3 convolution, padded by 1, of images doubled by nearest neighbours, for 4/9 of the multiplications.
+    """Nearest-neighbour doubling and a 3 x 3 convolution with padding 1, with 4/9 of the multiplications.
 
-    A pixel meets each output through the sum of the weights that its copies would meet: together that is a transposed
-    convolution of stride 2 with a 4 x 4 kernel, and the doubled images are never made.
+    The copies of an input pixel contribute to an output through several weights, which can be summed in advance. This
+    gives a transposed convolution with stride 2 and a 4 x 4 kernel, so the doubled images are never stored.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (B, in, H, W) -> (B, out, 2 H, 2 W)."""
+        """Map x: (B, in_channels, H, W) to (B, out_channels, 2 H, 2 W)."""
         w = pad(self.weight.flip(2, 3), (1, 1, 1, 1))
         kernel = w[..., 1:, 1:] + w[..., 1:, :-1] + w[..., :-1, 1:] + w[..., :-1, :-1]
         return conv_transpose2d(x, kernel.transpose(0, 1), stride=2, padding=1)
 
 
 class ProjectionGenerator(nn.Module):
-    """A linear layer to the base, then doubling, a 3 x 3 convolution and cBN at every level.
+    """A linear layer to the base, then doubling, a 3 x 3 convolution, cBN and ReLU at every level.
 
-    Nearest-neighbour doubling: free transposed convolutions left a checkerboard on small sets (Odena et al., Distill
-    2016).
+    Images are doubled by nearest neighbours, because unconstrained transposed convolutions left a checkerboard pattern
+    on small training sets (Odena et al., Distill 2016).
     """
 
     def __init__(self, shape: Shape) -> None:
@@ -112,7 +114,7 @@ class ProjectionGenerator(nn.Module):
         self.to_image = nn.Conv2d(widths[-1], shape.channels, 3, padding=1)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        """z: (B, latent_dim), y: (B,) -> (B, C, size, size) in [-1, 1]."""
+        """Map z: (B, latent_dim) and y: int64 (B,) to images (B, C, size, size) in [-1, 1]."""
         condition = torch.cat([z, self.embed(y)], 1)
         x = self.stem(condition).unflatten(1, (-1, self.base, self.base))
         x = self.norms[0](x.contiguous(memory_format=torch.channels_last), condition).relu_()
@@ -122,10 +124,10 @@ class ProjectionGenerator(nn.Module):
 
 
 class ProjectionDiscriminator(nn.Module):
-    """Convolutions down to the base, then the sum over space and the projection on the class; spectral norm throughout.
+    """Convolutions down to the base, the sum over space and a projection on the class, all with spectral norm.
 
-    Source: the SNGAN discriminator of arXiv 1802.05957, table 3, with 3 x 3 strides for its 4 x 4 (half the time on a
-    CPU), and the head of arXiv 1802.05637, section 3.
+    Source: the SNGAN discriminator of arXiv 1802.05957, table 3, and the head of arXiv 1802.05637, section 3. Strided
+    convolutions have 3 x 3 kernels instead of 4 x 4, which halves the time on a CPU.
     """
 
     def __init__(self, shape: Shape) -> None:
@@ -139,7 +141,7 @@ class ProjectionDiscriminator(nn.Module):
         self.embed = spectral_norm(nn.Embedding(shape.num_classes, widths[-1]))
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """x: (B, C, size, size), y: (B,) -> logits (B,)."""
+        """Map x: (B, C, size, size) and y: int64 (B,) to logits (B,)."""
         for conv in self.convs:
             x = leaky_relu_(conv(x), 0.1)
         h = x.sum((2, 3))
@@ -148,7 +150,7 @@ class ProjectionDiscriminator(nn.Module):
 
 
 class DCGANGenerator(nn.Module):
-    """DCGAN (Radford et al., arXiv 1511.06434) with the class embedding beside the noise and cBN for BN."""
+    """DCGAN (Radford et al., arXiv 1511.06434) with noise and class embedding as input and cBN instead of BN."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -163,7 +165,7 @@ class DCGANGenerator(nn.Module):
         self.apply(_dcgan_init)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        """z: (B, latent_dim), y: (B,) -> (B, C, size, size) in [-1, 1]."""
+        """Map z: (B, latent_dim) and y: int64 (B,) to images (B, C, size, size) in [-1, 1]."""
         condition = torch.cat([z, self.embed(y)], 1)
         x = self.norms[0](self.stem(condition[:, :, None, None]), condition).relu_()
         for conv, norm in zip(self.convs, self.norms[1:], strict=True):
@@ -172,7 +174,7 @@ class DCGANGenerator(nn.Module):
 
 
 class DCGANDiscriminator(nn.Module):
-    """DCGAN's strided convolutions with group norm (Wu and He, arXiv 1803.08494) for BN, and a projection head."""
+    """DCGAN with group norm (Wu and He, arXiv 1803.08494) instead of BN, and a projection head."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -187,7 +189,7 @@ class DCGANDiscriminator(nn.Module):
         nn.init.zeros_(self.embed.weight)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """x: (B, C, size, size), y: (B,) -> logits (B,)."""
+        """Map x: (B, C, size, size) and y: int64 (B,) to logits (B,)."""
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = leaky_relu_(norm(conv(x)), 0.2)
         logits: Tensor = self.head(x.flatten(1)).squeeze(1) + (self.embed(y) * x.mean((2, 3))).sum(1)
@@ -206,10 +208,13 @@ NETWORKS: dict[str, Callable[[Shape], Pair]] = {
 
 
 def build(network: str, shape: Shape, *, seed: int) -> Pair:
-    """A fresh pair in channels-last memory, initialised from `seed`; the global random state is left as it was."""
+    """Return a new pair in channels-last memory format, initialised from `seed`.
+
+    The global random state does not change.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         pair = NETWORKS[network](shape)
-    for player in pair:
-        player.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for module in pair:
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return pair

@@ -1,7 +1,8 @@
-"""Gradient penalties on D in image space: `PENALTIES`. They are terms of L_D alone and touch detached images only.
+"""Gradient penalties on D in image space: `PENALTIES`. They belong to L_D alone and use detached images only.
 
-Each is a function of D as `critic`: (images, labels) -> logits (B,), of a batch of images (B, C, H, W) in [-1, 1], and
-of a generator for what it draws. It returns a scalar with a graph to D's parameters, by a second derivative.
+A penalty is a function of a critic, a batch and a random generator. The critic is D, possibly behind augmentation: it
+maps images (B, C, H, W) in [-1, 1] and labels to logits (B,). The result is a scalar that autograd can differentiate
+with respect to D's parameters (a second derivative).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ Critic = Callable[[Tensor, Tensor], Tensor]
 
 
 class Batch(NamedTuple):
-    """Real and fake images, detached, (B, C, H, W), with their labels, int64 (B,)."""
+    """Real and fake images, detached, (B, C, H, W) in [-1, 1], with their labels, int64 (B,)."""
 
     real: Tensor
     real_labels: Tensor
@@ -25,7 +26,7 @@ class Batch(NamedTuple):
 
 
 def _pixel_gradients(critic: Critic, images: Tensor, labels: Tensor) -> Tensor:
-    """Gradient of each sample's logit at its own image, (B, C * H * W), to be differentiated again."""
+    """Return the gradient of each logit with respect to its own image, (B, C * H * W), differentiable again."""
     leaf = images.detach().requires_grad_()
     logits = critic(leaf, labels)
     gradients: Tensor = torch.autograd.grad(logits.sum(), leaf, create_graph=True)[0]
@@ -33,17 +34,17 @@ def _pixel_gradients(critic: Critic, images: Tensor, labels: Tensor) -> Tensor:
 
 
 def r1(critic: Critic, batch: Batch, random: torch.Generator) -> Tensor:
-    """Half the mean squared norm of D's gradient at real images (Mescheder et al., arXiv 1801.04406, eq. 9)."""
+    """Return half the mean squared norm of D's gradient at real images (Mescheder et al., arXiv 1801.04406, eq. 9)."""
     return (_pixel_gradients(critic, batch.real, batch.real_labels) ** 2).sum(1).mean() / 2
 
 
 def r2(critic: Critic, batch: Batch, random: torch.Generator) -> Tensor:
-    """The same at fake images, which are constants here (Mescheder et al., arXiv 1801.04406, eq. 10)."""
+    """Return the same as `r1` at fake images, taken as constants (Mescheder et al., arXiv 1801.04406, eq. 10)."""
     return (_pixel_gradients(critic, batch.fake, batch.fake_labels) ** 2).sum(1).mean() / 2
 
 
 def gradient_penalty(critic: Critic, batch: Batch, random: torch.Generator) -> Tensor:
-    """Mean (norm - 1)^2 of D's gradient between real and fake images, under the real ones' labels.
+    """Return the mean of (norm - 1)^2 of D's gradient between real and fake images, with the labels of the real ones.
 
     Source: Gulrajani et al., Improved Training of Wasserstein GANs, arXiv 1704.00028, algorithm 1.
     """
@@ -60,11 +61,11 @@ PENALTIES: dict[str, Callable[[Critic, Batch, torch.Generator], Tensor]] = {
 }
 
 
-def weighted(weights: Mapping[str, float], critic: Critic, random: torch.Generator) -> Callable[[Batch], Tensor]:
-    """The sum of the named penalties, each times its weight, as a function of the batch."""
+def weighted_sum(weights: Mapping[str, float], critic: Critic, random: torch.Generator) -> Callable[[Batch], Tensor]:
+    """Return a function that maps a batch to the sum of the named penalties, each multiplied by its weight."""
 
     def penalty(batch: Batch) -> Tensor:
-        parts = [weight * PENALTIES[name](critic, batch, random) for name, weight in weights.items()]
-        return torch.stack(parts).sum()
+        values = [weight * PENALTIES[name](critic, batch, random) for name, weight in weights.items()]
+        return torch.stack(values).sum()
 
     return penalty

@@ -1,10 +1,14 @@
-"""The efficiency analysis, `augment bench`: one-stage against two-stage training, on equal networks, batch and weights.
+"""`augment bench`: the time of one-stage against two-stage steps, with equal networks, batch and initial weights.
 
-Two baselines: the fair two-stage step reuses its fakes and freezes D in G's turn; the published one draws fresh fakes
-and computes gradients for a D that drops them, as official scripts do. With backward = 2 x forward, half of it for
-parameters, counting passes gives 3g + 6d for one-stage, 3g + 8d for the fair and 4g + 9d for the published baseline,
-where g and d are forward times per batch: the bounds on the gain. Everything is timed in turn, A B C A B C, so that a
-drift of the machine cancels; medians and quartiles are told. Memory is measured in steps of its own, after all others.
+There are two baselines. In the fair two-stage step, the update of G reuses the fakes and freezes D. In the published
+one, as in official scripts, it generates new fakes and computes gradients of D's parameters, which are then discarded.
+
+Counting passes predicts the gain. Let g and d be the forward times of G and D per batch, and let a backward pass take
+twice as long as a forward pass, half of it for parameter gradients. Then one-stage training costs 3g + 6d, the fair
+baseline 3g + 8d and the published one 4g + 9d.
+
+All functions are timed in turn (A B C A B C), so that slow changes in the speed of the machine cancel; medians and
+quartiles are reported. Peak memory is measured afterwards, in separate steps.
 """
 
 from __future__ import annotations
@@ -36,23 +40,23 @@ from augment.versions import versions
 
 ARMS = {"one_stage": "one-stage", "two_stage_fair": "two-stage", "two_stage_published": "two-stage-published"}
 BASELINES = {"fair": "two_stage_fair", "published": "two_stage_published"}
-PASSES = {"one_stage": (3, 6), "two_stage_fair": (3, 8), "two_stage_published": (4, 9)}  # of G and of D
+PASSES = {"one_stage": (3, 6), "two_stage_fair": (3, 8), "two_stage_published": (4, 9)}  # cost in (g, d)
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Networks and batch that are measured."""
+    """The networks and the batch of a benchmark."""
 
     config: GanConfig
     num_classes: int
     channels: int
     image_size: int
-    repeats: int  # enough for the noise of a shared machine
+    repeats: int  # enough to average out the noise of a shared machine
 
 
 PRESETS: dict[str, Preset] = {
     "quickstart": Preset(GanConfig(), num_classes=10, channels=1, image_size=28, repeats=60),
-    "dcgan-64": Preset(  # d = 128 in the paper's terms: the channels after the first halving
+    "dcgan-64": Preset(  # d = 128 in the paper, which counts the channels after the first halving
         GanConfig(network="dcgan", width=64, latent_dim=128, loss="non-saturating", batch_size=128, augment=()),
         num_classes=10,
         channels=3,
@@ -63,54 +67,54 @@ PRESETS: dict[str, Preset] = {
 
 
 def find_preset(name: str) -> Preset:
-    """The preset of that name. Raises `ConfigError` that lists them if there is none."""
+    """Return the preset called `name`. Raises `ConfigError` with the known names if there is none."""
     if name not in PRESETS:
         raise ConfigError(f"unknown preset {name!r}; expected one of {', '.join(PRESETS)}")
     return PRESETS[name]
 
 
-Quartiles = tuple[float, float]  # a quarter of the repeats lies below the first, a quarter above the second
+Quartiles = tuple[float, float]  # lower, upper
 
 
 @dataclass(frozen=True)
 class Spread:
-    """How far the repeats scatter."""
+    """Quartiles over the repeats."""
 
     milliseconds: dict[str, Quartiles]  # of whole steps
-    speedup: dict[str, Quartiles]  # of the ratios within a round
+    speedup: dict[str, Quartiles]  # of the ratios within each round
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What was measured; times are medians in milliseconds, of `repeats` interleaved runs."""
+    """Results of a benchmark, the content of bench.json. Times are medians of `repeats` interleaved runs, in ms."""
 
     preset: str
     device: str
     batch_size: int
     milliseconds: dict[str, float]  # whole steps: one_stage, two_stage_fair, two_stage_published
-    speedup: dict[str, float]  # of one-stage over fair and published: median of the ratios within a round
-    bound: dict[str, float]  # the same, predicted by counting passes
-    splits: dict[str, dict[str, float]]  # parts of each step, composed of `parts`, and `parts` themselves
+    speedup: dict[str, float]  # of one-stage over "fair" and "published": medians of the ratios within each round
+    bound: dict[str, float]  # the same ratios, predicted by counting passes
+    splits: dict[str, dict[str, float]]  # by arm, computed from the measured parts; and these under "parts"
     repeats: int
     spread: Spread
-    peak_memory_mib: dict[str, float | None]  # of a step, beyond what is held before it; None if the device hides it
+    peak_memory_mib: dict[str, float | None]  # of a step, above the memory in use before it; None if unknown
     hardware: dict[str, str | int]
     versions: dict[str, str]
 
 
 def measure(preset: str, runtime: Runtime, *, repeats: int | None = None) -> Bench:
-    """Time the three steps and the parts of which they consist, round by round, then measure their memory.
+    """Time the three steps and their parts in interleaved rounds, then measure the memory of the steps.
 
-    repeats: rounds; None: as many as the preset says. Raises `ConfigError` for an unknown preset.
+    repeats: number of rounds; None: that of the preset. Raises `ConfigError` for an unknown preset.
     """
-    chosen, device = find_preset(preset), runtime.device
-    repeats = repeats or chosen.repeats
+    selected, device = find_preset(preset), runtime.device
+    repeats = repeats or selected.repeats
     task = Task("bench", repeats)
     runtime.observer.on_start(task)
-    state, setup, real, y = set_up(chosen, device)
+    state, setup, real, y = set_up(selected, device)
     steps = {arm: partial(STEPS[name], setup, real, y, y) for arm, name in ARMS.items()}
     timed: dict[str, Callable[[], Any]] = {**steps, **_passes(state, setup, real, y)}
-    times = _times(timed, device, repeats, lambda n: runtime.observer.on_progress(task, n, {}))
+    times = _times(timed, device, repeats, lambda rounds: runtime.observer.on_progress(task, rounds, {}))
     medians = {name: _quantile(values, 0.5) for name, values in times.items()}
     bounds = {arm: g * medians["g_forward"] + d * medians["d_forward"] for arm, (g, d) in PASSES.items()}
     ratios = {
@@ -119,7 +123,7 @@ def measure(preset: str, runtime: Runtime, *, repeats: int | None = None) -> Ben
     bench = Bench(
         preset=preset,
         device=str(device),
-        batch_size=chosen.config.batch_size,
+        batch_size=selected.config.batch_size,
         milliseconds={arm: medians[arm] for arm in ARMS},
         speedup={kind: _quantile(values, 0.5) for kind, values in ratios.items()},
         bound={kind: bounds[arm] / bounds["one_stage"] for kind, arm in BASELINES.items()},
@@ -138,7 +142,7 @@ def measure(preset: str, runtime: Runtime, *, repeats: int | None = None) -> Ben
 
 
 def set_up(preset: Preset, device: torch.device) -> tuple[State, GanSetup, Tensor, Tensor]:
-    """Fresh networks, their setup, and what a step is given: noise for images (B, C, H, W) in [-1, 1], labels (B,)."""
+    """Return new networks, their setup and a batch: random images (B, C, H, W) in [-1, 1] and labels (B,)."""
     config, random = preset.config, torch.Generator(device).manual_seed(1)
     shape = Shape(preset.num_classes, preset.channels, preset.image_size, config.width, config.latent_dim)
     state = start(config, shape, device)
@@ -149,7 +153,7 @@ def set_up(preset: Preset, device: torch.device) -> tuple[State, GanSetup, Tenso
 
 
 def write_bench(bench: Bench, output: OutputFolder) -> None:
-    """bench.json and bench.png in `output`."""
+    """Write bench.json and bench.png to `output`."""
     content = asdict(bench)
     output.write("bench.json", json.dumps(content, indent=1))
     output.write("bench.png", plot(content))
@@ -157,9 +161,9 @@ def write_bench(bench: Bench, output: OutputFolder) -> None:
 
 
 def peak_memory(function: Callable[[], Any], device: torch.device) -> float | None:
-    """MiB that tensors take while `function` runs, at the most, beyond what they took before; None on other devices.
+    """Return the peak memory of tensors while `function` runs, in MiB above the memory in use before.
 
-    It may free nothing that was allocated before: on a CPU, that would not be counted.
+    Returns None on devices other than CUDA and CPU. `function` must not free memory that was allocated before the call.
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -168,29 +172,29 @@ def peak_memory(function: Callable[[], Any], device: torch.device) -> float | No
         return (torch.cuda.max_memory_allocated(device) - before) / 2**20
     if device.type != "cpu":
         return None
-    # a build for CUDA complains on standard error where there is no driver, unless its profiler is told not to
+    # without this, the profiler of a CUDA build prints warnings to stderr on machines without a driver
     os.environ.setdefault("KINETO_LOG_LEVEL", "5")
     with profile(profile_memory=True) as profiler:
         function()
     assert profiler.kineto_results is not None
     events = [event for event in profiler.kineto_results.events() if event.name() == "[memory]"]
-    changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]  # < 0: freed
+    changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]  # negative if freed
     return float(np.cumsum(changes).max(initial=0)) / 2**20
 
 
 def _peak_of_step(setup: GanSetup, step: Callable[[], Any], device: torch.device) -> float | None:
     for optimizer in (setup.optimizer_d, setup.optimizer_g):
-        optimizer.zero_grad(set_to_none=True)  # gradients are what the step itself holds, not the one before it
+        optimizer.zero_grad(set_to_none=True)  # frees the gradients of the previous step
     return peak_memory(step, device)
 
 
 def _times(
-    timed: dict[str, Callable[[], Any]], device: torch.device, repeats: int, on_round: Callable[[int], None]
+    functions: dict[str, Callable[[], Any]], device: torch.device, repeats: int, on_round: Callable[[int], None]
 ) -> dict[str, list[float]]:
-    """Milliseconds of each function, in turn and `repeats` times."""
-    times: dict[str, list[float]] = {name: [] for name in timed}
-    for round_ in range(repeats + 1):  # the first one warms up
-        for name, function in timed.items():
+    """Time each function `repeats` times, all functions in turn. Returns milliseconds by name."""
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for round_ in range(repeats + 1):  # the first round is a warm-up
+        for name, function in functions.items():
             elapsed = _milliseconds(function, device)
             if round_:
                 times[name].append(elapsed)
@@ -198,8 +202,8 @@ def _times(
     return times
 
 
-def _quantile(values: Sequence[float], share: float) -> float:
-    return float(np.quantile(values, share))
+def _quantile(values: Sequence[float], fraction: float) -> float:
+    return float(np.quantile(values, fraction))
 
 
 def _quartiles(values: Sequence[float]) -> Quartiles:
@@ -207,16 +211,17 @@ def _quartiles(values: Sequence[float]) -> Quartiles:
 
 
 def _hardware(device: torch.device) -> dict[str, str | int]:
-    about: dict[str, str | int] = {
+    hardware: dict[str, str | int] = {
         "machine": platform.machine(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count() or 1,
         "threads": torch.get_num_threads(),
     }
-    return {**about, "gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else about
+    return {**hardware, "gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else hardware
 
 
 def _passes(state: State, setup: GanSetup, real: Tensor, y: Tensor) -> dict[str, Callable[[], Any]]:
+    """Return the parts of a step to be timed: passes through G and D, optimisers, EMA and augmentation."""
     leaf = real.clone().requires_grad_()
     return {
         "g_forward": _no_grad(lambda: setup.generate(y)),
@@ -255,30 +260,30 @@ def _milliseconds(function: Callable[[], Any], device: torch.device) -> float:
 
 
 def _splits(parts: dict[str, float]) -> dict[str, dict[str, float]]:
-    """Three ways to split each step: real and generated samples, forward and backward, and whose gradients."""
+    """Split each step in three ways: by real and generated samples, by direction, and by type of gradient."""
     g_forward, d_forward = parts["g_forward"], parts["d_forward"]
     g_half = (parts["g_forward_backward"] - g_forward) / 2
     activations = parts["d_forward_backward_activations"] - d_forward
     parameters = parts["d_forward_backward"] - d_forward - activations
-    inner = parts["d_forward_backward_parameters"] - d_forward - parameters  # activations but for the pixels
-    detached, frozen, whole = (parameters, inner), (0.0, activations), (parameters, activations)
-    passes = {  # G's forward passes, and D's backward passes on generated images: (of parameters, of activations)
-        "one_stage": (1, [whole]),
+    hidden = parts["d_forward_backward_parameters"] - d_forward - parameters  # activations without the pixels
+    detached, frozen, full = (parameters, hidden), (0.0, activations), (parameters, activations)
+    passes = {  # G's forward passes, and D's backward passes on generated images: (for parameters, for activations)
+        "one_stage": (1, [full]),
         "two_stage_fair": (1, [detached, frozen]),
-        "two_stage_published": (2, [detached, whole]),
+        "two_stage_published": (2, [detached, full]),
     }
     splits: dict[str, dict[str, float]] = {}
-    for arm, (g, on_generated) in passes.items():
-        forward = g * g_forward + (1 + len(on_generated)) * d_forward
-        of_parameters = g_half + parameters + sum(p for p, _ in on_generated)
-        of_activations = g_half + inner + sum(a for _, a in on_generated)
-        real = d_forward + parameters + inner
+    for arm, (g_passes, d_backward) in passes.items():
+        forward = g_passes * g_forward + (1 + len(d_backward)) * d_forward
+        parameter_gradients = g_half + parameters + sum(p for p, _ in d_backward)
+        activation_gradients = g_half + hidden + sum(a for _, a in d_backward)
+        real = d_forward + parameters + hidden
         splits[arm] = {
             "real": real,
-            "generated": forward + of_parameters + of_activations - real,
+            "generated": forward + parameter_gradients + activation_gradients - real,
             "forward": forward,
-            "backward": of_parameters + of_activations,
-            "parameter_gradients": of_parameters,
-            "activation_gradients": of_activations,
+            "backward": parameter_gradients + activation_gradients,
+            "parameter_gradients": parameter_gradients,
+            "activation_gradients": activation_gradients,
         }
     return {**splits, "parts": parts}

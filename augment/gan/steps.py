@@ -1,12 +1,12 @@
-"""One training step of a GAN, by the one-stage method or by the classic two stages: same signature, `STEPS`.
+"""Training steps of a GAN, one-stage and two-stage, with one signature: `STEPS`.
 
-One-stage (Shen et al., "Training Generative Adversarial Networks in One Stage", arXiv 2103.00430; FusedProp, arXiv
-2004.03335): G runs once, and D once on real and once on fake images; one backward pass through D gives D's parameter
-gradients and, at the fake images, the gradient of L_D, which `gamma` turns row by row into that of L_G. Both networks
-get exactly the gradients of a simultaneous update. It needs a D that maps each sample on its own to one
-logit: `check_discriminator` refuses what mixes samples, with the reason.
+One-stage training (Shen et al., "Training Generative Adversarial Networks in One Stage", arXiv 2103.00430; the same
+idea: FusedProp, arXiv 2004.03335) runs G once, and D once on real and once on fake images. One backward pass through D
+gives D's parameter gradients and, at the fake images, the gradient of L_D. Multiplying it sample by sample by the
+gradient scale gamma gives the gradient of L_G. Both networks get exactly the gradients of a simultaneous update.
 
-A step knows nothing of what a generator is made from: it is given a function from labels to images.
+This requires that D maps each sample independently to one logit; `check_discriminator` raises an error otherwise.
+Steps are independent of the inputs of a generator: they only call a function from labels to images.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from augment.errors import ConfigError
-from augment.gan.losses import Loss, Stateful, advance, cotangents, discriminator_loss
+from augment.gan.losses import Loss, TermsWithStates, advance, cotangents, discriminator_loss
 from augment.gan.penalties import Batch
 
 
 @dataclass(frozen=True)
 class GanSetup:
-    """The two players and what their step needs.
+    """The networks, losses and optimisers that a step works on.
 
-    generate: labels (B,) -> images (B, C, H, W) in [-1, 1], attached to G's graph; draws its own noise.
-    discriminate: (images, labels) -> logits (B,), sample by sample: how `discriminator` is run.
-    augment: differentiable, applied to all that D sees; draws its own randomness, independently for each sample.
-    terms: further terms of L_D on logits; a step moves their states.
-    penalty: a term of L_D on detached images, or None where none is due.
+    generate: maps labels (B,) to images (B, C, H, W) in [-1, 1] with G's graph attached; it draws its own noise.
+    discriminate: maps (images, labels) to logits (B,), each sample independently; it runs `discriminator`.
+    augment: differentiable, applied to all images that D sees; it draws random numbers independently for each sample.
+    terms: further terms of L_D on logits; a step updates their states.
+    penalty: a term of L_D on detached images, or None for a step without penalties.
     """
 
     generate: Callable[[Tensor], Tensor]
@@ -41,14 +41,14 @@ class GanSetup:
     discriminator: nn.Module
     augment: Callable[[Tensor], Tensor]
     loss: Loss
-    terms: Stateful
+    terms: TermsWithStates
     penalty: Callable[[Batch], Tensor] | None
     optimizer_g: torch.optim.Optimizer
     optimizer_d: torch.optim.Optimizer
 
 
 class StepLosses(NamedTuple):
-    """Detached scalars on the device; reading them is what synchronises with it, so only a log should."""
+    """Detached scalars on the device. Reading them waits for the device, so it should be done only for the log."""
 
     discriminator: Tensor
     generator: Tensor
@@ -58,15 +58,15 @@ Step = Callable[[GanSetup, Tensor, Tensor, Tensor], StepLosses]
 
 
 def one_stage_gradients(setup: GanSetup, real: Tensor, real_labels: Tensor, fake_labels: Tensor) -> StepLosses:
-    """Add to `.grad` of both networks the gradients of a simultaneous update, from one forward and one backward pass.
+    """Add the gradients of a simultaneous update to `.grad` of both networks, by one forward and one backward pass.
 
-    real: (B, C, H, W) in [-1, 1]; labels: int64 (B,). Also moves the states of the terms. Raises `ConfigError` for
-    logits that are not one a sample, and for float16. Source: arXiv 2103.00430, section 3.3 and algorithm 1.
+    real: (B, C, H, W) in [-1, 1]; labels: int64 (B,). The states of the terms are updated as well. Raises `ConfigError`
+    unless D returns one logit per sample, and for float16. Source: arXiv 2103.00430, section 3.3 and algorithm 1.
     """
     fake = setup.generate(fake_labels)
     leaf = fake.detach().requires_grad_()
-    with _normalised_once(setup.discriminator):
-        l_r = setup.discriminate(setup.augment(real), real_labels)  # apart from the fakes: no gradient of real pixels
+    with _weights_normalised_once(setup.discriminator):
+        l_r = setup.discriminate(setup.augment(real), real_labels)  # separate from fakes: needs no pixel gradients
         l_f = setup.discriminate(setup.augment(leaf), fake_labels)
         penalties = [setup.penalty(Batch(real, real_labels, fake.detach(), fake_labels))] if setup.penalty else []
     check_logits(l_r, l_f)
@@ -82,7 +82,10 @@ def one_stage_gradients(setup: GanSetup, real: Tensor, real_labels: Tensor, fake
 
 
 def one_stage(setup: GanSetup, real: Tensor, real_labels: Tensor, fake_labels: Tensor) -> StepLosses:
-    """Update G and D together from one forward and one backward pass (3g + 6d in forward times)."""
+    """Update G and D together after one forward and one backward pass.
+
+    Cost: 3g + 6d, where g and d are the times of a forward pass of G and of D.
+    """
     _zero_grad(setup)
     losses = one_stage_gradients(setup, real, real_labels, fake_labels)
     setup.optimizer_d.step()
@@ -91,37 +94,41 @@ def one_stage(setup: GanSetup, real: Tensor, real_labels: Tensor, fake_labels: T
 
 
 def two_stage(setup: GanSetup, real: Tensor, real_labels: Tensor, fake_labels: Tensor) -> StepLosses:
-    """Update D, then G against the new D; the fakes are reused and D is frozen in G's turn (3g + 8d).
+    """Update D, then G against the updated D (3g + 8d). The G step reuses the fakes and freezes D.
 
-    The fair baseline: classic alternating training (Goodfellow et al., arXiv 1406.2661, algorithm 1) without waste. A
-    loss of G that compares with real images (relativistic) meets their logits from D's turn, as no step runs them anew.
+    This is the fair baseline: classic alternating training (Goodfellow et al., arXiv 1406.2661, algorithm 1) without
+    redundant work. If the loss of G needs logits on real images (relativistic losses), it gets those of the D step,
+    because D is not run on them again.
     """
     _zero_grad(setup)
     fake = setup.generate(fake_labels)
     loss_d, l_r = _update_discriminator(setup, Batch(real, real_labels, fake.detach(), fake_labels))
-    with _frozen(setup.discriminator), _normalised_once(setup.discriminator):
-        loss_g = setup.loss.generator(l_r, _full(setup.discriminate(setup.augment(fake), fake_labels)))
+    with _frozen(setup.discriminator), _weights_normalised_once(setup.discriminator):
+        loss_g = setup.loss.generator(l_r, _in_float32(setup.discriminate(setup.augment(fake), fake_labels)))
         torch.autograd.backward(loss_g)
     setup.optimizer_g.step()
     return StepLosses(loss_d, loss_g.detach())
 
 
 def two_stage_published(setup: GanSetup, real: Tensor, real_labels: Tensor, fake_labels: Tensor) -> StepLosses:
-    """Two stages as official scripts do: fresh fakes in G's turn, and gradients for a D that drops them (4g + 9d)."""
+    """Update D, then G, as published two-stage scripts do (4g + 9d).
+
+    The G step generates new fakes and computes gradients of D's parameters, which are then discarded.
+    """
     _zero_grad(setup)
     with torch.no_grad():
         fake = setup.generate(fake_labels)
     loss_d, l_r = _update_discriminator(setup, Batch(real, real_labels, fake, fake_labels))
-    with _power_iterations_stopped(setup.discriminator), _normalised_once(setup.discriminator):
-        seen = setup.augment(setup.generate(fake_labels))
-        loss_g = setup.loss.generator(l_r, _full(setup.discriminate(seen, fake_labels)))
+    with _power_iterations_stopped(setup.discriminator), _weights_normalised_once(setup.discriminator):
+        fake = setup.augment(setup.generate(fake_labels))
+        loss_g = setup.loss.generator(l_r, _in_float32(setup.discriminate(fake, fake_labels)))
         torch.autograd.backward(loss_g)
     setup.optimizer_g.step()
     return StepLosses(loss_d, loss_g.detach())
 
 
 def critic_step(setup: GanSetup, real: Tensor, real_labels: Tensor, fake_labels: Tensor) -> None:
-    """Update D alone on fresh fakes: what comes before a step where D is updated more often than G (n_critic > 1)."""
+    """Update D alone on new fakes. For n_critic > 1 this is done n_critic - 1 times before each step."""
     setup.optimizer_d.zero_grad(set_to_none=True)
     with torch.no_grad():
         fake = setup.generate(fake_labels)
@@ -136,9 +143,9 @@ STEPS: dict[str, Step] = {
 
 
 def check_discriminator(discriminator: nn.Module, augment: Callable[[Tensor], Tensor], images: Tensor) -> None:
-    """Raise `ConfigError` if D, behind the augmentation, mixes samples or gives no single logit for each.
+    """Raise `ConfigError` if D behind the augmentation mixes samples or does not return one logit per sample.
 
-    images: a few, (B, C, H, W), in [-1, 1]; all are taken for class 0. D's buffers may move: hand over a copy.
+    images: (B, C, H, W) in [-1, 1], a few are enough; all get label 0. Pass a copy of D, as its buffers may change.
     """
     for name, module in discriminator.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -153,17 +160,17 @@ def check_discriminator(discriminator: nn.Module, augment: Callable[[Tensor], Te
     (gradients,) = torch.autograd.grad(logits[0], leaf)
     if bool(gradients[1:].ne(0).any()):
         raise ConfigError(
-            "the discriminator's answer on one image depends on the others of its batch (minibatch statistics, or an "
-            "augmentation that mixes images): one-stage gradients of the generator would be wrong; take that part out"
+            "the discriminator's output for one image depends on the others of its batch (minibatch statistics, or an "
+            "augmentation that mixes images): one-stage gradients of the generator would be wrong; remove that part"
         )
 
 
 def check_logits(l_r: Tensor, l_f: Tensor) -> None:
-    """Raise `ConfigError` unless the logits are one a sample, and of a type whose exponents reach to the floor."""
+    """Raise `ConfigError` unless there is one logit per sample, in a dtype that can represent the floor, 2^-60."""
     for logits in (l_r, l_f):
         if logits.dim() != 1:
             raise ConfigError(
-                f"expected one logit a sample, shape (B,), got {tuple(logits.shape)}: with several outputs the ratio "
+                f"expected one logit per sample, shape (B,), got {tuple(logits.shape)}: with several outputs the ratio "
                 "of the two losses' derivatives is not defined; train auxiliary outputs in two stages"
             )
         if logits.dtype == torch.float16 or _autocasts_to_float16(logits.device.type):
@@ -182,10 +189,10 @@ def _zero_grad(setup: GanSetup) -> None:
 
 
 def _update_discriminator(setup: GanSetup, batch: Batch) -> tuple[Tensor, Tensor]:
-    """D's turn: (its loss, its detached logits on the real images)."""
+    """Update D and return its loss and its logits on the real images, both detached."""
     images, labels = torch.cat([batch.real, batch.fake]), torch.cat([batch.real_labels, batch.fake_labels])
-    with _normalised_once(setup.discriminator):
-        logits = _full(setup.discriminate(setup.augment(images), labels))
+    with _weights_normalised_once(setup.discriminator):
+        logits = _in_float32(setup.discriminate(setup.augment(images), labels))
         penalty = setup.penalty(batch) if setup.penalty else None
     l_r, l_f = logits.tensor_split([len(batch.real)])
     loss = discriminator_loss(setup.loss, setup.terms, l_r, l_f)
@@ -197,14 +204,14 @@ def _update_discriminator(setup: GanSetup, batch: Batch) -> tuple[Tensor, Tensor
     return loss.detach(), l_r.detach()
 
 
-def _full(logits: Tensor) -> Tensor:
-    """Losses are taken in float32 at least, whatever the networks run in."""
+def _in_float32(logits: Tensor) -> Tensor:
+    """Return the logits in float32, or in float64 if they are, because losses are not computed in lower precision."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 @contextmanager
-def _normalised_once(discriminator: nn.Module) -> Iterator[None]:
-    """All calls of D within share one computation of its normalised weights: one power iteration, in full precision."""
+def _weights_normalised_once(discriminator: nn.Module) -> Iterator[None]:
+    """Compute D's normalised weights once for all calls within: one power iteration, outside of autocast."""
     with parametrize.cached():
         for module in discriminator.modules():
             for name in getattr(module, "parametrizations", ()):
@@ -214,7 +221,10 @@ def _normalised_once(discriminator: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _power_iterations_stopped(discriminator: nn.Module) -> Iterator[None]:
-    """Spectral norm iterates in training mode only, and once per optimiser step is the rule."""
+    """Stop the power iterations of spectral norm, so that there is only one per optimiser step.
+
+    Spectral norm iterates in training mode only, so D is in eval mode meanwhile.
+    """
     discriminator.eval()
     try:
         yield
@@ -224,6 +234,7 @@ def _power_iterations_stopped(discriminator: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _frozen(discriminator: nn.Module) -> Iterator[None]:
+    """Stop the power iterations and compute no gradients of D's parameters."""
     discriminator.requires_grad_(False)
     try:
         with _power_iterations_stopped(discriminator):

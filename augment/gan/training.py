@@ -1,7 +1,7 @@
-"""What one training step does: batches are drawn, G and D are updated, and G's weights are averaged.
+"""The parts of a training step: drawing batches, updating G and D, and the EMA of G's weights.
 
-Everything random comes from one `torch.Generator` that is part of the training state. The data stay uint8 on the device
-and every batch is gathered there; nothing here reads a number back from the device.
+All random numbers come from one `torch.Generator`, which is part of the training state. The data stay on the device as
+uint8 and batches are gathered there. No function here waits for the device.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from augment.gan.diffaugment import augmenter
 from augment.gan.losses import LOSSES
 from augment.gan.networks import Shape
 from augment.gan.noise import draw_noise
-from augment.gan.penalties import weighted
+from augment.gan.penalties import weighted_sum
 from augment.gan.steps import STEPS, GanSetup, critic_step
 from augment.gan.training_state import State
 
@@ -28,7 +28,7 @@ RECALIBRATION_BATCHES, RECALIBRATION_BATCH = 32, 256
 
 
 def make_setup(state: State, config: GanConfig) -> GanSetup:
-    """What a step needs where penalties are due; all that is random comes from the state's random generator."""
+    """Return the setup of steps with penalties; all its random numbers come from `state.random`."""
     random, device = state.random, state.random.device
     generator: Network = state.generator
     discriminate: Network = state.discriminator
@@ -47,18 +47,18 @@ def make_setup(state: State, config: GanConfig) -> GanSetup:
         augment=augment,
         loss=LOSSES[config.loss],
         terms=state.terms,
-        penalty=weighted(penalties, lambda x, y: discriminate(augment(x), y), random) if penalties else None,
+        penalty=weighted_sum(penalties, lambda x, y: discriminate(augment(x), y), random) if penalties else None,
         optimizer_g=state.optimizer_g,
         optimizer_d=state.optimizer_d,
     )
 
 
 def make_step(data: LabelledImages, state: State, config: GanConfig, setup: GanSetup) -> Callable[[bool], None]:
-    """A function that does one training step: it changes `state` but for the average of G and the counter of steps.
+    """Return a function that does one training step; its argument says whether the step includes the penalties.
 
-    It is told whether the penalties are due in this step.
+    It updates `state` except for the EMA of G and the step counter.
     """
-    draw, update = batches(data, config.batch_size, state.random), STEPS[config.trainer]
+    draw, update = make_batch_sampler(data, config.batch_size, state.random), STEPS[config.trainer]
 
     def step(setup: GanSetup) -> None:
         for _ in range(config.n_critic - 1):
@@ -67,21 +67,22 @@ def make_step(data: LabelledImages, state: State, config: GanConfig, setup: GanS
         real, labels = draw()
         state.loss_sums += torch.stack(update(setup, real, labels, labels))
 
-    by_penalties: dict[bool, Callable[[], None]] = {
-        due: partial(step, setup if due else replace(setup, penalty=None)) for due in (True, False)
+    steps: dict[bool, Callable[[], None]] = {  # by whether the step includes the penalties
+        penalised: partial(step, setup if penalised else replace(setup, penalty=None)) for penalised in (True, False)
     }
     if config.fast:
-        by_penalties = {due: Graphed(each, state.random) for due, each in by_penalties.items()}
-    return lambda due: by_penalties[due and bool(config.penalties)]()
+        steps = {penalised: Graphed(function, state.random) for penalised, function in steps.items()}
+    return lambda penalised: steps[penalised and bool(config.penalties)]()
 
 
-def batches(data: LabelledImages, size: int, random: torch.Generator) -> Callable[[], tuple[Tensor, Tensor]]:
-    """A function that draws (real images (B, C, H, W) in [-1, 1], labels (B,)), every class equally often on average.
+def make_batch_sampler(data: LabelledImages, size: int, random: torch.Generator) -> Callable[[], tuple[Tensor, Tensor]]:
+    """Return a function that draws a batch of real images (B, C, H, W) in [-1, 1] and their labels (B,).
 
-    Empty classes are never drawn; images within a class are drawn with replacement.
+    On average all classes are drawn equally often, except empty classes, which are never drawn. Within a class images
+    are drawn with replacement.
     """
     device = random.device
-    images = torch.from_numpy(data.images).to(device)  # on a CPU the caller's own memory, not a copy
+    images = torch.from_numpy(data.images).to(device)  # on a CPU this shares memory with `data`
     by_class = torch.from_numpy(data.labels).argsort(stable=True).to(device)
     counts = torch.from_numpy(data.counts()).to(device)
     starts = counts.cumsum(0) - counts
@@ -90,17 +91,17 @@ def batches(data: LabelledImages, size: int, random: torch.Generator) -> Callabl
     def draw() -> tuple[Tensor, Tensor]:
         labels = present[torch.randint(len(present), (size,), generator=random, device=device)]
         within = torch.rand(size, generator=random, device=device, dtype=torch.float64) * counts[labels]
-        chosen = images[by_class[starts[labels] + within.long()]]
-        return to_signed(chosen.contiguous(memory_format=torch.channels_last)), labels
+        batch = images[by_class[starts[labels] + within.long()]]
+        return to_signed(batch.contiguous(memory_format=torch.channels_last)), labels
 
     return draw
 
 
 @torch.no_grad()
 def update_ema(ema: nn.Module, model: nn.Module, decay: float, step: int) -> None:
-    """Move the average towards the model's weights, faster in the first steps; batch statistics are copied.
+    """Update the exponential moving average of the model's weights; buffers, such as batch statistics, are copied.
 
-    The warm-up is min(decay, (1 + step) / (10 + step)), that of TensorFlow's ExponentialMovingAverage.
+    The decay is warmed up as min(decay, (1 + step) / (10 + step)), as in TensorFlow's ExponentialMovingAverage.
     """
     decay = min(decay, (1 + step) / (10 + step))
     torch._foreach_lerp_(list(ema.parameters()), list(model.parameters()), 1 - decay)
@@ -110,16 +111,16 @@ def update_ema(ema: nn.Module, model: nn.Module, decay: float, step: int) -> Non
 
 @torch.no_grad()
 def recalibrate(generator: nn.Module, shape: Shape, *, seed: int) -> None:
-    """Replace G's running batch statistics by those of the averaged weights themselves ("standing statistics").
+    """Recompute the running batch statistics of the averaged G ("standing statistics"), and leave G in eval mode.
 
-    Source: Brock et al., BigGAN, arXiv 1809.11096, appendix E. The statistics gathered in training belong to other
-    weights. Leaves G in eval mode.
+    This is needed because the statistics from training belong to the weights before averaging. Source: Brock et al.,
+    BigGAN, arXiv 1809.11096, appendix E.
     """
     norms = [m for m in generator.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # the plain mean over all batches
+        norm.momentum = None  # None: the plain mean over all batches
     device = next(generator.parameters()).device
     random = torch.Generator(device).manual_seed(seed)
     generator.train()

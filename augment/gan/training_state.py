@@ -1,4 +1,4 @@
-"""The state of a training: everything that a step changes, begun from a config, saved and restored whole."""
+"""The training state of a GAN: everything that a training step changes, with checkpoints to save and restore it."""
 
 from __future__ import annotations
 
@@ -35,26 +35,26 @@ from augment.tensor_files import (
 
 @dataclass
 class State:
-    """Everything that a step changes; saved and restored whole."""
+    """Everything that a training step changes."""
 
     step: int
     generator: nn.Module
-    ema: nn.Module
+    ema: nn.Module  # exponential moving average of the generator
     discriminator: nn.Module
     optimizer_g: torch.optim.Optimizer
     optimizer_d: torch.optim.Optimizer
-    terms: list[tuple[Term, Tensor]]  # of L_D, with their states
+    terms: list[tuple[Term, Tensor]]  # terms of L_D with their states
     random: torch.Generator
-    loss_sums: Tensor  # float32 (2,), of (D, G) since the last logged step
-    logged: int = 0  # the last logged step
+    loss_sums: Tensor  # float32 (2,): summed losses of (D, G) since the last logged step
+    logged: int = 0  # last logged step
 
 
 def start(config: GanConfig, shape: Shape, device: torch.device) -> State:
-    """Fresh networks and optimisers for `config`. Raises `ConfigError` if the device or D does not allow it."""
+    """Return the state at step 0. Raises `ConfigError` if `config` does not work on `device` or with its D."""
     if config.fast:
         check_fast(device)
     generator, discriminator = build(config.network, shape, seed=derive_seed(config.seed, "weights"))
-    _check(discriminator, config, shape)
+    _check_discriminator(discriminator, config, shape)
     generator.to(device)
     discriminator.to(device)
     adam = partial(torch.optim.Adam, betas=(config.beta1, config.beta2), fused=True, capturable=config.fast)
@@ -76,23 +76,23 @@ def _terms(config: GanConfig) -> list[Term]:
     return ([constraint] if constraint else []) + ([lecam(config.lecam)] if config.lecam else [])
 
 
-def _check(discriminator: nn.Module, config: GanConfig, shape: Shape) -> None:
+def _check_discriminator(discriminator: nn.Module, config: GanConfig, shape: Shape) -> None:
     random = torch.Generator().manual_seed(0)
     images = torch.rand(3, shape.channels, shape.image_size, shape.image_size, generator=random) * 2 - 1
     check_discriminator(copy.deepcopy(discriminator), augmenter(config.augment, random), images)
 
 
 class CheckpointAbout(BaseModel):
-    """The description inside a checkpoint: whose state it is, and how far it has come."""
+    """The description inside a checkpoint: the identity of its run and how far it has come."""
 
     identity: dict[str, Any]
     step: int = Field(ge=0)
-    logged: int = Field(ge=0)  # the last logged step
-    threads: int = Field(ge=1)  # of torch: another number rounds differently
+    logged: int = Field(ge=0)  # last logged step
+    threads: int = Field(ge=1)  # of torch; results depend on it, through rounding
 
 
 def dump_state(state: State, identity: dict[str, Any]) -> bytes:
-    """The content of a checkpoint. identity: `Identity.as_json`, as it was stored when the run was begun."""
+    """Return the content of a checkpoint file. identity: `Identity.as_json`, as stored when the run was begun."""
     tensors = {
         **prefixed("generator", state.generator.state_dict()),
         **prefixed("ema", state.ema.state_dict()),
@@ -109,9 +109,9 @@ def dump_state(state: State, identity: dict[str, Any]) -> bytes:
 
 
 def restore(state: State, path: Path, identity: Identity) -> CheckpointAbout:
-    """Put a checkpoint's contents into `state`.
+    """Load a checkpoint into `state` and return its description.
 
-    Raises `SourceError` if it is damaged, was saved under other settings, or does not fit.
+    Raises `SourceError` if it is damaged, was saved with other settings, or does not match the networks.
     """
     tensors, about = load_tensors(path, CheckpointAbout)
     if changed := identity.differences(about.identity):
@@ -125,8 +125,8 @@ def restore(state: State, path: Path, identity: Identity) -> CheckpointAbout:
         if about.step and not moments:
             raise SourceError(f"{path} lacks the state of {name}")
         load_optimizer(optimizer, moments)
-    vectors = {f"terms.{index}": value for index, (_, value) in enumerate(state.terms)}
-    for name, value in {**vectors, "loss_sums": state.loss_sums, "random": state.random.get_state()}.items():
+    term_states = {f"terms.{index}": value for index, (_, value) in enumerate(state.terms)}
+    for name, value in {**term_states, "loss_sums": state.loss_sums, "random": state.random.get_state()}.items():
         if name not in tensors or tensors[name].shape != value.shape or tensors[name].dtype != value.dtype:
             raise SourceError(f"{path} has no fitting {name}")
         value.copy_(tensors[name])

@@ -1,1 +1,1 @@
-"""What can make images of a class. `base` is what all kinds have in common; each kind is one file."""
+"""Generators of images for each class. `base` defines their common interface; each kind is one module."""

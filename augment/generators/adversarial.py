@@ -1,7 +1,8 @@
-"""Fitting a generator that is trained against a discriminator: the loop, its log, checkpoints, pictures and resumption.
+"""The training loop of adversarial generators, with its log, checkpoints, sample images and resumption.
 
-Each kind decides what one step does and what the networks are fed with. A run stops and goes on at any step with the
-same result: on a CPU, to the bit, for one number of threads, which each checkpoint names.
+Each kind of generator defines one training step and the inputs of the networks. A run can stop at any step and continue
+later with the same result. On a CPU the result is the same to the bit if the number of threads is the same; each
+checkpoint stores that number.
 """
 
 from __future__ import annotations
@@ -36,15 +37,18 @@ def train(
     step: Callable[[bool], None],
     preview: Callable[[], NDArray[np.uint8]],
 ) -> bool:
-    """Go on from the newest checkpoint of `run`, if there is one, until `config.steps`; False if it was stopped.
+    """Train from the newest checkpoint of `run`, if there is one, to step `config.steps`.
 
-    step: does one step on `state`, told whether penalties are due. preview: uint8 images, PREVIEW_COLUMNS a row.
-    Raises `SourceError` if no checkpoint can be read, `DivergedError` if a loss or a weight stops being finite.
+    Returns whether training finished; False means that the runtime stopped it.
+
+    step: does one step on `state`; its argument says whether the step includes the penalties. preview: returns uint8
+    images for a grid with PREVIEW_COLUMNS columns. Raises `SourceError` if there are checkpoints but none can be read,
+    and `DivergedError` if a loss or a weight is not finite.
     """
     _restore_newest(state, run, runtime.observer)
     run.output.reopen()
     log = RunLog(run.output)
-    log.cut(state.step)
+    log.truncate(state.step)
     task = Task("fit", config.steps)
     loop = _Loop(state, config, run, Observers((log, runtime.observer)), task)
     while state.step < config.steps and not runtime.stopped():
@@ -64,7 +68,7 @@ def train(
 
 @dataclass
 class _Loop:
-    """What happens between the steps of a training."""
+    """The reports and checkpoints between training steps."""
 
     state: State
     config: GanConfig
@@ -78,11 +82,11 @@ class _Loop:
         self.reported_step, self.reported_at = self.state.step, time.perf_counter()
 
     def is_due(self, every: int) -> bool:
-        """Whether something that is done every so many steps, and after the last one, is due now."""
+        """Return whether to do now what is done every `every` steps and after the last step."""
         return self.state.step == self.config.steps or self.state.step % every == 0
 
     def report(self) -> None:
-        """Tell the mean losses since the last report, and the speed; only here the loop waits for the device."""
+        """Report the mean losses since the last report, and the speed. This waits for the device."""
         state, config = self.state, self.config
         check_finite_training(state, self.run, [state.loss_sums])
         now = time.perf_counter()
@@ -95,16 +99,16 @@ class _Loop:
         self.reported_at = now
 
     def save_checkpoint(self) -> None:
-        """Write everything that a continued run needs."""
+        """Write a checkpoint with everything that is needed to continue the run."""
         state = self.state
         networks = (state.generator, state.ema, state.discriminator)
         weights = [tensor for network in networks for tensor in network.state_dict().values()]
         check_finite_training(state, self.run, [state.loss_sums, *weights])
-        self.run.keep_checkpoint(state.step, dump_state(state, self.run.output.identity))
+        self.run.save_checkpoint(state.step, dump_state(state, self.run.output.identity))
 
 
 def _restore_newest(state: State, run: Run, observer: Observer) -> None:
-    """Put the newest readable checkpoint into `state`, if there are any."""
+    """Load the newest readable checkpoint into `state`; do nothing if the run has no checkpoints."""
     checkpoints, reasons = run.checkpoints(), list[str]()
     for path in checkpoints:
         try:
@@ -118,8 +122,8 @@ def _restore_newest(state: State, run: Run, observer: Observer) -> None:
             )
         if about.threads != (threads := torch.get_num_threads()):
             observer.on_note(
-                f"the run was begun with {about.threads} threads and goes on with {threads}, which round differently: "
-                f"the result is not the same to the bit (--threads {about.threads} would keep it)"
+                f"the run was begun with {about.threads} threads and goes on with {threads}, which changes rounding: "
+                f"the result is not the same to the bit (use --threads {about.threads} for that)"
             )
         return
     if checkpoints:
@@ -127,12 +131,12 @@ def _restore_newest(state: State, run: Run, observer: Observer) -> None:
 
 
 def check_finite_training(state: State, run: Run, tensors: list[Tensor]) -> None:
-    """Raise `DivergedError` that names the last good checkpoint if a tensor of the training is not finite."""
+    """Raise `DivergedError`, with the path of the last good checkpoint, if any of `tensors` is not finite."""
     if all(bool(tensor.isfinite().all()) for tensor in tensors):
         return
-    kept = next(iter(run.checkpoints()), None)
+    newest = next(iter(run.checkpoints()), None)
     raise DivergedError(
-        f"training diverged: a loss or a weight was no finite number at step {state.step}; "
-        + (f"the last good checkpoint is {kept}; " if kept else "there is no checkpoint yet; ")
+        f"training diverged: a loss or a weight was not finite at step {state.step}; "
+        + (f"the last good checkpoint is {newest}; " if newest else "there is no checkpoint yet; ")
         + "begin a new run with lower learning rates, or with another loss (hinge is the safest)"
     )

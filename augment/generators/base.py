@@ -1,7 +1,8 @@
-"""The seam of all generators: what a kind of generator is, what it learns from, and what a trained model can do.
+"""The common interface of all generators: configs, training data, fitting and fitted models.
 
-A kind is a config class, a function that fits, and a function that loads; `registry.GENERATORS` lists them. Whoever
-uses a generator knows nothing else of it, so a new kind is one file and one line of the registry.
+A kind of generator consists of a config class, a function that fits it and a function that loads it. All kinds are
+listed in `registry.GENERATORS`. Other code uses this interface only, so a new kind needs one module and one line in the
+registry.
 """
 
 from __future__ import annotations
@@ -24,28 +25,28 @@ from augment.runtime import Runtime
 
 
 class GeneratorConfig(Settings):
-    """What the configs of all kinds have. Each kind fixes `kind` to its own name."""
+    """The settings that all kinds of generators share. Each kind fixes `kind` to its own name."""
 
     kind: str
     seed: Seed = 0
 
     @property
     def total(self) -> int:
-        """How many parts a fit has, for progress: optimiser steps, or 1."""
+        """Total for the progress of a fit: the number of optimiser steps, or 1."""
         return 1
 
     def with_horizontal_flip(self) -> GeneratorConfig:
-        """The same settings for classes that look the same mirrored."""
+        """Return these settings with horizontal flips, for classes that look the same when mirrored."""
         return self
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where images come from. arguments: of a command line that read them again. tested: test images are there too."""
+    """The source of images."""
 
     name: str = "images"
-    arguments: tuple[str, ...] = ()
-    tested: bool = False
+    arguments: tuple[str, ...] = ()  # command line arguments that read the source
+    tested: bool = False  # whether the source has test images
 
 
 UNKNOWN = Origin()
@@ -53,32 +54,32 @@ UNKNOWN = Origin()
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a generator learns from."""
+    """The images that a generator is fitted to, and their source."""
 
     images: LabelledImages
     origin: Origin = UNKNOWN
 
 
 class Outcome(StrEnum):
-    """How a call of `fit` ended."""
+    """The result of a call of `fit`."""
 
     FINISHED = "is finished"
-    WAS_FINISHED = "was finished already and is left as it is"
+    ALREADY_FINISHED = "was finished already and is left as it is"
     STOPPED = "was stopped"
 
 
 class Fitted(NamedTuple):
-    """How a call of `fit` ended, and at which step of its config's `total`."""
+    """The outcome of a call of `fit` and the step that it reached, out of the `total` of its config."""
 
     outcome: Outcome
     step: int
 
 
 class Samples(NamedTuple):
-    """n generated images. scores: how real each one looks to a discriminator, None for kinds that have none."""
+    """A batch of N generated images."""
 
-    images: NDArray[np.uint8]  # n x C x H x W
-    scores: NDArray[np.float32] | None  # n; logits, higher is nearer to the real images
+    images: NDArray[np.uint8]  # N x C x H x W
+    scores: NDArray[np.float32] | None  # N; discriminator logits, higher: more realistic; None without discriminator
 
 
 class Model(Protocol):
@@ -86,31 +87,32 @@ class Model(Protocol):
 
     @property
     def about(self) -> ModelAbout:
-        """What it was made from: the kind, the classes, the identity of its run."""
+        """The description of the model: its kind, its classes and the identity of its run."""
 
     def sample(self, labels: NDArray[np.int64], seeds: Sequence[int] | NDArray[np.uint64]) -> Samples:
-        """An image for each label and seed; the same seed and label give the same image, whatever stands beside it."""
+        """Return one image per label and seed. Each depends on its own label and seed only, not on the others."""
 
 
 class Fit(Protocol):
-    """Fits a generator to all of `data` and leaves it in `folder`, a RUN folder.
+    """A function that fits a generator to all images of `data` and saves it in `folder`, a RUN folder.
 
-    An interrupted run of the same config and data goes on; a finished one is left as it is, unless the config asks for
-    more steps. Raises `ConfigError` for settings that cannot be used here, `OutputError` if `folder` holds something
-    else, `SourceError` if no checkpoint of it can be read, `DivergedError` if a loss stops being finite.
+    An interrupted run of the same config and data is continued. A finished run is left unchanged, unless the config
+    has more steps. Raises `ConfigError` for settings that do not work with the data or the device, `OutputError` if
+    `folder` holds something else, `SourceError` if there are checkpoints but none can be read, and `DivergedError` if a
+    loss or a weight is not finite.
     """
 
     def __call__(
         self, data: TrainingData, config: Any, folder: Path, runtime: Runtime, *, overwrite: bool, replace: Replace
     ) -> Fitted:
-        """Fit."""
+        """Fit the generator."""
 
 
 @dataclass(frozen=True)
 class Generator:
-    """A kind of generator. seconds: how long a fit will take, by a short probe; None where it is over at once."""
+    """A kind of generator."""
 
     config: type[GeneratorConfig]
     fit: Fit
     load: Callable[[Path, torch.device], Model]
-    seconds: Callable[[TrainingData, Any, torch.device], float] | None = None
+    estimate_seconds: Callable[[TrainingData, Any, torch.device], float] | None = None  # of a fit; None: negligible

@@ -1,6 +1,6 @@
-"""`cgan`: the class-conditional GAN, noise and a class to an image, trained by the one-stage step.
+"""`cgan`: a class-conditional GAN that maps noise and a class to an image, trained by the one-stage step by default.
 
-It learns each class from that class's images alone. D's logit is the score of an image.
+One pair of networks is trained on the images of all classes. The score of an image is D's logit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from augment.dataset.images import LabelledImages, check_size, to_uint8
 from augment.errors import SourceError
 from augment.gan.config import GanConfig
 from augment.gan.networks import NETWORKS, Shape, build
-from augment.gan.noise import noise_of_seeds
+from augment.gan.noise import noise_from_seeds
 from augment.gan.training import make_setup, make_step, recalibrate
 from augment.gan.training_state import State, start
 from augment.generators.adversarial import PREVIEW_COLUMNS, check_finite_training, train
@@ -32,21 +32,21 @@ from augment.runtime import Runtime
 from augment.seeds import derive_seed
 from augment.tensor_files import load_network, prefixed, unprefixed
 
-PROBE_STEPS = 3  # that are timed, after one that warms up
+PROBE_STEPS = 3  # timed steps, after one warm-up step
 
 
 class CganConfig(GanConfig, GeneratorConfig):
-    """The settings of the class-conditional GAN: those of any training of a GAN."""
+    """The settings of the class-conditional GAN: those of `GanConfig` and the kind."""
 
     kind: Literal["cgan"] = "cgan"
 
     @property
     def total(self) -> int:
-        """Optimiser steps."""
+        """Number of optimiser steps."""
         return self.steps
 
     def with_horizontal_flip(self) -> Self:
-        """The same settings with flips among D's augmentations."""
+        """Return these settings with flips added to the augmentation of D's inputs."""
         return self if "flip" in self.augment else self.model_copy(update={"augment": (*self.augment, "flip")})
 
 
@@ -75,13 +75,13 @@ def fit(
     overwrite: bool = False,
     replace: Replace = "nothing",
 ) -> Fitted:
-    """Train the two networks on all images of `data`; see `base.Fit`."""
+    """Train both networks on all images of `data`; see `base.Fit`."""
     images, shape = data.images, _shape(data.images, config)
     state = start(config, shape, runtime.device)
     with open_run(folder, config, images, data.origin.name, overwrite=overwrite, replace=replace) as run:
         finished = run.finished_step()
         if finished is not None and finished >= config.steps:
-            return Fitted(Outcome.WAS_FINISHED, finished)
+            return Fitted(Outcome.ALREADY_FINISHED, finished)
         step = make_step(images, state, config, make_setup(state, config))
         if not train(state, config, run, runtime, step=step, preview=lambda: _preview(state.ema, shape)):
             return Fitted(Outcome.STOPPED, state.step)
@@ -92,7 +92,7 @@ def fit(
 
 
 def _save(state: State, data: TrainingData, config: CganConfig, run: Run) -> None:
-    """Write the averaged generator and the discriminator, with all that sampling needs."""
+    """Write the EMA generator and the discriminator, with their description, for sampling."""
     about = CganAbout(
         identity=run.output.identity,
         network=config.network,
@@ -115,10 +115,10 @@ def _shape(images: LabelledImages, config: GanConfig) -> Shape:
 
 @torch.no_grad()
 def _preview(generator: nn.Module, shape: Shape) -> NDArray[np.uint8]:
-    """A row a class, with the same noise in every row: uint8, (K x columns, C, H, W)."""
+    """Return images for a grid with one row per class and one noise per column: uint8, (K * columns, C, H, W)."""
     device = next(generator.parameters()).device
     y = torch.arange(shape.num_classes, device=device).repeat_interleave(PREVIEW_COLUMNS)
-    z = noise_of_seeds(range(PREVIEW_COLUMNS), shape.latent_dim).repeat(shape.num_classes, 1).to(device)
+    z = noise_from_seeds(range(PREVIEW_COLUMNS), shape.latent_dim).repeat(shape.num_classes, 1).to(device)
     training = generator.training
     images: NDArray[np.uint8] = to_uint8(generator.eval()(z, y)).cpu().numpy()
     generator.train(training)
@@ -127,7 +127,7 @@ def _preview(generator: nn.Module, shape: Shape) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class Cgan:
-    """A finished run's networks, in eval mode."""
+    """The networks of a finished run, in eval mode, and their description."""
 
     generator: nn.Module
     discriminator: nn.Module
@@ -135,21 +135,21 @@ class Cgan:
 
     @torch.inference_mode()
     def sample(self, labels: NDArray[np.int64], seeds: Sequence[int] | NDArray[np.uint64]) -> Samples:
-        """An image and D's logit for each label and seed."""
+        """Return an image and D's logit for each label and seed."""
         device = next(self.generator.parameters()).device
         y = torch.from_numpy(labels).to(device)
-        images = self.generator(noise_of_seeds(seeds, self.about.shape.latent_dim).to(device), y)
+        images = self.generator(noise_from_seeds(seeds, self.about.shape.latent_dim).to(device), y)
         return Samples(to_uint8(images).cpu().numpy(), self.discriminator(images, y).float().cpu().numpy())
 
 
 def load(folder: Path, device: torch.device) -> Cgan:
-    """The model of a finished RUN. Raises `SourceError` if it is damaged or does not fit its description."""
+    """Load the model of a finished RUN folder. Raises `SourceError` if it is damaged or contradicts its description."""
     tensors, about = read_model(folder, CganAbout)
     if about.network not in NETWORKS:
         raise SourceError(f"{folder} holds a network of another version of this program, {about.network[:60]!r}")
     largest = max((max(tensor.shape, default=1) for tensor in tensors.values()), default=0)
     if max(about.shape.width << about.shape.levels, about.shape.latent_dim, about.shape.num_classes) > largest:
-        raise SourceError(f"{folder} is damaged: its networks would be larger than the weights that are there")
+        raise SourceError(f"{folder} is damaged: its description needs larger networks than its weights")
     generator, discriminator = build(about.network, about.shape, seed=0)
     load_network(generator, unprefixed("generator", tensors))
     load_network(discriminator, unprefixed("discriminator", tensors))
@@ -158,9 +158,9 @@ def load(folder: Path, device: torch.device) -> Cgan:
     return Cgan(generator, discriminator, about)
 
 
-def seconds(data: TrainingData, config: CganConfig, device: torch.device) -> float:
-    """How long a fit will take, from a few steps on the images themselves."""
-    plain = config.model_copy(update={"fast": False})  # a graph takes longer to record than a probe may
+def estimate_seconds(data: TrainingData, config: CganConfig, device: torch.device) -> float:
+    """Estimate the seconds of a fit from a few steps on the same images."""
+    plain = config.model_copy(update={"fast": False})  # capturing a CUDA graph would take too long for an estimate
     state = start(plain, _shape(data.images, plain), device)
     step = make_step(data.images, state, plain, make_setup(state, plain))
     step(False)
@@ -172,4 +172,4 @@ def seconds(data: TrainingData, config: CganConfig, device: torch.device) -> flo
     return (time.perf_counter() - began) / PROBE_STEPS * config.steps
 
 
-CGAN = Generator(CganConfig, fit, load, seconds)
+CGAN = Generator(CganConfig, fit, load, estimate_seconds)

@@ -1,9 +1,9 @@
-"""Whether generated images are all alike: mode collapse to one picture, which no loss and no error tells of.
+"""Detection of mode collapse to a single image, which neither losses nor errors reveal.
 
-Images of a class are alike if they differ from their mean picture by at most 2 grey levels of 255, root mean square:
-about what saving a picture as JPEG of quality 95 changes in it (1.5 on average and 1.9 at most, of 300 images of
-Fashion-MNIST). Real classes of Fashion-MNIST and of scikit-learn's digits have 40 to 72, generators after 3 steps of
-training 9 to 27, and those trained at learning rates of 1 and more 0.
+The spread of images is their root mean square difference from their mean image. Images with a spread of at most 2 grey
+levels of 255 count as alike. This is about the change when an image is saved as JPEG of quality 95 (1.5 on average and
+at most 1.9, for 300 images of Fashion-MNIST). The classes of Fashion-MNIST and of scikit-learn's digits have spreads of
+40 to 72, generators after 3 training steps 9 to 27, and generators trained at learning rates of 1 or more 0.
 """
 
 from __future__ import annotations
@@ -19,46 +19,47 @@ from augment.generators.registry import load_model
 from augment.generators.sampling import generate
 from augment.words import counted, shortened
 
-ALIKE = 2.0  # grey levels of 255
+COLLAPSED_SPREAD = 2.0  # grey levels of 255
 CHUNK = 256
-SAMPLES, FEWEST = 512, 2  # images drawn from a model: in all, and of a class at least
-NAMED = 5  # at most, in one sentence
+TOTAL_SAMPLES, MIN_SAMPLES = 512, 2  # images generated for a check: in all, and at least per class
+MAX_NAMED_CLASSES = 5  # in one note
 
 
 def spread(images: NDArray[np.uint8]) -> float:
-    """Root mean square difference of N x C x H x W images from their mean image, in grey levels; 0 for equal ones."""
+    """Return the root mean square difference of N x C x H x W images from their mean image, in grey levels."""
     total, squares = np.zeros((2, *images.shape[1:]))
     for start in range(0, len(images), CHUNK):
-        part = images[start : start + CHUNK].astype(np.float64)
-        total += part.sum(0)
-        squares += np.square(part).sum(0)
+        chunk = images[start : start + CHUNK].astype(np.float64)
+        total += chunk.sum(0)
+        squares += np.square(chunk).sum(0)
     variance = squares / len(images) - np.square(total / len(images))
     return float(np.sqrt(max(variance.mean(), 0.0)))
 
 
 def constant_classes(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> tuple[int, ...]:
-    """The labels of which all images are alike, in ascending order; of a class with a single image nothing is said.
+    """Return the labels of the classes whose images are all alike, in ascending order.
 
-    images: uint8, N x C x H x W; labels: int64, N.
+    Classes with a single image are left out. images: uint8, N x C x H x W; labels: int64, N.
     """
     members = {int(k): labels == k for k in np.unique(labels)}
-    return tuple(k for k, of_class in members.items() if of_class.sum() > 1 and spread(images[of_class]) <= ALIKE)
+    return tuple(k for k, mask in members.items() if mask.sum() > 1 and spread(images[mask]) <= COLLAPSED_SPREAD)
 
 
 def collapse_notes(data: LabelledImages) -> tuple[str, ...]:
-    """A sentence on generated images that are alike, over all classes or within some; nothing where they vary."""
-    advice = "the generator has collapsed, and these images add nothing; lower its learning rates, or train it anew"
-    if len(data) > 1 and spread(data.images) <= ALIKE:
+    """Return a note if generated images are alike, over all classes or within some; otherwise an empty tuple."""
+    advice = "the generator has collapsed, and these images add nothing; lower its learning rates, or train it again"
+    if len(data) > 1 and spread(data.images) <= COLLAPSED_SPREAD:
         return (f"all {len(data):,} generated images look the same: {advice}",)
     names = [repr(shortened(data.class_names[k], 40)) for k in constant_classes(data.images, data.labels)]
     if not names:
         return ()
-    some = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-    return (f"all generated images of {counted(len(names), 'class')} look the same ({some}): {advice}",)
+    listed, unlisted = names[:MAX_NAMED_CLASSES], len(names[MAX_NAMED_CLASSES:])
+    text = ", ".join(listed) + (f" and {unlisted} more" if unlisted else "")
+    return (f"all generated images of {counted(len(names), 'class')} look the same ({text}): {advice}",)
 
 
 def notes_on_run(run: Path, device: torch.device) -> tuple[str, ...]:
-    """The same of a finished RUN, from some images of each class drawn with a fixed seed."""
+    """Return `collapse_notes` of the generator in a finished RUN folder, from images generated with a fixed seed."""
     model = load_model(run, device)
-    per_class = max(SAMPLES // len(model.about.classes), FEWEST)
+    per_class = max(TOTAL_SAMPLES // len(model.about.classes), MIN_SAMPLES)
     return collapse_notes(generate(model, dict.fromkeys(model.about.classes, min(per_class, 16)), seed=0).data)

@@ -1,4 +1,4 @@
-"""`augment generate`: how many images of which class, and where they are written."""
+"""`augment generate`: the number of images of each class, and the folder or archive that they are written to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from augment.dataset.export import dump_npz, folder_files, write_folder
 from augment.errors import ConfigError
 from augment.generators.base import Model
-from augment.generators.sampling import SyntheticImages, balancing_counts, generate, labels_of
+from augment.generators.sampling import SyntheticImages, balancing_counts, generate, labels_from_counts
 from augment.identity import Identity, digest
 from augment.output_folders import OutputFolder, open_output
 from augment.runtime import NO_OBSERVER, Observer
@@ -20,8 +20,10 @@ from augment.runtime import NO_OBSERVER, Observer
 NPZ = "images.npz"
 
 
-def wanted_counts(model: Model, *, per_class: int | None, balance: bool, counts: Mapping[str, int]) -> dict[str, int]:
-    """Images of each class, from exactly one of three ways to ask. Raises `ConfigError` otherwise."""
+def requested_counts(
+    model: Model, *, per_class: int | None, balance: bool, counts: Mapping[str, int]
+) -> dict[str, int]:
+    """Return the number of images of each class. Raises `ConfigError` unless exactly one of the three is given."""
     if (per_class is not None) + balance + bool(counts) != 1:
         raise ConfigError("expected one of --per-class N, --balance and --count CLASS=N")
     if per_class is not None:
@@ -39,45 +41,46 @@ def generate_folder(
     overwrite: bool = False,
     observer: Observer = NO_OBSERVER,
 ) -> SyntheticImages | None:
-    """Generate images into `folder` in one of `FORMATS`; None if they are there already, of the same model and seed.
+    """Generate images into `folder`, in one of `FORMATS`.
 
-    Raises `ConfigError` if there is nothing to generate, `OutputError` if `folder` holds something else.
+    Returns None if the folder already holds the images of the same model, counts and seed. Raises `ConfigError` if
+    there is nothing to generate, `OutputError` if `folder` holds something else.
     """
-    form, labels = FORMATS[format], labels_of(model, counts)
+    writer, labels = FORMATS[format], labels_from_counts(model, counts)
     if not len(labels):
         raise ConfigError("there is nothing to generate: no class needs an image")
-    of_model = {"run": digest(model.about.identity), "step": model.about.step}
-    identity = Identity(data={"model": of_model, "counts": dict(counts), "seed": seed, "format": format})
-    files = form.files(model.about.classes, labels)
+    model_identity = {"run": digest(model.about.identity), "step": model.about.step}
+    identity = Identity(data={"model": model_identity, "counts": dict(counts), "seed": seed, "format": format})
+    files = writer.files(model.about.classes, labels)
     with open_output(folder, "generate", identity, files=files, overwrite=overwrite, replace="unfinished") as output:
         if output.finished:
             return None
         synthetic = generate(model, counts, seed=seed, observer=observer)
-        form.write(synthetic, output)
+        writer.write(synthetic, output)
         output.finish(files[-1])
     return synthetic
 
 
-class Form(NamedTuple):
-    """A way to write images: which files that takes for classes and labels, and the writing itself."""
+class _Writer(NamedTuple):
+    """A file format for generated images."""
 
-    files: Callable[[Sequence[str], NDArray[np.int64]], list[str]]
+    files: Callable[[Sequence[str], NDArray[np.int64]], list[str]]  # (class names, labels) -> names of the files
     write: Callable[[SyntheticImages, OutputFolder], None]
 
 
 def _write_npz(synthetic: SyntheticImages, output: OutputFolder) -> None:
-    seeds, scores = _lists(synthetic)
+    seeds, scores = _seeds_and_scores(synthetic)
     output.write(NPZ, dump_npz(synthetic.data, seeds=seeds, scores=scores))
 
 
 def _write_png(synthetic: SyntheticImages, output: OutputFolder) -> None:
-    seeds, scores = _lists(synthetic)
+    seeds, scores = _seeds_and_scores(synthetic)
     write_folder(synthetic.data, output, seeds=seeds, scores=scores)
 
 
-def _lists(synthetic: SyntheticImages) -> tuple[list[int], list[float] | None]:
+def _seeds_and_scores(synthetic: SyntheticImages) -> tuple[list[int], list[float] | None]:
     assert synthetic.seeds is not None
     return synthetic.seeds.tolist(), None if synthetic.scores is None else synthetic.scores.tolist()
 
 
-FORMATS = {"png": Form(folder_files, _write_png), "npz": Form(lambda class_names, labels: [NPZ], _write_npz)}
+FORMATS = {"png": _Writer(folder_files, _write_png), "npz": _Writer(lambda class_names, labels: [NPZ], _write_npz)}

@@ -1,4 +1,4 @@
-"""Pictures of many small images, for people: sample grids of a generator in training."""
+"""Sample grids: one picture of many small images, to follow the training of a generator by eye."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-SMALLEST = 32  # px that an image is enlarged to
+MIN_SIDE = 32  # px
 
 
 def tile(images: NDArray[np.uint8], columns: int) -> Image.Image:
-    """uint8 images (n, 1 to 4, H, W) as one picture, row by row, enlarged to at least 32 px each.
+    """Arrange images, uint8 (N, 1 to 4, H, W), row by row in one picture, each enlarged to at least 32 px in height.
 
-    Of images with 2 channels the first is shown, of those with 4 the first three.
+    Only the first of 2 channels and the first three of 4 channels are drawn.
     """
     count, channels, height, width = images.shape
     rows = -(-count // columns)
@@ -21,5 +21,5 @@ def tile(images: NDArray[np.uint8], columns: int) -> Image.Image:
     grid = sheet.reshape(rows, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
     pixels = grid.reshape(rows * height, columns * width, channels)
     picture = Image.fromarray(pixels[:, :, 0] if channels < 3 else pixels[:, :, :3])
-    factor = max(-(-SMALLEST // height), 1)
+    factor = max(-(-MIN_SIDE // height), 1)
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)

@@ -1,4 +1,4 @@
-"""All kinds of generators, `GENERATORS`, and the functions that work for each of them: `fit` and `load_model`."""
+"""All kinds of generators, `GENERATORS`, and the functions `fit` and `load_model`, which work for every kind."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def fit(
     replace: Replace = "nothing",
     seconds: float | None = None,
 ) -> Fitted:
-    """Fit a generator of `config.kind` to all of `data` and leave it in `folder`; see `base.Fit`.
+    """Fit a generator of kind `config.kind` to all images of `data` and save it in `folder`; see `base.Fit`.
 
-    seconds: that it is expected to take, for the observer.
+    seconds: the expected duration, which is passed on to the observer.
     """
     task = Task("fit", config.total, seconds, config.model_dump(mode="json"))
     runtime.observer.on_start(task)
@@ -44,7 +44,7 @@ def fit(
 
 
 def load_model(folder: Path, device: str | torch.device = "cpu") -> Model:
-    """The model of a finished RUN of any kind. Raises `SourceError` if there is none, and says how to get it."""
+    """Load the model of a finished RUN folder of any kind. Raises `SourceError` if it does not hold one."""
     kind = read_about(folder).kind
     if kind not in GENERATORS:
         raise SourceError(f"{folder} holds a generator of another version of this program, {kind[:60]!r}")

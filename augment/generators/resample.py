@@ -1,7 +1,7 @@
-"""`resample`: a training image of the class, changed by a classical policy: the control that a generator has to beat.
+"""`resample`: returns training images of the class, augmented by a classical policy. It is a control for generators.
 
-It learns nothing. What it makes has the images' own variety and no more, so that a generator whose images help no more
-than these brings nothing that classical augmentation does not bring by itself.
+It learns nothing, and its images add no variety beyond that of classical augmentation. A generator whose images do not
+help more than these is therefore no better than classical augmentation alone.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ class ResampleConfig(GeneratorConfig):
 
     kind: Literal["resample"] = "resample"
     policy: Annotated[str, name_in(POLICIES)] = "standard"
-    horizontal_flip: bool = False  # only for classes that look the same mirrored
+    horizontal_flip: bool = False  # only for classes that look the same when mirrored
 
     def with_horizontal_flip(self) -> Self:
-        """The same settings with flips."""
+        """Return these settings with flips."""
         return self.model_copy(update={"horizontal_flip": True})
 
 
 class ResampleAbout(ModelAbout):
-    """The description of a finished run; the training images lie beside it as tensors."""
+    """The description of a finished run. The same file holds the training images as tensors."""
 
     policy: str
     horizontal_flip: bool
@@ -53,11 +53,11 @@ def fit(
     overwrite: bool = False,
     replace: Replace = "nothing",
 ) -> Fitted:
-    """Keep the training images; see `base.Fit`."""
+    """Store the training images; see `base.Fit`."""
     images = data.images
     with open_run(folder, config, images, data.origin.name, overwrite=overwrite, replace=replace) as run:
         if run.finished_step() is not None:
-            return Fitted(Outcome.WAS_FINISHED, config.total)
+            return Fitted(Outcome.ALREADY_FINISHED, config.total)
         about = ResampleAbout(
             kind=config.kind,
             identity=run.output.identity,
@@ -79,30 +79,30 @@ def fit(
 
 @dataclass(frozen=True)
 class Resample:
-    """The training images of a finished run and the policy that changes them."""
+    """The training images of a finished run, and the description with the policy that augments them."""
 
     images: LabelledImages
     about: ResampleAbout
 
     def sample(self, labels: NDArray[np.int64], seeds: Sequence[int] | NDArray[np.uint64]) -> Samples:
-        """For each label and seed one training image of the class, drawn and changed by the seed; there are no scores.
+        """Return an augmented training image of the class for each label and seed, without scores.
 
-        Raises `SourceError` for a class without training images.
+        The seed determines the image and its augmentation. Raises `SourceError` for a class without training images.
         """
-        out = np.empty((len(labels), *self.images.images.shape[1:]), np.uint8)
-        for target, label, seed in zip(out, labels, seeds, strict=True):
+        samples = np.empty((len(labels), *self.images.images.shape[1:]), np.uint8)
+        for sample, label, seed in zip(samples, labels, seeds, strict=True):
             members = np.flatnonzero(self.images.labels == label)
             if not len(members):
                 raise SourceError(f"class {self.about.classes[label]!r} has no training images to resample")
-            chosen = np.random.default_rng(int(seed)).choice(members)
-            one = self.images.take(np.array([chosen]))
+            index = np.random.default_rng(int(seed)).choice(members)
+            image = self.images.take(np.array([index]))
             flip, policy = self.about.horizontal_flip, self.about.policy
-            target[:] = bank_of_views(one, policy, views=1, horizontal_flip=flip, seed=int(seed) % SEEDS)[0, 0]
-        return Samples(out, None)
+            sample[:] = bank_of_views(image, policy, views=1, horizontal_flip=flip, seed=int(seed) % SEEDS)[0, 0]
+        return Samples(samples, None)
 
 
 def load(folder: Path, device: torch.device) -> Resample:
-    """The model of a finished RUN. Raises `SourceError` if it is damaged. The device is not used."""
+    """Load the model of a finished RUN folder. Raises `SourceError` if it is damaged. `device` is not used."""
     tensors, about = read_model(folder, ResampleAbout)
     try:
         images = LabelledImages(tensors["images"].numpy(), tensors["labels"].numpy(), about.classes)

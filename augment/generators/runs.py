@@ -1,13 +1,13 @@
-"""RUN folders: what `augment fit` leaves behind, and what decides whether a run can be continued.
+"""RUN folders: the output of `augment fit`, and the checks that decide whether a run can be continued.
 
-config.yaml            the settings under `generator:`, beside versions and the data's fingerprint, for people to read
-log.jsonl              a line a logged step: the step, the losses by name, images_per_second
-samples/step-*.png     a row a class, always from the same noise
+config.yaml            settings under `generator:`, versions and the fingerprint of the data, for people to read
+log.jsonl              one line per logged step: the step, the losses by name, images_per_second
+samples/step-*.png     one row per class, always from the same noise
 checkpoints/           the last two
-model.safetensors      all that sampling needs, when the run is finished
+model.safetensors      everything that sampling needs; written when the run is finished
 
-Each checkpoint and the model hold the settings and the data's fingerprint themselves and are compared when they are
-read, so that a file of another run is never taken for one of this.
+Each checkpoint and the model contain the settings and the fingerprint of the data. These are compared when the file is
+read, so that a file of another run is never used by mistake.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from augment.versions import versions
 CONFIG, LOG, MODEL = "config.yaml", "log.jsonl", "model.safetensors"
 IMAGES = "training images"
 CHECKPOINTS_KEPT = 2
-FREE_TO_CHANGE = {"steps", "log_every", "sample_every", "checkpoint_every"}  # without making it another run
+CHANGEABLE_SETTINGS = {"steps", "log_every", "sample_every", "checkpoint_every"}  # a continued run may change them
 
 
 class LogLine(BaseModel):
-    """A line of log.jsonl: the step, and figures by name, such as losses; means since the last line."""
+    """A line of log.jsonl: the step and metrics by name, such as losses, averaged since the previous line."""
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
     __pydantic_extra__: dict[str, float]
@@ -53,12 +53,12 @@ class LogLine(BaseModel):
 
     @property
     def losses(self) -> dict[str, float]:
-        """The figures but for the speed."""
+        """The metrics without the speed."""
         return dict(self.__pydantic_extra__)
 
 
 class ModelAbout(BaseModel):
-    """The description inside model.safetensors: what every kind of generator says of itself."""
+    """The description inside model.safetensors, common to all kinds of generators."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -67,10 +67,10 @@ class ModelAbout(BaseModel):
     classes: tuple[str, ...]
     train_per_class: dict[str, int]
     name: str  # of the source
-    origin: tuple[str, ...] = ()  # arguments of a command line that read the source again, as they were given
+    origin: tuple[str, ...] = ()  # command line arguments that read the source, as the user gave them
     tested: bool = False  # whether the source has test images
     step: int = Field(ge=0)
-    threads: int = Field(ge=1)  # with which it was fitted: another number rounds differently
+    threads: int = Field(ge=1)  # used for fitting; results depend on it, through rounding
 
     @model_validator(mode="after")
     def _classes_agree(self) -> Self:
@@ -84,18 +84,18 @@ A = TypeVar("A", bound=ModelAbout)
 
 @dataclass(frozen=True)
 class Run:
-    """A RUN folder that is open for fitting, and the identity of the run."""
+    """A RUN folder that is open for fitting, with the identity of the run."""
 
     output: OutputFolder
     identity: Identity
 
     @property
     def model(self) -> Path:
-        """The finished model; may not exist yet."""
+        """Path of the finished model, which may not exist yet."""
         return self.output.path / MODEL
 
     def finished_step(self) -> int | None:
-        """The step at which the finished model was taken, None if there is none, or if it is damaged."""
+        """Return the training step of the finished model, or None if there is no model or if it is damaged."""
         if MODEL not in self.output.files or not self.model.exists():
             return None
         try:
@@ -104,23 +104,23 @@ class Run:
             return None
 
     def save_model(self, tensors: Mapping[str, Tensor], about: ModelAbout) -> None:
-        """Write the finished model."""
+        """Write the finished model and mark the run as finished."""
         self.output.write(MODEL, dump_tensors(tensors, about))
         self.output.finish()
 
     def checkpoints(self) -> list[Path]:
-        """The checkpoints of this run, the newest first."""
+        """Return the paths of the checkpoints of this run, newest first."""
         names = [name for name in self.output.files if name.startswith("checkpoints/")]
         return [path for name in sorted(names, reverse=True) if (path := self.output.path / name).exists()]
 
-    def keep_checkpoint(self, step: int, content: bytes) -> None:
-        """Write the checkpoint of `step`, then drop all but the newest."""
+    def save_checkpoint(self, step: int, content: bytes) -> None:
+        """Write the checkpoint of `step`, then delete all but the newest `CHECKPOINTS_KEPT`."""
         self.output.write(f"checkpoints/step-{step:08d}.safetensors", content)
         for old in self.checkpoints()[CHECKPOINTS_KEPT:]:
             self.output.delete(f"checkpoints/{old.name}")
 
     def save_picture(self, step: int, picture: Image.Image) -> None:
-        """Write a sample grid."""
+        """Write a sample grid as PNG."""
         content = io.BytesIO()
         picture.save(content, format="PNG")
         self.output.write(f"samples/step-{step:08d}.png", content.getvalue(), durable=False)
@@ -128,19 +128,18 @@ class Run:
 
 @dataclass(frozen=True)
 class RunLog(Observer):
-    """log.jsonl of an open run."""
+    """An observer that writes log.jsonl of an open run."""
 
     output: OutputFolder
 
     def on_progress(self, task: Task, done: int, metrics: Mapping[str, float], label: str = "") -> None:
-        """Add one line."""
+        """Append one line."""
         self.output.append(LOG, json.dumps({"step": done, **metrics}) + "\n")
 
-    def cut(self, step: int) -> None:
-        """Drop the lines after `step`: the steps that a continued run will do again."""
-        kept = [line.model_dump_json(exclude_none=True) + "\n" for line in read_log(self.output.path)]
-        steps = [line.step for line in read_log(self.output.path)]
-        self.output.write(LOG, "".join(line for line, at in zip(kept, steps, strict=True) if at <= step))
+    def truncate(self, step: int) -> None:
+        """Delete the lines after `step`, because a continued run repeats these steps."""
+        kept = [line for line in read_log(self.output.path) if line.step <= step]
+        self.output.write(LOG, "".join(line.model_dump_json(exclude_none=True) + "\n" for line in kept))
 
 
 @contextmanager
@@ -153,27 +152,27 @@ def open_run(
     overwrite: bool = False,
     replace: Replace = "nothing",
 ) -> Iterator[Run]:
-    """Lock `folder` for fitting `config` to `data`, new or to be continued; `open_output` tells what is replaced.
+    """Lock `folder` while a new or a continued run fits `config` to `data`.
 
-    name: of the source. Raises `OutputError` that names the settings if it holds a run of others, or if it holds
-    something else.
+    name: that of the source. overwrite, replace: see `open_output`. Raises `OutputError` if the folder holds a run with
+    other settings, which are named, or something else.
     """
     identity = run_identity(config, data)
     files = (CONFIG, LOG, MODEL)
     with open_output(folder, "fit", identity, files=files, overwrite=overwrite, replace=replace) as output:
-        described = _describe(config, data, name, identity)
-        output.write(CONFIG, yaml.safe_dump(described, sort_keys=False, allow_unicode=True))
+        description = _describe(config, data, name, identity)
+        output.write(CONFIG, yaml.safe_dump(description, sort_keys=False, allow_unicode=True))
         yield Run(output, identity)
 
 
 def run_identity(config: Settings, data: LabelledImages) -> Identity:
-    """What a run depends on."""
-    free = {f"generator.{key}" for key in FREE_TO_CHANGE}
-    return Identity({"generator": config}, {IMAGES: fingerprint(data)}, free)
+    """Return the identity of a run: its settings and the fingerprint of its data."""
+    changeable = {f"generator.{key}" for key in CHANGEABLE_SETTINGS}
+    return Identity({"generator": config}, {IMAGES: fingerprint(data)}, changeable)
 
 
 def read_log(folder: Path) -> list[LogLine]:
-    """The lines of log.jsonl; one that a kill cut short is left out, and so is one that is damaged."""
+    """Return the lines of log.jsonl. Damaged lines, such as one that a kill interrupted, are left out."""
     path = folder / LOG
     lines = []
     for line in path.read_bytes().splitlines() if path.is_file() and not path.is_symlink() else ():
@@ -185,25 +184,27 @@ def read_log(folder: Path) -> list[LogLine]:
 
 
 def read_about(folder: Path) -> ModelAbout:
-    """The description of a finished run, without its weights. Raises `SourceError` as `read_model` does."""
+    """Return the description of a finished run without its weights. Raises `SourceError` if there is no such run."""
     return load_about(_model_file(folder), ModelAbout)
 
 
 def read_model(folder: Path, about: type[A]) -> tuple[dict[str, Tensor], A]:
-    """The weights of a finished run and their description.
+    """Return the tensors and the description of a finished run.
 
-    Raises `SourceError` if there is none, if it is damaged, or if the folder has been begun anew with other settings.
+    Raises `SourceError` if there is none, if it is damaged, or if the folder belongs to a newer run with other
+    settings.
     """
     path = _model_file(folder)
     tensors, description = load_tensors(path, about)
     marker = read_marker(folder)
     if marker is not None and marker.identity != description.identity:
-        raise SourceError(f"{path} is of another run than {folder}; fit it again with --overwrite")
+        raise SourceError(f"{path} belongs to another run than {folder}; fit it again with --overwrite")
     check_finite(tensors, path)
     return tensors, description
 
 
 def _model_file(folder: Path) -> Path:
+    """Return the path of the model in a finished RUN folder. Raises `SourceError` if it is no such folder."""
     path = folder / MODEL
     try:
         marker = read_marker(folder)

@@ -1,7 +1,7 @@
-"""Class-balanced images from a fitted generator of any kind: `augment generate`.
+"""Generation of images per class with a fitted generator of any kind: `augment generate`.
 
-Every image has a seed of its own, from which it can be made again alone; asking for more images of a class keeps those
-that fewer would have given.
+Each image has its own seed and can be generated again from it alone. If more images of a class are requested, the first
+ones stay the same.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ BATCH = 256
 
 @dataclass(frozen=True)
 class SyntheticImages:
-    """Generated images.
+    """Generated images with their labels.
 
-    seeds: uint64, N, from which each was made; None where they are not known. scores: float, N, how real each looks to
-    the generator's discriminator, higher is nearer; None for generators that have none.
+    seeds: uint64, N, one per image; None if unknown. scores: float, N, logits of the generator's discriminator, higher
+    for more realistic images; None for generators without one.
     """
 
     data: LabelledImages
@@ -34,7 +34,7 @@ class SyntheticImages:
     scores: NDArray[np.floating] | None = None
 
     def take(self, indices: NDArray[np.integer]) -> SyntheticImages:
-        """Those at `indices`, in that order."""
+        """Return the images at `indices`, in that order."""
         seeds, scores = (None if values is None else values[indices] for values in (self.seeds, self.scores))
         return SyntheticImages(self.data.take(indices), seeds, scores)
 
@@ -45,28 +45,25 @@ class SyntheticImages:
 def generate(
     model: Model, counts: Mapping[str, int], *, seed: int, observer: Observer = NO_OBSERVER
 ) -> SyntheticImages:
-    """`counts[name]` images of each class, in the order of the model's classes; a class left out gets none.
+    """Generate `counts[name]` images of each class, in the order of the model's classes; missing classes get none.
 
     Raises `ConfigError` for an unknown class, or if there is nothing to generate.
     """
-    labels = labels_of(model, counts)
+    labels = labels_from_counts(model, counts)
     if not len(labels):
         raise ConfigError("there is nothing to generate: no class needs an image")
     per_class = np.bincount(labels, minlength=len(model.about.classes)).tolist()
     seeds = np.concatenate([image_seeds(seed, k, count) for k, count in enumerate(per_class)])
-    task, images, scores = (
-        Task("generate", len(labels)),
-        np.empty(0, np.uint8),
-        np.full(len(labels), np.nan, np.float32),
-    )
+    task = Task("generate", len(labels))
+    images, scores = np.empty(0, np.uint8), np.full(len(labels), np.nan, np.float32)
     observer.on_start(task)
     for begin in range(0, len(labels), BATCH):
-        part = slice(begin, begin + BATCH)
-        samples = model.sample(labels[part], seeds[part])
+        batch = slice(begin, begin + BATCH)
+        samples = model.sample(labels[batch], seeds[batch])
         if not begin:
             images = np.empty((len(labels), *samples.images.shape[1:]), np.uint8)
-        images[part] = samples.images
-        scores[part] = np.nan if samples.scores is None else samples.scores
+        images[batch] = samples.images
+        scores[batch] = np.nan if samples.scores is None else samples.scores
         observer.on_progress(task, min(begin + BATCH, len(labels)), {})
     observer.on_end(task, {})
     data = LabelledImages(images, labels, model.about.classes)
@@ -74,20 +71,20 @@ def generate(
 
 
 def balancing_counts(train_per_class: Mapping[str, int]) -> dict[str, int]:
-    """How many images of each class are missing to the largest one."""
+    """Return how many images each class needs to become as large as the largest one."""
     largest = max(train_per_class.values())
     return {name: largest - count for name, count in train_per_class.items()}
 
 
-def labels_of(model: Model, counts: Mapping[str, int]) -> NDArray[np.int64]:
-    """The label of each image that `generate` makes. Raises `ConfigError` for an unknown class."""
+def labels_from_counts(model: Model, counts: Mapping[str, int]) -> NDArray[np.int64]:
+    """Return the label of each image that `generate` returns. Raises `ConfigError` for an unknown class."""
     classes = model.about.classes
     unknown = sorted(set(counts) - set(classes))
     if unknown:
-        raise ConfigError(f"the run has no class {unknown[0]!r}; it knows {', '.join(classes)}")
+        raise ConfigError(f"the run has no class {unknown[0]!r}; its classes are {', '.join(classes)}")
     return np.repeat(np.arange(len(classes)), [counts.get(name, 0) for name in classes])
 
 
 def image_seeds(seed: int, label: int, count: int) -> NDArray[np.uint64]:
-    """Seeds below 2^63 of the first `count` images of a class; a larger count has the same ones first."""
+    """Return seeds below 2^63 for `count` images of a class; a larger count begins with the same seeds."""
     return seed_sequence(seed, "images", label).generate_state(count, np.uint64) >> np.uint64(1)

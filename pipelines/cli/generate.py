@@ -47,12 +47,12 @@ def generate(
     """Generate labelled images with a trained generator; other commands read the folder as a SOURCE."""
     from augment.devices import find_device
     from augment.generators.collapse import collapse_notes
-    from augment.generators.generated_folder import generate_folder, wanted_counts
+    from augment.generators.generated_folder import generate_folder, requested_counts
     from augment.generators.registry import load_model
     from pipelines.cli.terminal import Terminal
 
     model = load_model(run, find_device(device))
-    counts = wanted_counts(model, per_class=per_class, balance=balance, counts=parse_counts(count or []))
+    counts = requested_counts(model, per_class=per_class, balance=balance, counts=parse_counts(count or []))
     with Terminal(quiet) as terminal:
         generated = generate_folder(model, counts, out, format.value, seed=seed, overwrite=overwrite, observer=terminal)
     print_notes(collapse_notes(generated.data) if generated else ())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from augment.dataset.inspection import Inspection
-from augment.gan.benchmark_plot import digits
+from augment.gan.benchmark_plot import format_ms
 from augment.gan.step_benchmark import Bench
 from augment.words import printable
 from pipelines.cli.terminal import OUT
@@ -86,19 +86,19 @@ def print_bench(bench: Bench) -> None:
     for arm, label in labels.items():
         low, high = bench.spread.milliseconds[arm]
         peak = bench.peak_memory_mib[arm]
-        cells = [f"{digits(bench.milliseconds[arm])}\n{digits(low)} to {digits(high)}"]
+        cells = [f"{format_ms(bench.milliseconds[arm])}\n{format_ms(low)} to {format_ms(high)}"]
         cells += ["?" if peak is None else f"{peak:.0f}"]
         if arm in kinds:
             speedup, bound = bench.speedup[kinds[arm]], bench.bound[kinds[arm]]
             low, high = bench.spread.speedup[kinds[arm]]
             cells += [f"{speedup:.3f}\n{low:.3f} to {high:.3f}", f"{bound:.3f}", f"{speedup / bound:.1%}"]
         table.add_row(label, *cells)
-        splits.add_row(label, *map(digits, bench.splits[arm].values()))
+        splits.add_row(label, *map(format_ms, bench.splits[arm].values()))
     OUT.print(table)
     OUT.print(splits)
     parts = bench.splits["parts"]
     OUT.print(
-        f"other parts of a step: optimisers {digits(parts['optimisers'])} ms, EMA {digits(parts['ema'])} ms, "
-        f"augmentation of both batches {digits(parts['augmentation'])} ms; medians of {bench.repeats} rounds with "
+        f"other parts of a step: optimisers {format_ms(parts['optimisers'])} ms, EMA {format_ms(parts['ema'])} ms, "
+        f"augmentation of both batches {format_ms(parts['augmentation'])} ms; medians of {bench.repeats} rounds with "
         "their quartiles; the predicted speed-up comes from counting the passes"
     )

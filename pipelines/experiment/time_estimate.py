@@ -60,7 +60,7 @@ class Probe:
 
 def fit_seconds(train: LabelledImages, config: GeneratorConfig, device: torch.device) -> float:
     """Estimate the seconds to fit one generator."""
-    probe = GENERATORS[config.kind].seconds
+    probe = GENERATORS[config.kind].estimate_seconds
     return 0.0 if probe is None else probe(TrainingData(train), config, device)
 
 

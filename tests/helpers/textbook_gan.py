@@ -12,7 +12,7 @@ from torch.nn.functional import logsigmoid
 from augment.gan.diffaugment import POLICIES
 from augment.gan.losses import LOSSES, lecam
 from augment.gan.networks import Shape, build
-from augment.gan.penalties import weighted
+from augment.gan.penalties import weighted_sum
 from augment.gan.steps import (
     GanSetup,
 )
@@ -120,7 +120,7 @@ class Setting:
             terms.append((constraint, torch.tensor([LAMBDA])))
         if extras:
             terms.append((lecam(LECAM), torch.tensor(AVERAGES)))
-        penalty = weighted(WEIGHTS, self.critic, torch.Generator().manual_seed(8)) if extras else None
+        penalty = weighted_sum(WEIGHTS, self.critic, torch.Generator().manual_seed(8)) if extras else None
         return GanSetup(
             lambda _: self.fake(), self.discriminator, self.discriminator, self.augment, LOSSES[loss], terms, penalty,
             *optimizers,

@@ -16,7 +16,7 @@ from augment.gan.acceleration import Graphed, in_bfloat16
 from augment.gan.diffaugment import POLICIES
 from augment.gan.networks import NETWORKS, Shape
 from augment.gan.steps import STEPS, one_stage_gradients
-from augment.gan.training import batches, make_setup, make_step, update_ema
+from augment.gan.training import make_batch_sampler, make_setup, make_step, update_ema
 from augment.gan.training_state import start
 from augment.generators.base import Outcome
 from augment.generators.cgan import CganConfig
@@ -52,7 +52,7 @@ def test_fast_networks_get_the_gradients_of_plain_ones_within_bfloat16(
     for fast in (False, True):
         config = SMALL.model_copy(update=change)
         state = start(config, SHAPE, CPU)
-        real, labels = batches(shoes, 8, torch.Generator().manual_seed(3))()
+        real, labels = make_batch_sampler(shoes, 8, torch.Generator().manual_seed(3))()
         one_stage_gradients(make_setup(state, config.model_copy(update={"fast": fast})), real, labels, labels)
         gradients.append(
             [torch.cat([p.grad.flatten() for p in n.parameters()]) for n in (state.generator, state.discriminator)]

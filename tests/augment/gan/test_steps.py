@@ -222,7 +222,7 @@ def test_batch_norm_in_d_is_refused_with_the_reason() -> None:
 
 
 def test_other_ways_to_mix_samples_are_refused() -> None:
-    mixing = "answer on one image depends on the others of its batch"
+    mixing = "output for one image depends on the others of its batch"
     with pytest.raises(ConfigError, match=mixing):
         probe(lambda x, y: (x * x.std(0)).sum((1, 2, 3)))  # minibatch standard deviation
     with pytest.raises(ConfigError, match=mixing):
@@ -230,7 +230,7 @@ def test_other_ways_to_mix_samples_are_refused() -> None:
 
 
 def test_d_with_several_outputs_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"one logit a sample, shape \(B,\), got \(3, 8\)"):
+    with pytest.raises(ConfigError, match=r"one logit per sample, shape \(B,\), got \(3, 8\)"):
         probe(lambda x, y: x.sum((1, 2)))
 
 

@@ -14,7 +14,7 @@ from augment.gan.config import GanConfig
 from augment.gan.networks import NETWORKS, Shape, build
 from augment.gan.penalties import PENALTIES, Batch, Critic
 from augment.gan.steps import STEPS
-from augment.gan.training import batches, make_setup, make_step, recalibrate, update_ema
+from augment.gan.training import make_batch_sampler, make_setup, make_step, recalibrate, update_ema
 from augment.gan.training_state import State, start
 
 SHAPE = Shape(num_classes=3, channels=1, image_size=12, width=4, latent_dim=8)
@@ -76,12 +76,12 @@ def test_penalties_that_are_due_rarely_are_as_many_times_heavier(
     state = begun(config)
     penalty = make_setup(state, config).penalty
     assert penalty is not None
-    real, labels = batches(shoes, 8, state.random)()
+    real, labels = make_batch_sampler(shoes, 8, state.random)()
     assert penalty(Batch(real, labels, -real, labels)).item() == 0.5 * 5 * 3
 
 
 def test_batches_draw_every_class_equally_often_and_the_right_pictures(shoes: LabelledImages) -> None:
-    draw = batches(shoes, 3000, torch.Generator().manual_seed(0))
+    draw = make_batch_sampler(shoes, 3000, torch.Generator().manual_seed(0))
     images, labels = draw()
     shares = labels.bincount(minlength=3) / 3000
     assert torch.allclose(shares, torch.full((3,), 1 / 3), atol=0.04)  # 9, 6 and 4 images: not in proportion

@@ -13,7 +13,7 @@ from PIL import Image
 
 from augment.dataset.images import LabelledImages
 from augment.errors import DivergedError
-from augment.generators.collapse import ALIKE, collapse_notes, constant_classes, notes_on_run, spread
+from augment.generators.collapse import COLLAPSED_SPREAD, collapse_notes, constant_classes, notes_on_run, spread
 
 
 def as_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
@@ -32,8 +32,8 @@ def test_the_spread_is_the_deviation_from_the_mean_picture(fashion: LabelledImag
 
 def test_the_limit_lies_between_what_jpeg_changes_and_real_classes(fashion: LabelledImages) -> None:
     changed = [as_jpeg(image, 95).astype(float) - image for image in fashion.images[::10]]
-    assert max(np.sqrt(np.square(d).mean()) for d in changed) < ALIKE
-    assert min(spread(fashion.images[fashion.labels == k]) for k in range(10)) > 20 * ALIKE
+    assert max(np.sqrt(np.square(d).mean()) for d in changed) < COLLAPSED_SPREAD
+    assert min(spread(fashion.images[fashion.labels == k]) for k in range(10)) > 20 * COLLAPSED_SPREAD
 
 
 def test_classes_of_one_picture_are_found_and_single_images_are_not(fashion: LabelledImages) -> None:

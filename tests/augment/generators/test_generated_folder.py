@@ -14,7 +14,7 @@ from augment.dataset.images import LabelledImages
 from augment.dataset.sources import read_source
 from augment.errors import ConfigError, OutputError
 from augment.generators.base import Model
-from augment.generators.generated_folder import FORMATS, generate_folder, wanted_counts
+from augment.generators.generated_folder import FORMATS, generate_folder, requested_counts
 from augment.generators.registry import load_model
 from augment.generators.sampling import SyntheticImages, generate
 from augment.identity import Identity
@@ -97,7 +97,7 @@ def test_a_class_without_images_beside_a_single_one_does_no_harm(
 
 @formats
 def test_a_run_goes_from_its_counts_to_a_source(format: str, model: Model, tmp_path: Path) -> None:
-    counts = wanted_counts(model, per_class=None, balance=True, counts={})
+    counts = requested_counts(model, per_class=None, balance=True, counts={})
     assert generate_folder(model, counts, tmp_path / "out", format, seed=1)
     check_source(tmp_path / "out", generate(model, counts, seed=1))
 
@@ -203,7 +203,7 @@ def test_a_class_name_with_brackets_is_no_pattern(fashion: LabelledImages, tmp_p
 
 def test_counts_come_from_exactly_one_of_three_ways(model: Model) -> None:
     def counts(**ways: object) -> dict[str, int]:
-        return wanted_counts(model, **{"per_class": None, "balance": False, "counts": {}, **ways})  # type: ignore[arg-type]
+        return requested_counts(model, **{"per_class": None, "balance": False, "counts": {}, **ways})  # type: ignore[arg-type]
 
     assert counts(per_class=7) == {"sandal": 7, "sneaker": 7, "ankle-boot": 7}
     assert counts(balance=True) == {"sandal": 0, "sneaker": 3, "ankle-boot": 5}

@@ -13,7 +13,7 @@ from tensors import weights
 
 from augment.dataset.images import LabelledImages, to_uint8
 from augment.gan.networks import Shape, build
-from augment.gan.noise import noise_of_seeds
+from augment.gan.noise import noise_from_seeds
 from augment.generators.previews import tile
 from augment.tensor_files import load_network, unprefixed
 
@@ -47,5 +47,5 @@ def test_a_sample_grid_is_of_averaged_weights_by_class_and_noise(shoes: Labelled
     generator = build("projection", Shape(3, 1, 12, 4, 8), seed=0).generator.eval()
     averaged = unprefixed("ema", weights(tmp_path / "checkpoints/step-00000012.safetensors"))
     load_network(generator, averaged)
-    image = to_uint8(generator(noise_of_seeds([4], 8), torch.tensor([2])))[0, 0]
+    image = to_uint8(generator(noise_from_seeds([4], 8), torch.tensor([2])))[0, 0]
     assert np.abs(cell - image.numpy()).max() <= 1  # another batch size may round another way

@@ -130,7 +130,7 @@ def test_an_archive_of_images_without_scores_has_none(model: Resample, tmp_path:
 def test_a_finished_run_is_left_alone(shoes: LabelledImages, tmp_path: Path) -> None:
     fit(shoes, ResampleConfig(), tmp_path / "run")
     before = files_of(tmp_path)
-    assert fit(shoes, ResampleConfig(), tmp_path / "run") == Outcome.WAS_FINISHED
+    assert fit(shoes, ResampleConfig(), tmp_path / "run") == Outcome.ALREADY_FINISHED
     assert files_of(tmp_path) == before
 
 

@@ -90,7 +90,7 @@ def test_a_lost_file_makes_no_other_run_of_it(lost: str, whole: Path, shoes: Lab
     (run / lost).unlink()
     with pytest.raises(OutputError, match=r"generator\.seed: 0, now 1"):
         fit(shoes, SMALL.model_copy(update={"seed": 1}), run)
-    assert fit(shoes, SMALL, run) == Outcome.WAS_FINISHED
+    assert fit(shoes, SMALL, run) == Outcome.ALREADY_FINISHED
 
 
 def test_a_finished_run_is_left_alone_and_more_steps_continue_it(
@@ -99,7 +99,7 @@ def test_a_finished_run_is_left_alone_and_more_steps_continue_it(
     run = tmp_path / "run"
     fit(shoes, SMALL.model_copy(update={"steps": 7}), run)
     model = (run / "model.safetensors").read_bytes()
-    assert fit(shoes, SMALL.model_copy(update={"steps": 7}), run) == Outcome.WAS_FINISHED
+    assert fit(shoes, SMALL.model_copy(update={"steps": 7}), run) == Outcome.ALREADY_FINISHED
     assert (run / "model.safetensors").read_bytes() == model
     assert fit(shoes, SMALL, run) == Outcome.FINISHED
     assert same(run, whole)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from augment.gan import step_benchmark
-from augment.gan.benchmark_plot import digits
+from augment.gan.benchmark_plot import format_ms
 from augment.gan.config import GanConfig
 from augment.gan.step_benchmark import Bench, Preset, measure
 from augment.runtime import Runtime
@@ -26,7 +26,7 @@ def bench() -> Bench:
 
 @pytest.mark.parametrize(("value", "said"), [(0.044, "0.04"), (9.87, "9.87"), (54.32, "54.3"), (4547.8, "4548")])
 def test_milliseconds_have_as_many_digits_as_they_need(value: float, said: str) -> None:
-    assert digits(value) == said
+    assert format_ms(value) == said
 
 
 def test_the_table_of_bench_contains_medians_spread_memory_and_splits(
@@ -39,15 +39,15 @@ def test_the_table_of_bench_contains_medians_spread_memory_and_splits(
     low, high = bench.spread.milliseconds["two_stage_fair"]
     ratios = bench.spread.speedup["published"]
     for figure in (
-        f"{digits(bench.milliseconds['one_stage'])} ",
-        f"{digits(low)} to {digits(high)}",
+        f"{format_ms(bench.milliseconds['one_stage'])} ",
+        f"{format_ms(low)} to {format_ms(high)}",
         f"{ratios[0]:.3f} to {ratios[1]:.3f}",
         "1234 ",
         "2345 ",
         "?",
         "98765 ",
-        f"{digits(bench.splits['two_stage_fair']['activation_gradients'])} ",
-        f"EMA {digits(bench.splits['parts']['ema'])} ms",
+        f"{format_ms(bench.splits['two_stage_fair']['activation_gradients'])} ",
+        f"EMA {format_ms(bench.splits['parts']['ema'])} ms",
     ):
         assert figure in said
     assert max(map(len, said.splitlines()[:-1])) <= 80
