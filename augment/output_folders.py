@@ -203,7 +203,7 @@ def _find_resumable(
         return None
     raise OutputError(
         f"{path} was begun with other settings ({'; '.join(changed)}); choose another --out, or give --overwrite to "
-        "begin anew"
+        "start again"
     )
 
 

@@ -39,7 +39,7 @@ class DuplicatePair(NamedTuple):
 def find_duplicate_pairs(splits: Mapping[str, LabelledImages]) -> list[DuplicatePair]:
     """Find duplicates among the training images and between them and each other split, exact before near ones.
 
-    Exact copies are paired with the first of them. A training image is paired with only one image of another split: the
+    Exact copies are paired with the first of them. A training image is paired with one image per other split: the
     first exact copy, or else the most similar near duplicate.
     """
     train = splits["train"]

@@ -116,7 +116,7 @@ def _check_classes(name: str, train: LabelledImages, complete: bool) -> None:
     if train.num_classes < 2:
         raise SourceError(
             f"{name} has {counted(train.num_classes, 'class')}, {quoted(list(train.class_names))}: at least 2 are "
-            "needed; put the images of each class into a folder of its own"
+            "needed; put the images of each class into a separate folder"
         )
     for class_name, count in zip(train.class_names, train.counts(), strict=True):
         if count < 2:
@@ -153,7 +153,7 @@ def _read_folder(folder: Path) -> Listing | Arrays:
     if not folders and len(archives) == 1:
         return read_npz(archives[0])
     if not folders:
-        raise SourceError(f"{folder} holds no class folders: put the images of each class into a folder of its own")
+        raise SourceError(f"{folder} holds no class folders: put the images of each class into a separate folder")
     if not ("train" in folders and any(p.is_dir() for p in _entries(folders["train"]))):  # "train" may be a class
         return _listing(folder, _class_files(folder, "train"))
     if unknown := sorted(set(folders) - set(SPLITS)):
