@@ -5,7 +5,7 @@ one, as in official scripts, it generates new fakes and computes gradients of D'
 
 Counting passes predicts the gain. Let g and d be the forward times of G and D per batch, and let a backward pass take
 twice as long as a forward pass, half of it for parameter gradients. Then one-stage training costs 3g + 6d, the fair
-baseline 3g + 8d and the published one 4g + 9d.
+baseline 3g + 8d and the published one 4g + 9d. The gain is therefore at most 4/3 and 3/2, when D dominates.
 
 All functions are timed in turn (A B C A B C), so that slow changes in the speed of the machine cancel; medians and
 quartiles are reported. Peak memory is measured afterwards, in separate steps.
