@@ -56,3 +56,8 @@ def test_a_half_generated_folder_is_no_source(gan: Path, tmp_path: Path, augment
     check_refused(augment("inspect", images), "is half generated; run the same `augment generate` again")
     assert augment("generate", gan, "--out", images, "--per-class", "3", "--quiet").status == 0
     assert augment("inspect", images).status == 0
+
+
+def test_a_run_folder_is_no_source_of_images(gan: Path, image_folder: Path, tmp_path: Path, augment: Augment) -> None:
+    command = ("evaluate", image_folder, "--synthetic", gan, "--out", tmp_path / "out", "--image-size", "12")
+    check_refused(augment(*command), f"holds a generator and no images; create some with `augment generate {gan}")
