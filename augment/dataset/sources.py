@@ -147,8 +147,8 @@ def _read_folder(folder: Path) -> Listing | Arrays:
         raise SourceError(f"{folder} is half generated; run the same `augment generate` again to complete it")
     if marker is not None and marker.command == "fit":
         raise SourceError(
-            f"{folder} holds a generator and no images; create some with `augment generate {folder} --out DIR`, and give "
-            "DIR"
+            f"{folder} holds a generator and no images; create some with `augment generate {folder} --out DIR` and "
+            "give DIR"
         )
     entries = _entries(folder)
     folders = {p.name: p for p in entries if p.is_dir()}
