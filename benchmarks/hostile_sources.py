@@ -1,12 +1,13 @@
-"""Do damaged and hostile inputs end in one sentence, soon?
+"""Check that damaged and hostile inputs are read or refused with one sentence, within seconds.
 
     python benchmarks/hostile_sources.py --cases 300 --seed 0
 
-Each case begins with a small valid input (an .npz, a table, a folder, a picture, generated images with their scores, or
-a pipeline in YAML), changes it in one to three places, and reads it in this process as the command line does. Counted
-are: read without complaint; one sentence that a terminal can print, and exit status 2; and what is bad: a traceback,
-anything else than one sentence, more than 10 s, or all the memory (on Linux the process is held to 6 GB). A case
-depends on the seed and its number alone: `--only 17` repeats one. Exits with 1 if anything is bad.
+Each case makes a small valid input (an .npz, a table, a folder, a picture, generated images with their scores, or a
+pipeline in YAML), changes it in one to three places, and reads it in this process as the command line does. A good
+outcome is an input that is read without an error, or one printable sentence with exit status 2. A bad outcome is a
+traceback, any other output, a run time of more than 10 s, or too much memory (on Linux, the process may use 6 GB). A
+case depends only on the seed and its number, so `--only 17` repeats a single one. The exit status is 1 if any outcome
+is bad.
 """
 
 from __future__ import annotations
@@ -43,33 +44,33 @@ GOOD, BAD = ("read", "one sentence"), ("traceback", "no sentence", "hang", "memo
 
 
 class Case(NamedTuple):
-    """A number, what it began as, and what became of it."""
+    """A case that has been run."""
 
     number: int
-    kind: str
-    outcome: str
-    words: str
+    kind: str  # of the input, a key of KINDS
+    outcome: str  # one of GOOD and BAD
+    text: str  # traceback or standard error
 
 
 class TimeLimit(BaseException):
-    """No `Exception`, so that nothing below takes it for an error of its own."""
+    """Raised after `SECONDS`; not an `Exception`, so that the code under test does not catch it."""
 
 
-def some_images() -> LabelledImages:
+def load_images() -> LabelledImages:
     data = read_source("bundled:fashion").train
-    some = data.take(np.concatenate([np.flatnonzero(data.labels == k)[:4] for k in range(3)]))
-    return LabelledImages(resize_images(some.images, 12, "pad"), some.labels, data.class_names[:3])
+    subset = data.take(np.concatenate([np.flatnonzero(data.labels == k)[:4] for k in range(3)]))
+    return LabelledImages(resize_images(subset.images, 12, "pad"), subset.labels, data.class_names[:3])
 
 
-def make_pngs(data: LabelledImages, folder: Path) -> None:
+def write_pngs(data: LabelledImages, folder: Path) -> None:
     for i, (image, label) in enumerate(zip(data.images, data.labels, strict=True)):
         (folder / data.class_names[label]).mkdir(parents=True, exist_ok=True)
         Image.fromarray(image[0]).save(folder / data.class_names[label] / f"{i}.png")
 
 
 def inspect(spec: Path, rng: np.random.Generator) -> None:
-    skipping = ["--skip-broken"] if rng.random() < 0.3 else []
-    sys.argv = ["augment", "inspect", str(spec), *skipping, "--out", str(spec.parent / "sheet.png"), "--overwrite"]
+    options = ["--skip-broken"] if rng.random() < 0.3 else []
+    sys.argv = ["augment", "inspect", str(spec), *options, "--out", str(spec.parent / "sheet.png"), "--overwrite"]
     augment()
 
 
@@ -80,7 +81,7 @@ def npz(rng: np.random.Generator, data: LabelledImages, folder: Path) -> None:
 
 
 def table(rng: np.random.Generator, data: LabelledImages, folder: Path) -> None:
-    make_pngs(data, folder)
+    write_pngs(data, folder)
     rows = [f"{file.relative_to(folder)},{file.parent.name},train" for file in sorted(folder.rglob("*.png"))]
     text = "\n".join(["path,label,split", *rows])
     if rng.random() < 0.3:
@@ -93,19 +94,19 @@ def table(rng: np.random.Generator, data: LabelledImages, folder: Path) -> None:
 
 def classes(rng: np.random.Generator, data: LabelledImages, folder: Path) -> None:
     root = folder / pick(rng, ["photos", "photos/train", *NAMES[:3]])
-    make_pngs(data, root)
+    write_pngs(data, root)
     for _ in range(int(rng.integers(1, 4))):
         damage_folder(rng, root)
     inspect(root.parent if root.name == "train" else root, rng)
 
 
 def picture(rng: np.random.Generator, data: LabelledImages, folder: Path) -> None:
-    make_pngs(data, folder / "photos")
+    write_pngs(data, folder / "photos")
     file = min((folder / "photos").rglob("*.png"))
-    with Image.open(file) as opened:
-        other = opened.convert(pick(rng, ["L", "RGB", "P", "1"]))
+    with Image.open(file) as image:
+        converted = image.convert(pick(rng, ["L", "RGB", "P", "1"]))
     content = io.BytesIO()
-    other.save(content, format=pick(rng, ["PNG", "GIF", "BMP", "TIFF", "WEBP", "ICO", "TGA", "PCX"]))
+    converted.save(content, format=pick(rng, ["PNG", "GIF", "BMP", "TIFF", "WEBP", "ICO", "TGA", "PCX"]))
     file.write_bytes(damage(rng, content.getvalue()))
     inspect(folder / "photos", rng)
 
@@ -121,30 +122,30 @@ def manifest(rng: np.random.Generator, data: LabelledImages, folder: Path) -> No
             write_folder(data, output, seeds=range(len(data)), scores=[0.5] * len(data))
         text = damage_text(rng, (synthetic / "manifest.csv").read_text(), CELLS, ",\n")
         (synthetic / "manifest.csv").write_bytes(text.encode("utf-8", "surrogateescape"))
-    report(lambda: load_synthetic(synthetic, data))
+    run_like_command_line(lambda: load_synthetic(synthetic, data))
 
 
 def definition(rng: np.random.Generator, data: LabelledImages, folder: Path) -> None:
-    begin = (Path(__file__).parent.parent / "pipelines" / pick(rng, ["quickstart.yaml", "fashion-50.yaml"])).read_text()
-    text, path = begin, folder / "mine.yaml"
+    path = folder / "mine.yaml"
+    text = (Path(__file__).parent.parent / "pipelines" / pick(rng, ["quickstart.yaml", "fashion-50.yaml"])).read_text()
     for _ in range(int(rng.integers(1, 3))):
         text = damage_text(rng, text, YAML, ":\n,{[")
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     key = pick(rng, ["data.source", "gan.steps", "evaluate.arms", "gan", "evaluate.classifier.lr", *NAMES[:3]])
     overrides = [f"{key}={pick(rng, YAML)}"] if rng.random() < 0.5 else []
-    whole = lambda: load_pipeline(str(path), overrides)  # noqa: E731
-    part = lambda: load_generator_config(path, None, steps=3)  # noqa: E731
-    other = lambda: load_evaluate_config(path, arms=None, has_synthetic=True, steps=3)  # noqa: E731
-    report([whole, whole, part, other][int(rng.integers(4))])
+    pipeline = lambda: load_pipeline(str(path), overrides)  # noqa: E731
+    generator = lambda: load_generator_config(path, None, steps=3)  # noqa: E731
+    evaluate = lambda: load_evaluate_config(path, arms=None, has_synthetic=True, steps=3)  # noqa: E731
+    run_like_command_line([pipeline, pipeline, generator, evaluate][int(rng.integers(4))])
 
 
 KINDS = {f.__name__: f for f in (npz, table, classes, picture, manifest, definition)}
 
 
-def report(call: Callable[[], object]) -> None:
-    """Call it, and print and exit as the command line does."""
+def run_like_command_line(function: Callable[[], object]) -> None:
+    """Call a function; on an error, print a message and exit as the command line does."""
     try:
-        call()
+        function()
     except Exception as error:
         sentence, status = explain(error)
         print(f"augment: {printable(' '.join(sentence.splitlines()))}", file=sys.stderr)
@@ -153,16 +154,16 @@ def report(call: Callable[[], object]) -> None:
 
 @contextlib.contextmanager
 def limited_time(seconds: int) -> Iterator[None]:
-    def end(*_: object) -> None:
+    def stop(*_: object) -> None:
         raise TimeLimit
 
-    before = signal.signal(signal.SIGALRM, end)
+    previous = signal.signal(signal.SIGALRM, stop)
     signal.alarm(seconds)
     try:
         yield
     finally:
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGALRM, previous)
 
 
 def run_case(number: int, seed: int, data: LabelledImages) -> Case:
@@ -188,16 +189,16 @@ def run_case(number: int, seed: int, data: LabelledImages) -> Case:
 def classify(status: int, out: str, err: str) -> str:
     if "not enough memory" in err:
         return "memory"
-    plain = all(line == printable(line) for line in [*out.split("\n"), *err.split("\n")])
-    one = err.startswith("augment: ") and err.count("\n") == 1 and len(err) < 4000
-    if plain and status == 0 and not err:
+    is_printable = all(line == printable(line) for line in [*out.split("\n"), *err.split("\n")])
+    is_sentence = err.startswith("augment: ") and err.count("\n") == 1 and len(err) < 4000
+    if is_printable and status == 0 and not err:
         return "read"
-    return "one sentence" if plain and one and status == 2 else "no sentence"
+    return "one sentence" if is_printable and is_sentence and status == 2 else "no sentence"
 
 
 def measure(cases: int, seed: int) -> list[Case]:
-    """What became of each case."""
-    data = some_images()
+    """Run all cases."""
+    data = load_images()
     return [run_case(number, seed, data) for number in range(cases)]
 
 
@@ -205,22 +206,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--cases", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", type=int, help="the number of a single case")
-    parser.add_argument("--all", action="store_true", help="print what was said of every case")
+    parser.add_argument("--only", type=int, help="run only the case with this number")
+    parser.add_argument("--all", action="store_true", help="print the messages of all cases, not only of bad ones")
     options = parser.parse_args()
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
     if options.only is None:
-        done = measure(options.cases, options.seed)
+        cases = measure(options.cases, options.seed)
     else:
-        done = [run_case(options.only, options.seed, some_images())]
-    for case in done:
+        cases = [run_case(options.only, options.seed, load_images())]
+    for case in cases:
         if case.outcome in BAD or options.all or options.only is not None:
-            print(f"case {case.number}, {case.kind}: {case.outcome}\n{printable(case.words.rstrip())}")
+            print(f"case {case.number}, {case.kind}: {case.outcome}\n{printable(case.text.rstrip())}")
     for kind in KINDS:
-        counts = Counter(case.outcome for case in done if case.kind == kind)
+        counts = Counter(case.outcome for case in cases if case.kind == kind)
         print(f"{kind:10} " + ", ".join(f"{outcome} {counts[outcome]}" for outcome in (*GOOD, *BAD)))
-    sys.exit(any(case.outcome in BAD for case in done))
+    sys.exit(any(case.outcome in BAD for case in cases))
 
 
 if __name__ == "__main__":

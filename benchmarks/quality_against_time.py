@@ -1,18 +1,19 @@
-"""What one-stage training is worth: fidelity against seconds, both ways from the same seeds, each at its own rates.
+"""Compare the fidelity of one-stage and two-stage training over time, each with its own learning rates.
 
     python benchmarks/quality_against_time.py --work DIR
 
-On the bundled set, with the quickstart's networks and batch; the ways differ in the step and in nothing else.
+The data are the bundled set; networks and batch are those of the quickstart. The methods differ in the step only.
 
-1. search: each way trains once at each of the same six pairs of learning rates, and with a second seed at its best two.
-   KID against one half of the test images chooses.
-2. compare: five new seeds of each way at its rates, against the other half. The published two-stage step takes the
-   rates of the fair one, of which it is a slower version.
-3. time: the median step of each way, interleaved, on one thread. A curve's seconds are steps times that. One-stage
-   training goes on for 7/5 of the steps, in which it has had about the seconds that the published two stages had.
+1. search: each method trains once at each of the same six pairs of learning rates, and with a second seed at its best
+   two. KID against one half of the test images selects the pair.
+2. compare: each method trains with five new seeds at its rates, and is evaluated against the other half. The published
+   two-stage step takes the rates of the fair one, of which it is a slower version.
+3. time: the median time of a step of each method, interleaved, on one thread. The seconds of a curve are its steps
+   times this median. One-stage training continues to 7/5 of the steps, which takes about as many seconds as the
+   published two-stage training.
 
-Every training is a RUN folder under DIR and every evaluation a line of a file beside it: an interrupted benchmark
-goes on where it stopped. It ends with DIR/result.json and DIR/quality.png.
+Each training is a RUN folder under DIR, and each evaluation a line in a file beside it, so an interrupted benchmark can
+be continued. The results are DIR/result.json and DIR/quality.png.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import joblib
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from quality_curves import METHODS, SEEDS, conclude, plot
 
 from augment.dataset.images import LabelledImages
 from augment.dataset.policies import bank_of_views
@@ -50,85 +52,107 @@ from classifiers.metrics import score
 from classifiers.training import FitConfig, fit, predict
 from pipelines.experiment.cross_fitting import embed
 from pipelines.process import tune_allocator
-from pipelines.results.statistics import paired_t_interval
 
-WAYS: dict[str, dict[str, Any]] = {  # settings of CganConfig
-    "one-stage": {"trainer": "one-stage"},
-    "two-stage": {"trainer": "two-stage"},
-    "two-stage-published": {"trainer": "two-stage-published"},
-}
+SEARCHED = ("one-stage", "two-stage")
 RATES = [(2e-4, 4e-4), (4e-4, 4e-4), (2e-4, 8e-4), (4e-4, 8e-4), (4e-4, 16e-4), (8e-4, 16e-4)]  # of G and of D
-SEARCH_SEEDS, SEEDS = (100, 101), range(5)
+SEARCH_SEEDS = (100, 101)
+WARM_UP = 3  # steps
 CPU = torch.device("cpu")
-POLICY, JUDGE = "standard", FitConfig()
-GAN_TRAIN = FitConfig(steps=150)  # half the usual, for thrice as many evaluations
+POLICY, FEATURE_NETWORK = "standard", FitConfig()
+GAN_TRAIN = FitConfig(steps=150)  # half the default, to allow three times as many evaluations
 
 
 @dataclass(frozen=True)
 class Training:
-    """One run: what tells it from the others."""
+    """The settings that distinguish one training from the others."""
 
     phase: str  # search or compare
-    way: str
+    method: str
     lr_g: float
     lr_d: float
     seed: int
 
     @property
     def name(self) -> str:
-        return f"{self.phase}-{self.way}-{self.lr_g:g}-{self.lr_d:g}-{self.seed}"
+        return f"{self.phase}-{self.method}-{self.lr_g:g}-{self.lr_d:g}-{self.seed}"
+
+    def record(self, step: int, kid: float, gan_train: float) -> dict[str, Any]:
+        """Return the line that stores one evaluation."""
+        rates = {"lr_g": self.lr_g, "lr_d": self.lr_d}
+        settings = {"phase": self.phase, "way": self.method, **rates, "seed": self.seed}
+        return {**settings, "step": step, "kid": kid, "gan_train": gan_train}
 
 
 @dataclass(frozen=True)
-class Judge:
-    """A feature network that has seen the training images only, and the test images of each phase in its features."""
+class Evaluator:
+    """A feature network trained on the training images only, and the test images of each phase with their features."""
 
     network: torch.nn.Module
     test: dict[str, LabelledImages]
     features: dict[str, NDArray[np.float64]]
 
 
-def make_judge(train: LabelledImages, test: LabelledImages) -> Judge:
-    network = classifier(train, JUDGE)
+@dataclass(frozen=True)
+class Benchmark:
+    """The inputs that all trainings share."""
+
+    train: LabelledImages
+    evaluator: Evaluator
+    work: Path
+    jobs: int
+
+    def run(self, trainings: Sequence[Training], steps: Sequence[int]) -> list[dict[str, Any]]:
+        """Run the trainings with their evaluations, unless they are stored, and return all records in that order."""
+        joblib.Parallel(n_jobs=self.jobs)(
+            joblib.delayed(train_and_evaluate)(training, self.evaluator, self.train, self.work, steps)
+            for training in trainings
+        )
+        return read_records(self.work / f"{training.name}.jsonl" for training in trainings)
+
+
+def make_evaluator(train: LabelledImages, test: LabelledImages) -> Evaluator:
+    network = train_classifier(train, FEATURE_NETWORK)
     halves = {"search": test.take(np.arange(0, len(test), 2)), "compare": test.take(np.arange(1, len(test), 2))}
-    return Judge(network, halves, {phase: embed(network, half, CPU) for phase, half in halves.items()})
+    return Evaluator(network, halves, {phase: embed(network, half, CPU) for phase, half in halves.items()})
 
 
-def classifier(data: LabelledImages, config: FitConfig) -> torch.nn.Module:
+def train_classifier(data: LabelledImages, config: FitConfig) -> torch.nn.Module:
     views = bank_of_views(data, POLICY, views=10, horizontal_flip=True, seed=0)
     pool = Pool(torch.from_numpy(views), torch.from_numpy(data.labels))
     return fit([pool], data.num_classes, config, seed=0, device=CPU)
 
 
-def train_and_judge(training: Training, judge: Judge, train: LabelledImages, work: Path, at: Iterable[int]) -> None:
-    """Train to each step of `at` in turn, and append what the model is worth there to the run's records."""
+def train_and_evaluate(
+    training: Training, evaluator: Evaluator, train: LabelledImages, work: Path, steps: Iterable[int]
+) -> None:
+    """Train up to each of `steps` in turn, and append an evaluation of the model at this step to the records."""
     torch.set_num_threads(1)
     tune_allocator()
     folder, path = work / training.name, work / f"{training.name}.jsonl"
     done = {record["step"] for record in read_records([path])}
-    for step in at:
+    for step in steps:
         if step in done:
             continue
         config = CganConfig(
-            **WAYS[training.way], lr_generator=training.lr_g, lr_discriminator=training.lr_d, seed=training.seed,
+            **METHODS[training.method], lr_generator=training.lr_g, lr_discriminator=training.lr_d, seed=training.seed,
             steps=step, log_every=250, sample_every=1000, checkpoint_every=1000,
         )  # fmt: skip
         try:
             fit_generator(TrainingData(train), config, folder)
         except DivergedError:
-            append(path, {**vars(training), "step": step, "kid": math.inf, "gan_train": 0.0})
+            append(path, training.record(step, kid=math.inf, gan_train=0.0))
             continue
         model = load_model(folder)
         synthetic = generate(model, dict.fromkeys(model.about.classes, 100), seed=0).data
-        test, test_features = judge.test[training.phase], judge.features[training.phase]
-        logits = predict(classifier(synthetic, GAN_TRAIN), torch.from_numpy(np.ascontiguousarray(test.images)))
-        record = {
-            **vars(training),
-            "step": step,
-            "kid": kid(test_features, embed(judge.network, synthetic, CPU), subset_size=len(synthetic), subsets=1).mean,
-            "gan_train": score(logits, test.labels, test.num_classes)["accuracy"],
-        }
-        append(path, record)
+        append(path, training.record(step, *evaluate(synthetic, evaluator, training.phase)))
+
+
+def evaluate(synthetic: LabelledImages, evaluator: Evaluator, phase: str) -> tuple[float, float]:
+    """Return the KID of synthetic images, and the test accuracy of a classifier that is trained on them."""
+    test, test_features = evaluator.test[phase], evaluator.features[phase]
+    logits = predict(train_classifier(synthetic, GAN_TRAIN), torch.from_numpy(np.ascontiguousarray(test.images)))
+    distance = kid(test_features, embed(evaluator.network, synthetic, CPU), subset_size=len(synthetic), subsets=1)
+    return distance.mean, score(logits, test.labels, test.num_classes)["accuracy"]
 
 
 def append(path: Path, record: dict[str, Any]) -> None:
@@ -141,134 +165,71 @@ def read_records(paths: Iterable[Path]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.endswith("}")]
 
 
-def run_all(trainings: Sequence[Training], at: Sequence[int], judge: Judge, train: LabelledImages, work: Path,
-            jobs: int) -> list[dict[str, Any]]:  # fmt: skip
-    """The records of all, those that are missing made first, in the order given."""
-    joblib.Parallel(n_jobs=jobs)(joblib.delayed(train_and_judge)(t, judge, train, work, at) for t in trainings)
-    return read_records(work / f"{t.name}.jsonl" for t in trainings)
+def rank_rates(records: Sequence[dict[str, Any]], method: str) -> list[tuple[float, float]]:
+    """Return the pairs of rates from best to worst, by mean KID over seeds and evaluations.
 
-
-def by_kid(records: Sequence[dict[str, Any]], way: str) -> list[tuple[float, float]]:
-    """The rates tried, those with the lowest mean KID over seeds and evaluations first, best-known before others."""
+    Pairs with the most evaluations come before the others.
+    """
     kids: dict[tuple[float, float], list[float]] = {}
-    for r in records:
-        if r["way"] == way:
-            kids.setdefault((r["lr_g"], r["lr_d"]), []).append(r["kid"])
+    for record in records:
+        if record["way"] == method:
+            kids.setdefault((record["lr_g"], record["lr_d"]), []).append(record["kid"])
     most = max(map(len, kids.values()))
     return sorted(kids, key=lambda rates: (len(kids[rates]) < most, np.mean(kids[rates])))
 
 
-def evaluated(records: Sequence[dict[str, Any]], way: str) -> list[int]:
-    """The steps at which a way was evaluated."""
-    return sorted({r["step"] for r in records if r["way"] == way})
-
-
-def curves(records: Sequence[dict[str, Any]], way: str, figure: str) -> NDArray[np.float64]:
-    """seeds x evaluations."""
-    values = {(r["seed"], r["step"]): r[figure] for r in records if r["way"] == way}
-    return np.array([[values[seed, step] for step in evaluated(records, way)] for seed in SEEDS])
-
-
-def first_as_low(kids: NDArray[np.float64], target: float, at: Sequence[int]) -> int | None:
-    """The first evaluation at which the mean over seeds is `target` or lower: its step."""
-    return next((step for step, mean in zip(at, kids.mean(0), strict=True) if mean <= target), None)
-
-
-def step_seconds(rounds: int) -> dict[str, float]:
-    """Median seconds of each way's step with its average, in turn, on one thread."""
-    plays = {way: whole_step(CganConfig(**settings)) for way, settings in WAYS.items()}
-    times: dict[str, list[float]] = {way: [] for way in WAYS}
-    for round_ in range(rounds + 3):  # three to warm up
-        for way, play in plays.items():
+def measure_step_seconds(rounds: int) -> dict[str, float]:
+    """Return the median seconds of a step of each method, including the EMA, timed in turn on one thread."""
+    steps = {method: make_step(CganConfig(**settings)) for method, settings in METHODS.items()}
+    times: dict[str, list[float]] = {method: [] for method in METHODS}
+    for round_ in range(WARM_UP + rounds):
+        for method, step in steps.items():
             began = time.perf_counter()
-            play()
-            if round_ >= 3:
-                times[way].append(time.perf_counter() - began)
-    return {way: statistics.median(values) for way, values in times.items()}
+            step()
+            if round_ >= WARM_UP:
+                times[method].append(time.perf_counter() - began)
+    return {method: statistics.median(values) for method, values in times.items()}
 
 
-def whole_step(config: CganConfig) -> Callable[[], None]:
+def make_step(config: CganConfig) -> Callable[[], None]:
     state, setup, real, y = set_up(replace(PRESETS["quickstart"], config=config), torch.device("cpu"))
 
-    def play() -> None:
+    def step() -> None:
         STEPS[config.trainer](setup, real, y, y)
         update_ema(state.ema, state.generator, config.ema_decay, 1000)
 
-    return play
+    return step
 
 
-def conclude(records: Sequence[dict[str, Any]], seconds: dict[str, float]) -> dict[str, Any]:
-    """Seconds of each way to the final mean KID of each two-stage way, and the paired differences at equal steps."""
-    at = evaluated(records, "two-stage")
-    kids = {way: curves(records, way, "kid")[:, : len(at)] for way in WAYS}
-    accuracies = {way: curves(records, way, "gan_train")[:, : len(at)] for way in WAYS}
-    told: dict[str, Any] = {"seconds_a_step": seconds, "targets": {}, "final": {}, "mean_kid": {}}
-    for way in WAYS:
-        means = curves(records, way, "kid").mean(0).tolist()
-        told["mean_kid"][way] = dict(zip(evaluated(records, way), means, strict=True))
-    for way in WAYS:
-        told["final"][way] = {
-            "kid": kids[way][:, -1].tolist(),
-            "kid_mean": kids[way][:, -1].mean(),
-            "gan_train": accuracies[way][:, -1].tolist(),
-            "gan_train_mean": accuracies[way][:, -1].mean(),
-            "one_stage_minus_this": {
-                "kid": (kids["one-stage"] - kids[way])[:, -1].mean(),
-                "kid_ci95": paired_t_interval((kids["one-stage"] - kids[way])[:, -1]),
-                "gan_train": (accuracies["one-stage"] - accuracies[way])[:, -1].mean(),
-                "gan_train_ci95": paired_t_interval((accuracies["one-stage"] - accuracies[way])[:, -1]),
-            },
-        }
-    for way in ("two-stage", "two-stage-published"):
-        target = float(kids[way][:, -1].mean())
-        own = first_as_low(kids[way], target, at)
-        assert own is not None  # at the latest, the last
-        told["targets"][way] = {"kid": target, "own_step": own}
-        step = first_as_low(curves(records, "one-stage", "kid"), target, evaluated(records, "one-stage"))
-        told["targets"][way] |= {
-            "one_stage_step": step,
-            "seconds_over_those_of_its_whole_run": step and step * seconds["one-stage"] / (at[-1] * seconds[way]),
-            "seconds_over_its_own_to_that_kid": step and step * seconds["one-stage"] / (own * seconds[way]),
-        }
-    return told
+def search_rates(
+    benchmark: Benchmark, steps: Sequence[int]
+) -> tuple[dict[str, tuple[float, float]], list[dict[str, Any]]]:
+    """Select the learning rates of each method. Returns them with the records of the search."""
+    first = [Training("search", method, *rates, SEARCH_SEEDS[0]) for rates in RATES for method in SEARCHED]
+    records = benchmark.run(first, steps)
+    second = [
+        Training("search", method, *rates, SEARCH_SEEDS[1])
+        for method in SEARCHED
+        for rates in rank_rates(records, method)[:2]
+    ]
+    records += benchmark.run(second, steps)
+    rates = {method: rank_rates(records, method)[0] for method in SEARCHED}
+    return {**rates, "two-stage-published": rates["two-stage"]}, records
 
 
-def plot(records: Sequence[dict[str, Any]], seconds: dict[str, float], path: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    looks = {
-        "one-stage": ("#b5442e", "-", "one-stage"),
-        "two-stage": ("#33658a", "--", "two-stage, fair"),
-        "two-stage-published": ("#6b6b6b", ":", "two-stage, published"),
-    }
-    panel = Figure(figsize=(9, 6.4), layout="constrained")
-    FigureCanvasAgg(panel)
-    grid = panel.subplots(2, 2, sharey="row")
-    for row, (figure, label) in enumerate((("kid", "KID (lower is better)"), ("gan_train", "GAN-train accuracy"))):
-        for column, per_step in enumerate((seconds, dict.fromkeys(WAYS, 1.0))):
-            axes = grid[row][column]
-            for way, (colour, line, name) in looks.items():
-                values, x = curves(records, way, figure), np.array(evaluated(records, way)) * per_step[way]
-                low, high = np.array([paired_t_interval(of_seeds) for of_seeds in values.T]).T
-                axes.plot(x, values.mean(0), line, color=colour, label=name, linewidth=1.8)
-                axes.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
-            axes.spines[["top", "right"]].set_visible(False)
-            axes.set_xlim(left=0)
-            if figure == "kid":
-                axes.set_yscale("log")
-            if row == 1:
-                axes.set_xlabel("seconds (steps x median step time, one thread)" if column == 0 else "steps")
-        grid[row][0].set_ylabel(label)
-    grid[0][0].legend(frameon=False)
-    panel.suptitle(f"mean of {len(SEEDS)} seeds, with its 95 % t interval", fontsize=10)
-    panel.savefig(path, dpi=150)
+def compare(benchmark: Benchmark, rates: dict[str, tuple[float, float]], steps: Sequence[int]) -> list[dict[str, Any]]:
+    """Train all methods with all seeds, one-stage training for longer. Returns the records."""
+    trainings = [Training("compare", method, *rates[method], seed) for seed in SEEDS for method in METHODS]
+    benchmark.run(trainings, steps)
+    longer = [steps[0] * k for k in range(1, len(steps) * 7 // 5 + 1)]
+    benchmark.run([training for training in trainings if training.method == "one-stage"], longer)
+    return read_records(benchmark.work / f"{training.name}.jsonl" for training in trainings)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="where runs and records are kept")
-    parser.add_argument("--jobs", type=int, default=2, help="trainings at once, of one thread each")
+    parser.add_argument("--work", type=Path, required=True, help="folder of the runs and records")
+    parser.add_argument("--jobs", type=int, default=2, help="number of simultaneous trainings, with one thread each")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--evaluations", type=int, default=8)
     options = parser.parse_args()
@@ -276,31 +237,19 @@ def main() -> None:
     tune_allocator()
     work: Path = options.work
     work.mkdir(parents=True, exist_ok=True)
-    at = [options.steps * (k + 1) // options.evaluations for k in range(options.evaluations)]
 
     source = read_source("bundled:fashion")
-    train, judge = source.train, make_judge(source.train, source.splits["test"])
-    searched = ("one-stage", "two-stage")
-    late = [options.steps * 3 // 4, options.steps]
-    first = [Training("search", way, *rates, SEARCH_SEEDS[0]) for rates in RATES for way in searched]
-    found = run_all(first, late, judge, train, work, options.jobs)
-    second = [Training("search", way, *rates, SEARCH_SEEDS[1]) for way in searched for rates in by_kid(found, way)[:2]]
-    found += run_all(second, late, judge, train, work, options.jobs)
-    rates = {way: by_kid(found, way)[0] for way in searched}
-    rates["two-stage-published"] = rates["two-stage"]
+    benchmark = Benchmark(source.train, make_evaluator(source.train, source.splits["test"]), work, options.jobs)
+    rates, searched = search_rates(benchmark, [options.steps * 3 // 4, options.steps])
     print("rates", rates, flush=True)
-
-    compared = [Training("compare", way, *rates[way], seed) for seed in SEEDS for way in WAYS]
-    run_all(compared, at, judge, train, work, options.jobs)
-    longer = [at[0] * k for k in range(1, len(at) * 7 // 5 + 1)]
-    one_stage = [training for training in compared if training.way == "one-stage"]
-    run_all(one_stage, longer, judge, train, work, options.jobs)
-    records = read_records(work / f"{training.name}.jsonl" for training in compared)
-    seconds = step_seconds(300)
-    told = {"rates": rates, "search": found, **conclude(records, seconds)}
-    (work / "result.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
+    records = compare(
+        benchmark, rates, [options.steps * (k + 1) // options.evaluations for k in range(options.evaluations)]
+    )
+    seconds = measure_step_seconds(300)
+    results = {"rates": rates, "search": searched, **conclude(records, seconds)}
+    (work / "result.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
     plot(records, seconds, work / "quality.png")
-    print(json.dumps({key: told[key] for key in ("seconds_a_step", "mean_kid", "final", "targets")}, indent=1))
+    print(json.dumps({key: results[key] for key in ("seconds_a_step", "mean_kid", "final", "targets")}, indent=1))
 
 
 if __name__ == "__main__":
