@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from augment.dataset.images import LabelledImages, subset_per_class
 from augment.dataset.policies import bank_of_views
@@ -28,7 +29,7 @@ from pipelines.results.statistics import corrected_t_interval
 
 
 def trial(
-    train: LabelledImages, views: np.ndarray, test: LabelledImages, config: FitConfig, seed: int
+    train: LabelledImages, views: NDArray[np.uint8], test: LabelledImages, config: FitConfig, seed: int
 ) -> tuple[float, float]:
     """Train once; return the accuracy on `test` and the seconds of training."""
     pool = Pool(torch.from_numpy(views), torch.from_numpy(train.labels))
@@ -36,6 +37,20 @@ def trial(
     model = fit([pool], train.num_classes, config, seed=seed, device=torch.device("cpu"))
     seconds = time.perf_counter() - start
     return score(predict(model, torch.from_numpy(test.images)), test.labels, test.num_classes)["accuracy"], seconds
+
+
+def print_accuracies(arms: list[str], accuracies: NDArray[np.float64], correlation: float) -> None:
+    """Print the mean of each arm and, with two arms, the gain of the second. accuracies: subsets x arms."""
+    for name, values in zip(arms, accuracies.T, strict=True):
+        low, high = corrected_t_interval(values, correlation)
+        print(
+            f"{name:10s} mean accuracy {values.mean():.4f} (95 % corrected t interval {low:.4f} to {high:.4f}), "
+            f"std {values.std(ddof=1):.4f}, n = {len(values)}"
+        )
+    if len(arms) == 2:
+        gain = accuracies[:, 1] - accuracies[:, 0]
+        low, high = corrected_t_interval(gain, correlation)
+        print(f"classical - none: {gain.mean():+.4f}, 95 % corrected t interval [{low:+.4f}, {high:+.4f}]")
 
 
 def main() -> None:
@@ -69,18 +84,7 @@ def main() -> None:
         training_seconds.append([seconds for _, seconds in arms])
         print(f"subset {r}: {dict(zip(images, accuracies[-1], strict=True))}", flush=True)
 
-    a = np.array(accuracies)  # subsets x arms
-    correlation = options.per_class * pool.num_classes / len(pool)
-    for name, values in zip(images, a.T, strict=True):
-        low, high = corrected_t_interval(values, correlation)
-        print(
-            f"{name:10s} mean accuracy {values.mean():.4f} (95 % corrected t interval {low:.4f} to {high:.4f}), "
-            f"std {values.std(ddof=1):.4f}, n = {len(values)}"
-        )
-    if not options.classical_only:
-        gain = a[:, 1] - a[:, 0]
-        low, high = corrected_t_interval(gain, correlation)
-        print(f"classical - none: {gain.mean():+.4f}, 95 % corrected t interval [{low:+.4f}, {high:+.4f}]")
+    print_accuracies(list(images), np.array(accuracies), options.per_class * pool.num_classes / len(pool))
     print(f"{np.mean(training_seconds):.1f} s per training on one thread")
     print(f"{1e3 * np.mean(bank_seconds) / (config.views * len(train)):.3f} ms per image and view")
     print(config.policy, config.classifier)

@@ -27,7 +27,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from chaos import EVALUATION, FIT, GENERATE, RUN, TUNE, finish, outputs, prepare, start_command
+from chaos import finish, start_command
+from chaos_cases import EVALUATION, FIT, GENERATE, RUN, TUNE, outputs, prepare
 
 SECONDS = 60  # a command that takes longer hangs
 RERUNS = {  # name -> (command that runs after others have ended, folder with files that it reads)

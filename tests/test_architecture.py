@@ -53,7 +53,6 @@ ROOMS = (  # from the lowest to the highest: a module imports from its own room 
 LONGEST_FILE, LONGEST_FUNCTION = 300, 40  # lines
 MOST_WORDS = 12  # in the name of a test
 OF_CLASSIFIERS = ("augment.errors", "augment.dataset.images", "augment.words")  # all that they may know of ours
-LONGER_BENCHMARKS = ("chaos.py", "quality_against_time.py")  # this list may only become shorter
 TESTS, BENCHMARKS = (sorted((ROOT / folder).rglob("*.py")) for folder in ("tests", "benchmarks"))
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py")) if path.name != "__init__.py"]
 
@@ -157,8 +156,8 @@ def test_files_and_functions_can_be_seen_whole(path: Path) -> None:
 
 
 def test_tests_and_benchmarks_can_be_seen_whole() -> None:
-    assert not [path for path in TESTS + BENCHMARKS if is_long(path) and path.name not in LONGER_BENCHMARKS]
-    assert not [(path, name) for path in TESTS for name in long_functions(path)]
+    assert not [path for path in TESTS + BENCHMARKS if is_long(path)]
+    assert not [(path, name) for path in TESTS + BENCHMARKS for name in long_functions(path)]
 
 
 def test_every_folder_of_tests_is_one_of_packages() -> None:
