@@ -37,7 +37,8 @@ def print_tuning_result(result: TuningResult) -> None:
 
 def print_results(results: Results) -> None:
     """Print a table of the arms, the fidelity of the synthetic images, and the recommendation."""
-    metrics = ["accuracy", "balanced_accuracy", "macro_f1"]
+    compared = [comparison.metric for comparison in results.comparisons[:1]]
+    metrics = list(dict.fromkeys(["accuracy", "balanced_accuracy", "macro_f1", *compared]))
     table = Table("arm", *(METRICS[m].words for m in metrics), "n")
     for arm, figures in results.arms.items():
         cells = [f"{figures[m].mean:.3f} ± {figures[m].std:.3f}" for m in metrics]

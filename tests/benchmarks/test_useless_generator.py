@@ -66,12 +66,10 @@ def choice_of(
 
 @pytest.mark.parametrize("generator", [noise, shuffled, copies])
 def test_a_useless_generator_is_not_recommended(generator: Generator, fashion: LabelledImages, tmp_path: Path) -> None:
-    for seed in (0, 1):
-        assert not choice_of(generator, fashion, seed, tmp_path / str(seed)).gain_shown
+    assert not choice_of(generator, fashion, 1, tmp_path).gain_shown
 
 
 def test_a_perfect_generator_is_recommended(fashion: LabelledImages, tmp_path: Path) -> None:
     """There are 360 validation images a split, since 120 do not suffice to show a gain of 5 points."""
     firmer = CHOOSE.model_copy(update={"repeats": 4, "validation": 0.9})
-    for seed in (0, 2):
-        assert choice_of(perfect, fashion, seed, tmp_path / str(seed), firmer, images=40).gain_shown
+    assert choice_of(perfect, fashion, 2, tmp_path, firmer, images=40).gain_shown
