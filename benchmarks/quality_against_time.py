@@ -184,10 +184,10 @@ def measure_step_seconds(rounds: int) -> dict[str, float]:
     times: dict[str, list[float]] = {method: [] for method in METHODS}
     for round_ in range(WARM_UP + rounds):
         for method, step in steps.items():
-            began = time.perf_counter()
+            start = time.perf_counter()
             step()
             if round_ >= WARM_UP:
-                times[method].append(time.perf_counter() - began)
+                times[method].append(time.perf_counter() - start)
     return {method: statistics.median(values) for method, values in times.items()}
 
 

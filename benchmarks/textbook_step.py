@@ -1,12 +1,15 @@
-"""Our one-stage step against a plain, textbook one: python benchmarks/textbook_step.py --preset quickstart
+"""Compare the speed of our one-stage step with that of a textbook implementation.
 
-The textbook step is the paper's (arXiv 2103.00430, algorithm 1, with a floor against division by zero) as one would
-write it down: tensors in torch's default memory format, every call of D normalises its weights anew, the default Adam,
-and both losses are read in every step. Networks, batch, loss, augmentation and seeds are ours in both arms, but that
-the textbook doubles images before it convolves them: the same function (`--our-layers` gives it our layer for that).
+    python benchmarks/textbook_step.py --preset quickstart
 
-Each arm runs in a process of its own, ours set up as the `augment` command sets itself up and the other as plain
-Python is. The two take turns, step by step, so that a drift of the machine cancels in the ratio of a pair of steps.
+The textbook step implements algorithm 1 of arXiv 2103.00430 in the simplest way, with a floor against division by zero:
+tensors in torch's default memory format, D's weights normalised again in every call, the default Adam, and both losses
+read in every step. Both arms use our networks, batch, loss, augmentation and seeds. The only other difference is that
+the textbook arm doubles images and then convolves them, which computes the same function as our layer (`--our-layers`
+uses our layer there too).
+
+Each arm runs in its own process. Our process has the settings of the `augment` command, the other one those of plain
+Python. The arms take turns, step by step, so that a drift of the machine cancels in the ratio of a pair of steps.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ WARM_UP = 3  # steps
 
 
 def textbook_gradients(setup: Any, real: Any, y: Any) -> tuple[Any, Any]:
-    """Add the gradients of a simultaneous update to `.grad`; the losses of (D, G)."""
+    """Add the gradients of a simultaneous update to `.grad`; return the losses of (D, G)."""
     import torch
 
     fake = setup.generate(y)
@@ -47,8 +50,8 @@ def textbook_gradients(setup: Any, real: Any, y: Any) -> tuple[Any, Any]:
     return loss_d, loss_g
 
 
-def double_plainly() -> None:
-    """In this process, double and then convolve, in two operations."""
+def use_textbook_doubling() -> None:
+    """Make `DoublingConv` double and then convolve, in two operations, in this process."""
     from torch.nn.functional import conv2d, interpolate
 
     from augment.gan.networks import DoublingConv
@@ -57,38 +60,38 @@ def double_plainly() -> None:
 
 
 def make_textbook(state: Any, setup: Any, real: Any, y: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """(the gradients alone, the step), after the networks have been put into torch's default memory format."""
+    """Convert the networks to torch's default memory format; return functions for (gradients only, a whole step)."""
     import torch
 
-    for player in (state.generator, state.discriminator):
-        player.to(memory_format=torch.contiguous_format)
+    for network in (state.generator, state.discriminator):
+        network.to(memory_format=torch.contiguous_format)
     state.generator.norms[0].register_forward_pre_hook(lambda _, args: (args[0].contiguous(), *args[1:]))
     real = real.contiguous()
-    adams = []
+    optimizers = []
     for ours in (setup.optimizer_d, setup.optimizer_g):
         group = ours.param_groups[0]
-        adams.append(torch.optim.Adam(group["params"], lr=group["lr"], betas=group["betas"]))
+        optimizers.append(torch.optim.Adam(group["params"], lr=group["lr"], betas=group["betas"]))
 
     def step() -> tuple[float, float]:
-        for adam in adams:
-            adam.zero_grad()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
         loss_d, loss_g = textbook_gradients(setup, real, y)
-        for adam in adams:
-            adam.step()
+        for optimizer in optimizers:
+            optimizer.step()
         return loss_d.item(), loss_g.item()
 
     return lambda: textbook_gradients(setup, real, y), step
 
 
 def make_ours(setup: Any, real: Any, y: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """(the gradients alone, the step)."""
+    """Return functions for (gradients only, a whole step)."""
     from augment.gan.steps import one_stage, one_stage_gradients
 
     return lambda: one_stage_gradients(setup, real, y, y), lambda: one_stage(setup, real, y, y)
 
 
 def make(arm: str, preset: str, device: Any) -> tuple[Any, Callable[[], Any], Callable[[], Any]]:
-    """(state, the gradients alone, the step) of an arm."""
+    """Return the state of an arm and its functions for (gradients only, a whole step)."""
     from augment.gan.step_benchmark import find_preset, set_up
 
     state, setup, real, y = set_up(find_preset(preset), device)
@@ -96,25 +99,32 @@ def make(arm: str, preset: str, device: Any) -> tuple[Any, Callable[[], Any], Ca
 
 
 def first_gradients(arm: str, preset: str, device: Any) -> dict[str, Any]:
-    """The gradients of the first step by network, flat, in float64: in float32 a ReLU that flips hides agreement."""
+    """Return the gradients of the first step, flattened, by network.
+
+    They are computed in float64, because in float32 a ReLU whose input changes its sign would hide the agreement.
+    """
     import torch
 
     torch.set_default_dtype(torch.float64)
     state, gradients, _ = make(arm, preset, device)
-    state.discriminator.eval()  # stops the power iterations: two a step in the textbook and one in ours
+    state.discriminator.eval()  # stops the power iterations: the textbook step does two of them and ours one
     gradients()
     torch.set_default_dtype(torch.float32)
-    players = {"generator": state.generator, "discriminator": state.discriminator}
-    return {name: torch.cat([p.grad.flatten() for p in net.parameters()]).cpu() for name, net in players.items()}
+    networks = {"generator": state.generator, "discriminator": state.discriminator}
+    return {name: torch.cat([p.grad.flatten() for p in net.parameters()]).cpu() for name, net in networks.items()}
 
 
-def play(options: argparse.Namespace) -> None:
-    """An arm's process: answers the path of a file with gradients in it, and then every line with a step's ms."""
+def run_arm(options: argparse.Namespace) -> None:
+    """Run the process of an arm, which reads requests line by line from standard input.
+
+    The first line is the path of a file, to which it saves the gradients. For each further line it does one step and
+    prints its time in ms.
+    """
     if options.arm == "ours":
-        tune_threads()  # OpenMP reads it when torch is imported, so every import of it is inside a function
+        tune_threads()  # OpenMP reads the setting when torch is imported, so all imports of torch are inside functions
         tune_allocator()
     elif not options.our_layers:
-        double_plainly()
+        use_textbook_doubling()
     import torch
 
     from augment.devices import find_device
@@ -127,47 +137,47 @@ def play(options: argparse.Namespace) -> None:
     wait: Callable[[], None] = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     for _ in sys.stdin:
         wait()
-        began = time.perf_counter()
+        start = time.perf_counter()
         step()
         wait()
-        print(1000 * (time.perf_counter() - began), flush=True)
+        print(1000 * (time.perf_counter() - start), flush=True)
 
 
 class Arm:
-    """The parent's end of an arm's process."""
+    """The process of an arm, as seen from the parent process."""
 
     def __init__(self, name: str, options: argparse.Namespace) -> None:
-        options_given = (f"--{key}={getattr(options, key)}" for key in ("preset", "threads", "device"))
-        command = [sys.executable, __file__, f"--arm={name}", *options_given, *["--our-layers"] * options.our_layers]
+        shared = (f"--{key}={getattr(options, key)}" for key in ("preset", "threads", "device"))
+        command = [sys.executable, __file__, f"--arm={name}", *shared, *["--our-layers"] * options.our_layers]
         self.command = command
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def ask(self, line: str = "step") -> str:
-        """The answer to a line."""
-        print(line, file=_there(self.process.stdin), flush=True)
-        answer = _there(self.process.stdout).readline().strip()
-        if not answer:
+    def request(self, line: str = "step") -> str:
+        """Send a line to the process and return the line with which it responds."""
+        print(line, file=_require(self.process.stdin), flush=True)
+        response = _require(self.process.stdout).readline().strip()
+        if not response:
             raise SystemExit(f"{' '.join(self.command)} has ended")
-        return answer
+        return response
 
 
-def _there(pipe: IO[str] | None) -> IO[str]:
+def _require(pipe: IO[str] | None) -> IO[str]:
     assert pipe is not None
     return pipe
 
 
 def gradient_differences(arms: list[Arm]) -> dict[str, float]:
-    """||ours - textbook|| / ||textbook|| of the first step's gradients, of each network."""
+    """Return ||ours - textbook|| / ||textbook|| for the gradients of the first step, by network."""
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{name}.npz" for name in ARMS]
         for arm, path in zip(arms, paths, strict=True):
-            arm.ask(str(path))
+            arm.request(str(path))
         ours, textbook = (dict(np.load(path)) for path in paths)
     norm = np.linalg.norm
     return {name: float(norm(ours[name] - textbook[name]) / norm(textbook[name])) for name in ours}
 
 
-def told(values: Any, digits: int) -> str:
+def format_quartiles(values: Any, digits: int) -> str:
     low, median, high = np.quantile(values, (0.25, 0.5, 0.75))
     return f"{median:.{digits}f} (quartiles {low:.{digits}f} to {high:.{digits}f})"
 
@@ -176,29 +186,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="quickstart", choices=("quickstart", "dcgan-64"))
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, default=1, help="of each arm")
-    parser.add_argument("--steps", type=int, default=50, help="of each arm, after the warm-up")
-    parser.add_argument("--our-layers", action="store_true", help="the textbook arm doubles images as ours does")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each arm")
+    parser.add_argument("--steps", type=int, default=50, help="steps of each arm after the warm-up")
+    parser.add_argument("--our-layers", action="store_true", help="use our doubling layer in the textbook arm too")
     parser.add_argument("--arm", choices=ARMS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.arm:
-        play(options)
+        run_arm(options)
         return
     arms = [Arm(name, options) for name in ARMS]
     for name, difference in gradient_differences(arms).items():
         print(f"gradients of the {name} on the first step, in float64: relative difference {difference:.1e}")
-    rounds = [[float(arm.ask()) for arm in arms] for _ in range(WARM_UP + options.steps)]
+    rounds = [[float(arm.request()) for arm in arms] for _ in range(WARM_UP + options.steps)]
     ours, textbook = np.array(rounds[WARM_UP:]).T
     for arm in arms:
-        _there(arm.process.stdin).close()
+        _require(arm.process.stdin).close()
         arm.process.wait()
     from augment.versions import versions
 
     print(f"{options.preset}, {options.device}, {options.threads} thread(s), n = {options.steps} steps of each arm")
     print(f"{platform.machine()}, {os.cpu_count()} cores; {versions()}")
-    print(f"ours:     {told(ours, 1)} ms a step")
-    print(f"textbook: {told(textbook, 1)} ms a step")
-    print(f"textbook over ours, of pairs: {told(textbook / ours, 3)}")
+    print(f"ours:     {format_quartiles(ours, 1)} ms per step")
+    print(f"textbook: {format_quartiles(textbook, 1)} ms per step")
+    print(f"textbook over ours, ratios of pairs: {format_quartiles(textbook / ours, 3)}")
 
 
 if __name__ == "__main__":

@@ -252,11 +252,11 @@ def _frozen(network: nn.Module, scalar: Callable[[], Tensor]) -> Callable[[], No
 def _milliseconds(function: Callable[[], Any], device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    began = time.perf_counter()
+    begin = time.perf_counter()
     function()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return 1000 * (time.perf_counter() - began)
+    return 1000 * (time.perf_counter() - begin)
 
 
 def _splits(parts: dict[str, float]) -> dict[str, dict[str, float]]:

@@ -164,12 +164,12 @@ def estimate_seconds(data: TrainingData, config: CganConfig, device: torch.devic
     state = start(plain, _shape(data.images, plain), device)
     step = make_step(data.images, state, plain, make_setup(state, plain))
     step(False)
-    began = time.perf_counter()
+    begin = time.perf_counter()
     for _ in range(PROBE_STEPS):
         step(False)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return (time.perf_counter() - began) / PROBE_STEPS * config.steps
+    return (time.perf_counter() - begin) / PROBE_STEPS * config.steps
 
 
 CGAN = Generator(CganConfig, fit, load, estimate_seconds)
