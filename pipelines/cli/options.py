@@ -52,7 +52,7 @@ Drop = Annotated[
     bool,
     typer.Option(
         "--drop-duplicates",
-        help="Leave out training images that are copies of others, or that are also in test or val.",
+        help="Leave out training images that are copies of others or are also in test or val.",
     ),
 ]
 Jobs = Annotated[
