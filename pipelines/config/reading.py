@@ -20,11 +20,18 @@ from augment.errors import ConfigError
 from augment.generators.base import GeneratorConfig
 from augment.words import quoted, shortened
 from augment.yaml_text import parse_mapping, parse_value, read_mapping
-from pipelines.config.sections import ARMS, EvaluateConfig, GeneratorSection, Pipeline
+from classifiers.backbones import DOWNLOAD
+from pipelines.config.sections import ARMS, DEFAULT_ARMS, EvaluateConfig, GeneratorSection, Pipeline
 
 M = TypeVar("M", bound=BaseModel)
 MAX_ERRORS = 8  # that one message lists
 DEPRECATED_SECTIONS = {"gan": "generator"}  # deprecated name -> name
+PATHS = (
+    ("data", "source"),
+    ("data", "test"),
+    ("evaluate", "inception"),
+    ("evaluate", "features", "backbone_weights"),
+)
 
 
 def shipped_pipelines() -> list[str]:
@@ -131,10 +138,12 @@ def _models_within(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _resolve_paths(tree: dict[str, Any], base: Path) -> None:
-    for name, key in (("data", "source"), ("data", "test"), ("evaluate", "inception")):
-        section = tree.get(name)
+    for *sections, key in PATHS:
+        section: Any = tree
+        for name in sections:
+            section = section.get(name) if isinstance(section, dict) else None
         if isinstance(section, dict) and isinstance(section.get(key), str):
-            no_path = section[key].startswith(tuple(PREFIXES)) or not section[key].strip()
+            no_path = section[key].startswith((*PREFIXES, DOWNLOAD)) or not section[key].strip()
             section[key] = section[key] if no_path else str(base / section[key])
 
 
@@ -200,7 +209,7 @@ def load_evaluate_config(
     if arms is not None:
         tree["arms"] = [arm.strip() for arm in arms]
     elif "arms" not in tree and not has_synthetic:
-        tree["arms"] = [name for name, settings in ARMS.items() if not settings.get("synthetic")]
+        tree["arms"] = [name for name in DEFAULT_ARMS if not ARMS[name].get("synthetic")]
     if steps is not None and isinstance(tree.get("classifier"), dict | None):
         tree["classifier"] = {**(tree.get("classifier") or {}), "steps": steps}
     return parse(EvaluateConfig, tree, str(path or "the options"))

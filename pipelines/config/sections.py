@@ -13,6 +13,7 @@ from augment.filtering import FILTERS
 from augment.generators.base import GeneratorConfig
 from augment.generators.registry import DEFAULT_KIND, GENERATORS
 from augment.words import quoted, shortened
+from classifiers.features import FeatureConfig, load_extractor
 from classifiers.inception import check_inception
 from classifiers.training import FitConfig
 from pipelines.metric_specs import METRICS
@@ -62,6 +63,8 @@ class Arm(Settings):
     synthetic: bool = False
     # applied to real and synthetic images; `classical` means the policy of the evaluation
     policy: Annotated[str, name_in({"classical": None, **POLICIES})] | None = None
+    # features: a linear classifier on pretrained features of each image, and of its mirror image where flips are allowed
+    learner: Literal["network", "features"] = "network"
     ratio: float | None = Field(None, gt=0, le=MAX_RATIO)  # None: the ratio of the evaluation
     filter: FilterName = "confidence"
     keep: float = Field(1.0, gt=0, le=1)  # fraction of the synthetic images of each class, the best by `filter`
@@ -85,7 +88,14 @@ class Arm(Settings):
             raise ValueError("by_need draws real and synthetic images together: leave share and synthetic_first out")
         if self.synthetic_first and not (self.real and self.synthetic):
             raise ValueError("synthetic_first needs real: true and synthetic: true, to change from one to the other")
+        if self.learner == "features" and (self.policy or self.synthetic_first):
+            raise ValueError("learner: features has no steps and no policy: leave policy and synthetic_first out")
         return self
+
+    @property
+    def recipe(self) -> tuple[str, str | None, bool]:
+        """What has to be the same in an arm with synthetic images and in its baseline without them."""
+        return self.learner, self.policy, self.soft_labels
 
     @property
     def needs_judges(self) -> bool:
@@ -106,7 +116,10 @@ ARMS: dict[str, dict[str, Any]] = {
     "synthetic": {"real": False, "synthetic": True},
     "none+synthetic": {"synthetic": True},
     "classical+synthetic": {"synthetic": True, "policy": "classical"},
+    "features": {"learner": "features"},
+    "features+synthetic": {"learner": "features", "synthetic": True},
 }
+DEFAULT_ARMS = tuple(name for name, settings in ARMS.items() if "learner" not in settings)  # they need no extra
 
 
 class DataConfig(Settings):
@@ -166,7 +179,7 @@ class GenerateConfig(Settings):
 class EvaluateConfig(Settings):
     """Which arms are compared, with which classifier, and how often."""
 
-    arms: tuple[Arm, ...] = Field(tuple(ARMS), min_length=1, validate_default=True)
+    arms: tuple[Arm, ...] = Field(DEFAULT_ARMS, min_length=1, validate_default=True)
     repeats: int = Field(10, ge=2, le=MAX_REPEATS)
     ratio: float = Field(1.0, gt=0, le=MAX_RATIO)  # synthetic images per real image
     policy: Annotated[str, name_in(POLICIES)] = "standard"  # the policy of `classical` arms
@@ -174,6 +187,7 @@ class EvaluateConfig(Settings):
     horizontal_flip: bool = False  # only for classes that look the same when mirrored
     metric: Annotated[str, name_in(METRICS)] | None = None  # None: accuracy, or balanced accuracy under imbalance
     classifier: FitConfig = FitConfig()
+    features: FeatureConfig = FeatureConfig()  # of arms with learner: features
     # weights of the network whose features the fidelity figures use; None: a classifier trained on the training images
     inception: Annotated[FilePath, AfterValidator(check_inception)] | None = None
     seed: Seed = 0
@@ -187,6 +201,18 @@ class EvaluateConfig(Settings):
         if GAN_TRAIN in names:
             raise ValueError(f"{GAN_TRAIN} is the name of a fidelity figure; expected another name for the arm")
         return value
+
+    @model_validator(mode="after")
+    def _has_backbone(self) -> Self:
+        """Find missing weights before hours of training and not after them."""
+        if self.learns_from_features:
+            load_extractor(self.features)
+        return self
+
+    @property
+    def learns_from_features(self) -> bool:
+        """Whether an arm needs pretrained features."""
+        return any(arm.learner == "features" for arm in self.arms)
 
     def resolved_arms(self) -> tuple[Arm, ...]:
         """Return the arms, with the policy `classical` replaced by the policy of the evaluation."""
@@ -213,13 +239,13 @@ class Pipeline(Settings):
         if self.choose is None:
             return self
         arms = self.evaluate.resolved_arms()
-        mixed = {arm.name: (arm.policy, arm.soft_labels) for arm in arms if arm.real and arm.synthetic}
+        mixed = {arm.name: arm.recipe for arm in arms if arm.real and arm.synthetic}
         if self.choose.arm not in mixed:
             raise ValueError(
                 f"choose.arm is {quoted(self.choose.arm)}: expected one of the arms with real and synthetic images, "
                 + (shortened(", ".join(mixed), 300) or "but there is none")
             )
-        if mixed[self.choose.arm] not in [(arm.policy, arm.soft_labels) for arm in arms if not arm.synthetic]:
+        if mixed[self.choose.arm] not in [arm.recipe for arm in arms if not arm.synthetic]:
             raise ValueError(
                 f"choose.arm is {quoted(self.choose.arm)}, but evaluate.arms has no such arm without synthetic "
                 "images to compare it with; add one"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,8 +19,9 @@ from augment.errors import ConfigError
 from augment.filtering import FILTERS, confidence, keep_best
 from augment.seeds import derive_seed
 from classifiers.batches import Pool
-from classifiers.training import fit
+from classifiers.training import fit, predict
 from pipelines.config.sections import Arm, EvaluateConfig
+from pipelines.experiment.feature_learning import predict_by_features, train_on_features, with_mirror_images
 from pipelines.experiment.folds import Fold
 
 TEACHER_WEIGHT = 0.5  # of the teacher's probabilities in a real image's soft label; the rest is its one-hot class
@@ -50,14 +53,46 @@ def check_arms(fold: Fold, config: EvaluateConfig) -> None:
 
 
 def train_arm(arm: Arm, fold: Fold, config: EvaluateConfig, *, seed: int, device: torch.device) -> nn.Module:
-    """Train the classifier of one arm for the configured steps on its pools of augmented views."""
+    """Train the classifier of one arm on its pools of views, by its learner."""
     if arm.real and arm.synthetic and arm.by_need:
         pools = [_combined_pool(arm, fold, config, seed)]
     else:
         pools = [_real_pool(arm, fold, config, seed)] if arm.real else []
         pools += [_synthetic_pool(arm, fold, config, seed)] if arm.synthetic else []
-    seed = derive_seed(seed, "classifier")
+    return LEARNERS[arm.learner].train(pools, fold, config, derive_seed(seed, "classifier"), device)
+
+
+def predict_test(arm: Arm, model: nn.Module, fold: Fold) -> Tensor:
+    """Return the logits of the fold's test images by a model of `train_arm`: float32, N x K, on the CPU."""
+    return LEARNERS[arm.learner].predict(model, fold)
+
+
+def _train_network(
+    pools: Sequence[Pool], fold: Fold, config: EvaluateConfig, seed: int, device: torch.device
+) -> nn.Module:
     return fit(pools, fold.train.num_classes, config.classifier, seed=seed, device=device)
+
+
+def _predict_by_network(model: nn.Module, fold: Fold) -> Tensor:
+    return predict(model, torch.from_numpy(np.ascontiguousarray(fold.test.images)))
+
+
+class Learner(NamedTuple):
+    """How the pools of an arm become a classifier, and how the test images are classified.
+
+    train: (pools, fold, config, seed, device) to a model in eval mode, which maps images from -1 to 1 to logits.
+    predict: (model, fold) to the logits of the fold's test images. converges: whether it takes no steps.
+    """
+
+    train: Callable[[Sequence[Pool], Fold, EvaluateConfig, int, torch.device], nn.Module]
+    predict: Callable[[nn.Module, Fold], Tensor]
+    converges: bool
+
+
+LEARNERS: dict[str, Learner] = {
+    "network": Learner(_train_network, _predict_by_network, converges=False),
+    "features": Learner(train_on_features, predict_by_features, converges=True),
+}
 
 
 def _real_pool(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool:
@@ -134,7 +169,9 @@ def _pool(
     """Return a pool of views of `data`, with no more views of an image than the steps can draw."""
     labels = torch.from_numpy(data.labels)
     if arm.policy is None:
-        return Pool(torch.from_numpy(data.images[None]), labels, share, span=span)
+        mirrored = arm.learner == "features" and config.horizontal_flip
+        views = with_mirror_images(data.images) if mirrored else data.images[None]
+        return Pool(torch.from_numpy(views), labels, share, span=span)
     # With synthetic_first a pool has its part of the steps to itself, and its share of a batch does not matter.
     fraction = share if not arm.synthetic_first else span[1] - span[0]
     draws_per_image = fraction * config.classifier.steps * config.classifier.batch_size / len(data)

@@ -1,7 +1,7 @@
 """Train and test one classifier for each fold, arm and repeat, and write a record of each.
 
 Repeat r fixes the initialisation, the order of batches and the views for every arm, so that differences between arms
-are paired. All arms take the same number of optimiser steps. The trainings run in parallel processes of one torch
+are paired. All networks take the same number of optimiser steps. The trainings run in parallel processes of one torch
 thread each. Every record is written to disk as soon as it arrives, so an interrupted evaluation continues where it
 stopped.
 """
@@ -13,17 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from augment.output_folders import OutputFolder
 from augment.runtime import Runtime, Task
 from augment.seeds import derive_seed
 from classifiers.metrics import confusion, per_class_recall, score
-from classifiers.training import predict
 from pipelines.config import sections
 from pipelines.config.sections import Arm, EvaluateConfig
-from pipelines.experiment.arms import arms_of, check_arms, train_arm
+from pipelines.experiment.arms import LEARNERS, arms_of, check_arms, predict_test, train_arm
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.parallel import Call, run_in_processes
 from pipelines.experiment.records import Record, RecordFile, encode_labels
@@ -107,8 +105,8 @@ def train_and_test(training: Training, fold: Fold, config: EvaluateConfig, devic
     start = time.perf_counter()
     seed = repeat_seed(config.seed, training.repeat)
     model = train_arm(training.arm, fold, config, seed=seed, device=device)
-    labels, classes = fold.test.labels, fold.test.num_classes
-    logits = predict(model, torch.from_numpy(np.ascontiguousarray(fold.test.images)))
+    labels, classes, converges = fold.test.labels, fold.test.num_classes, LEARNERS[training.arm.learner].converges
+    logits = predict_test(training.arm, model, fold)
     return Record(
         repeat=training.repeat,
         arm=training.arm.name,
@@ -120,8 +118,8 @@ def train_and_test(training: Training, fold: Fold, config: EvaluateConfig, devic
         predicted=encode_labels(logits.argmax(1).numpy()),
         mix=dict(fold.mixes.get(training.arm.name, {})),
         seed=seed,
-        steps=config.classifier.steps,
-        batch_size=config.classifier.batch_size,
+        steps=0 if converges else config.classifier.steps,
+        batch_size=0 if converges else config.classifier.batch_size,
         seconds=round(time.perf_counter() - start, 2),
     )
 

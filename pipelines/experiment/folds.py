@@ -14,6 +14,7 @@ from augment.errors import SourceError
 from augment.filtering import CrossFittedPredictions
 from augment.generators.sampling import SyntheticImages
 from augment.words import counted
+from classifiers.features import FeatureTable
 
 MIN_TEST_IMAGES = 2  # the two-way interval resamples them
 
@@ -27,8 +28,9 @@ class Fold:
     a run. val: the images that its mix is chosen on; if None, a part of `train` is split off for that.
 
     The other fields are filled in later. synthetic: images with the classes and the size of `train`. judged: the
-    predictions of cross-fitted classifiers, for arms that need them. mixes: by the name of an arm, those of its
-    settings that were chosen on validation images.
+    predictions of cross-fitted classifiers, for arms that need them. features: pretrained features of its images, for
+    arms that learn from them; images that it lacks are computed when they are needed. mixes: by the name of an arm,
+    those of its settings that were chosen on validation images.
     """
 
     train: LabelledImages
@@ -40,6 +42,7 @@ class Fold:
     val: LabelledImages | None = None
     synthetic: SyntheticImages | None = None
     judged: CrossFittedPredictions | None = None
+    features: FeatureTable | None = None
     mixes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 

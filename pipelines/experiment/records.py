@@ -39,7 +39,7 @@ class Record(Line):
     size: training images of each class, in a learning curve. metrics: by the names in `metric_specs.METRICS`.
     per_class_recall: K values, None for a class without test images. confusion: K x K counts; rows are true classes.
     predicted: the predicted class of each test image, encoded by `encode_labels`. mix: how the synthetic images were
-    mixed in, where that was chosen on validation images.
+    mixed in, where that was chosen on validation images. steps, batch_size: 0 if its learner converges without steps.
     """
 
     repeat: int
