@@ -15,10 +15,9 @@ from torch import Tensor, nn
 
 from augment.dataset.images import LabelledImages, to_signed
 from augment.gan.acceleration import Graphed, Network, in_bfloat16
-from augment.gan.config import GanConfig
+from augment.gan.config import GanConfig, TrainingConfig
 from augment.gan.diffaugment import augmenter
 from augment.gan.losses import LOSSES
-from augment.gan.networks import Shape
 from augment.gan.noise import draw_noise
 from augment.gan.penalties import weighted_sum
 from augment.gan.steps import STEPS, GanSetup, critic_step
@@ -27,17 +26,25 @@ from augment.gan.training_state import State
 RECALIBRATION_BATCHES, RECALIBRATION_BATCH = 32, 256
 
 
-def make_setup(state: State, config: GanConfig) -> GanSetup:
-    """Return the setup of steps with penalties; all its random numbers come from `state.random`."""
+def generate_from_noise(state: State, config: GanConfig) -> Callable[[Tensor], Tensor]:
+    """Return a function that maps labels (B,) to images (B, C, H, W) in [-1, 1], with noise from `state.random`."""
+    random = state.random
+    generator: Network = in_bfloat16(state.generator, random.device) if config.fast else state.generator
+    return lambda labels: generator(draw_noise(len(labels), config.latent_dim, random), labels)
+
+
+def make_setup(
+    state: State,
+    config: TrainingConfig,
+    generate: Callable[[Tensor], Tensor],
+    generator_term: Callable[[], Tensor] | None = None,
+) -> GanSetup:
+    """Return the setup of steps with penalties; all its random numbers come from `state.random`.
+
+    generate, generator_term: see `GanSetup`.
+    """
     random, device = state.random, state.random.device
-    generator: Network = state.generator
-    discriminate: Network = state.discriminator
-    if config.fast:
-        generator, discriminate = in_bfloat16(generator, device), in_bfloat16(discriminate, device)
-
-    def generate(labels: Tensor) -> Tensor:
-        return generator(draw_noise(len(labels), config.latent_dim, random), labels)
-
+    discriminate: Network = in_bfloat16(state.discriminator, device) if config.fast else state.discriminator
     augment = augmenter(config.augment, random)
     penalties = {name: weight * config.penalty_every for name, weight in config.penalties.items()}
     return GanSetup(
@@ -50,10 +57,11 @@ def make_setup(state: State, config: GanConfig) -> GanSetup:
         penalty=weighted_sum(penalties, lambda x, y: discriminate(augment(x), y), random) if penalties else None,
         optimizer_g=state.optimizer_g,
         optimizer_d=state.optimizer_d,
+        generator_term=generator_term,
     )
 
 
-def make_step(data: LabelledImages, state: State, config: GanConfig, setup: GanSetup) -> Callable[[bool], None]:
+def make_step(data: LabelledImages, state: State, config: TrainingConfig, setup: GanSetup) -> Callable[[bool], None]:
     """Return a function that does one training step; its argument says whether the step includes the penalties.
 
     It updates `state` except for the EMA of G and the step counter.
@@ -110,8 +118,10 @@ def update_ema(ema: nn.Module, model: nn.Module, decay: float, step: int) -> Non
 
 
 @torch.no_grad()
-def recalibrate(generator: nn.Module, shape: Shape, *, seed: int) -> None:
+def recalibrate(generator: nn.Module, forward: Callable[[int, torch.Generator], object], *, seed: int) -> None:
     """Recompute the running batch statistics of the averaged G ("standing statistics"), and leave G in eval mode.
+
+    forward: runs G on a batch of that many random inputs, which it draws from the `torch.Generator`.
 
     This is needed because the statistics from training belong to the weights before averaging. Source: Brock et al.,
     BigGAN, arXiv 1809.11096, appendix E.
@@ -125,8 +135,7 @@ def recalibrate(generator: nn.Module, shape: Shape, *, seed: int) -> None:
     random = torch.Generator(device).manual_seed(seed)
     generator.train()
     for _ in range(RECALIBRATION_BATCHES):
-        y = torch.randint(shape.num_classes, (RECALIBRATION_BATCH,), generator=random, device=device)
-        generator(draw_noise(RECALIBRATION_BATCH, shape.latent_dim, random), y)
+        forward(RECALIBRATION_BATCH, random)
     generator.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

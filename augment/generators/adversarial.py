@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from augment.errors import DivergedError, SourceError
-from augment.gan.config import GanConfig
+from augment.gan.config import TrainingConfig
 from augment.gan.training import update_ema
 from augment.gan.training_state import State, dump_state, restore
 from augment.generators.previews import tile
@@ -30,7 +30,7 @@ LOSSES = ("discriminator_loss", "generator_loss")  # in the order of `State.loss
 
 def train(
     state: State,
-    config: GanConfig,
+    config: TrainingConfig,
     run: Run,
     runtime: Runtime,
     *,
@@ -71,7 +71,7 @@ class _Loop:
     """The reports and checkpoints between training steps."""
 
     state: State
-    config: GanConfig
+    config: TrainingConfig
     run: Run
     observer: Observer
     task: Task

@@ -6,7 +6,7 @@ One pair of networks is trained on the images of all classes. The score of an im
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import model_validator
-from torch import nn
+from torch import Tensor, nn
 
 from augment.dataset.images import LabelledImages, check_size, to_uint8
 from augment.errors import SourceError
 from augment.gan.config import GanConfig
 from augment.gan.networks import NETWORKS, Shape, build
-from augment.gan.noise import noise_from_seeds
-from augment.gan.training import make_setup, make_step, recalibrate
+from augment.gan.noise import draw_noise, noise_from_seeds
+from augment.gan.training import generate_from_noise, make_setup, make_step, recalibrate
 from augment.gan.training_state import State, start
 from augment.generators.adversarial import PREVIEW_COLUMNS, check_finite_training, train
 from augment.generators.base import Fitted, Generator, GeneratorConfig, Outcome, Samples, TrainingData
@@ -77,18 +77,33 @@ def fit(
 ) -> Fitted:
     """Train both networks on all images of `data`; see `base.Fit`."""
     images, shape = data.images, _shape(data.images, config)
-    state = start(config, shape, runtime.device)
+    state = _start(config, shape, runtime.device)
     with open_run(folder, config, images, data.origin.name, overwrite=overwrite, replace=replace) as run:
         finished = run.finished_step()
         if finished is not None and finished >= config.steps:
             return Fitted(Outcome.ALREADY_FINISHED, finished)
-        step = make_step(images, state, config, make_setup(state, config))
+        step = make_step(images, state, config, make_setup(state, config, generate_from_noise(state, config)))
         if not train(state, config, run, runtime, step=step, preview=lambda: _preview(state.ema, shape)):
             return Fitted(Outcome.STOPPED, state.step)
-        recalibrate(state.ema, shape, seed=derive_seed(config.seed, "recalibration"))
+        recalibrate(state.ema, random_inputs(state.ema, shape), seed=derive_seed(config.seed, "recalibration"))
         check_finite_training(state, run, list(state.ema.state_dict().values()))
         _save(state, data, config, run)
     return Fitted(Outcome.FINISHED, state.step)
+
+
+def _start(config: CganConfig, shape: Shape, device: torch.device) -> State:
+    return start(config, build(config.network, shape, seed=derive_seed(config.seed, "weights")), shape, device)
+
+
+def random_inputs(generator: nn.Module, shape: Shape) -> Callable[[int, torch.Generator], Tensor]:
+    """Return a function that runs G on that many inputs: random noise, and classes drawn equally often."""
+
+    def forward(count: int, random: torch.Generator) -> Tensor:
+        y = torch.randint(shape.num_classes, (count,), generator=random, device=random.device)
+        images: Tensor = generator(draw_noise(count, shape.latent_dim, random), y)
+        return images
+
+    return forward
 
 
 def _save(state: State, data: TrainingData, config: CganConfig, run: Run) -> None:
@@ -161,8 +176,8 @@ def load(folder: Path, device: torch.device) -> Cgan:
 def estimate_seconds(data: TrainingData, config: CganConfig, device: torch.device) -> float:
     """Estimate the seconds of a fit from a few steps on the same images."""
     plain = config.model_copy(update={"fast": False})  # capturing a CUDA graph would take too long for an estimate
-    state = start(plain, _shape(data.images, plain), device)
-    step = make_step(data.images, state, plain, make_setup(state, plain))
+    state = _start(plain, _shape(data.images, plain), device)
+    step = make_step(data.images, state, plain, make_setup(state, plain, generate_from_noise(state, plain)))
     step(False)
     begin = time.perf_counter()
     for _ in range(PROBE_STEPS):
