@@ -1,4 +1,4 @@
-"""`TrainingConfig`: settings for adversarial training, whatever the generator's inputs are. `GanConfig`: with networks."""
+"""Settings of adversarial training (`TrainingConfig`), and the same with a pair of networks (`GanConfig`)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The training loop of adversarial generators, with its log, checkpoints, sample images and resumption.
+"""Fitting of adversarial generators: the training loop with its log, checkpoints, sample images and resumption.
 
-Each kind of generator defines one training step and the inputs of the networks. A run can stop at any step and continue
-later with the same result. On a CPU the result is the same to the bit if the number of threads is the same; each
-checkpoint stores that number.
+A kind of generator provides a `Training`: the networks, the setup of its steps, and what is done with the finished
+weights. A run can stop at any step and continue later with the same result. On a CPU the result is the same to the bit
+if the number of threads is the same; each checkpoint stores that number.
 """
 
 from __future__ import annotations
@@ -10,22 +10,129 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from pydantic import model_validator
+from torch import Tensor, nn
 
+from augment.dataset.images import check_size, to_uint8
 from augment.errors import DivergedError, SourceError
 from augment.gan.config import TrainingConfig
-from augment.gan.training import update_ema
+from augment.gan.networks import Shape
+from augment.gan.steps import GanSetup
+from augment.gan.training import make_step, recalibrate, update_ema
 from augment.gan.training_state import State, dump_state, restore
+from augment.generators.base import Fitted, GeneratorConfig, Outcome, TrainingData
 from augment.generators.previews import tile
-from augment.generators.runs import Run, RunLog
+from augment.generators.runs import ModelAbout, Run, RunLog, open_run
+from augment.output_folders import Replace
 from augment.runtime import Observer, Observers, Runtime, Task
+from augment.seeds import derive_seed
 
 PREVIEW_COLUMNS = 10
+PROBE_STEPS = 3  # timed steps, after one warm-up step
 LOSSES = ("discriminator_loss", "generator_loss")  # in the order of `State.loss_sums`
+
+
+class AdversarialConfig(TrainingConfig, GeneratorConfig):
+    """The settings that all adversarial generators share."""
+
+    @property
+    def total(self) -> int:
+        """Number of optimiser steps."""
+        return self.steps
+
+    def with_horizontal_flip(self) -> Self:
+        """Return these settings with flips added to the augmentation of D's inputs."""
+        return self if "flip" in self.augment else self.model_copy(update={"augment": (*self.augment, "flip")})
+
+
+class AdversarialAbout(ModelAbout):
+    """The description of a finished adversarial generator."""
+
+    shape: Shape
+
+    @model_validator(mode="after")
+    def _shape_is_possible(self) -> Self:
+        check_size(self.shape.image_size)
+        if self.shape.num_classes != len(self.classes):
+            raise ValueError("the classes and the networks do not agree")
+        if not (1 <= self.shape.channels <= 4 and 1 <= self.shape.width <= 512 and 1 <= self.shape.latent_dim <= 2**20):
+            raise ValueError("no network has such a shape")
+        return self
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a kind of adversarial generator adds to the common way of fitting.
+
+    run_ema: runs the averaged G on a batch of that many random inputs. preview: returns uint8 images of the averaged G
+    for a grid with PREVIEW_COLUMNS columns. save: writes the finished model.
+    """
+
+    state: State
+    setup: GanSetup
+    run_ema: Callable[[int, torch.Generator], object]
+    preview: Callable[[], NDArray[np.uint8]]
+    save: Callable[[Run], None]
+
+
+def fit(
+    training: Training,
+    data: TrainingData,
+    config: AdversarialConfig,
+    folder: Path,
+    runtime: Runtime,
+    *,
+    overwrite: bool,
+    replace: Replace,
+) -> Fitted:
+    """Train the networks on all images of `data`; see `base.Fit`."""
+    state = training.state
+    with open_run(folder, config, data.images, data.origin.name, overwrite=overwrite, replace=replace) as run:
+        finished = run.finished_step()
+        if finished is not None and finished >= config.steps:
+            return Fitted(Outcome.ALREADY_FINISHED, finished)
+        step = make_step(data.images, state, config, training.setup)
+        if not train(state, config, run, runtime, step=step, preview=training.preview):
+            return Fitted(Outcome.STOPPED, state.step)
+        recalibrate(state.ema, training.run_ema, seed=derive_seed(config.seed, "recalibration"))
+        check_finite_training(state, run, list(state.ema.state_dict().values()))
+        training.save(run)
+    return Fitted(Outcome.FINISHED, state.step)
+
+
+def estimate_seconds(training: Training, data: TrainingData, config: AdversarialConfig) -> float:
+    """Estimate the seconds of a fit from a few steps on the same images. The state of `training` changes."""
+    device = training.state.random.device
+    step = make_step(data.images, training.state, config, training.setup)
+    step(False)
+    begin = time.perf_counter()
+    for _ in range(PROBE_STEPS):
+        step(False)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return (time.perf_counter() - begin) / PROBE_STEPS * config.steps
+
+
+def preview_grid(
+    generator: nn.Module, classes: NDArray[np.int64], sample: Callable[[NDArray[np.int64]], Tensor]
+) -> NDArray[np.uint8]:
+    """Return images for a grid with one row for each of `classes`: uint8, (K * PREVIEW_COLUMNS, C, H, W).
+
+    sample: maps labels to images in [-1, 1] by `generator`, which is in eval mode meanwhile.
+    """
+    training = generator.training
+    generator.eval()
+    with torch.no_grad():
+        images = sample(np.repeat(classes, PREVIEW_COLUMNS))
+    generator.train(training)
+    pixels: NDArray[np.uint8] = to_uint8(images).cpu().numpy()
+    return pixels
 
 
 def train(

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from augment.dataset.images import LabelledImages, check_size
+from augment.dataset.images import LabelledImages
 from augment.dataset.policies import POLICIES, bank_of_views
-from augment.errors import AugmentError, SourceError
-from augment.fields import SEEDS, check_name, name_in
-from augment.generators.base import Fitted, Generator, GeneratorConfig, Outcome, Samples, TrainingData
+from augment.fields import SEEDS, name_in
+from augment.generators.base import Fitted, Generator, GeneratorConfig, Outcome, Samples, TrainingData, describe
 from augment.generators.runs import ModelAbout, open_run, read_model
+from augment.generators.training_images import check_present, image_tensors, read_images
 from augment.output_folders import Replace
 from augment.runtime import Runtime, Task
 
@@ -40,7 +40,7 @@ class ResampleConfig(GeneratorConfig):
 class ResampleAbout(ModelAbout):
     """The description of a finished run. The same file holds the training images as tensors."""
 
-    policy: str
+    policy: Annotated[str, name_in(POLICIES)]
     horizontal_flip: bool
 
 
@@ -54,25 +54,15 @@ def fit(
     replace: Replace = "nothing",
 ) -> Fitted:
     """Store the training images; see `base.Fit`."""
-    images = data.images
-    with open_run(folder, config, images, data.origin.name, overwrite=overwrite, replace=replace) as run:
+    with open_run(folder, config, data.images, data.origin.name, overwrite=overwrite, replace=replace) as run:
         if run.finished_step() is not None:
             return Fitted(Outcome.ALREADY_FINISHED, config.total)
         about = ResampleAbout(
-            kind=config.kind,
-            identity=run.output.identity,
+            **describe(data, config, run, config.total),
             policy=config.policy,
             horizontal_flip=config.horizontal_flip,
-            classes=images.class_names,
-            train_per_class=images.per_class(),
-            name=data.origin.name,
-            origin=data.origin.arguments,
-            tested=data.origin.tested,
-            step=config.total,
-            threads=torch.get_num_threads(),
         )
-        pixels = torch.from_numpy(np.ascontiguousarray(images.images))
-        run.save_model({"images": pixels, "labels": torch.from_numpy(images.labels)}, about)
+        run.save_model(image_tensors(data.images), about)
     runtime.observer.on_progress(Task("fit", config.total), config.total, {})
     return Fitted(Outcome.FINISHED, config.total)
 
@@ -89,30 +79,20 @@ class Resample:
 
         The seed determines the image and its augmentation. Raises `SourceError` for a class without training images.
         """
+        check_present(labels, self.images.counts(), self.about.classes)
         samples = np.empty((len(labels), *self.images.images.shape[1:]), np.uint8)
         for sample, label, seed in zip(samples, labels, seeds, strict=True):
-            members = np.flatnonzero(self.images.labels == label)
-            if not len(members):
-                raise SourceError(f"class {self.about.classes[label]!r} has no training images to resample")
-            index = np.random.default_rng(int(seed)).choice(members)
+            index = np.random.default_rng(int(seed)).choice(np.flatnonzero(self.images.labels == label))
             image = self.images.take(np.array([index]))
             flip, policy = self.about.horizontal_flip, self.about.policy
             sample[:] = bank_of_views(image, policy, views=1, horizontal_flip=flip, seed=int(seed) % SEEDS)[0, 0]
-        return Samples(samples, None)
+        return Samples(samples)
 
 
 def load(folder: Path, device: torch.device) -> Resample:
     """Load the model of a finished RUN folder. Raises `SourceError` if it is damaged. `device` is not used."""
     tensors, about = read_model(folder, ResampleAbout)
-    try:
-        images = LabelledImages(tensors["images"].numpy(), tensors["labels"].numpy(), about.classes)
-        check_size(images.size)
-        if tensors["labels"].dtype != torch.int64 or images.per_class() != about.train_per_class:
-            raise SourceError("the labels are not those of its description")
-        check_name(about.policy, POLICIES)
-    except (KeyError, ValueError, AugmentError) as error:
-        raise SourceError(f"{folder} is damaged, or of another version of this program: {error}") from error
-    return Resample(images, about)
+    return Resample(read_images(tensors, about, folder), about)
 
 
 RESAMPLE = Generator(ResampleConfig, fit, load)

@@ -144,7 +144,7 @@ def test_a_run_holds_its_images_and_stands_alone(run: Path, model: Resample, sho
 
 def test_a_class_without_training_images_is_named(shoes: LabelledImages, tmp_path: Path) -> None:
     model = fitted(shoes.take(np.flatnonzero(shoes.labels != 1)), tmp_path / "run")
-    with pytest.raises(SourceError, match="class 'sneaker' has no training images to resample"):
+    with pytest.raises(SourceError, match="class 'sneaker' has no training images to start from"):
         model.sample(np.array([1]), [0])
 
 
