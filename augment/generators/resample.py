@@ -1,7 +1,7 @@
-"""`resample`: returns training images of the class, augmented by a classical policy. It is a control for generators.
+"""`resample`: returns training images of the class, mixed in pairs and augmented. It is a control for generators.
 
-It learns nothing, and its images add no variety beyond that of classical augmentation. A generator whose images do not
-help more than these is therefore no better than classical augmentation alone.
+It learns nothing: its images show no more than classical augmentation and the mixing of pixels do. A generator whose
+images do not help more than these is therefore no better than they are.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from augment.dataset.images import LabelledImages
+from augment.dataset.pair_mixing import MIXINGS
 from augment.dataset.policies import POLICIES, bank_of_views
 from augment.fields import SEEDS, name_in
 from augment.generators.base import Fitted, Generator, GeneratorConfig, Outcome, Samples, TrainingData, describe
@@ -29,7 +30,8 @@ class ResampleConfig(GeneratorConfig):
     """The settings of `resample`."""
 
     kind: Literal["resample"] = "resample"
-    policy: Annotated[str, name_in(POLICIES)] = "standard"
+    policy: Annotated[str, name_in(POLICIES)] | None = "standard"
+    mixing: Annotated[str, name_in(MIXINGS)] | None = None  # of the pixels of two images of the class
     horizontal_flip: bool = False  # only for classes that look the same when mirrored
 
     def with_horizontal_flip(self) -> Self:
@@ -40,7 +42,8 @@ class ResampleConfig(GeneratorConfig):
 class ResampleAbout(ModelAbout):
     """The description of a finished run. The same file holds the training images as tensors."""
 
-    policy: Annotated[str, name_in(POLICIES)]
+    policy: Annotated[str, name_in(POLICIES)] | None
+    mixing: Annotated[str, name_in(MIXINGS)] | None = None
     horizontal_flip: bool
 
 
@@ -60,6 +63,7 @@ def fit(
         about = ResampleAbout(
             **describe(data, config, run, config.total),
             policy=config.policy,
+            mixing=config.mixing,
             horizontal_flip=config.horizontal_flip,
         )
         run.save_model(image_tensors(data.images), about)
@@ -75,18 +79,32 @@ class Resample:
     about: ResampleAbout
 
     def sample(self, labels: NDArray[np.int64], seeds: Sequence[int] | NDArray[np.uint64]) -> Samples:
-        """Return an augmented training image of the class for each label and seed, without scores.
+        """Return a changed training image of the class for each label and seed, without scores.
 
-        The seed determines the image and its augmentation. Raises `SourceError` for a class without training images.
+        The seed determines the images, their mixture and its augmentation. Raises `SourceError` for a class without
+        training images.
         """
         check_present(labels, self.images.counts(), self.about.classes)
-        samples = np.empty((len(labels), *self.images.images.shape[1:]), np.uint8)
+        samples, anchors = np.empty((len(labels), *self.images.images.shape[1:]), np.uint8), []
         for sample, label, seed in zip(samples, labels, seeds, strict=True):
-            index = np.random.default_rng(int(seed)).choice(np.flatnonzero(self.images.labels == label))
-            image = self.images.take(np.array([index]))
-            flip, policy = self.about.horizontal_flip, self.about.policy
-            sample[:] = bank_of_views(image, policy, views=1, horizontal_flip=flip, seed=int(seed) % SEEDS)[0, 0]
-        return Samples(samples)
+            members, rng = np.flatnonzero(self.images.labels == label), np.random.default_rng(int(seed))
+            used = [int(rng.choice(members)) for _ in range(1 + (self.about.mixing is not None))]
+            image = self.images.take(np.array(used[:1]))
+            if self.about.mixing:
+                first, second = self.images.images[used]
+                pixels = MIXINGS[self.about.mixing](first, second, rng)
+                image = LabelledImages(pixels[None], image.labels, image.class_names)
+            sample[:] = self._augmented(image, int(seed))
+            anchors.append(used)
+        return Samples(samples, anchors=np.array(anchors, np.int64).reshape(len(labels), -1))
+
+    def _augmented(self, image: LabelledImages, seed: int) -> NDArray[np.uint8]:
+        """Return a view of one image, C x H x W; the image itself if there is no policy."""
+        flip, policy = self.about.horizontal_flip, self.about.policy
+        if policy is None:
+            return np.flip(image.images[0], 2) if flip and seed % 2 else image.images[0]
+        view: NDArray[np.uint8] = bank_of_views(image, policy, views=1, horizontal_flip=flip, seed=seed % SEEDS)[0, 0]
+        return view
 
 
 def load(folder: Path, device: torch.device) -> Resample:
