@@ -128,11 +128,21 @@ class DataConfig(Settings):
 class ProtocolConfig(Settings):
     """How the folds of the repeats are drawn. If `kind` is None, `pipelines.experiment.protocols` infers a protocol."""
 
-    kind: Literal["holdout", "subsample", "kfold"] | None = None
+    kind: Literal["holdout", "subsample", "imbalance", "kfold"] | None = None
     redraw_generator: bool = True  # holdout: one generator for each repeat; false: one for all, as the report says
     sizes: tuple[Annotated[int, Field(ge=2, le=MAX_IMAGES)], ...] = ()  # subsample: images of each class, ascending
+    # imbalance: images of each large and of each small class, and the fraction of the classes that are large
+    large: int = Field(100, ge=2, le=MAX_IMAGES)
+    small: int = Field(5, ge=2, le=MAX_IMAGES)
+    large_classes: float = Field(0.5, gt=0, lt=1)
     # kfold; None: 5, or the nearest number of folds that divides the repeats
     folds: int | None = Field(None, ge=2, le=MAX_REPEATS)
+
+    @model_validator(mode="after")
+    def _large_is_larger(self) -> Self:
+        if self.large <= self.small:
+            raise ValueError(f"expected large above small, got {self.large} and {self.small}")
+        return self
 
     @field_validator("sizes")
     @classmethod

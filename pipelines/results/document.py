@@ -36,7 +36,7 @@ class Dataset(Part):
 class ProtocolSummary(Part):
     """How the repeats were drawn."""
 
-    kind: str = Field(description="holdout, subsample or kfold.")
+    kind: str = Field(description="holdout, subsample, imbalance or kfold.")
     repeats: int
     classifier_steps: int = Field(description="Optimiser steps with which each classifier was trained.")
     batch_size: int = Field(description="Images per step.")

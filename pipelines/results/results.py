@@ -42,6 +42,11 @@ PROTOCOL_NOTES = {
         "corrected for the overlap of the subsets (Nadeau and Bengio, 2003) and leaves out the effect of other test "
         "images."
     ),
+    "imbalance": (
+        "Every repeat drew which classes are large and which are small, drew its own training images of them from one "
+        "pool, and trained a generator on them. The interval is corrected for the overlap of the training sets (Nadeau "
+        "and Bengio, 2003) and leaves out the effect of other test images."
+    ),
     "kfold": (
         "Every repeat trained a generator and classifiers on other folds of one set of images and tested the "
         "classifiers on the held-out fold. The interval is corrected for the overlap of the training sets (Nadeau and "
