@@ -22,20 +22,28 @@ from torch.nn.functional import interpolate
 from augment.dataset.images import LabelledImages
 from augment.errors import ConfigError
 
-INDEX_NUMBERS = 7  # random numbers for the indices and the flips of one image
+INDEX_NUMBERS = 8  # random numbers of one image for the indices, the flips, and whether it gets a difference
 MASK_SIDES = (2, 3, 4)  # cells of a mask, along one side
-POLICY_NUMBERS = 2 + MASK_SIDES[-1] ** 2  # random numbers for a policy
+POLICY_NUMBERS = 1 + MASK_SIDES[-1] ** 2  # random numbers for a policy
 NUMBERS = INDEX_NUMBERS + POLICY_NUMBERS  # per image, in [0, 1)
-LENT = 0.5  # fraction of the images to which a difference is lent
+LENT = 0.5  # fraction of the images that get a difference
+LENT_NUMBER = INDEX_NUMBERS - 1  # the column of the number that decides this for an image
 
 
 class Features(NamedTuple):
-    """Feature maps (B, C, H, W) of the images behind B synthetic images; None for those that a policy does not use."""
+    """Feature maps (B, C, H, W) of the images behind B synthetic images; None for those that a policy does not use.
+
+    Only some of the B images get a difference, and the lenders of the others are not encoded.
+    """
 
     anchor: Tensor
-    partner: Tensor | None  # of the same class
-    lender: Tensor | None  # the difference lender - base is lent; both belong to one class, often another one
-    base: Tensor | None
+    partner: Tensor | None = None  # of the same class
+    lender: Tensor | None = None  # (R, C, H, W); lender - base is lent; both belong to one class, often another one
+    base: Tensor | None = None
+    lent: Tensor | slice = slice(None)  # which R of the B images get a difference
+
+
+COLUMNS = {name: column for column, name in enumerate(("anchor", "partner", "lender", "base"))}  # of `Anchors.draw`
 
 
 class AnchorPolicy(NamedTuple):
@@ -46,9 +54,9 @@ class AnchorPolicy(NamedTuple):
     combine: Callable[[Features, Tensor], Tensor]  # (features, numbers: (B, POLICY_NUMBERS)) -> (B, C, H, W)
 
     @property
-    def columns(self) -> list[int]:
-        """The columns of the indices from `Anchors.draw` that the policy uses."""
-        return [0, *([1] if self.partner else []), *([2, 3] if self.lenders else [])]
+    def images(self) -> tuple[str, ...]:
+        """The fields of `Features` that the policy uses."""
+        return ("anchor", *(["partner"] if self.partner else []), *(["lender", "base"] if self.lenders else []))
 
 
 def anchor_alone(features: Features, numbers: Tensor) -> Tensor:
@@ -66,21 +74,21 @@ def grid(features: Features, numbers: Tensor) -> Tensor:
 
 
 def difference(features: Features, numbers: Tensor) -> Tensor:
-    """Add the difference of the lenders to half of the images, place by place; this suits aligned objects."""
-    return features.anchor + _lent(features, numbers)
+    """Add the difference of the lenders, place by place; this suits aligned objects."""
+    return _add_lent(features.anchor, features.lent, _difference(features))
 
 
 def grid_difference(features: Features, numbers: Tensor) -> Tensor:
-    """Mix with the partner by a mask, and add the difference of the lenders to half of the images."""
-    return grid(features, numbers) + _lent(features, numbers)
+    """Mix with the partner by a mask, and add the difference of the lenders, place by place."""
+    return _add_lent(grid(features, numbers), features.lent, _difference(features))
 
 
 def pooled_difference(features: Features, numbers: Tensor) -> Tensor:
-    """Add the mean over all places of the lenders' difference to half of the images.
+    """Add the mean over all places of the lenders' difference.
 
     A mean difference has no places, so it carries light, thickness and texture, and leaves the shape to the anchor.
     """
-    return features.anchor + _lent(features, numbers).mean((2, 3), keepdim=True)
+    return _add_lent(features.anchor, features.lent, _difference(features).mean((2, 3), keepdim=True))
 
 
 POLICIES: dict[str, AnchorPolicy] = {
@@ -96,16 +104,21 @@ def grid_mask(numbers: Tensor, side: int) -> Tensor:
     """Return random masks of 2 x 2, 3 x 3 or 4 x 4 cells: bool (B, 1, side, side). numbers: (B, POLICY_NUMBERS)."""
     largest = MASK_SIDES[-1]
     chosen = (numbers[:, 0] * len(MASK_SIDES)).long()
-    cells = (numbers[:, 2:] < 0.5).float().view(-1, 1, largest, largest)
+    cells = (numbers[:, 1:] < 0.5).float().view(-1, 1, largest, largest)
     masks = [interpolate(cells[:, :, :cell, :cell], size=(side, side)) for cell in MASK_SIDES]
     return torch.stack(masks)[chosen, torch.arange(len(numbers), device=numbers.device)] > 0
 
 
-def _lent(features: Features, numbers: Tensor) -> Tensor:
+def _difference(features: Features) -> Tensor:
     assert features.lender is not None
     assert features.base is not None
-    lent = (numbers[:, 1] < LENT).view(-1, 1, 1, 1)
-    return lent * (features.lender - features.base)
+    return features.lender - features.base
+
+
+def _add_lent(maps: Tensor, lent: Tensor | slice, difference: Tensor) -> Tensor:
+    maps = maps.clone()
+    maps[lent] += difference
+    return maps
 
 
 @dataclass(frozen=True)

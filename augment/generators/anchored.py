@@ -27,7 +27,18 @@ from augment.errors import SourceError
 from augment.fields import MAX_BATCH_SIZE, MAX_WEIGHT, Rate, name_in
 from augment.gan.acceleration import in_bfloat16
 from augment.gan.anchored_networks import AnchoredGenerator, build_anchored, feature_levels
-from augment.gan.anchors import INDEX_NUMBERS, NUMBERS, POLICIES, AnchorPolicy, Anchors, Features, check_policy
+from augment.gan.anchors import (
+    COLUMNS,
+    INDEX_NUMBERS,
+    LENT,
+    LENT_NUMBER,
+    NUMBERS,
+    POLICIES,
+    AnchorPolicy,
+    Anchors,
+    Features,
+    check_policy,
+)
 from augment.gan.networks import Shape
 from augment.gan.noise import Seeds, draw_noise, rows_from_seeds
 from augment.gan.training import make_setup
@@ -74,13 +85,16 @@ class Synthesis:
     anchors: Anchors
     policy: AnchorPolicy
 
-    def run(self, labels: Tensor, numbers: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    def run(
+        self, labels: Tensor, numbers: Tensor, z: Tensor, lent: Tensor | slice | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return images, (B, C, H, W) in [-1, 1], and the indices of the training images behind each, int64 (B, 4).
 
-        labels: int64 (B,). numbers: (B, NUMBERS), uniform in [0, 1). z: (B, latent_dim), standard normal.
+        labels: int64 (B,). numbers: (B, NUMBERS), uniform in [0, 1). z: (B, latent_dim), standard normal. lent: which
+        images get a difference; None: those that the numbers say.
         """
         indices, mirrored = self.anchors.draw(labels, numbers)
-        features = self._encode(indices, mirrored)
+        features = self._encode(indices, mirrored, numbers[:, LENT_NUMBER] < LENT if lent is None else lent)
         return self.network.decode(self.policy.combine(features, numbers[:, INDEX_NUMBERS:]), z), indices
 
     def reconstruct(self, labels: Tensor, numbers: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -89,12 +103,16 @@ class Synthesis:
         real = self._load(indices[:, 0], mirrored[:, 0])
         return real, self.network.decode(self.network.encode(real), z)
 
-    def _encode(self, indices: Tensor, mirrored: Tensor) -> Features:
+    def _encode(self, indices: Tensor, mirrored: Tensor, lent: Tensor | slice) -> Features:
         """Encode the images that the policy needs, all in one batch."""
-        columns = self.policy.columns
-        images = self._load(indices[:, columns].T.flatten(), mirrored[:, columns].T.flatten())
-        encoded = dict(zip(columns, self.network.encode(images).chunk(len(columns)), strict=True))
-        return Features(encoded[0], *(encoded.get(column) for column in (1, 2, 3)))
+        names = self.policy.images
+        rows = [lent if name in ("lender", "base") else slice(None) for name in names]
+        parts = [
+            self._load(indices[row, COLUMNS[name]], mirrored[row, COLUMNS[name]])
+            for row, name in zip(rows, names, strict=True)
+        ]
+        encoded = torch.split(self.network.encode(torch.cat(parts)), [len(part) for part in parts])
+        return Features(**dict(zip(names, encoded, strict=True)), lent=lent)
 
     def _load(self, indices: Tensor, mirrored: Tensor) -> Tensor:
         images = to_signed(self.anchors.images[indices].contiguous(memory_format=torch.channels_last))
@@ -153,7 +171,9 @@ def _training_functions(
     present = synthesis.anchors.counts.nonzero().squeeze(1)
 
     def generate(labels: Tensor) -> Tensor:
-        return synthesis.run(labels, *_draw(len(labels), latent_dim, random))[0]
+        # the images are in random order, so the first of them may get the differences: their number is then fixed
+        lent = slice(0, round(LENT * len(labels)))
+        return synthesis.run(labels, *_draw(len(labels), latent_dim, random), lent)[0]
 
     def reconstruction() -> Tensor:
         count = max(config.batch_size // RECONSTRUCTED, 2)
@@ -214,7 +234,7 @@ class Anchored:
         y = torch.from_numpy(labels).to(device)
         images, indices = self.synthesis.run(y, *_draw_from_seeds(seeds, self.about.shape.latent_dim, device))
         scores = self.discriminator(images, y).float().cpu().numpy()
-        used = indices[:, self.synthesis.policy.columns].cpu().numpy()
+        used = indices[:, [COLUMNS[name] for name in self.synthesis.policy.images]].cpu().numpy()
         return Samples(to_uint8(images).cpu().numpy(), scores, used)
 
 

@@ -42,7 +42,10 @@ def test_classical_means_the_policy_of_the_evaluation_and_other_policies_themsel
 @pytest.mark.parametrize(
     ("tree", "message"),
     [
-        ({"protocol": {"kind": "bootstrap"}}, r"protocol\.kind: input should be 'holdout', 'subsample', 'imbalance' or 'kfold'"),
+        (
+            {"protocol": {"kind": "bootstrap"}},
+            r"protocol\.kind: input should be 'holdout', 'subsample', 'imbalance' or 'kfold'",
+        ),
         ({"protocol": {"sizes": [20, 10]}}, r"protocol\.sizes: expected different sizes in ascending order"),
         ({"choose": {"arm": "none"}}, "expected one of the arms with real and synthetic images, none\\+synthetic"),
         (
