@@ -9,9 +9,9 @@ pixels of their images draw the same real images.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, repeat
 
 import torch
 from torch import Tensor
@@ -129,15 +129,61 @@ def batch_counts(shares: Sequence[float], batch_size: int, steps: int) -> Tensor
     return cumulative.diff(dim=0).diff(dim=1, prepend=torch.zeros(steps, 1, dtype=torch.long))
 
 
+def class_counts(pools: Sequence[Pool], num_classes: int, steps: int, sampling: str) -> list[tuple[int, Tensor]]:
+    """Return the class sizes that long-tail methods correct for, in each phase of the training, in order.
+
+    A phase is a run of consecutive steps in which the same pools are in use. Each phase is given as its number of steps
+    and its class counts, float64, K. They are the expected counts of the classes among the targets of the phase's
+    batches, scaled so that they add to the number of images in the pools in use. They follow from the sampling, the
+    shares of the pools, soft labels and the weights of images, and leave out label smoothing. Batches drawn by plain
+    sampling from one pool therefore have the sizes of the classes as counts, and batches with balanced classes have
+    equal counts. The counts of the drawn batches differ from the expected ones only because each batch holds whole
+    images. mixup and CutMix do not change them, since every image of a batch is a partner once.
+
+    A class that is never drawn gets the count of the rarest class that is drawn, which keeps logarithms and inverses
+    finite. Counts that are equal up to rounding errors are exactly equal.
+    """
+    return [
+        (end - start, _class_counts([pools[i] for i in active if pools[i].share], num_classes, sampling))
+        for start, end, active in _phases(pools, steps)
+    ]
+
+
+def _class_counts(pools: Sequence[Pool], num_classes: int, sampling: str) -> Tensor:
+    """Return `class_counts` of a phase in which all of these pools are in use."""
+    expected = torch.zeros(num_classes, dtype=torch.float64)
+    for pool in pools:
+        labels, targets = pool.labels.cpu(), pool.targets(num_classes, 0.0).cpu().double()
+        sizes = labels.bincount(minlength=num_classes).double()
+        of_class = torch.where(sizes > 0, sizes ** SAMPLING[sampling], 0.0)
+        expected += pool.share * (of_class / of_class.sum() / sizes.clamp(min=1))[labels] @ targets
+    drawn = expected > 0
+    if not drawn.any():  # all images have the weight 0
+        return torch.ones(num_classes, dtype=torch.float64)
+    counts = expected / expected.sum() * sum(len(pool.labels) for pool in pools)
+    counts = torch.where(drawn, counts, counts[drawn].min())
+    even = counts.max() - counts.min() < 1e-9 * counts.max()
+    return counts.max().expand(num_classes) if even else counts
+
+
 def draw_indices(labels: Tensor, counts: Tensor, sampling: str, generator: torch.Generator) -> Tensor:
+    """Draw the images of all batches, with the classes weighted by `SAMPLING`; see `draw_by_class`."""
+    class_weights = labels.bincount().double() ** SAMPLING[sampling]
+    return draw_by_class(labels, counts, repeat(class_weights, len(counts)), generator)
+
+
+def draw_by_class(
+    labels: Tensor, counts: Tensor, class_weights: Iterable[Tensor], generator: torch.Generator
+) -> Tensor:
     """Draw the images of all batches: int64 indices into `labels`, counts.sum() of them, batch after batch.
 
-    In each batch, every class that occurs in `labels` gets its fraction according to `SAMPLING`, rounded up or down at
+    In each batch, every class that occurs in `labels` gets its fraction of the batch's weights, rounded up or down at
     random. Within a class, every image is drawn once, in random order, before any is drawn again. counts: int64, steps.
+    class_weights: for each batch, float64, one or more weights than the largest label.
     """
     classes = labels.bincount().nonzero().squeeze(1)
-    class_weights = labels.bincount()[classes].double() ** SAMPLING[sampling]
-    drawn_classes = torch.cat([_draw_classes(class_weights, n, generator) for n in counts.tolist()])
+    batches = zip(class_weights, counts.tolist(), strict=True)
+    drawn_classes = torch.cat([_draw_classes(weights[classes], n, generator) for weights, n in batches])
     drawn = torch.empty_like(drawn_classes)
     for j, c in enumerate(classes):
         members = (labels == c).nonzero().squeeze(1)
@@ -162,16 +208,23 @@ def draw_batches(
     steps: int,
     seeds: Sequence[int],
     sampling: str = "balanced",
+    *,
+    class_weights: Sequence[Tensor] | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield `steps` batches: images, float (B, C, H, W) in [-1, 1], and targets, float (B, K).
 
     The images of one pool are consecutive in the batch, in the order of `pools`. targets: one N x K tensor per pool.
+    class_weights: for each batch, float64, K, in place of those by `sampling`.
     """
     counts = pool_counts(pools, batch_size, steps)
     draws = []
     for pool, per_batch, seed in zip(pools, counts.T, seeds, strict=True):
         generator = torch.Generator().manual_seed(seed)
-        image = draw_indices(pool.labels.cpu(), per_batch, sampling, generator)
+        labels = pool.labels.cpu()
+        if class_weights is None:
+            image = draw_indices(labels, per_batch, sampling, generator)
+        else:
+            image = draw_by_class(labels, per_batch, class_weights, generator)
         view = (torch.rand(len(image), generator=generator) * len(pool.views)).long()
         device, sizes = pool.views.device, per_batch.tolist()
         draws.append(zip(torch.split(view.to(device), sizes), torch.split(image.to(device), sizes), strict=True))
