@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from augment.dataset.images import to_signed
 from augment.errors import DivergedError
-from classifiers.batches import SAMPLING, Pool, check_pools, class_counts, draw_batches
+from classifiers.batches import class_counts, draw_batches
 from classifiers.blending import blend, draw_blends
 from classifiers.long_tail import LONG_TAIL
 from classifiers.networks import NETWORKS, build
+from classifiers.pools import SAMPLING, AnyPool, check_pools
 
 WARM_UP = 0.2  # fraction of the steps
 CHOICES: dict[str, Mapping[str, Any]] = {"network": NETWORKS, "sampling": SAMPLING, "long_tail": LONG_TAIL}
@@ -59,7 +60,7 @@ class FitConfig(BaseModel):
         return self
 
 
-def fit(pools: Sequence[Pool], num_classes: int, config: FitConfig, *, seed: int, device: torch.device) -> nn.Module:
+def fit(pools: Sequence[AnyPool], num_classes: int, config: FitConfig, *, seed: int, device: torch.device) -> nn.Module:
     """Train a network on `pools` and return it in eval mode on `device`. The global random state does not change.
 
     The loss of a batch is the sum of the weighted cross entropies of its images, divided by the batch size. A lower
@@ -73,7 +74,7 @@ def fit(pools: Sequence[Pool], num_classes: int, config: FitConfig, *, seed: int
     check_pools(pools, num_classes, config.steps)
     root = torch.Generator().manual_seed(seed)
     weights_seed, blend_seed, *pool_seeds = (_draw_seed(root) for _ in range(2 + len(pools)))
-    channels, size = pools[0].views.shape[2:4]
+    channels, size = pools[0].image_shape[:2]
     method = LONG_TAIL[config.long_tail]
     model = build(config.network, num_classes, channels, size, config.width, seed=weights_seed, head=method.head)
     model = model.to(device)
@@ -101,7 +102,7 @@ def fit(pools: Sequence[Pool], num_classes: int, config: FitConfig, *, seed: int
 
 
 def _blended_batches(
-    pools: Sequence[Pool],
+    pools: Sequence[AnyPool],
     phases: Sequence[tuple[int, Tensor]],
     config: FitConfig,
     blend_seed: int,
@@ -110,7 +111,7 @@ def _blended_batches(
     """Yield for each step images, float (B, C, H, W), targets, float (B, K), and the class counts of its phase, K."""
     method, (_, counts) = LONG_TAIL[config.long_tail], phases[0]
     targets = [pool.targets(len(counts), config.label_smoothing) for pool in pools]
-    cutmix, size = config.cutmix or method.cutmix, pools[0].views.shape[3]
+    cutmix, size = config.cutmix or method.cutmix, pools[0].image_shape[1]
     blends = draw_blends(config.mixup, cutmix, config.batch_size, size, config.steps, blend_seed, counts.device)
     batches = draw_batches(pools, targets, config.batch_size, config.steps, pool_seeds, config.sampling)
     foregrounds = _foregrounds(pools, targets, phases, config, blend_seed)
@@ -124,7 +125,7 @@ def _blended_batches(
 
 
 def _foregrounds(
-    pools: Sequence[Pool],
+    pools: Sequence[AnyPool],
     targets: Sequence[Tensor],
     phases: Sequence[tuple[int, Tensor]],
     config: FitConfig,
@@ -135,8 +136,8 @@ def _foregrounds(
     if weights_of is None:
         return repeat(None, config.steps)
     seeds = [_draw_seed(root) for _ in pools]
-    class_weights = [weights for n, counts in phases for weights in repeat(weights_of(counts.cpu().double()), n)]
-    return draw_batches(pools, targets, config.batch_size, config.steps, seeds, class_weights=class_weights)
+    weights = [of_class for n, counts in phases for of_class in repeat(weights_of(counts.cpu().double()), n)]
+    return draw_batches(pools, targets, config.batch_size, config.steps, seeds, weights=weights)
 
 
 def _draw_seed(root: torch.Generator) -> int:

@@ -16,7 +16,7 @@ from pydantic import Field
 from augment.dataset.policies import POLICIES
 from augment.errors import ConfigError
 from augment.seeds import derive_seed
-from classifiers.batches import SAMPLING
+from classifiers.pools import SAMPLING
 from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.records import Line, RecordFile
 

@@ -16,7 +16,7 @@ from augment.dataset.policies import bank_of_views
 from augment.errors import ConfigError
 from augment.filtering import FILTERS, confidence, keep_best
 from augment.seeds import derive_seed
-from classifiers.batches import Pool
+from classifiers.pools import Pool
 from classifiers.training import fit
 from pipelines.config.sections import Arm, EvaluateConfig
 from pipelines.experiment.folds import Fold
