@@ -145,6 +145,11 @@ class Anchors:
         images = torch.from_numpy(data.images).to(device)
         return cls(images, by_class, counts.cumsum(0) - counts, counts, lending, flip)
 
+    @property
+    def learnt(self) -> Tensor:
+        """The classes that D learns from: those that lend differences, or all with images if none is large enough."""
+        return self.lending if len(self.lending) else self.counts.nonzero().squeeze(1)
+
     def draw(self, labels: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
         """Draw the images behind each synthetic image: indices, int64 (B, 4), and whether to mirror each, bool (B, 4).
 

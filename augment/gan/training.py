@@ -61,12 +61,14 @@ def make_setup(
     )
 
 
-def make_step(data: LabelledImages, state: State, config: TrainingConfig, setup: GanSetup) -> Callable[[bool], None]:
+def make_step(
+    data: LabelledImages, state: State, config: TrainingConfig, setup: GanSetup, classes: Tensor | None = None
+) -> Callable[[bool], None]:
     """Return a function that does one training step; its argument says whether the step includes the penalties.
 
-    It updates `state` except for the EMA of G and the step counter.
+    It updates `state` except for the EMA of G and the step counter. classes: see `make_batch_sampler`.
     """
-    draw, update = make_batch_sampler(data, config.batch_size, state.random), STEPS[config.trainer]
+    draw, update = make_batch_sampler(data, config.batch_size, state.random, classes), STEPS[config.trainer]
 
     def step(setup: GanSetup) -> None:
         for _ in range(config.n_critic - 1):
@@ -83,18 +85,20 @@ def make_step(data: LabelledImages, state: State, config: TrainingConfig, setup:
     return lambda penalised: steps[penalised and bool(config.penalties)]()
 
 
-def make_batch_sampler(data: LabelledImages, size: int, random: torch.Generator) -> Callable[[], tuple[Tensor, Tensor]]:
+def make_batch_sampler(
+    data: LabelledImages, size: int, random: torch.Generator, classes: Tensor | None = None
+) -> Callable[[], tuple[Tensor, Tensor]]:
     """Return a function that draws a batch of real images (B, C, H, W) in [-1, 1] and their labels (B,).
 
-    On average all classes are drawn equally often, except empty classes, which are never drawn. Within a class images
-    are drawn with replacement.
+    On average all of `classes` (int64) are drawn equally often; None means all classes that have images. Within a class
+    images are drawn with replacement.
     """
     device = random.device
     images = torch.from_numpy(data.images).to(device)  # on a CPU this shares memory with `data`
     by_class = torch.from_numpy(data.labels).argsort(stable=True).to(device)
     counts = torch.from_numpy(data.counts()).to(device)
     starts = counts.cumsum(0) - counts
-    present = counts.nonzero().squeeze(1)
+    present = counts.nonzero().squeeze(1) if classes is None else classes
 
     def draw() -> tuple[Tensor, Tensor]:
         labels = present[torch.randint(len(present), (size,), generator=random, device=device)]

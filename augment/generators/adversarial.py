@@ -71,7 +71,8 @@ class Training:
     """What a kind of adversarial generator adds to the common way of fitting.
 
     run_ema: runs the averaged G on a batch of that many random inputs. preview: returns uint8 images of the averaged G
-    for a grid with PREVIEW_COLUMNS columns. save: writes the finished model.
+    for a grid with PREVIEW_COLUMNS columns. save: writes the finished model. classes: int64; the classes whose real and
+    generated images D learns from; None: all that have images.
     """
 
     state: State
@@ -79,6 +80,7 @@ class Training:
     run_ema: Callable[[int, torch.Generator], object]
     preview: Callable[[], NDArray[np.uint8]]
     save: Callable[[Run], None]
+    classes: Tensor | None = None
 
 
 def fit(
@@ -97,7 +99,7 @@ def fit(
         finished = run.finished_step()
         if finished is not None and finished >= config.steps:
             return Fitted(Outcome.ALREADY_FINISHED, finished)
-        step = make_step(data.images, state, config, training.setup)
+        step = make_step(data.images, state, config, training.setup, training.classes)
         if not train(state, config, run, runtime, step=step, preview=training.preview):
             return Fitted(Outcome.STOPPED, state.step)
         recalibrate(state.ema, training.run_ema, seed=derive_seed(config.seed, "recalibration"))
@@ -109,7 +111,7 @@ def fit(
 def estimate_seconds(training: Training, data: TrainingData, config: AdversarialConfig) -> float:
     """Estimate the seconds of a fit from a few steps on the same images. The state of `training` changes."""
     device = training.state.random.device
-    step = make_step(data.images, training.state, config, training.setup)
+    step = make_step(data.images, training.state, config, training.setup, training.classes)
     step(False)
     begin = time.perf_counter()
     for _ in range(PROBE_STEPS):

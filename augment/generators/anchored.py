@@ -2,8 +2,12 @@
 
 It encodes training images, combines their features and decodes the result. A synthetic image keeps most of its anchor,
 which is a training image of its class, and differs from it as two images of another class differ from each other. See
-`augment.gan.anchors` for what is combined, and `augment.gan.anchored_networks` for the networks. D learns from all
-classes at once and is the only network that is told the class.
+`augment.gan.anchors` for what is combined, and `augment.gan.anchored_networks` for the networks. The class enters D
+only.
+
+D learns from the classes that are large enough to lend differences, and G learns from D what a real change looks like.
+On the few images of a small class D would learn these images by heart, and G to ignore the differences. Images of all
+classes are reconstructed.
 
 The training images are part of the finished run as uint8, so a run can generate without its source.
 """
@@ -11,7 +15,7 @@ The training images are part of the finished run as uint8, so a run can generate
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -160,6 +164,7 @@ def _prepare(data: TrainingData, config: AnchoredConfig, device: torch.device) -
         run_ema=run_ema,
         preview=lambda: preview_grid(state.ema, np.flatnonzero(images.counts()), preview),
         save=lambda run: _save(state, data, config, run),
+        classes=anchors.learnt,
     )
 
 
@@ -227,15 +232,22 @@ class Anchored:
     def sample(self, labels: NDArray[np.int64], seeds: Seeds) -> Samples:
         """Return an image, D's logit and the indices of its training images for each label and seed.
 
+        There are no logits if D has not learnt from all classes: those of different classes could not be compared.
         Raises `SourceError` for a class without training images.
         """
         check_present(labels, self.synthesis.anchors.counts.cpu().numpy(), self.about.classes)
         device = self.synthesis.anchors.images.device
         y = torch.from_numpy(labels).to(device)
         images, indices = self.synthesis.run(y, *_draw_from_seeds(seeds, self.about.shape.latent_dim, device))
-        scores = self.discriminator(images, y).float().cpu().numpy()
+        learnt = self.synthesis.anchors.learnt
+        scores = self.discriminator(images, y).float().cpu().numpy() if len(learnt) == len(self.about.classes) else None
         used = indices[:, [COLUMNS[name] for name in self.synthesis.policy.images]].cpu().numpy()
         return Samples(to_uint8(images).cpu().numpy(), scores, used)
+
+
+def reconstructing(model: Anchored) -> Anchored:
+    """Return the same networks with nothing mixed: every image is the reconstruction of its anchor."""
+    return replace(model, synthesis=replace(model.synthesis, policy=POLICIES["reconstruction"]))
 
 
 def load(folder: Path, device: torch.device) -> Anchored:

@@ -107,6 +107,23 @@ class Resample:
         return view
 
 
+def pixel_mixture(images: LabelledImages, mixing: str | None) -> Resample:
+    """Return a model of `images` that needs no run: pairs mixed by a key of `MIXINGS`, or single images."""
+    about = ResampleAbout(
+        kind="resample",
+        identity={},
+        classes=images.class_names,
+        train_per_class=images.per_class(),
+        name="images",
+        step=1,
+        threads=1,
+        policy=None,
+        mixing=mixing,
+        horizontal_flip=False,
+    )
+    return Resample(images, about)
+
+
 def load(folder: Path, device: torch.device) -> Resample:
     """Load the model of a finished RUN folder. Raises `SourceError` if it is damaged. `device` is not used."""
     tensors, about = read_model(folder, ResampleAbout)

@@ -54,6 +54,10 @@ class GeneratorSection(Settings):
 FilterName = Annotated[str, name_in(FILTERS), BeforeValidator(lambda v: "score" if v == "discriminator" else v)]
 
 
+# What generates the synthetic images of an arm while its classifier trains; see `pipelines.experiment.feeds`
+Feed = Literal["generator", "reconstruction", "resample", "grid", "cutmix"]
+
+
 class Arm(Settings):
     """The training data of one classifier in a comparison. One of `ARMS` may be given by its name alone."""
 
@@ -65,6 +69,9 @@ class Arm(Settings):
     ratio: float | None = Field(None, gt=0, le=MAX_RATIO)  # None: the ratio of the evaluation
     filter: FilterName = "confidence"
     keep: float = Field(1.0, gt=0, le=1)  # fraction of the synthetic images of each class, the best by `filter`
+    feed: Feed | None = None  # generates new images for every batch; None: the stored synthetic images are drawn
+    # among the synthetic images, a class of n real images is drawn n^class_exponent times as often as one of 1
+    class_exponent: float = Field(0.0, ge=-2, le=1)
     by_need: bool = False  # fill up the small classes with all synthetic images, and ignore the ratio
     share: float | None = Field(None, gt=0, lt=1)  # of synthetic images in each batch; None: as the ratio implies
     weight: Annotated[float, Field(gt=0, le=1)] | Literal["confidence"] = 1.0  # of each synthetic image in the loss
@@ -83,6 +90,11 @@ class Arm(Settings):
             raise ValueError("expected real: true or synthetic: true, got neither")
         if self.by_need and (self.synthetic_first or self.share is not None):
             raise ValueError("by_need draws real and synthetic images together: leave share and synthetic_first out")
+        stored = {"keep": 1.0, "weight": 1.0, "by_need": False, "soft_labels": False}
+        changed = [name for name, value in stored.items() if getattr(self, name) != value]
+        if self.feed and (changed or not self.synthetic):
+            found = f"{changed[0]} is for stored images" if changed else "synthetic: true is missing"
+            raise ValueError(f"feed generates the synthetic images while the classifier trains, but {found}")
         if self.synthetic_first and not (self.real and self.synthetic):
             raise ValueError("synthetic_first needs real: true and synthetic: true, to change from one to the other")
         return self
@@ -97,6 +109,8 @@ class Arm(Settings):
         """Return how the synthetic images are mixed in, as reported in results.json. ratio: that of the evaluation."""
         mix = self.model_dump(include={"filter", "keep", "share", "weight", "synthetic_first"})
         mix |= {"by_need": True} if self.by_need else {}
+        mix |= {"feed": self.feed} if self.feed else {}
+        mix |= {"class_exponent": self.class_exponent} if self.class_exponent else {}
         return {"ratio": ratio if self.ratio is None else self.ratio, **mix}
 
 
@@ -106,7 +120,16 @@ ARMS: dict[str, dict[str, Any]] = {
     "synthetic": {"real": False, "synthetic": True},
     "none+synthetic": {"synthetic": True},
     "classical+synthetic": {"synthetic": True, "policy": "classical"},
+    "classical+fresh": {"synthetic": True, "policy": "classical", "feed": "generator"},
+    # the controls of classical+fresh
+    "classical+reconstruction": {"synthetic": True, "policy": "classical", "feed": "reconstruction"},
+    "classical+resample": {"synthetic": True, "policy": "classical", "feed": "resample"},
+    "classical+grid": {"synthetic": True, "policy": "classical", "feed": "grid"},
+    "classical+cutmix": {"synthetic": True, "policy": "classical", "feed": "cutmix"},
 }
+
+
+DEFAULT_ARMS = ("none", "classical", "synthetic", "none+synthetic", "classical+synthetic")
 
 
 class DataConfig(Settings):
@@ -176,7 +199,7 @@ class GenerateConfig(Settings):
 class EvaluateConfig(Settings):
     """Which arms are compared, with which classifier, and how often."""
 
-    arms: tuple[Arm, ...] = Field(tuple(ARMS), min_length=1, validate_default=True)
+    arms: tuple[Arm, ...] = Field(DEFAULT_ARMS, min_length=1, validate_default=True)
     repeats: int = Field(10, ge=2, le=MAX_REPEATS)
     ratio: float = Field(1.0, gt=0, le=MAX_RATIO)  # synthetic images per real image
     policy: Annotated[str, name_in(POLICIES)] = "standard"  # the policy of `classical` arms

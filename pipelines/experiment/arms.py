@@ -16,9 +16,10 @@ from augment.dataset.policies import bank_of_views
 from augment.errors import ConfigError
 from augment.filtering import FILTERS, confidence, keep_best
 from augment.seeds import derive_seed
-from classifiers.pools import Pool
+from classifiers.pools import AnyPool, FreshPool, Pool
 from classifiers.training import fit
 from pipelines.config.sections import Arm, EvaluateConfig
+from pipelines.experiment.feeds import feed
 from pipelines.experiment.folds import Fold
 
 TEACHER_WEIGHT = 0.5  # of the teacher's probabilities in a real image's soft label; the rest is its one-hot class
@@ -32,7 +33,7 @@ def arms_of(fold: Fold, config: EvaluateConfig) -> tuple[Arm, ...]:
 def check_arms(fold: Fold, config: EvaluateConfig) -> None:
     """Raise `ConfigError` if an arm needs synthetic images or scores that the fold does not have."""
     for arm in arms_of(fold, config):
-        if not arm.synthetic:
+        if not arm.synthetic or arm.feed:
             continue
         if fold.synthetic is None:
             raise ConfigError("the arms use synthetic images and there are none; give --synthetic, or only real arms")
@@ -52,10 +53,11 @@ def check_arms(fold: Fold, config: EvaluateConfig) -> None:
 def train_arm(arm: Arm, fold: Fold, config: EvaluateConfig, *, seed: int, device: torch.device) -> nn.Module:
     """Train the classifier of one arm for the configured steps on its pools of augmented views."""
     if arm.real and arm.synthetic and arm.by_need:
-        pools = [_combined_pool(arm, fold, config, seed)]
+        pools: list[AnyPool] = [_combined_pool(arm, fold, config, seed)]
     else:
         pools = [_real_pool(arm, fold, config, seed)] if arm.real else []
-        pools += [_synthetic_pool(arm, fold, config, seed)] if arm.synthetic else []
+        if arm.synthetic:
+            pools.append(_fresh_pool(arm, fold, config) if arm.feed else _synthetic_pool(arm, fold, config, seed))
     seed = derive_seed(seed, "classifier")
     return fit(pools, fold.train.num_classes, config.classifier, seed=seed, device=device)
 
@@ -66,6 +68,24 @@ def _real_pool(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool:
     return replace(pool, soft=_real_soft_labels(fold)) if arm.soft_labels else pool
 
 
+def _fresh_pool(arm: Arm, fold: Fold, config: EvaluateConfig) -> FreshPool:
+    assert arm.feed is not None
+    return FreshPool(
+        feed(arm.feed, fold, arm.policy, horizontal_flip=config.horizontal_flip),
+        torch.from_numpy(np.flatnonzero(fold.train.counts())),
+        fold.train.images.shape[1:],
+        _synthetic_share(arm, config),
+        (0.0, arm.synthetic_first or 1.0),
+        _synthetic_class_weights(arm, fold),
+    )
+
+
+def _synthetic_class_weights(arm: Arm, fold: Fold) -> Tensor:
+    """Return how often each class is drawn among the synthetic images, relative to the others: float64, K."""
+    counts = torch.from_numpy(fold.train.counts()).double()
+    return torch.where(counts > 0, counts.clamp(min=1) ** arm.class_exponent, 0.0)
+
+
 def _synthetic_pool(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool:
     assert fold.synthetic is not None
     synthetic, indices = fold.synthetic.data, _kept_indices(arm, fold)
@@ -74,7 +94,8 @@ def _synthetic_pool(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> 
         indices = indices[draw_by_ratio(synthetic.take(indices), fold.train, ratio, seed=draw_seed)]
     share, span = _synthetic_share(arm, config), (0.0, arm.synthetic_first or 1.0)
     pool = _pool(arm, synthetic.take(indices), config, share, span, derive_seed(seed, "synthetic views"))
-    return replace(pool, soft=_synthetic_soft_labels(arm, fold, indices), weights=_weights(arm, fold, indices))
+    soft, weights = _synthetic_soft_labels(arm, fold, indices), _weights(arm, fold, indices)
+    return replace(pool, soft=soft, weights=weights, class_weights=_synthetic_class_weights(arm, fold))
 
 
 def _combined_pool(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool:

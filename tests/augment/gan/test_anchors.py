@@ -57,6 +57,11 @@ def test_only_classes_that_are_large_enough_lend_differences(shoes: LabelledImag
     assert (indices[:, 2] != indices[:, 3]).all()
 
 
+def test_d_learns_from_the_lending_classes_or_from_all(shoes: LabelledImages) -> None:
+    assert Anchors.of(shoes, 6, flip=False, device=CPU).learnt.tolist() == [0, 1]
+    assert Anchors.of(shoes, 20, flip=False, device=CPU).learnt.tolist() == [0, 1, 2]
+
+
 def test_every_image_of_a_class_is_an_anchor_equally_often(shoes: LabelledImages) -> None:
     indices, _ = Anchors.of(shoes, 6, flip=False, device=CPU).draw(torch.zeros(9000, dtype=torch.long), uniform(9000))
     for column in (0, 1):

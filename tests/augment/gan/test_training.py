@@ -87,6 +87,12 @@ def test_batches_draw_every_class_equally_often_and_the_right_pictures(shoes: La
     assert len({image.tobytes() for image in images.numpy()}) == len(shoes)
 
 
+def test_only_the_given_classes_are_drawn(shoes: LabelledImages) -> None:
+    random = torch.Generator().manual_seed(0)
+    _, labels = make_batch_sampler(shoes, 600, random, torch.tensor([0, 2]))()
+    assert labels.bincount(minlength=3).tolist() == pytest.approx([300, 0, 300], abs=60)
+
+
 def test_the_average_follows_quickly_at_first_and_slowly_later() -> None:
     average, model = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
     for step, kept in ((1, 2 / 11), (5000, 0.99)):

@@ -16,7 +16,8 @@ from augment.dataset.images import LabelledImages, to_signed
 from augment.errors import ConfigError, SourceError
 from augment.gan.anchors import POLICIES
 from augment.gan.steps import STEPS
-from augment.generators.anchored import Anchored, AnchoredConfig, load
+from augment.generators import adversarial
+from augment.generators.anchored import Anchored, AnchoredConfig, Synthesis, load
 from augment.generators.base import Outcome
 from augment.generators.generated_folder import generate_folder
 from augment.generators.sampling import generate, image_seeds
@@ -109,7 +110,13 @@ def test_a_finished_run_samples_without_its_source(run: Path, model: Anchored, s
         assert not network.training
 
 
-def test_scores_are_the_discriminators_logits(model: Anchored) -> None:
+def test_there_are_no_scores_where_d_has_not_learnt_all_classes(model: Anchored) -> None:
+    assert model.sample(np.array([0, 1]), [1, 2]).scores is None  # of 9 and 6 images, but D has not seen the class of 4
+
+
+def test_scores_are_the_discriminators_logits(shoes: LabelledImages, tmp_path: Path) -> None:
+    fit(shoes, SMALL.model_copy(update={"lenders_from": 4}), tmp_path / "run")
+    model = load(tmp_path / "run", CPU)
     samples = model.sample(np.array([0, 1, 2]), [1, 2, 3])
     logits = model.discriminator(to_signed(torch.from_numpy(samples.images)), torch.arange(3))
     np.testing.assert_allclose(samples.scores, logits.detach().numpy(), atol=0.05)  # of images rounded to 8 bits
@@ -147,3 +154,20 @@ def test_a_damaged_model_is_refused_in_a_sentence(shoes: LabelledImages, tmp_pat
     rewrite(tmp_path / "run/model.safetensors", lambda tensors, _: tensors.pop("images"))
     with pytest.raises(SourceError, match="is damaged, or of another version"):
         load(tmp_path / "run", CPU)
+
+
+def test_the_networks_learn_from_the_lending_classes_and_reconstruct_all(
+    shoes: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, set[int]] = {"run": set(), "reconstruct": set()}
+    for name, labels in seen.items():
+        method = getattr(Synthesis, name)
+
+        def recording(self: Synthesis, y: torch.Tensor, *rest: object, method=method, labels=labels) -> object:  # type: ignore[no-untyped-def]
+            labels.update(y.tolist())
+            return method(self, y, *rest)
+
+        monkeypatch.setattr(Synthesis, name, recording)
+    monkeypatch.setattr(adversarial, "recalibrate", lambda *arguments, **options: None)
+    fit(shoes, SMALL.model_copy(update={"sample_every": 100}), tmp_path / "run", stopped=stop_after(6))
+    assert seen == {"run": {0, 1}, "reconstruct": {0, 1, 2}}
