@@ -109,7 +109,7 @@ def test_logits_are_lowered_by_the_log_prior_after_training() -> None:
 
 
 def chou(lam: float, own: float, other: float) -> float:
-    """Equation 3 of the paper, with kappa = 3 and tau = 0.5."""
+    """The rule of the paper, with kappa = 3 and tau = 0.5."""
     if own / other >= 3 and lam < 0.5:
         return 0.0
     if own / other <= 1 / 3 and 1 - lam < 0.5:
@@ -119,10 +119,11 @@ def chou(lam: float, own: float, other: float) -> float:
 
 @pytest.mark.parametrize("lam", [0.1, 0.49, 0.5, 0.51, 0.9])
 def test_remix_gives_the_label_to_the_rarer_class(lam: float) -> None:
+    counts = torch.tensor([60.0, 5.0, 12.0])  # ratios of 12, 5 and 2.4
     pairs = [(i, j) for i in range(3) for j in range(3)]
     own, other = (torch.eye(3)[[pair[side] for pair in pairs]] * 0.3 + 0.01 for side in (0, 1))
-    expected = [chou(lam, float(COUNTS[i]), float(COUNTS[j])) for i, j in pairs]
-    assert remix_label_lam(lam, own, other, COUNTS).flatten().tolist() == pytest.approx(expected)
+    expected = [chou(lam, float(counts[i]), float(counts[j])) for i, j in pairs]
+    assert remix_label_lam(lam, own, other, counts).flatten().tolist() == pytest.approx(expected)
     assert len(set(expected)) == (2 if lam != 0.5 else 1)
 
 

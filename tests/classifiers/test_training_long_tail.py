@@ -60,6 +60,15 @@ def test_every_method_gives_a_network_that_others_can_use(name: str, shoes: Labe
     assert not network.training
 
 
+def test_ldam_trains_a_normalised_last_layer(shoes: LabelledImages) -> None:
+    network = fit([pool(shoes)], 3, QUICK.model_copy(update={"long_tail": "ldam-drw"}), seed=0, device=CPU)
+    images = torch.from_numpy(shoes.images)
+    with torch.no_grad():
+        h, weight = features(network, to_signed(images)), network.state_dict()["head.weight"]
+    cosines = (h @ weight.T) / (h.norm(dim=1)[:, None] * weight.norm(dim=1))
+    torch.testing.assert_close(predict(network, images), 30 * cosines, atol=1e-3, rtol=0)
+
+
 def test_the_body_starts_alike_under_every_last_layer(shoes: LabelledImages) -> None:
     first = [
         trained([pool(shoes)], steps=1, lr=1e-9, long_tail=name)["body.0.0.weight"] for name in ("none", "ldam-drw")
