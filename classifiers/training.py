@@ -85,7 +85,7 @@ def fit(pools: Sequence[AnyPool], num_classes: int, config: FitConfig, *, seed: 
     optimiser = _adamw(model, config)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: one_cycle((step + 1) / (config.steps + 1)))
     loss = torch.zeros(())
-    for step, (x, target, counts) in enumerate(_blended_batches(pools, phases, config, blend_seed, pool_seeds)):
+    for step, (x, target, counts) in enumerate(training_batches(pools, phases, config, blend_seed, pool_seeds)):
         logits = model(x.contiguous(memory_format=torch.channels_last))
         loss = method.loss_at(step / config.steps)(logits, target, counts)
         optimiser.zero_grad()
@@ -101,7 +101,7 @@ def fit(pools: Sequence[AnyPool], num_classes: int, config: FitConfig, *, seed: 
     return model.eval()
 
 
-def _blended_batches(
+def training_batches(
     pools: Sequence[AnyPool],
     phases: Sequence[tuple[int, Tensor]],
     config: FitConfig,
