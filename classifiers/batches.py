@@ -9,12 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from augment.dataset.images import to_signed
 from classifiers.pools import AnyPool, class_weights, phases
+
+
+class Batch(NamedTuple):
+    """A batch of B images, those of one pool after those of another."""
+
+    images: Tensor  # float (B, C, H, W) in [-1, 1]
+    target: Tensor  # float (B, K)
+    pool: Tensor  # int64 (B,); the index of the pool that an image comes from
 
 
 def pool_counts(pools: Sequence[AnyPool], batch_size: int, steps: int) -> Tensor:
@@ -55,6 +64,12 @@ def class_counts(pools: Sequence[AnyPool], num_classes: int, steps: int, samplin
         (end - start, _class_counts([pools[i] for i in active if pools[i].share], num_classes, sampling))
         for start, end, active in phases(pools, steps)
     ]
+
+
+def pool_priors(pools: Sequence[AnyPool], num_classes: int, sampling: str) -> Tensor:
+    """Return the class probabilities of the images that each pool draws: float64, pools x K; see `class_counts`."""
+    counts = torch.stack([_class_counts([pool], num_classes, sampling) for pool in pools])
+    return counts / counts.sum(1, keepdim=True)
 
 
 def _class_counts(pools: Sequence[AnyPool], num_classes: int, sampling: str) -> Tensor:
@@ -110,8 +125,8 @@ def draw_batches(
     sampling: str = "balanced",
     *,
     weights: Sequence[Tensor] | None = None,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield `steps` batches: images, float (B, C, H, W) in [-1, 1], and targets, float (B, K).
+) -> Iterator[Batch]:
+    """Yield `steps` batches.
 
     The images of one pool are consecutive in the batch, in the order of `pools`. targets: one N x K tensor per pool.
     weights: for each batch, float64, K; how often each class is drawn from every pool, in place of `sampling`.
@@ -127,4 +142,7 @@ def draw_batches(
     for batch in zip(*draws, strict=True):
         images_of_pools, indices_of_pools = zip(*batch, strict=True)
         drawn = zip(targets, indices_of_pools, strict=True)
-        yield to_signed(torch.cat(images_of_pools)), torch.cat([target[indices] for target, indices in drawn])
+        target = torch.cat([target[indices] for target, indices in drawn])
+        sizes_of_pools = torch.tensor([len(images) for images in images_of_pools])
+        of_pool = torch.arange(len(pools)).repeat_interleave(sizes_of_pools).to(target.device)
+        yield Batch(to_signed(torch.cat(images_of_pools)), target, of_pool)

@@ -16,7 +16,8 @@ all methods but `ldam-drw` and `cmo` train exactly as `none`.
 Every loss is a sum over the images of a batch, divided by the batch size. Targets may be soft, and the weight of an
 image is part of its target, whose sum is then the weight. Arguments that recur:
 
-logits: float, B x K. target: float, B x K, 0 or more. counts: float, K, above 0; the class counts n_c.
+logits: float, B x K. target: float, B x K, 0 or more. counts: float, K, above 0; the class counts n_c. prior: float,
+B x K, above 0; for each image the class probabilities of the pool that it was drawn from, blended as the image is.
 """
 
 from __future__ import annotations
@@ -37,16 +38,17 @@ DEFERRAL = 0.8  # fraction of the steps before the late loss: 160 of 200 epochs 
 LDAM_MAX_MARGIN, LDAM_SCALE = 0.5, 30.0
 REMIX_KAPPA, REMIX_TAU = 3.0, 0.5
 
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # from logits, targets and class counts to the loss of a batch
+Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # from logits, target, counts and prior to a batch's loss
 
 
 def log_prior(counts: Tensor) -> Tensor:
-    """Return the logarithm of each class's share of `counts`, relative to the largest share: float, K, 0 or less.
+    """Return the logarithm of each class's share of `counts`, relative to the largest share: 0 or less.
 
-    A constant added to all logits does not matter, and so equal counts give exactly 0. A class that is never drawn has
-    the count of the rarest class that is drawn, so no value is infinite.
+    counts: float, K or B x K, and so is the result. A constant added to all logits does not matter, and so equal counts
+    give exactly 0. A class that is never drawn has the count of the rarest class that is drawn, so that no value is
+    infinite.
     """
-    return (counts / counts.max()).log()
+    return (counts / counts.amax(-1, keepdim=True)).log()
 
 
 def effective_number_weights(counts: Tensor) -> Tensor:
@@ -79,20 +81,23 @@ def inverse_frequencies(counts: Tensor) -> Tensor:
     return 1 / counts
 
 
-def plain_loss(logits: Tensor, target: Tensor, counts: Tensor) -> Tensor:
-    """Return the cross entropy; `counts` does not matter."""
+def plain_loss(logits: Tensor, target: Tensor, counts: Tensor, prior: Tensor) -> Tensor:
+    """Return the cross entropy; the class frequencies do not matter."""
     return cross_entropy(logits, target)
 
 
-def logit_adjusted_loss(logits: Tensor, target: Tensor, counts: Tensor) -> Tensor:
-    """Return the cross entropy of the logits plus the log prior; predictions use the logits alone.
+def logit_adjusted_loss(logits: Tensor, target: Tensor, counts: Tensor, prior: Tensor) -> Tensor:
+    """Return the cross entropy of the logits plus the log prior of each image's pool; predictions use the logits alone.
 
-    Source: Menon et al., "Long-tail learning via logit adjustment", arXiv 2007.07314, section 5, with tau = 1.
+    Source: Menon et al., "Long-tail learning via logit adjustment", arXiv 2007.07314, section 5, with tau = 1. The
+    paper has one pool. With synthetic images there are two, and most images of a rare class may be synthetic. One prior
+    for both would then be wrong for real images as soon as the network can tell the two apart: it would expect rare
+    classes to look synthetic, and predict them too rarely for real images (docs/benchmarks.md has the figures).
     """
-    return cross_entropy(logits + log_prior(counts), target)
+    return cross_entropy(logits + log_prior(prior), target)
 
 
-def class_balanced_loss(logits: Tensor, target: Tensor, counts: Tensor) -> Tensor:
+def class_balanced_loss(logits: Tensor, target: Tensor, counts: Tensor, prior: Tensor) -> Tensor:
     """Return the cross entropy with each class weighted by `effective_number_weights`.
 
     A soft target is weighted class by class. As the late loss, this is DRW (Cao et al., arXiv 1906.07413, section 3.3),
@@ -101,7 +106,7 @@ def class_balanced_loss(logits: Tensor, target: Tensor, counts: Tensor) -> Tenso
     return cross_entropy(logits, target * effective_number_weights(counts))
 
 
-def ldam_loss(logits: Tensor, target: Tensor, counts: Tensor) -> Tensor:
+def ldam_loss(logits: Tensor, target: Tensor, counts: Tensor, prior: Tensor) -> Tensor:
     """Return the LDAM loss: the cross entropy after the logit of an image's class is lowered by s times its margin.
 
     logits: of a `NormalisedLinear` with the scale s = 30. Source: Cao et al., arXiv 1906.07413, section 3.2. It differs
@@ -113,7 +118,7 @@ def ldam_loss(logits: Tensor, target: Tensor, counts: Tensor) -> Tensor:
     return cross_entropy(_with_margins(logits, target, counts), target)
 
 
-def class_balanced_ldam_loss(logits: Tensor, target: Tensor, counts: Tensor) -> Tensor:
+def class_balanced_ldam_loss(logits: Tensor, target: Tensor, counts: Tensor, prior: Tensor) -> Tensor:
     """Return the LDAM loss with each class weighted by `effective_number_weights`."""
     return cross_entropy(_with_margins(logits, target, counts), target * effective_number_weights(counts))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import repeat
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from augment.dataset.images import to_signed
 from augment.errors import DivergedError
-from classifiers.batches import class_counts, draw_batches
+from classifiers.batches import Batch, class_counts, draw_batches, pool_priors
 from classifiers.blending import blend, draw_blends
 from classifiers.long_tail import LONG_TAIL
 from classifiers.networks import NETWORKS, build
@@ -85,9 +85,9 @@ def fit(pools: Sequence[AnyPool], num_classes: int, config: FitConfig, *, seed: 
     optimiser = _adamw(model, config)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: one_cycle((step + 1) / (config.steps + 1)))
     loss = torch.zeros(())
-    for step, (x, target, counts) in enumerate(training_batches(pools, phases, config, blend_seed, pool_seeds)):
-        logits = model(x.contiguous(memory_format=torch.channels_last))
-        loss = method.loss_at(step / config.steps)(logits, target, counts)
+    for step, batch in enumerate(training_batches(pools, phases, config, blend_seed, pool_seeds)):
+        logits = model(batch.images.contiguous(memory_format=torch.channels_last))
+        loss = method.loss_at(step / config.steps)(logits, batch.target, batch.counts, batch.prior)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -101,27 +101,39 @@ def fit(pools: Sequence[AnyPool], num_classes: int, config: FitConfig, *, seed: 
     return model.eval()
 
 
+class TrainingBatch(NamedTuple):
+    """A blended batch of B images with what the loss depends on."""
+
+    images: Tensor  # float (B, C, H, W)
+    target: Tensor  # float (B, K)
+    counts: Tensor  # float (K,); the class counts of the phase
+    prior: Tensor  # float (B, K); the class probabilities of each image's pool
+
+
 def training_batches(
     pools: Sequence[AnyPool],
     phases: Sequence[tuple[int, Tensor]],
     config: FitConfig,
     blend_seed: int,
     pool_seeds: Sequence[int],
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield for each step images, float (B, C, H, W), targets, float (B, K), and the class counts of its phase, K."""
+) -> Iterator[TrainingBatch]:
+    """Yield the batch of each step. phases: the number of steps and the class counts of each phase."""
     method, (_, counts) = LONG_TAIL[config.long_tail], phases[0]
     targets = [pool.targets(len(counts), config.label_smoothing) for pool in pools]
+    priors = pool_priors(pools, len(counts), config.sampling).float().to(counts.device)
     cutmix, size = config.cutmix or method.cutmix, pools[0].image_shape[1]
     blends = draw_blends(config.mixup, cutmix, config.batch_size, size, config.steps, blend_seed, counts.device)
     batches = draw_batches(pools, targets, config.batch_size, config.steps, pool_seeds, config.sampling)
     foregrounds = _foregrounds(pools, targets, phases, config, blend_seed)
     counts_of_steps = (counts for n, counts in phases for counts in repeat(counts, n))
-    for (x, target), parameters, counts, foreground in zip(batches, blends, counts_of_steps, foregrounds, strict=True):
+    for batch, parameters, counts, foreground in zip(batches, blends, counts_of_steps, foregrounds, strict=True):
+        x, target, prior = batch.images, batch.target, priors[batch.pool]
         if parameters is not None:
-            partners = (x, target) if parameters.box is None or foreground is None else foreground
-            label_lam = method.label_lam(parameters.lam, target, partners[1][parameters.partner], counts)
-            x, target = blend(x, target, parameters, partners=partners, label_lam=label_lam)
-        yield x, target, counts
+            partners = batch if parameters.box is None or foreground is None else foreground
+            label_lam = method.label_lam(parameters.lam, target, partners.target[parameters.partner], counts)
+            prior = priors[partners.pool][parameters.partner].lerp(prior, parameters.lam)
+            x, target = blend(x, target, parameters, partners=(partners.images, partners.target), label_lam=label_lam)
+        yield TrainingBatch(x, target, counts, prior)
 
 
 def _foregrounds(
@@ -130,8 +142,8 @@ def _foregrounds(
     phases: Sequence[tuple[int, Tensor]],
     config: FitConfig,
     blend_seed: int,
-) -> Iterator[tuple[Tensor, Tensor] | None]:
-    """Yield for each step the images and targets that CutMix pastes from; None if it pastes from the batch itself."""
+) -> Iterator[Batch | None]:
+    """Yield for each step the batch that CutMix pastes from; None if it pastes from the batch itself."""
     weights_of, root = LONG_TAIL[config.long_tail].foreground, torch.Generator().manual_seed(blend_seed)
     if weights_of is None:
         return repeat(None, config.steps)

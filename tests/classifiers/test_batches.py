@@ -111,7 +111,8 @@ def test_targets_go_with_their_images(shoes: LabelledImages) -> None:
     marked = replace(pool(shoes, 0.4), views=views)
     other = replace(marked, views=marked.views + 100, share=0.6)
     targets = [torch.arange(19.0)[:, None].repeat(1, 3) + 100 * i for i in range(2)]
-    for images, target in draw_batches([marked, other], targets, 10, 6, [1, 2]):
+    for images, target, of_pool in draw_batches([marked, other], targets, 10, 6, [1, 2]):
+        assert of_pool.tolist() == [0] * 4 + [1] * 6
         pixels = ((images[:, 0, 0, 0] + 1) * 127.5).round()
         assert torch.equal(pixels, target[:, 0])
         assert (target[:, 0] >= 100).sum() == 6
@@ -121,7 +122,7 @@ def test_the_draws_of_real_images_do_not_depend_on_the_synthetic_ones(shoes: Lab
     real, targets = pool(shoes, 0.6), torch.zeros(19, 3)
     few = Pool(torch.zeros(4, 2, 1, 12, 12, dtype=torch.uint8), torch.tensor([2, 0]), 0.4)
     arms = (([real, pool(shoes, 0.4)], [targets, targets]), ([real, few], [targets, targets[:2]]))
-    for (a, _), (b, _) in zip(*(draw_batches(pools, t, 10, 5, [1, 2]) for pools, t in arms), strict=True):
+    for (a, *_), (b, *_) in zip(*(draw_batches(pools, t, 10, 5, [1, 2]) for pools, t in arms), strict=True):
         assert torch.equal(a[:6], b[:6])
         assert not torch.equal(a[6:], b[6:])
 

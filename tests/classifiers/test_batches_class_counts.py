@@ -24,7 +24,7 @@ def drawn(pools: list[Pool], sampling: str, start: int = 0, end: int = STEPS) ->
     """The sums of the targets of the batches from step `start` to `end`."""
     targets = [p.targets(3, 0.0) for p in pools]
     batches = draw_batches(pools, targets, BATCH, STEPS, range(len(pools)), sampling)
-    return torch.stack([target.sum(0) for _, target in batches][start:end]).sum(0)
+    return torch.stack([batch.target.sum(0) for batch in batches][start:end]).sum(0)
 
 
 def few(shoes: LabelledImages) -> LabelledImages:

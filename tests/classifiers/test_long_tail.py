@@ -68,8 +68,18 @@ CUI = cui([60, 5, 20])
     ],
 )
 def test_the_loss_is_the_formula_of_the_paper(name: str, time: float, expected: tuple[list[float], ...]) -> None:
-    loss = LONG_TAIL[name].loss_at(time)(LOGITS, TARGET, COUNTS)
+    loss = LONG_TAIL[name].loss_at(time)(LOGITS, TARGET, COUNTS, COUNTS.expand(len(LOGITS), 3) / 99)
     assert loss.item() == pytest.approx(reference(*expected), rel=1e-5)
+
+
+def test_logits_are_adjusted_by_the_prior_of_each_image() -> None:
+    prior = torch.rand(len(LOGITS), 3, generator=torch.Generator().manual_seed(4)) + 0.1
+    loss = LONG_TAIL["logit-adjustment"].loss_at(0.5)(LOGITS, TARGET, COUNTS, prior)
+    expected = 0.0
+    for logits, target, of_image in zip(LOGITS.tolist(), TARGET.tolist(), prior.tolist(), strict=True):
+        scores = [math.exp(logit) * p for logit, p in zip(logits, of_image, strict=True)]
+        expected -= sum(t * math.log(s / sum(scores)) for t, s in zip(target, scores, strict=True))
+    assert loss.item() == pytest.approx(expected / len(LOGITS), rel=1e-5)
 
 
 def test_the_log_prior_is_known_up_to_a_constant() -> None:
@@ -91,7 +101,8 @@ def test_the_rarest_class_has_the_largest_margin() -> None:
 @pytest.mark.parametrize("name", [name for name, method in LONG_TAIL.items() if name not in ("none", "ldam-drw")])
 def test_equal_counts_leave_the_loss_as_it_is_bit_by_bit(name: str) -> None:
     for count in (0.1, 7.0, 1 / 3):
-        loss = LONG_TAIL[name].loss_at(0.9)(LOGITS, TARGET, torch.full((3,), count))
+        equal = torch.full((3,), count)
+        loss = LONG_TAIL[name].loss_at(0.9)(LOGITS, TARGET, equal, equal.expand(len(LOGITS), 3))
         assert torch.equal(loss, cross_entropy(LOGITS, TARGET))
 
 
@@ -143,7 +154,7 @@ def test_a_normalised_layer_gives_scaled_cosines() -> None:
 
 
 def test_a_late_loss_takes_over_after_four_fifths_of_the_steps() -> None:
-    def other(logits: Tensor, target: Tensor, counts: Tensor) -> Tensor:
+    def other(logits: Tensor, target: Tensor, counts: Tensor, prior: Tensor) -> Tensor:
         return logits.sum()
 
     late = LongTail(late_loss=other)

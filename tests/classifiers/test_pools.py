@@ -35,7 +35,7 @@ def drawn(pool: FreshPool, other: Pool, steps: int = 20, size: int = 12) -> list
     both = [other, pool]
     batches = draw_batches(both, [p.targets(3, 0.0) for p in both], size, steps, [1, 2], "plain")
     kept = size - round(size * pool.share)
-    return [((x[kept:] + 1) * 127.5, target[kept:].argmax(1)) for x, target in batches]
+    return [((batch.images[kept:] + 1) * 127.5, batch.target[kept:].argmax(1)) for batch in batches]
 
 
 def test_every_drawn_image_is_generated_of_its_class_and_new(shoes: LabelledImages) -> None:

@@ -18,7 +18,7 @@ from classifiers.long_tail import LONG_TAIL
 from classifiers.metrics import score
 from classifiers.networks import features
 from classifiers.pools import Pool
-from classifiers.training import FitConfig, fit, predict, training_batches
+from classifiers.training import FitConfig, TrainingBatch, fit, predict, training_batches
 
 CPU = torch.device("cpu")
 QUICK = FitConfig(width=4, steps=10, batch_size=10, sampling="plain", label_smoothing=0.1)
@@ -93,7 +93,7 @@ def test_the_prior_after_training_is_that_of_the_last_phase(shoes: LabelledImage
     assert same({**plain, "head.bias": adjusted["head.bias"]}, adjusted)
 
 
-def batches(pools: list[Pool], classes: int, **changes: Any) -> list[tuple[Tensor, Tensor, Tensor]]:
+def batches(pools: list[Pool], classes: int, **changes: Any) -> list[TrainingBatch]:
     config = FitConfig.model_validate({**QUICK.model_dump(), "label_smoothing": 0.0, **changes})
     phases = class_counts(pools, classes, config.steps, config.sampling)
     float_phases = [(n, counts.float()) for n, counts in phases]
@@ -101,8 +101,22 @@ def batches(pools: list[Pool], classes: int, **changes: Any) -> list[tuple[Tenso
 
 
 def test_a_step_has_the_counts_of_its_phase(shoes: LabelledImages) -> None:
-    counts = [counts.tolist() for _, _, counts in batches(opposite(shoes), 3)]
+    counts = [batch.counts.tolist() for batch in batches(opposite(shoes), 3)]
     assert counts == [pytest.approx([9, 3, 4])] * 5 + [pytest.approx([1, 7, 6])] * 5
+
+
+def test_an_image_has_the_prior_of_its_pool_blended_as_it_is(shoes: LabelledImages) -> None:
+    """A black pool of 9, 6 and 4 images, and a white one of 1, 1 and 8: the grey of a blend tells its prior."""
+    black, white = (torch.full((1, n, 1, 8, 8), value, dtype=torch.uint8) for n, value in ((19, 0), (10, 255)))
+    labels = torch.tensor([0] * 9 + [1] * 6 + [2] * 4), torch.tensor([0, 1] + [2] * 8)
+    pools = [Pool(black, labels[0], 0.5), Pool(white, labels[1], 0.5)]
+    first, second = torch.tensor([9, 6, 4]) / 19, torch.tensor([1, 1, 8]) / 10
+    blended = 0
+    for batch in batches(pools, 3, mixup=1.0):
+        grey = (batch.images.mean((1, 2, 3)) + 1)[:, None] / 2
+        torch.testing.assert_close(batch.prior, second * grey + first * (1 - grey), atol=1e-5, rtol=0)
+        blended += int(((grey > 0.05) & (grey < 0.95)).sum())
+    assert blended > 10
 
 
 def black_and_white() -> Pool:
@@ -114,8 +128,8 @@ def black_and_white() -> Pool:
 def test_remix_labels_a_mostly_white_blend_as_white_alone() -> None:
     """The white class is the rare one: it gets the whole label where it has more than half of the pixels."""
     found = batches([black_and_white()], 2, long_tail="remix", mixup=1.0, steps=40)
-    white = torch.cat([(x[:, 0, 0, 0] + 1) / 2 for x, _, _ in found])
-    label = torch.cat([target[:, 1] for _, target, _ in found])
+    white = torch.cat([(batch.images[:, 0, 0, 0] + 1) / 2 for batch in found])
+    label = torch.cat([batch.target[:, 1] for batch in found])
     assert ((white > 0.5) & (white < 0.99)).sum() > 20
     assert ((white < 0.5) & (white > 0.01)).sum() > 20
     torch.testing.assert_close(label, torch.where(white > 0.5, 1.0, white), atol=1e-5, rtol=0)
@@ -128,7 +142,7 @@ def test_cmo_pastes_mostly_rare_classes_into_the_usual_batch(mixup: float, cutmi
     changes = {"mixup": mixup, "cutmix": cutmix, "batch_size": 15, "steps": steps}
     found = batches([black_and_white()], 2, long_tail="cmo", **changes)
     blends = draw_blends(mixup, cutmix or 1.0, 15, 8, steps, seed=5)
-    for (x, target, _), parameters in zip(found, blends, strict=True):
+    for (x, target, *_), parameters in zip(found, blends, strict=True):
         assert parameters is not None
         torch.testing.assert_close((x.mean((1, 2, 3)) + 1) / 2, target[:, 1], atol=1e-5, rtol=0)
         expected = 3 / 15 if parameters.box is None else parameters.lam * 3 / 15 + (1 - parameters.lam) * 12 / 15
