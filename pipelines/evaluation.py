@@ -18,7 +18,7 @@ from augment.seeds import derive_seed
 from augment.versions import versions
 from pipelines.config.reading import mixed_by_need
 from pipelines.config.sections import DataConfig, EvaluateConfig
-from pipelines.experiment.arms import arms_of
+from pipelines.experiment.arms import arms_of, long_tail_notes
 from pipelines.experiment.cross_fitting import judge
 from pipelines.experiment.experiment import RECORDS, plan_trainings, run_experiment
 from pipelines.experiment.folds import HOLDOUT_ONLY, Design, Fold
@@ -110,6 +110,8 @@ def evaluate_folds(
     with open_output(folder, "evaluate", identity, files=files, overwrite=overwrite, replace=replace) as output:
         runtime.observer.on_start(task)
         folds = with_judgements(folds, config, runtime)
+        for note in long_tail_notes(folds[0], config):
+            runtime.observer.on_note(note)
         calls = fidelity_calls(folds, config, runtime.device)
         completed = run_experiment(trainings, folds, config, output, runtime, task, extra_calls=calls)
         if completed is None:

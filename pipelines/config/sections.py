@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, FilePath, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    FilePath,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from augment.dataset.images import Resize, check_size
 from augment.dataset.policies import POLICIES, VIEWS
@@ -14,6 +23,8 @@ from augment.generators.base import GeneratorConfig
 from augment.generators.registry import DEFAULT_KIND, GENERATORS
 from augment.words import quoted, shortened
 from classifiers.inception import check_inception
+from classifiers.long_tail import LONG_TAIL
+from classifiers.pools import SAMPLING
 from classifiers.training import FitConfig
 from pipelines.metric_specs import METRICS
 from pipelines.trackers.registry import TRACKERS
@@ -78,6 +89,9 @@ class Arm(Settings):
     # fraction of the steps that train on synthetic images only; the steps after them train on real images only
     synthetic_first: float = Field(0.0, ge=0, lt=1)
     soft_labels: bool = False  # by a cross-fitted teacher; those of real images are averaged with their one-hot classes
+    # how the classifier deals with imbalanced classes; None: as the classifier of the evaluation
+    sampling: Annotated[str, name_in(SAMPLING)] | None = None
+    long_tail: Annotated[str, name_in(LONG_TAIL)] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -104,6 +118,14 @@ class Arm(Settings):
         """Whether cross-fitted classifiers have to judge the images before the arm is trained."""
         filtered = self.keep < 1 and FILTERS[self.filter].by_classifiers is not None
         return self.soft_labels or (self.synthetic and (filtered or self.weight == "confidence"))
+
+    def fit_config(self, classifier: FitConfig) -> FitConfig:
+        """Return the settings of the evaluation's classifier, with those that the arm has of its own.
+
+        Raises `ValidationError` if they do not go together.
+        """
+        own = self.model_dump(include={"sampling", "long_tail"}, exclude_none=True)
+        return FitConfig.model_validate({**classifier.model_dump(), **own}) if own else classifier
 
     def mix(self, ratio: float) -> dict[str, Any]:
         """Return how the synthetic images are mixed in, as reported in results.json. ratio: that of the evaluation."""
@@ -220,6 +242,16 @@ class EvaluateConfig(Settings):
         if GAN_TRAIN in names:
             raise ValueError(f"{GAN_TRAIN} is the name of a fidelity figure; expected another name for the arm")
         return value
+
+    @model_validator(mode="after")
+    def _fits_the_arms(self) -> Self:
+        for arm in self.arms:
+            try:
+                arm.fit_config(self.classifier)
+            except ValidationError as error:
+                reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+                raise ValueError(f"arm {quoted(arm.name)}: {reason}") from error
+        return self
 
     def resolved_arms(self) -> tuple[Arm, ...]:
         """Return the arms, with the policy `classical` replaced by the policy of the evaluation."""

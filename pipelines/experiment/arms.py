@@ -16,6 +16,9 @@ from augment.dataset.policies import bank_of_views
 from augment.errors import ConfigError
 from augment.filtering import FILTERS, confidence, keep_best
 from augment.seeds import derive_seed
+from augment.words import shortened
+from classifiers.batches import class_counts
+from classifiers.long_tail import LONG_TAIL
 from classifiers.pools import AnyPool, FreshPool, Pool
 from classifiers.training import fit
 from pipelines.config.sections import Arm, EvaluateConfig
@@ -52,14 +55,45 @@ def check_arms(fold: Fold, config: EvaluateConfig) -> None:
 
 def train_arm(arm: Arm, fold: Fold, config: EvaluateConfig, *, seed: int, device: torch.device) -> nn.Module:
     """Train the classifier of one arm for the configured steps on its pools of augmented views."""
+    pools, settings = _pools(arm, fold, config, seed), arm.fit_config(config.classifier)
+    return fit(pools, fold.train.num_classes, settings, seed=derive_seed(seed, "classifier"), device=device)
+
+
+def long_tail_notes(fold: Fold, config: EvaluateConfig) -> list[str]:
+    """Return a sentence on the arms whose long-tail method has no effect, since their classes are drawn equally often.
+
+    The list is empty without such arms. fold: with predictions of cross-fitted classifiers, if the arms need them.
+    """
+    arms = arms_of(fold, config)
+    idle = [arm for arm in arms if _needs_imbalance(arm, config) and _draws_evenly(arm, fold, config)]
+    if not idle:
+        return []
+    names = shortened(", ".join(f"{arm.name} ({arm.fit_config(config.classifier).long_tail})" for arm in idle), 300)
+    return [
+        "the long-tail method of these arms changes nothing, because their batches have equally many images of each "
+        f"class: {names}; give them sampling: plain, if their classes are imbalanced"
+    ]
+
+
+def _needs_imbalance(arm: Arm, config: EvaluateConfig) -> bool:
+    return LONG_TAIL[arm.fit_config(config.classifier).long_tail].needs_imbalance
+
+
+def _draws_evenly(arm: Arm, fold: Fold, config: EvaluateConfig) -> bool:
+    """Return whether the class counts of the arm's batches are equal in all phases of its training."""
+    settings = arm.fit_config(config.classifier)
+    pools = _pools(arm.model_copy(update={"policy": None}), fold, config, seed=0)  # views do not matter here
+    phases = class_counts(pools, fold.train.num_classes, settings.steps, settings.sampling)
+    return all(bool((counts == counts[0]).all()) for _, counts in phases)
+
+
+def _pools(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> list[AnyPool]:
     if arm.real and arm.synthetic and arm.by_need:
-        pools: list[AnyPool] = [_combined_pool(arm, fold, config, seed)]
-    else:
-        pools = [_real_pool(arm, fold, config, seed)] if arm.real else []
-        if arm.synthetic:
-            pools.append(_fresh_pool(arm, fold, config) if arm.feed else _synthetic_pool(arm, fold, config, seed))
-    seed = derive_seed(seed, "classifier")
-    return fit(pools, fold.train.num_classes, config.classifier, seed=seed, device=device)
+        return [_combined_pool(arm, fold, config, seed)]
+    pools: list[AnyPool] = [_real_pool(arm, fold, config, seed)] if arm.real else []
+    if arm.synthetic:
+        pools.append(_fresh_pool(arm, fold, config) if arm.feed else _synthetic_pool(arm, fold, config, seed))
+    return pools
 
 
 def _real_pool(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool:

@@ -26,30 +26,68 @@ from pipelines.results.statistics import (
     two_way_interval,
 )
 
+Kind = tuple[str | None, bool]  # policy, and whether the labels are soft
+PLAIN: Kind = (None, False)
+
 
 def declared_comparisons(arms: Sequence[Arm]) -> list[tuple[str, str]]:
-    """Return the pairs (arm, baseline) to compare; the first one is the headline.
+    """Return the pairs (arm, baseline) to compare; the first one is the headline, unless `headline_first` moves it.
 
     The pairs depend only on the definitions of the arms, so they are declared before there is any result. In order:
 
     1. real and synthetic images against real images, with the same policy and the same kind of labels; arms with a
-       classical policy come before arms without one;
-    2. each policy against no policy, on real images;
+       classical policy come before arms without one, and baselines with the same sampling and long-tail method as the
+       arm before those with others;
+    2. each policy against no policy, on real images, and then each arm of real images with a sampling or a long-tail
+       method of its own against an arm of the same policy and labels: the one without its own, or else the first one;
     3. synthetic images alone against real images.
     """
+    by_recipe = {(_kind(a), _method(a)): a for a in arms if a.real and not a.synthetic}
+    real_only, references = list(by_recipe.values()), dict[Kind, Arm]()
+    for arm in sorted(real_only, key=lambda a: _method(a) != (None, None)):
+        references.setdefault(_kind(arm), arm)
+    mixed = [(a, b) for a in arms if a.real and a.synthetic for b in real_only if _kind(a) == _kind(b)]
+    mixed.sort(key=lambda pair: (pair[0].policy is None, _method(pair[0]) != _method(pair[1])))
+    policies = [a for kind, a in references.items() if kind != PLAIN and PLAIN in references]
+    methods = [a for a in real_only if a is not references[_kind(a)]]
+    synthetic_only = [a for a in arms if a.synthetic and not a.real and _kind(a) in references]
+    synthetic_only.sort(key=lambda a: a.policy is None)
+    pairs = [
+        *mixed,
+        *((a, references[PLAIN]) for a in policies),
+        *((a, references[_kind(a)]) for a in methods),
+        *((a, by_recipe.get((_kind(a), _method(a)), references[_kind(a)])) for a in synthetic_only),
+    ]
+    return [(arm.name, baseline.name) for arm, baseline in pairs]
 
-    def kind(arm: Arm) -> tuple[str | None, bool]:
-        return arm.policy, arm.soft_labels
 
-    real_only = {kind(a): a.name for a in arms if a.real and not a.synthetic}
-    by_policy = sorted(arms, key=lambda a: a.policy is None)  # the sort is stable, so ties keep the given order
-    mixed = [a for a in by_policy if a.real and a.synthetic]
-    synthetic_only = [a for a in by_policy if a.synthetic and not a.real]
-    pairs = [(a.name, real_only[kind(a)]) for a in mixed if kind(a) in real_only]
-    plain: tuple[str | None, bool] = (None, False)
-    if plain in real_only:
-        pairs += [(name, real_only[plain]) for other, name in real_only.items() if other != plain]
-    return pairs + [(a.name, real_only[kind(a)]) for a in synthetic_only if kind(a) in real_only]
+def _kind(arm: Arm) -> Kind:
+    return arm.policy, arm.soft_labels
+
+
+def _method(arm: Arm) -> tuple[str | None, str | None]:
+    return arm.sampling, arm.long_tail
+
+
+def headline_first(
+    pairs: Sequence[tuple[str, str]], records: Sequence[Record], metric: str, arm: str | None = None
+) -> list[tuple[str, str]]:
+    """Return the declared pairs with the headline first: the arm against its best baseline by the mean of `metric`.
+
+    An arm has several baselines if arms without synthetic images differ in sampling or long-tail method. The headline
+    is the first pair with the best one, so the arm with the same sampling and method is preferred. arm: the arm that
+    the headline has to be about; None: that of the first pair, or another one with the same policy and labels.
+
+    The choice among the baselines uses the results, but it can only lower the gain. A claim that synthetic images help
+    therefore remains valid; a claim that they harm may be too strong.
+    """
+    candidates = [pair for pair in pairs if arm in (None, pair[0])]
+    baselines = [baseline for name, baseline in candidates if name == candidates[0][0]]
+    if len(baselines) > 1:
+        values = {b: [r.metrics[metric] for r in records_of_arm(records, b)] for b in baselines}
+        best = max(baselines, key=lambda b: gains(values[b], values[baselines[0]], metric).mean())
+        candidates = [pair for pair in candidates if pair[1] == best]
+    return [*candidates[:1], *(pair for pair in pairs if pair not in candidates[:1])]
 
 
 def compare(

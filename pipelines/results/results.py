@@ -15,7 +15,7 @@ from pipelines.config.sections import Arm
 from pipelines.experiment.folds import Design
 from pipelines.experiment.records import Record, records_of_arm
 from pipelines.metric_specs import METRICS, default_metric
-from pipelines.results.comparisons import compare, declared_comparisons, with_holm_p_values
+from pipelines.results.comparisons import compare, declared_comparisons, headline_first, with_holm_p_values
 from pipelines.results.document import (
     Choice,
     Comparison,
@@ -72,12 +72,11 @@ def build_results(
     `choose_mix`; the headline is then about the arm that the mix was chosen for, always at the first size.
     """
     metric = metric or default_metric(dataset.train_per_class)
-    names, pairs = [arm.name for arm in arms], declared_comparisons(arms)
-    if choice:
-        pairs.sort(key=lambda pair: pair[0] != choice.arm)
+    names = [arm.name for arm in arms]
     by_size = {size: [r for r in records if r.size == size and r.arm in names] for size in design.correlation}
-    comparisons_by_size = _compare(by_size, pairs, metric, design)
     first = next(iter(by_size))
+    pairs = headline_first(declared_comparisons(arms), by_size[first], metric, choice.arm if choice else None)
+    comparisons_by_size = _compare(by_size, pairs, metric, design)
     records, comparisons = by_size[first], comparisons_by_size[first]
     mixes = {a.name: a.mix(ratio) for a in arms if a.real and a.synthetic}
     headline = comparisons[0] if pairs and pairs[0][0] in mixes else None

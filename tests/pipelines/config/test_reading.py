@@ -117,7 +117,7 @@ def test_named_sources_are_no_paths(source: str, tmp_path: Path) -> None:
 
 
 def test_every_shipped_pipeline_loads() -> None:
-    assert shipped_pipelines() == ["fashion-50", "learning-curve", "quickstart"]
+    assert shipped_pipelines() == ["fashion-50", "imbalance", "learning-curve", "quickstart"]
     for name in shipped_pipelines():
         pipeline = load_pipeline(name, ["data.source=photos"])
         assert pipeline.data.source == "photos"
