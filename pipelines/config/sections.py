@@ -114,6 +114,11 @@ class Arm(Settings):
         return self
 
     @property
+    def is_control(self) -> bool:
+        """Whether it is fed by something that a generator has to be better than."""
+        return self.feed not in (None, "generator")
+
+    @property
     def needs_judges(self) -> bool:
         """Whether cross-fitted classifiers have to judge the images before the arm is trained."""
         filtered = self.keep < 1 and FILTERS[self.filter].by_classifiers is not None

@@ -37,7 +37,7 @@ def declared_comparisons(arms: Sequence[Arm]) -> list[tuple[str, str]]:
 
     1. real and synthetic images against real images, with the same policy and the same kind of labels; arms with a
        classical policy come before arms without one, and baselines with the same sampling and long-tail method as the
-       arm before those with others;
+       arm before those with others; controls come last;
     2. each policy against no policy, on real images, and then each arm of real images with a sampling or a long-tail
        method of its own against an arm of the same policy and labels: the one without its own, or else the first one;
     3. synthetic images alone against real images.
@@ -47,7 +47,7 @@ def declared_comparisons(arms: Sequence[Arm]) -> list[tuple[str, str]]:
     for arm in sorted(real_only, key=lambda a: _method(a) != (None, None)):
         references.setdefault(_kind(arm), arm)
     mixed = [(a, b) for a in arms if a.real and a.synthetic for b in real_only if _kind(a) == _kind(b)]
-    mixed.sort(key=lambda pair: (pair[0].policy is None, _method(pair[0]) != _method(pair[1])))
+    mixed.sort(key=lambda pair: (pair[0].is_control, pair[0].policy is None, _method(pair[0]) != _method(pair[1])))
     policies = [a for kind, a in references.items() if kind != PLAIN and PLAIN in references]
     methods = [a for a in real_only if a is not references[_kind(a)]]
     synthetic_only = [a for a in arms if a.synthetic and not a.real and _kind(a) in references]
@@ -59,6 +59,17 @@ def declared_comparisons(arms: Sequence[Arm]) -> list[tuple[str, str]]:
         *((a, by_recipe.get((_kind(a), _method(a)), references[_kind(a)])) for a in synthetic_only),
     ]
     return [(arm.name, baseline.name) for arm, baseline in pairs]
+
+
+def control_comparisons(arms: Sequence[Arm]) -> list[tuple[str, str]]:
+    """Return the pairs (arm, control): arms with a generator's images, and controls that differ in nothing else."""
+
+    def recipe(arm: Arm) -> Arm:
+        return arm.model_copy(update={"name": "", "feed": None})
+
+    mixed = [a for a in arms if a.real and a.synthetic]
+    controls = [a for a in mixed if a.is_control]
+    return [(a.name, c.name) for a in mixed if not a.is_control for c in controls if recipe(a) == recipe(c)]
 
 
 def _kind(arm: Arm) -> Kind:

@@ -15,7 +15,13 @@ from pipelines.config.sections import Arm
 from pipelines.experiment.folds import Design
 from pipelines.experiment.records import Record, records_of_arm
 from pipelines.metric_specs import METRICS, default_metric
-from pipelines.results.comparisons import compare, declared_comparisons, headline_first, with_holm_p_values
+from pipelines.results.comparisons import (
+    compare,
+    control_comparisons,
+    declared_comparisons,
+    headline_first,
+    with_holm_p_values,
+)
 from pipelines.results.document import (
     Choice,
     Comparison,
@@ -76,10 +82,12 @@ def build_results(
     by_size = {size: [r for r in records if r.size == size and r.arm in names] for size in design.correlation}
     first = next(iter(by_size))
     pairs = headline_first(declared_comparisons(arms), by_size[first], metric, choice.arm if choice else None)
+    pairs += (control_pairs := control_comparisons(arms))
     comparisons_by_size = _compare(by_size, pairs, metric, design)
     records, comparisons = by_size[first], comparisons_by_size[first]
     mixes = {a.name: a.mix(ratio) for a in arms if a.real and a.synthetic}
     headline = comparisons[0] if pairs and pairs[0][0] in mixes else None
+    controls = [c for c in comparisons if headline and c.arm == headline.arm and (c.arm, c.baseline) in control_pairs]
     mix = {**mixes[headline.arm], **(choice.mix if choice else {})} if headline else {}
     return Results(
         dataset=dataset,
@@ -88,7 +96,7 @@ def build_results(
         comparisons=comparisons,
         fidelity=dict(fidelity or {}),
         choice=choice,
-        recommendation=recommend(headline, mix, choice, first),
+        recommendation=recommend(headline, mix, choice, first, controls=controls),
         confusion=sum_confusions(records, names),
         learning_curve=_learning_curve(by_size, comparisons_by_size, names) if len(by_size) > 1 else [],
         seeds=list(_seeds(records).values()),

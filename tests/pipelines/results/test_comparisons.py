@@ -20,7 +20,13 @@ from toy import (
 from augment.errors import ConfigError
 from pipelines.config.sections import Arm
 from pipelines.experiment.records import encode_labels
-from pipelines.results.comparisons import compare, correctness, declared_comparisons, with_holm_p_values
+from pipelines.results.comparisons import (
+    compare,
+    control_comparisons,
+    correctness,
+    declared_comparisons,
+    with_holm_p_values,
+)
 from pipelines.results.statistics import corrected_t_interval, corrected_t_p, two_way_interval
 
 
@@ -186,3 +192,13 @@ def test_soft_labels_are_compared_with_soft_labels():
         ("soft", "none"),
     ]
     assert declared_comparisons([CLASSICAL, soft_more]) == []
+
+
+def test_a_generator_is_compared_with_controls_that_differ_in_their_feed_alone():
+    mixed = {"policy": "light", "synthetic": True, "share": 0.25}
+    fresh, grid = Arm(name="fresh", feed="generator", **mixed), Arm(name="grid", feed="grid", **mixed)
+    more = Arm(name="more", feed="cutmix", **{**mixed, "share": 0.5})
+    arms = [CLASSICAL, grid, fresh, more]
+    assert control_comparisons(arms) == [("fresh", "grid")]
+    assert declared_comparisons(arms)[0] == ("fresh", "classical")  # and no control is the headline
+    assert {("grid", "classical"), ("more", "classical")} <= set(declared_comparisons(arms))
