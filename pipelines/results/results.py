@@ -77,8 +77,7 @@ def build_results(
     ratio: for arms that set none themselves. metric: of the comparisons; None means `default_metric`. choice: result of
     `choose_mix`; the headline is then about the arm that the mix was chosen for, always at the first size.
     """
-    metric = metric or default_metric(dataset.train_per_class)
-    names = [arm.name for arm in arms]
+    metric, names = metric or default_metric(dataset.train_per_class), [arm.name for arm in arms]
     by_size = {size: [r for r in records if r.size == size and r.arm in names] for size in design.correlation}
     first = next(iter(by_size))
     pairs = headline_first(declared_comparisons(arms), by_size[first], metric, choice.arm if choice else None)
