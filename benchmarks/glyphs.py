@@ -2,10 +2,10 @@
 
     python benchmarks/glyphs.py --fonts DIR --out glyphs.npz
 
-DIR has one folder per font family, with the files of all its weights and styles. Fonts of symbols or of
-handwritten capitals do not belong there, since no test here recognises them. Half of the families, drawn by the seed,
-give the training images and the other half the test images. The file is a MedMNIST-style archive that `augment` reads.
-All images are grey, and all classes have the same number of images.
+DIR has one folder per font family, with the files of all its weights and styles. Fonts of symbols or of handwritten
+capitals do not belong there, since this program does not recognise them. Half of the families, drawn by the seed, give
+the training images and the other half the test images. The file is a MedMNIST-style archive that `augment` reads. All
+images are grey, and all classes have the same number of images.
 
 The 47 classes of `balanced47` follow the balanced set of EMNIST (Cohen et al., "EMNIST: an extension of MNIST to
 handwritten letters", arXiv 1702.05373): characters that look alike become one class. EMNIST merges capitals with
