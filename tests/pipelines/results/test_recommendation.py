@@ -37,12 +37,13 @@ def test_images_drawn_from_more_are_numbered(gain, begin):
 
 
 def test_a_gain_is_recommended_with_what_it_is_over_every_control():
-    controls = [headline([g - 0.01 for g in GAIN]), headline([g + 0.01 for g in UNCLEAR])]
+    gains = {"grid": [g - 0.01 for g in GAIN], "cutmix": [g + 0.01 for g in UNCLEAR]}
+    controls = [headline(gain).model_copy(update={"baseline": name}) for name, gain in gains.items()]
     said = recommend(headline(GAIN), MIX, controls=controls)
     assert (said.augment, said.verdict) == (True, "helps")
     first, second = said.sentence.partition("They do more than the controls: ")[2].split("; ")
-    assert first.startswith("compared with none by +2.0 points (95 % interval 0.5 to 3.5, 5 of 6")
-    assert second.startswith("compared with none by +0.7 points (95 % interval -2.0 to 3.4, ")
+    assert first.startswith("compared with grid by +2.0 points (95 % interval 0.5 to 3.5, 5 of 6")
+    assert second.startswith("compared with cutmix by +0.7 points (95 % interval -2.0 to 3.4, ")
 
 
 def test_a_gain_that_a_control_has_too_does_not_recommend_the_generator():
