@@ -139,10 +139,9 @@ def draw_batches(
         indices = draw_indices(pool.labels.cpu(), per_batch, of_batches, generator).to(pool.labels.device)
         images = pool.batches(indices, sizes, generator)
         draws.append(zip(images, torch.split(indices, sizes), strict=True))
-    for batch in zip(*draws, strict=True):
+    for sizes_of_pools, batch in zip(counts, zip(*draws, strict=True), strict=True):
         images_of_pools, indices_of_pools = zip(*batch, strict=True)
         drawn = zip(targets, indices_of_pools, strict=True)
         target = torch.cat([target[indices] for target, indices in drawn])
-        sizes_of_pools = torch.tensor([len(images) for images in images_of_pools])
         of_pool = torch.arange(len(pools)).repeat_interleave(sizes_of_pools).to(target.device)
         yield Batch(to_signed(torch.cat(images_of_pools)), target, of_pool)

@@ -42,8 +42,7 @@ class Trial(Line):
 class Search:
     """A search with Optuna's TPE sampler from the trials on disk.
 
-    imbalanced: whether to search the treatment of
-    imbalanced classes too: the sampling and the long-tail method.
+    imbalanced: whether to search the treatment of imbalanced classes too: the sampling and the long-tail method.
     """
 
     optuna: Any

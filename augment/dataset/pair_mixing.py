@@ -20,8 +20,8 @@ def grid(first: Pixels, second: Pixels, rng: np.random.Generator) -> Pixels:
     This is the mask of ChimeraMix (arXiv 2202.11616, section 3), applied to pixels instead of features.
     """
     side, cells = first.shape[-1], int(rng.choice(GRID_SIDES))
-    places = np.arange(side) * cells // side
-    mask = (rng.random((cells, cells)) < 0.5)[np.ix_(places, places)]
+    cell_of_pixel = np.arange(side) * cells // side  # along one side
+    mask = (rng.random((cells, cells)) < 0.5)[np.ix_(cell_of_pixel, cell_of_pixel)]
     return np.where(mask, first, second)
 
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from augment.gan.networks import ConditionalBatchNorm, DoublingConv, Pair, ProjectionDiscriminator, Shape
+from augment.gan.networks import ConditionalBatchNorm, DoublingConv, Pair, ProjectionDiscriminator, Shape, initialised
 
 SMALLEST_FEATURES = 7  # px; a grid of 4 x 4 cells needs some pixels in each
 
@@ -61,13 +61,5 @@ class _Down(nn.Sequential):
 
 
 def build_anchored(shape: Shape, *, seed: int) -> Pair:
-    """Return a new pair in channels-last memory format, initialised from `seed`.
-
-    The global random state does not change.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        pair = Pair(AnchoredGenerator(shape), ProjectionDiscriminator(shape))
-    for module in pair:
-        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return pair
+    """Return a new pair, initialised from `seed`; see `initialised`."""
+    return initialised(lambda shape: Pair(AnchoredGenerator(shape), ProjectionDiscriminator(shape)), shape, seed=seed)

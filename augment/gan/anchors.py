@@ -20,11 +20,12 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from augment.dataset.images import LabelledImages
+from augment.dataset.pair_mixing import GRID_SIDES
 from augment.errors import ConfigError
+from augment.gan.class_index import ClassIndex
 
 INDEX_NUMBERS = 8  # random numbers of one image for the indices, the flips, and whether it gets a difference
-MASK_SIDES = (2, 3, 4)  # cells of a mask, along one side
-POLICY_NUMBERS = 1 + MASK_SIDES[-1] ** 2  # random numbers for a policy
+POLICY_NUMBERS = 1 + GRID_SIDES[-1] ** 2  # random numbers for a policy
 NUMBERS = INDEX_NUMBERS + POLICY_NUMBERS  # per image, in [0, 1)
 LENT = 0.5  # fraction of the images that get a difference
 LENT_NUMBER = INDEX_NUMBERS - 1  # the column of the number that decides this for an image
@@ -102,10 +103,10 @@ POLICIES: dict[str, AnchorPolicy] = {
 
 def grid_mask(numbers: Tensor, side: int) -> Tensor:
     """Return random masks of 2 x 2, 3 x 3 or 4 x 4 cells: bool (B, 1, side, side). numbers: (B, POLICY_NUMBERS)."""
-    largest = MASK_SIDES[-1]
-    chosen = (numbers[:, 0] * len(MASK_SIDES)).long()
+    largest = GRID_SIDES[-1]
+    chosen = (numbers[:, 0] * len(GRID_SIDES)).long()
     cells = (numbers[:, 1:] < 0.5).float().view(-1, 1, largest, largest)
-    masks = [interpolate(cells[:, :, :cell, :cell], size=(side, side)) for cell in MASK_SIDES]
+    masks = [interpolate(cells[:, :, :cell, :cell], size=(side, side)) for cell in GRID_SIDES]
     return torch.stack(masks)[chosen, torch.arange(len(numbers), device=numbers.device)] > 0
 
 
@@ -125,30 +126,26 @@ def _add_lent(maps: Tensor, lent: Tensor | slice, difference: Tensor) -> Tensor:
 class Anchors:
     """The training images on the device, and which of them belong to each class.
 
-    images: uint8, N x C x H x W. by_class: int64, N; indices sorted by class. starts, counts: int64, K; where a class
-    begins in `by_class`, and its number of images. lending: int64; the classes that lend differences.
+    images: uint8, N x C x H x W. lending: int64; the classes that lend differences. flip: whether images may be
+    mirrored.
     """
 
     images: Tensor
-    by_class: Tensor
-    starts: Tensor
-    counts: Tensor
+    index: ClassIndex
     lending: Tensor
-    flip: bool  # whether images may be mirrored
+    flip: bool
 
     @classmethod
     def of(cls, data: LabelledImages, lenders_from: int, *, flip: bool, device: torch.device) -> Self:
         """Return the anchors of `data`. Classes with at least `lenders_from` images lend differences."""
-        counts = torch.from_numpy(data.counts()).to(device)
-        by_class = torch.from_numpy(data.labels).argsort(stable=True).to(device)
-        lending = (counts >= max(lenders_from, 2)).nonzero().squeeze(1)
-        images = torch.from_numpy(data.images).to(device)
-        return cls(images, by_class, counts.cumsum(0) - counts, counts, lending, flip)
+        index = ClassIndex.of(data, device)
+        lending = (index.counts >= max(lenders_from, 2)).nonzero().squeeze(1)
+        return cls(torch.from_numpy(data.images).to(device), index, lending, flip)
 
     @property
     def learnt(self) -> Tensor:
         """The classes that D learns from: those that lend differences, or all with images if none is large enough."""
-        return self.lending if len(self.lending) else self.counts.nonzero().squeeze(1)
+        return self.lending if len(self.lending) else self.index.present
 
     def draw(self, labels: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
         """Draw the images behind each synthetic image: indices, int64 (B, 4), and whether to mirror each, bool (B, 4).
@@ -165,10 +162,10 @@ class Anchors:
 
     def _pair(self, labels: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         """Return the indices of two images of each class: different ones, unless the class has only one."""
-        count, start = self.counts[labels], self.starts[labels]
+        count = self.index.counts[labels]
         a = (first.double() * count).long()
         b = (a + 1 + (second.double() * (count - 1)).long()) % count
-        return self.by_class[start + a], self.by_class[start + b]
+        return self.index.images(labels, a), self.index.images(labels, b)
 
 
 def check_policy(name: str, data: LabelledImages, lenders_from: int) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from augment.dataset.images import LabelledImages, to_signed
 from augment.gan.acceleration import Graphed, Network, in_bfloat16
+from augment.gan.class_index import ClassIndex, draw_labels
 from augment.gan.config import GanConfig, TrainingConfig
 from augment.gan.diffaugment import augmenter
 from augment.gan.losses import LOSSES
@@ -95,15 +96,13 @@ def make_batch_sampler(
     """
     device = random.device
     images = torch.from_numpy(data.images).to(device)  # on a CPU this shares memory with `data`
-    by_class = torch.from_numpy(data.labels).argsort(stable=True).to(device)
-    counts = torch.from_numpy(data.counts()).to(device)
-    starts = counts.cumsum(0) - counts
-    present = counts.nonzero().squeeze(1) if classes is None else classes
+    index = ClassIndex.of(data, device)
+    drawn_classes = index.present if classes is None else classes
 
     def draw() -> tuple[Tensor, Tensor]:
-        labels = present[torch.randint(len(present), (size,), generator=random, device=device)]
-        within = torch.rand(size, generator=random, device=device, dtype=torch.float64) * counts[labels]
-        batch = images[by_class[starts[labels] + within.long()]]
+        labels = draw_labels(drawn_classes, size, random)
+        within = torch.rand(size, generator=random, device=device, dtype=torch.float64) * index.counts[labels]
+        batch = images[index.images(labels, within.long())]
         return to_signed(batch.contiguous(memory_format=torch.channels_last)), labels
 
     return draw

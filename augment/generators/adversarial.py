@@ -8,10 +8,10 @@ if the number of threads is the same; each checkpoint stores that number.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import torch
@@ -19,19 +19,20 @@ from numpy.typing import NDArray
 from pydantic import model_validator
 from torch import Tensor, nn
 
-from augment.dataset.images import check_size, to_uint8
+from augment.dataset.images import LabelledImages, check_size, to_uint8
 from augment.errors import DivergedError, SourceError
 from augment.gan.config import TrainingConfig
-from augment.gan.networks import Shape
+from augment.gan.networks import Pair, Shape
 from augment.gan.steps import GanSetup
 from augment.gan.training import make_step, recalibrate, update_ema
 from augment.gan.training_state import State, dump_state, restore
-from augment.generators.base import Fitted, GeneratorConfig, Outcome, TrainingData
+from augment.generators.base import Fitted, Generator, GeneratorConfig, Load, Outcome, TrainingData
 from augment.generators.previews import tile
 from augment.generators.runs import ModelAbout, Run, RunLog, open_run
 from augment.output_folders import Replace
 from augment.runtime import Observer, Observers, Runtime, Task
 from augment.seeds import derive_seed
+from augment.tensor_files import load_network, prefixed, unprefixed
 
 PREVIEW_COLUMNS = 10
 PROBE_STEPS = 3  # timed steps, after one warm-up step
@@ -49,6 +50,9 @@ class AdversarialConfig(TrainingConfig, GeneratorConfig):
     def with_horizontal_flip(self) -> Self:
         """Return these settings with flips added to the augmentation of D's inputs."""
         return self if "flip" in self.augment else self.model_copy(update={"augment": (*self.augment, "flip")})
+
+
+C = TypeVar("C", bound=AdversarialConfig)
 
 
 class AdversarialAbout(ModelAbout):
@@ -83,33 +87,42 @@ class Training:
     classes: Tensor | None = None
 
 
-def fit(
-    training: Training,
-    data: TrainingData,
-    config: AdversarialConfig,
-    folder: Path,
-    runtime: Runtime,
-    *,
-    overwrite: bool,
-    replace: Replace,
-) -> Fitted:
+def adversarial_generator(
+    config: type[C], prepare: Callable[[TrainingData, C, torch.device], Training], load: Load
+) -> Generator:
+    """Return the kind of generator with these settings. prepare: returns what it adds to fitting, on a device."""
+
+    def fit(
+        data: TrainingData, config: C, folder: Path, runtime: Runtime, *, overwrite: bool, replace: Replace
+    ) -> Fitted:
+        training = prepare(data, config, runtime.device)
+        with open_run(folder, config, data.images, data.origin.name, overwrite=overwrite, replace=replace) as run:
+            return _fit(training, data, config, run, runtime)
+
+    def estimate_seconds(data: TrainingData, config: C, device: torch.device) -> float:
+        plain = config.model_copy(update={"fast": False})  # capturing a CUDA graph would take too long for an estimate
+        return _time_steps(prepare(data, plain, device), data, plain) * config.steps
+
+    return Generator(config, fit, load, estimate_seconds)
+
+
+def _fit(training: Training, data: TrainingData, config: AdversarialConfig, run: Run, runtime: Runtime) -> Fitted:
     """Train the networks on all images of `data`; see `base.Fit`."""
     state = training.state
-    with open_run(folder, config, data.images, data.origin.name, overwrite=overwrite, replace=replace) as run:
-        finished = run.finished_step()
-        if finished is not None and finished >= config.steps:
-            return Fitted(Outcome.ALREADY_FINISHED, finished)
-        step = make_step(data.images, state, config, training.setup, training.classes)
-        if not train(state, config, run, runtime, step=step, preview=training.preview):
-            return Fitted(Outcome.STOPPED, state.step)
-        recalibrate(state.ema, training.run_ema, seed=derive_seed(config.seed, "recalibration"))
-        check_finite_training(state, run, list(state.ema.state_dict().values()))
-        training.save(run)
+    finished = run.finished_step()
+    if finished is not None and finished >= config.steps:
+        return Fitted(Outcome.ALREADY_FINISHED, finished)
+    step = make_step(data.images, state, config, training.setup, training.classes)
+    if not train(state, config, run, runtime, step=step, preview=training.preview):
+        return Fitted(Outcome.STOPPED, state.step)
+    recalibrate(state.ema, training.run_ema, seed=derive_seed(config.seed, "recalibration"))
+    check_finite_training(state, run, list(state.ema.state_dict().values()))
+    training.save(run)
     return Fitted(Outcome.FINISHED, state.step)
 
 
-def estimate_seconds(training: Training, data: TrainingData, config: AdversarialConfig) -> float:
-    """Estimate the seconds of a fit from a few steps on the same images. The state of `training` changes."""
+def _time_steps(training: Training, data: TrainingData, config: AdversarialConfig) -> float:
+    """Return the seconds of a step, from a few steps on the same images. The state of `training` changes."""
     device = training.state.random.device
     step = make_step(data.images, training.state, config, training.setup, training.classes)
     step(False)
@@ -118,7 +131,36 @@ def estimate_seconds(training: Training, data: TrainingData, config: Adversarial
         step(False)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return (time.perf_counter() - begin) / PROBE_STEPS * config.steps
+    return (time.perf_counter() - begin) / PROBE_STEPS
+
+
+def network_shape(images: LabelledImages, width: int, latent_dim: int) -> Shape:
+    """Return the shape of networks for these images."""
+    return Shape(images.num_classes, images.channels, images.size, width, latent_dim)
+
+
+def network_tensors(state: State) -> dict[str, Tensor]:
+    """Return the tensors of the averaged G and of D, to save; `load_pair` reads them."""
+    generator, discriminator = state.ema.state_dict(), state.discriminator.state_dict()
+    return {**prefixed("generator", generator), **prefixed("discriminator", discriminator)}
+
+
+def load_pair(
+    build: Callable[[], Pair], tensors: Mapping[str, Tensor], *, largest: int, folder: Path, device: torch.device
+) -> Pair:
+    """Return the networks that `network_tensors` saved, frozen and in eval mode.
+
+    largest: the largest side of a tensor that the description needs; nothing is built if the tensors are smaller, so
+    that a damaged description does not exhaust the memory. Raises `SourceError` for that, and if a tensor does not fit.
+    """
+    saved = [tensor for name, tensor in tensors.items() if name.startswith(("generator.", "discriminator."))]
+    if largest > max((max(tensor.shape, default=1) for tensor in saved), default=0):
+        raise SourceError(f"{folder} is damaged: its description needs larger networks than its weights")
+    pair = build()
+    for name, network in zip(("generator", "discriminator"), pair, strict=True):
+        load_network(network, unprefixed(name, tensors))
+        network.to(device).eval().requires_grad_(False)
+    return pair
 
 
 def preview_grid(

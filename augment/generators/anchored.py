@@ -26,9 +26,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
-from augment.dataset.images import LabelledImages, to_signed, to_uint8
-from augment.errors import SourceError
-from augment.fields import MAX_BATCH_SIZE, MAX_WEIGHT, Rate, name_in
+from augment.dataset.images import to_signed, to_uint8
+from augment.fields import MAX_BATCH_SIZE, MAX_WEIGHT, Interval, Rate, name_in
 from augment.gan.acceleration import in_bfloat16
 from augment.gan.anchored_networks import AnchoredGenerator, build_anchored, feature_levels
 from augment.gan.anchors import (
@@ -43,19 +42,26 @@ from augment.gan.anchors import (
     Features,
     check_policy,
 )
+from augment.gan.class_index import draw_labels
 from augment.gan.networks import Shape
 from augment.gan.noise import Seeds, draw_noise, rows_from_seeds
 from augment.gan.training import make_setup
 from augment.gan.training_state import State, start
-from augment.generators import adversarial
-from augment.generators.adversarial import PREVIEW_COLUMNS, AdversarialAbout, AdversarialConfig, Training, preview_grid
-from augment.generators.base import Fitted, Generator, Samples, TrainingData, describe
+from augment.generators.adversarial import (
+    PREVIEW_COLUMNS,
+    AdversarialAbout,
+    AdversarialConfig,
+    Training,
+    adversarial_generator,
+    load_pair,
+    network_shape,
+    network_tensors,
+    preview_grid,
+)
+from augment.generators.base import Samples, TrainingData, describe
 from augment.generators.runs import Run, read_model
 from augment.generators.training_images import check_present, image_tensors, read_images
-from augment.output_folders import Replace
-from augment.runtime import Runtime
 from augment.seeds import derive_seed
-from augment.tensor_files import load_network, prefixed, unprefixed
 
 RECONSTRUCTED = 4  # one of so many images of a batch is reconstructed in each step
 
@@ -69,7 +75,7 @@ class AnchoredConfig(AdversarialConfig):
     reconstruction: float = Field(5.0, ge=0, le=MAX_WEIGHT)  # weight of the L1 distance to the image
     width: int = Field(16, ge=4, le=512)  # channels at full resolution; they double when the side halves
     latent_dim: int = Field(32, ge=1, le=2**16)
-    steps: int = Field(1000, ge=1, le=10**8)
+    steps: Interval = 1000
     lr_generator: Rate = 4e-4
 
 
@@ -123,34 +129,20 @@ class Synthesis:
         return torch.where(mirrored[:, None, None, None], images.flip(3), images)
 
 
-def fit(
-    data: TrainingData,
-    config: AnchoredConfig,
-    folder: Path,
-    runtime: Runtime,
-    *,
-    overwrite: bool = False,
-    replace: Replace = "nothing",
-) -> Fitted:
-    """Train both networks on all images of `data`; see `base.Fit`."""
-    training = _prepare(data, config, runtime.device)
-    return adversarial.fit(training, data, config, folder, runtime, overwrite=overwrite, replace=replace)
-
-
 def _prepare(data: TrainingData, config: AnchoredConfig, device: torch.device) -> Training:
     images = data.images
     check_policy(config.anchors, images, config.lenders_from)
-    shape = _shape(images, config)
+    shape = network_shape(images, config.width, config.latent_dim)
     state = start(config, build_anchored(shape, seed=derive_seed(config.seed, "weights")), shape, device)
     assert isinstance(state.generator, AnchoredGenerator)
     assert isinstance(state.ema, AnchoredGenerator)
     anchors = Anchors.of(images, config.lenders_from, flip="flip" in config.augment, device=device)
     synthesis = Synthesis(state.generator, anchors, POLICIES[config.anchors])
     average = Synthesis(state.ema, anchors, POLICIES[config.anchors])
-    present = anchors.counts.nonzero().squeeze(1)
+    present = anchors.index.present
 
     def run_ema(count: int, random: torch.Generator) -> Tensor:
-        labels = present[torch.randint(len(present), (count,), generator=random, device=device)]
+        labels = draw_labels(present, count, random)
         return average.run(labels, *_draw(count, shape.latent_dim, random))[0]
 
     def preview(labels: NDArray[np.int64]) -> Tensor:
@@ -163,7 +155,7 @@ def _prepare(data: TrainingData, config: AnchoredConfig, device: torch.device) -
         make_setup(state, config, *_training_functions(synthesis, state, config)),
         run_ema=run_ema,
         preview=lambda: preview_grid(state.ema, np.flatnonzero(images.counts()), preview),
-        save=lambda run: _save(state, data, config, run),
+        save=lambda run: _save(state, data, config, shape, run),
         classes=anchors.learnt,
     )
 
@@ -173,7 +165,7 @@ def _training_functions(
 ) -> tuple[Callable[[Tensor], Tensor], Callable[[], Tensor] | None]:
     """Return what generates the fakes of a step, and the reconstruction error as G's own term."""
     random, latent_dim = state.random, config.latent_dim
-    present = synthesis.anchors.counts.nonzero().squeeze(1)
+    present = synthesis.anchors.index.present
 
     def generate(labels: Tensor) -> Tensor:
         # the images are in random order, so the first of them may get the differences: their number is then fixed
@@ -182,8 +174,9 @@ def _training_functions(
 
     def reconstruction() -> Tensor:
         count = max(config.batch_size // RECONSTRUCTED, 2)
-        labels = present[torch.randint(len(present), (count,), generator=random, device=random.device)]
-        real, reconstructed = synthesis.reconstruct(labels, *_draw(count, latent_dim, random))
+        real, reconstructed = synthesis.reconstruct(
+            draw_labels(present, count, random), *_draw(count, latent_dim, random)
+        )
         return config.reconstruction * l1_loss(reconstructed.float(), real)
 
     if config.fast:
@@ -202,22 +195,16 @@ def _draw_from_seeds(seeds: Seeds, latent_dim: int, device: torch.device) -> tup
     return rows[:, :NUMBERS], rows[:, NUMBERS:]
 
 
-def _save(state: State, data: TrainingData, config: AnchoredConfig, run: Run) -> None:
+def _save(state: State, data: TrainingData, config: AnchoredConfig, shape: Shape, run: Run) -> None:
     """Write the EMA generator, the discriminator and the training images, with their description, for sampling."""
     about = AnchoredAbout(
         **describe(data, config, run, state.step),
-        shape=_shape(data.images, config),
+        shape=shape,
         anchors=config.anchors,
         lenders_from=config.lenders_from,
         horizontal_flip="flip" in config.augment,
     )
-    generator, discriminator = state.ema.state_dict(), state.discriminator.state_dict()
-    networks = {**prefixed("generator", generator), **prefixed("discriminator", discriminator)}
-    run.save_model({**image_tensors(data.images), **networks}, about)
-
-
-def _shape(images: LabelledImages, config: AnchoredConfig) -> Shape:
-    return Shape(images.num_classes, images.channels, images.size, config.width, config.latent_dim)
+    run.save_model({**image_tensors(data.images), **network_tensors(state)}, about)
 
 
 @dataclass(frozen=True)
@@ -235,7 +222,7 @@ class Anchored:
         There are no logits if D has not learnt from all classes: those of different classes could not be compared.
         Raises `SourceError` for a class without training images.
         """
-        check_present(labels, self.synthesis.anchors.counts.cpu().numpy(), self.about.classes)
+        check_present(labels, self.synthesis.anchors.index.counts.cpu().numpy(), self.about.classes)
         device = self.synthesis.anchors.images.device
         y = torch.from_numpy(labels).to(device)
         images, indices = self.synthesis.run(y, *_draw_from_seeds(seeds, self.about.shape.latent_dim, device))
@@ -254,23 +241,14 @@ def load(folder: Path, device: torch.device) -> Anchored:
     """Load the model of a finished RUN folder. Raises `SourceError` if it is damaged or contradicts its description."""
     tensors, about = read_model(folder, AnchoredAbout)
     images = read_images(tensors, about, folder)
-    largest = max(max(tensor.shape, default=1) for name, tensor in tensors.items() if "." in name)
-    if max(about.shape.width << feature_levels(about.shape.image_size), about.shape.latent_dim) > largest:
-        raise SourceError(f"{folder} is damaged: its description needs larger networks than its weights")
-    generator, discriminator = build_anchored(about.shape, seed=0)
-    load_network(generator, unprefixed("generator", tensors))
-    load_network(discriminator, unprefixed("discriminator", tensors))
-    for network in (generator, discriminator):
-        network.to(device).eval().requires_grad_(False)
+    shape = about.shape
+    largest = max(shape.width << feature_levels(shape.image_size), shape.latent_dim, shape.num_classes)
+    generator, discriminator = load_pair(
+        lambda: build_anchored(shape, seed=0), tensors, largest=largest, folder=folder, device=device
+    )
     assert isinstance(generator, AnchoredGenerator)
     anchors = Anchors.of(images, about.lenders_from, flip=about.horizontal_flip, device=device)
     return Anchored(Synthesis(generator, anchors, POLICIES[about.anchors]), discriminator, about)
 
 
-def estimate_seconds(data: TrainingData, config: AnchoredConfig, device: torch.device) -> float:
-    """Estimate the seconds of a fit from a few steps on the same images."""
-    plain = config.model_copy(update={"fast": False})  # capturing a CUDA graph would take too long for an estimate
-    return adversarial.estimate_seconds(_prepare(data, plain, device), data, plain)
-
-
-ANCHORED = Generator(AnchoredConfig, fit, load, estimate_seconds)
+ANCHORED = adversarial_generator(AnchoredConfig, _prepare, load)

@@ -124,11 +124,14 @@ class Fit(Protocol):
         """Fit the generator."""
 
 
+Load = Callable[[Path, torch.device], Model]
+
+
 @dataclass(frozen=True)
 class Generator:
     """A kind of generator."""
 
     config: type[GeneratorConfig]
     fit: Fit
-    load: Callable[[Path, torch.device], Model]
+    load: Load
     estimate_seconds: Callable[[TrainingData, Any, torch.device], float] | None = None  # of a fit; None: negligible

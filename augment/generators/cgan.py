@@ -15,21 +15,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from augment.dataset.images import LabelledImages, to_uint8
+from augment.dataset.images import to_uint8
 from augment.errors import SourceError
 from augment.gan.config import GanConfig
 from augment.gan.networks import NETWORKS, Shape, build
 from augment.gan.noise import draw_noise, noise_from_seeds
 from augment.gan.training import generate_from_noise, make_setup
 from augment.gan.training_state import State, start
-from augment.generators import adversarial
-from augment.generators.adversarial import PREVIEW_COLUMNS, AdversarialAbout, AdversarialConfig, Training, preview_grid
-from augment.generators.base import Fitted, Generator, Samples, TrainingData, describe
+from augment.generators.adversarial import (
+    PREVIEW_COLUMNS,
+    AdversarialAbout,
+    AdversarialConfig,
+    Training,
+    adversarial_generator,
+    load_pair,
+    network_shape,
+    network_tensors,
+    preview_grid,
+)
+from augment.generators.base import Samples, TrainingData, describe
 from augment.generators.runs import Run, read_model
-from augment.output_folders import Replace
-from augment.runtime import Runtime
 from augment.seeds import derive_seed
-from augment.tensor_files import load_network, prefixed, unprefixed
 
 
 class CganConfig(GanConfig, AdversarialConfig):
@@ -44,22 +50,8 @@ class CganAbout(AdversarialAbout):
     network: str
 
 
-def fit(
-    data: TrainingData,
-    config: CganConfig,
-    folder: Path,
-    runtime: Runtime,
-    *,
-    overwrite: bool = False,
-    replace: Replace = "nothing",
-) -> Fitted:
-    """Train both networks on all images of `data`; see `base.Fit`."""
-    training = _prepare(data, config, runtime.device)
-    return adversarial.fit(training, data, config, folder, runtime, overwrite=overwrite, replace=replace)
-
-
 def _prepare(data: TrainingData, config: CganConfig, device: torch.device) -> Training:
-    shape = _shape(data.images, config)
+    shape = network_shape(data.images, config.width, config.latent_dim)
     state = start(config, build(config.network, shape, seed=derive_seed(config.seed, "weights")), shape, device)
     noise = noise_from_seeds(range(PREVIEW_COLUMNS), shape.latent_dim).repeat(shape.num_classes, 1).to(device)
 
@@ -72,7 +64,7 @@ def _prepare(data: TrainingData, config: CganConfig, device: torch.device) -> Tr
         make_setup(state, config, generate_from_noise(state, config)),
         run_ema=random_inputs(state.ema, shape),
         preview=lambda: preview_grid(state.ema, np.arange(shape.num_classes), sample),
-        save=lambda run: _save(state, data, config, run),
+        save=lambda run: _save(state, data, config, shape, run),
     )
 
 
@@ -87,17 +79,10 @@ def random_inputs(generator: nn.Module, shape: Shape) -> Callable[[int, torch.Ge
     return forward
 
 
-def _save(state: State, data: TrainingData, config: CganConfig, run: Run) -> None:
+def _save(state: State, data: TrainingData, config: CganConfig, shape: Shape, run: Run) -> None:
     """Write the EMA generator and the discriminator, with their description, for sampling."""
-    about = CganAbout(
-        **describe(data, config, run, state.step), network=config.network, shape=_shape(data.images, config)
-    )
-    generator, discriminator = state.ema.state_dict(), state.discriminator.state_dict()
-    run.save_model({**prefixed("generator", generator), **prefixed("discriminator", discriminator)}, about)
-
-
-def _shape(images: LabelledImages, config: GanConfig) -> Shape:
-    return Shape(images.num_classes, images.channels, images.size, config.width, config.latent_dim)
+    about = CganAbout(**describe(data, config, run, state.step), network=config.network, shape=shape)
+    run.save_model(network_tensors(state), about)
 
 
 @dataclass(frozen=True)
@@ -122,21 +107,12 @@ def load(folder: Path, device: torch.device) -> Cgan:
     tensors, about = read_model(folder, CganAbout)
     if about.network not in NETWORKS:
         raise SourceError(f"{folder} holds a network of another version of this program, {about.network[:60]!r}")
-    largest = max((max(tensor.shape, default=1) for tensor in tensors.values()), default=0)
-    if max(about.shape.width << about.shape.levels, about.shape.latent_dim, about.shape.num_classes) > largest:
-        raise SourceError(f"{folder} is damaged: its description needs larger networks than its weights")
-    generator, discriminator = build(about.network, about.shape, seed=0)
-    load_network(generator, unprefixed("generator", tensors))
-    load_network(discriminator, unprefixed("discriminator", tensors))
-    for network in (generator, discriminator):
-        network.to(device).eval().requires_grad_(False)
-    return Cgan(generator, discriminator, about)
+    shape = about.shape
+    largest = max(shape.width << shape.levels, shape.latent_dim, shape.num_classes)
+    pair = load_pair(
+        lambda: build(about.network, shape, seed=0), tensors, largest=largest, folder=folder, device=device
+    )
+    return Cgan(*pair, about)
 
 
-def estimate_seconds(data: TrainingData, config: CganConfig, device: torch.device) -> float:
-    """Estimate the seconds of a fit from a few steps on the same images."""
-    plain = config.model_copy(update={"fast": False})  # capturing a CUDA graph would take too long for an estimate
-    return adversarial.estimate_seconds(_prepare(data, plain, device), data, plain)
-
-
-CGAN = Generator(CganConfig, fit, load, estimate_seconds)
+CGAN = adversarial_generator(CganConfig, _prepare, load)

@@ -86,9 +86,10 @@ class Resample:
         """
         check_present(labels, self.images.counts(), self.about.classes)
         samples, anchors = np.empty((len(labels), *self.images.images.shape[1:]), np.uint8), []
-        for sample, label, seed in zip(samples, labels, seeds, strict=True):
-            members, rng = np.flatnonzero(self.images.labels == label), np.random.default_rng(int(seed))
-            used = [int(rng.choice(members)) for _ in range(1 + (self.about.mixing is not None))]
+        members = {label: np.flatnonzero(self.images.labels == label) for label in set(labels.tolist())}
+        for sample, label, seed in zip(samples, labels.tolist(), seeds, strict=True):
+            rng = np.random.default_rng(int(seed))
+            used = [int(rng.choice(members[label])) for _ in range(1 + (self.about.mixing is not None))]
             image = self.images.take(np.array(used[:1]))
             if self.about.mixing:
                 first, second = self.images.images[used]

@@ -68,6 +68,8 @@ FilterName = Annotated[str, name_in(FILTERS), BeforeValidator(lambda v: "score" 
 # What generates the synthetic images of an arm while its classifier trains; see `pipelines.experiment.feeds`
 Feed = Literal["generator", "reconstruction", "resample", "grid", "cutmix"]
 
+FOR_STORED_IMAGES = ("keep", "weight", "by_need", "soft_labels")  # settings of an arm that a feed does not have
+
 
 class Arm(Settings):
     """The training data of one classifier in a comparison. One of `ARMS` may be given by its name alone."""
@@ -104,8 +106,7 @@ class Arm(Settings):
             raise ValueError("expected real: true or synthetic: true, got neither")
         if self.by_need and (self.synthetic_first or self.share is not None):
             raise ValueError("by_need draws real and synthetic images together: leave share and synthetic_first out")
-        stored = {"keep": 1.0, "weight": 1.0, "by_need": False, "soft_labels": False}
-        changed = [name for name, value in stored.items() if getattr(self, name) != value]
+        changed = [n for n in FOR_STORED_IMAGES if getattr(self, n) != type(self).model_fields[n].default]
         if self.feed and (changed or not self.synthetic):
             found = f"{changed[0]} is for stored images" if changed else "synthetic: true is missing"
             raise ValueError(f"feed generates the synthetic images while the classifier trains, but {found}")
@@ -154,8 +155,6 @@ ARMS: dict[str, dict[str, Any]] = {
     "classical+grid": {"synthetic": True, "policy": "classical", "feed": "grid"},
     "classical+cutmix": {"synthetic": True, "policy": "classical", "feed": "cutmix"},
 }
-
-
 DEFAULT_ARMS = ("none", "classical", "synthetic", "none+synthetic", "classical+synthetic")
 
 
