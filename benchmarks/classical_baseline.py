@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from augment.dataset.images import LabelledImages, subset_per_class
 from augment.dataset.policies import bank_of_views
 from augment.dataset.sources import read_source
-from classifiers.batches import Pool
 from classifiers.metrics import score
+from classifiers.pools import Pool
 from classifiers.training import FitConfig, fit, predict
 from pipelines.config.reading import load_evaluate_config
 from pipelines.results.statistics import corrected_t_interval

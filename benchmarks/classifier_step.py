@@ -22,7 +22,7 @@ from augment.dataset.images import LabelledImages, subset_per_class
 from augment.dataset.policies import POLICIES, VIEWS, bank_of_views
 from augment.dataset.sources import read_source
 from augment.versions import versions
-from classifiers.batches import Pool
+from classifiers.pools import Pool
 from classifiers.training import FitConfig, fit
 
 WARM_UP = 3  # rounds

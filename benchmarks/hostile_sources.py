@@ -23,10 +23,11 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from damage import CELLS, NAMES, YAML, damage, damage_archive, damage_folder, damage_text, pick
+from numpy.typing import NDArray
 from PIL import Image
 
 from augment.dataset.export import dump_npz, folder_files, write_folder
@@ -62,6 +63,10 @@ def load_images() -> LabelledImages:
     return LabelledImages(resize_images(subset.images, 12, "pad"), subset.labels, data.class_names[:3])
 
 
+def _columns(data: LabelledImages) -> dict[str, NDArray[Any]]:
+    return {"seed": np.arange(len(data)), "scores": np.full(len(data), 0.5)}
+
+
 def write_pngs(data: LabelledImages, folder: Path) -> None:
     for i, (image, label) in enumerate(zip(data.images, data.labels, strict=True)):
         (folder / data.class_names[label]).mkdir(parents=True, exist_ok=True)
@@ -75,7 +80,7 @@ def inspect(spec: Path, rng: np.random.Generator) -> None:
 
 
 def npz(rng: np.random.Generator, data: LabelledImages, folder: Path) -> None:
-    (folder / "data.npz").write_bytes(dump_npz(data, seeds=range(len(data)), scores=[0.5] * len(data)))
+    (folder / "data.npz").write_bytes(dump_npz(data, _columns(data)))
     damage_archive(rng, folder / "data.npz")
     inspect(folder / "data.npz", rng)
 
@@ -115,11 +120,11 @@ def manifest(rng: np.random.Generator, data: LabelledImages, folder: Path) -> No
     synthetic = folder / "synthetic"
     synthetic.mkdir()
     if rng.random() < 0.5:
-        (synthetic / "images.npz").write_bytes(dump_npz(data, seeds=range(len(data)), scores=[0.5] * len(data)))
+        (synthetic / "images.npz").write_bytes(dump_npz(data, _columns(data)))
         damage_archive(rng, synthetic / "images.npz")
     else:
         with open_output(synthetic, "generate", files=folder_files(data.class_names, data.labels)) as output:
-            write_folder(data, output, seeds=range(len(data)), scores=[0.5] * len(data))
+            write_folder(data, output, _columns(data))
         text = damage_text(rng, (synthetic / "manifest.csv").read_text(), CELLS, ",\n")
         (synthetic / "manifest.csv").write_bytes(text.encode("utf-8", "surrogateescape"))
     run_like_command_line(lambda: load_synthetic(synthetic, data))

@@ -47,8 +47,8 @@ from augment.generators.cgan import CganConfig
 from augment.generators.registry import fit as fit_generator
 from augment.generators.registry import load_model
 from augment.generators.sampling import generate
-from classifiers.batches import Pool
 from classifiers.metrics import score
+from classifiers.pools import Pool
 from classifiers.training import FitConfig, fit, predict
 from pipelines.experiment.cross_fitting import embed
 from pipelines.process import tune_allocator

@@ -134,12 +134,12 @@ def to_colour(x: Tensor, size: int) -> Tensor:
     return nn.functional.interpolate(colours, (size, size), mode="bilinear", antialias=True)
 
 
-def load_body(name: str, weights: str | None = None, input_size: int | None = None) -> PretrainedBody:
+def load_body(name: str, weights: str | None = None, input_size: int = INPUT_SIZE) -> PretrainedBody:
     """Load a backbone of `BACKBONES` in eval mode on the CPU, as a function of images from -1 to 1.
 
     weights: the path of a file, `DOWNLOAD`, or None for the weights that come with the backbone. input_size: the size
-    in px to which the images are resized; None means `INPUT_SIZE`. Raises `ConfigError` if there are no such weights.
+    in px to which the images are resized. Raises `ConfigError` if there are no such weights.
     """
     backbone = BACKBONES[name]
-    body = PretrainedBody(backbone.load(weights), backbone, INPUT_SIZE if input_size is None else input_size)
+    body = PretrainedBody(backbone.load(weights), backbone, input_size)
     return body.float().to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]

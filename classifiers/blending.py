@@ -19,19 +19,29 @@ class Blend(NamedTuple):
     box: tuple[int, int, int, int] | None  # (top, bottom, left, right) in px for CutMix, None for mixup
 
 
-def blend(x: Tensor, target: Tensor, parameters: Blend) -> tuple[Tensor, Tensor]:
+def blend(
+    x: Tensor,
+    target: Tensor,
+    parameters: Blend,
+    *,
+    partners: tuple[Tensor, Tensor] | None = None,
+    label_lam: float | Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
     """Blend images (B, C, H, W) and targets, float (B, K), with those of their partners.
 
     mixup averages the pixels (Zhang et al., "mixup: Beyond Empirical Risk Minimization", arXiv 1710.09412). CutMix
-    copies a box from the partner (Yun et al., "CutMix", arXiv 1905.04899, section 3.1).
+    copies a box from the partner (Yun et al., "CutMix", arXiv 1905.04899, section 3.1). partners: the images and
+    targets, of the same shapes, whose indices `parameters.partner` has; None: those of the batch itself. label_lam: the
+    weight of each image's own target in the blended one, a number or float (B, 1); None: lam, as in both papers.
     """
     lam, partner, box = parameters
-    mixed = target[partner].lerp(target, lam)
+    others, other_target = (x, target) if partners is None else partners
+    mixed = other_target[partner].lerp(target, lam if label_lam is None else label_lam)
     if box is None:
-        return x[partner].lerp(x, lam), mixed
+        return others[partner].lerp(x, lam), mixed
     top, bottom, left, right = box
     x = x.clone()
-    x[:, :, top:bottom, left:right] = x[:, :, top:bottom, left:right][partner]
+    x[:, :, top:bottom, left:right] = others[:, :, top:bottom, left:right][partner]
     return x, mixed
 
 

@@ -7,17 +7,16 @@ share are therefore computed once, and it does not matter in which set they are.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
 from augment.dataset.images import to_signed
-from classifiers.backbones import BACKBONES, load_body
+from classifiers.backbones import BACKBONES, INPUT_SIZE, load_body
 
 BATCH = 8  # images; on a CPU, a batch of 64 takes twice as long an image, because it leaves the cache
 Pixels = NDArray[np.uint8]
@@ -30,14 +29,14 @@ class FeatureConfig(BaseModel):
 
     backbone: str = "efficientnet-lite0"
     backbone_weights: str | None = None  # a path, or `download`; None: the weights that come with the backbone
-    input_size: int | None = Field(None, ge=32, le=512)  # px, to which images are resized; None: `INPUT_SIZE`
+    input_size: int = Field(INPUT_SIZE, ge=32, le=512)  # px, to which images are resized
     # weight of the loss of one image against the penalty, as in scikit-learn. Of 1, 10 and 100, this was the best or
     # within a point of it on Fashion-MNIST and CIFAR-10 at 5, 20 and 50 images per class.
     C: float = Field(10.0, gt=0, le=1e6)
 
     @field_validator("backbone")
     @classmethod
-    def _known(cls, value: str, info: ValidationInfo) -> str:
+    def _known(cls, value: str) -> str:
         if value not in BACKBONES:
             raise ValueError(f"expected one of {', '.join(BACKBONES)}, got {value!r}")
         return value
@@ -81,12 +80,6 @@ class FeatureTable:
         wanted = image_digests(images)
         rows = np.searchsorted(self.digests, wanted).clip(max=max(len(self.digests) - 1, 0))
         return rows, self.digests[rows] == wanted if len(self.digests) else np.zeros(len(images), np.bool_)
-
-
-def build_table(digests: Sequence[NDArray[np.uint64]], features: Sequence[NDArray[np.float32]]) -> FeatureTable:
-    """Return one table of all images. digests, features: parts, each of equally many images."""
-    all_digests, first = np.unique(np.concatenate(digests), return_index=True)
-    return FeatureTable(all_digests, np.concatenate(features)[first])
 
 
 def image_digests(images: Pixels) -> NDArray[np.uint64]:

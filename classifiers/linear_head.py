@@ -1,7 +1,8 @@
 """Multinomial logistic regression on features: the linear classifier of pretrained features.
 
-It minimises what the training of a network with the same pools minimises on average: every image counts as often as
-`batches.draw_batches` would draw it. The problem is convex, so there are no steps and no random numbers.
+The problem is convex, so there are no steps and no random numbers. Imbalanced classes are corrected for by logit
+adjustment in the loss (Menon et al., arXiv 2007.07314, section 5), always. The log prior of each image's pool is added
+to its logits in the loss and is absent from the predictions, which suit balanced classes therefore.
 """
 
 from __future__ import annotations
@@ -11,35 +12,47 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from classifiers.batches import SAMPLING, Pool
+from classifiers.batches import pool_priors
+from classifiers.long_tail import log_prior
+from classifiers.pools import AnyPool, class_weights
 
 MAX_ITERATIONS = 500  # about 100 are needed
 TOLERANCE = 1e-7  # of the largest absolute derivative of the loss of one image
+SAMPLING = "plain"  # every image of a pool without class weights counts equally
 
 
-def image_weights(pools: Sequence[Pool], sampling: str) -> list[Tensor]:
-    """Return how often each image of each pool is drawn, if as many are drawn as there are images: float64, N each.
+def weighted_targets(pools: Sequence[AnyPool], num_classes: int) -> list[Tensor]:
+    """Return the targets of each pool's images, multiplied by how much the images count: float, N x K each.
 
-    The shares of the pools and the policy `SAMPLING` decide this; spans are ignored.
+    An image counts as often as it would be drawn in a training, by the share and the class weights of its pool, if as
+    many images were drawn as there are. Spans are ignored.
     """
     total = sum(len(pool.labels) for pool in pools)
-    return [total * pool.share * _probabilities(pool.labels, SAMPLING[sampling]) for pool in pools]
+    return [
+        pool.targets(num_classes, 0.0) * (total * pool.share * _probabilities(pool))[:, None].float() for pool in pools
+    ]
 
 
-def _probabilities(labels: Tensor, exponent: float) -> Tensor:
-    """Return the probability to draw each image, if a class is drawn in proportion to its size^exponent."""
-    counts = labels.bincount().double()
-    class_weights = torch.where(counts > 0, counts**exponent, 0.0)
-    return (class_weights / class_weights.sum() / counts)[labels]
+def _probabilities(pool: AnyPool) -> Tensor:
+    """Return the probability to draw each image of a pool: float64, N."""
+    of_class = class_weights(pool, SAMPLING)
+    sizes = pool.labels.bincount(minlength=len(of_class)).clamp(min=1)
+    return (of_class / of_class.sum() / sizes)[pool.labels]
 
 
-def fit_linear_head(features: Tensor, targets: Tensor, penalty_weight: float) -> nn.Linear:
+def log_priors(pools: Sequence[AnyPool], num_classes: int) -> Tensor:
+    """Return the log prior of the classes in each pool, as its images count: float64, pools x K."""
+    return log_prior(pool_priors(pools, num_classes, SAMPLING))
+
+
+def fit_linear_head(features: Tensor, targets: Tensor, offsets: Tensor, penalty_weight: float) -> nn.Linear:
     """Fit logits = W x + b to minimise C * sum of cross entropies + |W|^2 / 2, with C = `penalty_weight`.
 
     features: float, N x D. targets: float, N x K; probabilities of the classes, multiplied by the weight of the image.
-    Returns a layer in float32 on the CPU. The fit is by L-BFGS in float64, and the same on all devices.
+    offsets: float, N x K; added to the logits in the loss. Returns a layer in float32 on the CPU. The fit is by L-BFGS
+    in float64, and the same on all devices.
     """
-    x, t = features.double().cpu(), targets.double().cpu()
+    x, t, offsets = (tensor.double().cpu() for tensor in (features, targets, offsets))
     weight = torch.zeros(t.shape[1], x.shape[1], dtype=torch.float64, requires_grad=True)
     bias = torch.zeros(t.shape[1], dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.LBFGS(
@@ -52,7 +65,7 @@ def fit_linear_head(features: Tensor, targets: Tensor, penalty_weight: float) ->
 
     def loss() -> Tensor:
         optimiser.zero_grad()
-        cross_entropies = -(t * torch.log_softmax(x @ weight.T + bias, 1)).sum()
+        cross_entropies = -(t * torch.log_softmax(x @ weight.T + bias + offsets, 1)).sum()
         value = (penalty_weight * cross_entropies + weight.square().sum() / 2) / (penalty_weight * len(x))
         value.backward()  # type: ignore[no-untyped-call]
         return value

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear, normalize
 
 from augment.dataset.images import check_size
 
@@ -19,17 +20,35 @@ from augment.dataset.images import check_size
 class Classifier(nn.Module):
     """A body that computes features and a linear head, initialised to 0 so that the first loss is log K."""
 
+    head: nn.Module
+
     def __init__(self, body: nn.Module, feature_dim: int, num_classes: int) -> None:
         super().__init__()
         self.body = body
-        self.head = nn.Linear(feature_dim, num_classes)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.head = head = nn.Linear(feature_dim, num_classes)
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images, float (N, C, size, size) in [-1, 1], to logits (N, K)."""
         logits: Tensor = self.head(self.body(x))
         return logits
+
+
+class NormalisedLinear(nn.Module):
+    """A last layer without bias: its logits are `scale` times the cosines between the features and the class weights.
+
+    The weights start in random directions, since a weight vector of length 0 has none.
+    """
+
+    def __init__(self, feature_dim: int, num_classes: int, scale: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(num_classes, feature_dim))
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map features (N, D) to logits (N, K) between -scale and scale."""
+        return self.scale * linear(normalize(x), normalize(self.weight))
 
 
 def features(model: nn.Module, x: Tensor) -> Tensor:
@@ -94,6 +113,9 @@ def wrn_16(num_classes: int, channels: int, image_size: int, width: int) -> nn.M
     return Classifier(body, w_in, num_classes)
 
 
+Head = Callable[[int, int], nn.Module]  # from the feature dimension and the number of classes to a last layer
+
+
 class Network(NamedTuple):
     """A function that builds a network, and the default width."""
 
@@ -108,11 +130,25 @@ NETWORKS: dict[str, Network] = {
 
 
 def build(
-    network: str, num_classes: int, channels: int, image_size: int, width: int | None = None, *, seed: int
+    network: str,
+    num_classes: int,
+    channels: int,
+    image_size: int,
+    width: int | None = None,
+    *,
+    seed: int,
+    head: Head | None = None,
 ) -> nn.Module:
-    """Build a network in channels-last memory, initialised from `seed`; the global random state does not change."""
+    """Build a network in channels-last memory, initialised from `seed`; the global random state does not change.
+
+    head: builds another last layer; None: the linear one of `Classifier`. The body does not depend on it.
+    """
     make, default_width = NETWORKS[network]
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         model = make(num_classes, channels, image_size, default_width if width is None else width)
+        if head is not None:
+            assert isinstance(model, Classifier)
+            assert isinstance(model.head, nn.Linear)
+            model.head = head(model.head.in_features, num_classes)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

@@ -18,7 +18,7 @@ from augment.seeds import derive_seed
 from augment.versions import versions
 from pipelines.config.reading import mixed_by_need
 from pipelines.config.sections import DataConfig, EvaluateConfig
-from pipelines.experiment.arms import arms_of
+from pipelines.experiment.arms import arms_of, long_tail_notes
 from pipelines.experiment.cross_fitting import judge
 from pipelines.experiment.experiment import RECORDS, plan_trainings, run_experiment
 from pipelines.experiment.folds import HOLDOUT_ONLY, Design, Fold
@@ -76,8 +76,7 @@ def evaluate(
         if "ratio" not in config.model_fields_set and balances_classes(images.data, loaded.train):
             config, notes = mixed_by_need(config)
             warnings += notes
-    for warning in warnings:
-        runtime.observer.on_note(warning)
+    _report(warnings, runtime)
     context = ReportContext(loaded.name, Design(why=HOLDOUT_ONLY, test_labels=test.labels), warnings)
     return evaluate_folds([fold], config, folder, context, runtime, overwrite=overwrite)
 
@@ -110,6 +109,7 @@ def evaluate_folds(
     with open_output(folder, "evaluate", identity, files=files, overwrite=overwrite, replace=replace) as output:
         runtime.observer.on_start(task)
         folds = with_judgements(folds, config, runtime)
+        _report(long_tail_notes(folds[0], config), runtime)
         calls = fidelity_calls(folds, config, runtime.device)
         completed = run_experiment(trainings, folds, config, output, runtime, task, extra_calls=calls)
         if completed is None:
@@ -122,6 +122,11 @@ def evaluate_folds(
         output.finish()
     runtime.observer.on_end(task, _headline(results))
     return results
+
+
+def _report(notes: Sequence[str], runtime: Runtime) -> None:
+    for note in notes:
+        runtime.observer.on_note(note)
 
 
 def _headline(results: Results) -> dict[str, float]:

@@ -64,9 +64,10 @@ class PipelineFolds:
         return [path.as_posix() for path in paths]
 
     def with_synthetic(self, fold: Fold) -> Fold:
-        """Return the fold with the images of its generator, read from its folder."""
-        synthetic, _ = load_synthetic(self.generators.folder_of(fold) / "synthetic", fold.train)
-        return replace(fold, synthetic=synthetic)
+        """Return the fold with its generator and the images of it, read from its folder."""
+        folder = self.generators.folder_of(fold)
+        synthetic, _ = load_synthetic(folder / "synthetic", fold.train)
+        return replace(fold, run=folder / "gan", synthetic=synthetic)
 
 
 @dataclass(frozen=True)

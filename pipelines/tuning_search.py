@@ -16,7 +16,9 @@ from pydantic import Field
 from augment.dataset.policies import POLICIES
 from augment.errors import ConfigError
 from augment.seeds import derive_seed
-from classifiers.batches import SAMPLING
+from classifiers.long_tail import LONG_TAIL
+from classifiers.pools import SAMPLING
+from classifiers.training import FitConfig
 from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.records import Line, RecordFile
 
@@ -38,7 +40,10 @@ class Trial(Line):
 
 @dataclass(frozen=True)
 class Search:
-    """A search with Optuna's TPE sampler from the trials on disk. imbalanced: whether to search the sampling too."""
+    """A search with Optuna's TPE sampler from the trials on disk.
+
+    imbalanced: whether to search the treatment of imbalanced classes too: the sampling and the long-tail method.
+    """
 
     optuna: Any
     config: EvaluateConfig
@@ -53,11 +58,12 @@ class Search:
     def propose(self, first: int, batch: int) -> list[dict[str, Any]]:
         """Propose the settings of `batch` trials from number `first` on, given the scores of the trials before them."""
         optuna, initial = self.optuna, _initial_settings(self.config, imbalanced=self.imbalanced)
-        space = _search_space(optuna, initial)
+        space = _search_space(optuna, initial, long_tail_methods(self.config.classifier))
         seed = derive_seed(self.config.seed, "proposals", first)
         study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
         for trial in self.finished()[:first]:
-            study.add_trial(optuna.trial.create_trial(params=trial.params, distributions=space, value=trial.value))
+            params = {**initial, **trial.params}  # a trial of an older version had no long-tail method to tune
+            study.add_trial(optuna.trial.create_trial(params=params, distributions=space, value=trial.value))
         if not first:
             study.enqueue_trial(initial)
         return [study.ask(space).params for _ in range(batch)]
@@ -74,14 +80,19 @@ def with_settings(config: EvaluateConfig, chosen: Mapping[str, Any]) -> Evaluate
 
 
 def _initial_settings(config: EvaluateConfig, *, imbalanced: bool) -> dict[str, Any]:
-    """Return the initial values of the tuned settings. imbalanced: whether the sampling is tuned too."""
+    """Return the initial values of the tuned settings. imbalanced: as in `Search`."""
     classifier = config.classifier
     decay = classifier.weight_decay or WEIGHT_DECAY[0]  # a logarithmic scale has no 0
     initial = {"policy": config.policy, "lr": classifier.lr, "weight_decay": decay}
-    return {**initial, "sampling": classifier.sampling} if imbalanced else initial
+    return {**initial, "sampling": classifier.sampling, "long_tail": classifier.long_tail} if imbalanced else initial
 
 
-def _search_space(optuna: Any, initial: dict[str, Any]) -> dict[str, Any]:
+def long_tail_methods(classifier: FitConfig) -> list[str]:
+    """Return the long-tail methods that the other settings of the classifier allow."""
+    return [name for name, method in LONG_TAIL.items() if classifier.mixup or not method.needs_mixup]
+
+
+def _search_space(optuna: Any, initial: dict[str, Any], long_tail: list[str]) -> dict[str, Any]:
     """Return the distribution of each setting, wide enough to include its initial value."""
 
     def logarithmic(name: str, low: float, high: float) -> Any:
@@ -92,6 +103,7 @@ def _search_space(optuna: Any, initial: dict[str, Any]) -> dict[str, Any]:
         "lr": logarithmic("lr", *LR),
         "weight_decay": logarithmic("weight_decay", *WEIGHT_DECAY),
         "sampling": optuna.distributions.CategoricalDistribution(list(SAMPLING)),
+        "long_tail": optuna.distributions.CategoricalDistribution(long_tail),
     }
     return {name: space[name] for name in initial}
 

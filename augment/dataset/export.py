@@ -13,9 +13,10 @@ import io
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,15 +37,14 @@ UNSAFE = re.compile(r'[<>:"/\\|?*%\x00-\x1f\x7f\ud800-\udfff]|^[. ]|[. ]$')
 WINDOWS_DEVICES = re.compile(r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9¹²³]) *(\..*)?", re.IGNORECASE)
 MAX_NAME_BYTES = 200  # of a folder name; file systems allow 255
 CHUNK = 256  # images per task
+COLUMN_NAMES = {"seed": "train_seeds"}  # in an .npz, where they differ from train_<name>
 
 
-def write_folder(
-    data: LabelledImages, output: OutputFolder, *, seeds: Sequence[int], scores: Sequence[float] | None
-) -> None:
+def write_folder(data: LabelledImages, output: OutputFolder, columns: Mapping[str, NDArray[Any]]) -> None:
     """Write <class>/<number>.png and manifest.csv, whose names the caller has reserved.
 
-    The manifest has the columns path, label, seed and, if `scores` is not None, scores. seeds, scores: one per image.
-    Raises `OSError` if writing fails.
+    The manifest has the columns path and label, and `columns`: by name, a value or a row of values per image. A row is
+    written as its values with semicolons between them. Raises `OSError` if writing fails.
     """
     folder = output.path
     *pictures, manifest = folder_files(data.class_names, data.labels)
@@ -52,9 +52,9 @@ def write_folder(
     has_return = "\r" in "".join(data.class_names)  # QUOTE_MINIMAL would not quote these names
     rows = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if has_return else csv.QUOTE_MINIMAL)
     names = [data.class_names[label] for label in data.labels]
-    columns = {"path": pictures, "label": names, "seed": seeds} | ({} if scores is None else {"scores": scores})
-    rows.writerow(columns)
-    rows.writerows(zip(*columns.values(), strict=True))
+    table = {"path": pictures, "label": names, **{name: _cells(values) for name, values in columns.items()}}
+    rows.writerow(table)
+    rows.writerows(zip(*table.values(), strict=True))
     for inner in {Path(file).parent for file in pictures}:
         (folder / inner).mkdir(exist_ok=True)
     starts = range(0, len(data), CHUNK)
@@ -62,6 +62,10 @@ def write_folder(
         for _ in pool.map(lambda i: _write_pngs(data.images[i : i + CHUNK], folder, pictures[i : i + CHUNK]), starts):
             pass
     output.write(manifest, text.getvalue())
+
+
+def _cells(values: NDArray[Any]) -> list[Any]:
+    return values.tolist() if values.ndim == 1 else [";".join(map(str, row)) for row in values.tolist()]
 
 
 def _write_pngs(images: NDArray[np.uint8], folder: Path, files: Sequence[str]) -> None:
@@ -105,17 +109,18 @@ def escape_name(name: str) -> str:
     return escaped or "%"
 
 
-def dump_npz(data: LabelledImages, *, seeds: Sequence[int], scores: Sequence[float] | None) -> bytes:
-    """Serialise as compressed .npz: train_images, train_labels, class_names, train_seeds, and train_scores if given."""
+def dump_npz(data: LabelledImages, columns: Mapping[str, NDArray[Any]]) -> bytes:
+    """Serialise as compressed .npz: train_images, train_labels, class_names, and `columns`, one row per image.
+
+    The names of the columns get `train_` in front; the column `seed` becomes train_seeds.
+    """
     images = data.images[:, 0] if data.channels == 1 else data.images.transpose(0, 2, 3, 1)
     arrays = {
         "train_images": images,
         "train_labels": data.labels[:, None],
         "class_names": np.array(data.class_names),
-        "train_seeds": np.asarray(seeds, np.int64),
+        **{COLUMN_NAMES.get(name, f"train_{name}"): values for name, values in columns.items()},
     }
-    if scores is not None:
-        arrays["train_scores"] = np.asarray(scores, np.float64)
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
     return content.getvalue()

@@ -11,6 +11,7 @@ Both are refused on a CPU: it has no graphs, and bfloat16 was measured to be slo
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ParamSpec
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from torch import Tensor
 from augment.errors import ConfigError
 
 Network = Callable[[Tensor, Tensor], Tensor]
+Inputs = ParamSpec("Inputs")
 
 EAGER_CALLS = 3  # before the capture, so that libraries choose their algorithms and allocate their memory
 
@@ -28,17 +30,15 @@ def check_fast(device: torch.device) -> None:
         raise ConfigError(f"fast is for CUDA devices, and this is {device}: leave it off, or give --device cuda")
 
 
-def in_bfloat16(
-    network: Callable[[Tensor, Tensor], Tensor], device: torch.device
-) -> Callable[[Tensor, Tensor], Tensor]:
+def in_bfloat16(network: Callable[Inputs, Tensor], device: torch.device) -> Callable[Inputs, Tensor]:
     """Return a function that runs `network` under bfloat16 autocast on `device` and returns its output in float32.
 
     The cache of casts is turned off, because each replay of a graph has to cast the current weights again.
     """
 
-    def run(x: Tensor, y: Tensor) -> Tensor:
+    def run(*inputs: Inputs.args, **options: Inputs.kwargs) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):
-            output = network(x, y)
+            output = network(*inputs, **options)
         return output.float()
 
     return run

@@ -1,4 +1,4 @@
-"""`GanConfig`: settings for building and training a GAN, independent of the inputs of its generator."""
+"""Settings of adversarial training (`TrainingConfig`), and the same with a pair of networks (`GanConfig`)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,9 @@ from augment.gan.penalties import PENALTIES
 from augment.gan.steps import STEPS
 
 
-class GanConfig(Settings):
-    """Networks, loss, optimisers, and the intervals between log lines, sample images and checkpoints."""
+class TrainingConfig(Settings):
+    """Loss, optimisers, and the intervals between log lines, sample images and checkpoints."""
 
-    network: Annotated[str, name_in(NETWORKS)] = "projection"
-    width: int = Field(16, ge=4, le=512)  # channels at full resolution; they double when the side halves
-    latent_dim: int = Field(64, ge=1, le=2**16)
     loss: Annotated[str, name_in(LOSSES)] = "hinge"
     lecam: float = Field(0.0, ge=0, le=MAX_WEIGHT)  # weight of the LeCam term, for very little data; 0: off
     penalties: dict[Annotated[str, name_in(PENALTIES)], Weight] = Field(default_factory=dict)
@@ -39,3 +36,11 @@ class GanConfig(Settings):
     log_every: Interval = 50  # steps
     sample_every: Interval = 500  # steps
     checkpoint_every: Interval = 500  # steps
+
+
+class GanConfig(TrainingConfig):
+    """The settings of training and those of a pair of networks from `NETWORKS`."""
+
+    network: Annotated[str, name_in(NETWORKS)] = "projection"
+    width: int = Field(16, ge=4, le=512)  # channels at full resolution; they double when the side halves
+    latent_dim: int = Field(64, ge=1, le=2**16)

@@ -208,13 +208,18 @@ NETWORKS: dict[str, Callable[[Shape], Pair]] = {
 
 
 def build(network: str, shape: Shape, *, seed: int) -> Pair:
-    """Return a new pair in channels-last memory format, initialised from `seed`.
+    """Return a new pair of `NETWORKS`, initialised from `seed`; see `initialised`."""
+    return initialised(NETWORKS[network], shape, seed=seed)
+
+
+def initialised(make: Callable[[Shape], Pair], shape: Shape, *, seed: int) -> Pair:
+    """Return the pair that `make` builds, in channels-last memory format and initialised from `seed`.
 
     The global random state does not change.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        pair = NETWORKS[network](shape)
+        pair = make(shape)
     for module in pair:
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return pair

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+Seeds = Sequence[int] | NDArray[np.uint64]
 
 
 def draw_noise(count: int, latent_dim: int, random: torch.Generator) -> Tensor:
@@ -15,11 +17,16 @@ def draw_noise(count: int, latent_dim: int, random: torch.Generator) -> Tensor:
     return torch.randn(count, latent_dim, generator=random, device=random.device)
 
 
-def noise_from_seeds(seeds: Sequence[int] | NDArray[np.uint64], latent_dim: int) -> Tensor:
-    """Return noise with one row per seed: float32 (n, latent_dim), on the CPU.
+def noise_from_seeds(seeds: Seeds, latent_dim: int) -> Tensor:
+    """Return noise with one row per seed: float32 (n, latent_dim), on the CPU; see `rows_from_seeds`."""
+    return rows_from_seeds(seeds, lambda random: draw_noise(1, latent_dim, random))
 
-    Row i depends on seed i alone. It is drawn on the CPU, so that the noise is the same for all devices.
+
+def rows_from_seeds(seeds: Seeds, draw_row: Callable[[torch.Generator], Tensor]) -> Tensor:
+    """Return a tensor with one row per seed, on the CPU. draw_row: returns a tensor with one row.
+
+    Row i depends on seed i alone. It is drawn on the CPU, so that it is the same for all devices.
     """
     random = torch.Generator("cpu")
-    rows = [draw_noise(1, latent_dim, random.manual_seed(int(seed))) for seed in seeds]
-    return torch.cat(rows) if rows else torch.empty(0, latent_dim, device="cpu")
+    rows = [draw_row(random.manual_seed(int(seed))) for seed in seeds]
+    return torch.cat(rows) if rows else draw_row(random)[:0]

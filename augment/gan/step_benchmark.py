@@ -30,12 +30,13 @@ from torch.autograd.profiler import profile
 from augment.errors import ConfigError
 from augment.gan.benchmark_plot import plot
 from augment.gan.config import GanConfig
-from augment.gan.networks import Shape
+from augment.gan.networks import Shape, build
 from augment.gan.steps import STEPS, GanSetup
-from augment.gan.training import make_setup, update_ema
+from augment.gan.training import generate_from_noise, make_setup, update_ema
 from augment.gan.training_state import State, start
 from augment.output_folders import OutputFolder
 from augment.runtime import Runtime, Task
+from augment.seeds import derive_seed
 from augment.versions import versions
 
 ARMS = {"one_stage": "one-stage", "two_stage_fair": "two-stage", "two_stage_published": "two-stage-published"}
@@ -145,11 +146,12 @@ def set_up(preset: Preset, device: torch.device) -> tuple[State, GanSetup, Tenso
     """Return new networks, their setup and a batch: random images (B, C, H, W) in [-1, 1] and labels (B,)."""
     config, random = preset.config, torch.Generator(device).manual_seed(1)
     shape = Shape(preset.num_classes, preset.channels, preset.image_size, config.width, config.latent_dim)
-    state = start(config, shape, device)
+    state = start(config, build(config.network, shape, seed=derive_seed(config.seed, "weights")), shape, device)
     size = (config.batch_size, preset.channels, preset.image_size, preset.image_size)
     real = torch.rand(size, generator=random, device=device) * 2 - 1
     y = torch.randint(preset.num_classes, size[:1], generator=random, device=device)
-    return state, make_setup(state, config), real.contiguous(memory_format=torch.channels_last), y
+    setup = make_setup(state, config, generate_from_noise(state, config))
+    return state, setup, real.contiguous(memory_format=torch.channels_last), y
 
 
 def write_bench(bench: Bench, output: OutputFolder) -> None:

@@ -34,6 +34,7 @@ class GanSetup:
     augment: differentiable, applied to all images that D sees; it draws random numbers independently for each sample.
     terms: further terms of L_D on logits; a step updates their states.
     penalty: a term of L_D on detached images, or None for a step without penalties.
+    generator_term: a term of L_G that D does not enter, such as a reconstruction error; computed anew in each step.
     """
 
     generate: Callable[[Tensor], Tensor]
@@ -45,6 +46,7 @@ class GanSetup:
     penalty: Callable[[Batch], Tensor] | None
     optimizer_g: torch.optim.Optimizer
     optimizer_d: torch.optim.Optimizer
+    generator_term: Callable[[], Tensor] | None = None
 
 
 class StepLosses(NamedTuple):
@@ -76,9 +78,10 @@ def one_stage_gradients(setup: GanSetup, real: Tensor, real_labels: Tensor, fake
     )
     assert leaf.grad is not None
     gamma = c.gamma.view(-1, *[1] * (fake.dim() - 1))
-    torch.autograd.backward(fake, (gamma * leaf.grad).to(fake.dtype))
+    own = [setup.generator_term()] if setup.generator_term else []
+    torch.autograd.backward([fake, *own], [(gamma * leaf.grad).to(fake.dtype), *map(torch.ones_like, own)])
     advance(setup.terms, l_r, l_f)
-    return StepLosses(sum(map(torch.detach, penalties), c.loss_d), c.loss_g)
+    return StepLosses(sum(map(torch.detach, penalties), c.loss_d), sum(map(torch.detach, own), c.loss_g))
 
 
 def one_stage(setup: GanSetup, real: Tensor, real_labels: Tensor, fake_labels: Tensor) -> StepLosses:
@@ -104,7 +107,7 @@ def two_stage(setup: GanSetup, real: Tensor, real_labels: Tensor, fake_labels: T
     fake = setup.generate(fake_labels)
     loss_d, l_r = _update_discriminator(setup, Batch(real, real_labels, fake.detach(), fake_labels))
     with _frozen(setup.discriminator), _weights_normalised_once(setup.discriminator):
-        loss_g = setup.loss.generator(l_r, _in_float32(setup.discriminate(setup.augment(fake), fake_labels)))
+        loss_g = _generator_loss(setup, l_r, setup.augment(fake), fake_labels)
         torch.autograd.backward(loss_g)
     setup.optimizer_g.step()
     return StepLosses(loss_d, loss_g.detach())
@@ -120,8 +123,7 @@ def two_stage_published(setup: GanSetup, real: Tensor, real_labels: Tensor, fake
         fake = setup.generate(fake_labels)
     loss_d, l_r = _update_discriminator(setup, Batch(real, real_labels, fake, fake_labels))
     with _power_iterations_stopped(setup.discriminator), _weights_normalised_once(setup.discriminator):
-        fake = setup.augment(setup.generate(fake_labels))
-        loss_g = setup.loss.generator(l_r, _in_float32(setup.discriminate(fake, fake_labels)))
+        loss_g = _generator_loss(setup, l_r, setup.augment(setup.generate(fake_labels)), fake_labels)
         torch.autograd.backward(loss_g)
     setup.optimizer_g.step()
     return StepLosses(loss_d, loss_g.detach())
@@ -202,6 +204,12 @@ def _update_discriminator(setup: GanSetup, batch: Batch) -> tuple[Tensor, Tensor
     setup.optimizer_d.step()
     advance(setup.terms, l_r, l_f)
     return loss.detach(), l_r.detach()
+
+
+def _generator_loss(setup: GanSetup, l_r: Tensor, fake: Tensor, fake_labels: Tensor) -> Tensor:
+    """Return L_G with G's own term. l_r: D's logits on the real images, detached; fake: after the augmentation."""
+    loss = setup.loss.generator(l_r, _in_float32(setup.discriminate(fake, fake_labels)))
+    return loss + setup.generator_term() if setup.generator_term else loss
 
 
 def _in_float32(logits: Tensor) -> Tensor:

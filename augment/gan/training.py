@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from augment.dataset.images import LabelledImages, to_signed
 from augment.gan.acceleration import Graphed, Network, in_bfloat16
-from augment.gan.config import GanConfig
+from augment.gan.class_index import ClassIndex, draw_labels
+from augment.gan.config import GanConfig, TrainingConfig
 from augment.gan.diffaugment import augmenter
 from augment.gan.losses import LOSSES
-from augment.gan.networks import Shape
 from augment.gan.noise import draw_noise
 from augment.gan.penalties import weighted_sum
 from augment.gan.steps import STEPS, GanSetup, critic_step
@@ -27,17 +27,25 @@ from augment.gan.training_state import State
 RECALIBRATION_BATCHES, RECALIBRATION_BATCH = 32, 256
 
 
-def make_setup(state: State, config: GanConfig) -> GanSetup:
-    """Return the setup of steps with penalties; all its random numbers come from `state.random`."""
+def generate_from_noise(state: State, config: GanConfig) -> Callable[[Tensor], Tensor]:
+    """Return a function that maps labels (B,) to images (B, C, H, W) in [-1, 1], with noise from `state.random`."""
+    random = state.random
+    generator: Network = in_bfloat16(state.generator, random.device) if config.fast else state.generator
+    return lambda labels: generator(draw_noise(len(labels), config.latent_dim, random), labels)
+
+
+def make_setup(
+    state: State,
+    config: TrainingConfig,
+    generate: Callable[[Tensor], Tensor],
+    generator_term: Callable[[], Tensor] | None = None,
+) -> GanSetup:
+    """Return the setup of steps with penalties; all its random numbers come from `state.random`.
+
+    generate, generator_term: see `GanSetup`.
+    """
     random, device = state.random, state.random.device
-    generator: Network = state.generator
-    discriminate: Network = state.discriminator
-    if config.fast:
-        generator, discriminate = in_bfloat16(generator, device), in_bfloat16(discriminate, device)
-
-    def generate(labels: Tensor) -> Tensor:
-        return generator(draw_noise(len(labels), config.latent_dim, random), labels)
-
+    discriminate: Network = in_bfloat16(state.discriminator, device) if config.fast else state.discriminator
     augment = augmenter(config.augment, random)
     penalties = {name: weight * config.penalty_every for name, weight in config.penalties.items()}
     return GanSetup(
@@ -50,15 +58,18 @@ def make_setup(state: State, config: GanConfig) -> GanSetup:
         penalty=weighted_sum(penalties, lambda x, y: discriminate(augment(x), y), random) if penalties else None,
         optimizer_g=state.optimizer_g,
         optimizer_d=state.optimizer_d,
+        generator_term=generator_term,
     )
 
 
-def make_step(data: LabelledImages, state: State, config: GanConfig, setup: GanSetup) -> Callable[[bool], None]:
+def make_step(
+    data: LabelledImages, state: State, config: TrainingConfig, setup: GanSetup, classes: Tensor | None = None
+) -> Callable[[bool], None]:
     """Return a function that does one training step; its argument says whether the step includes the penalties.
 
-    It updates `state` except for the EMA of G and the step counter.
+    It updates `state` except for the EMA of G and the step counter. classes: see `make_batch_sampler`.
     """
-    draw, update = make_batch_sampler(data, config.batch_size, state.random), STEPS[config.trainer]
+    draw, update = make_batch_sampler(data, config.batch_size, state.random, classes), STEPS[config.trainer]
 
     def step(setup: GanSetup) -> None:
         for _ in range(config.n_critic - 1):
@@ -75,23 +86,23 @@ def make_step(data: LabelledImages, state: State, config: GanConfig, setup: GanS
     return lambda penalised: steps[penalised and bool(config.penalties)]()
 
 
-def make_batch_sampler(data: LabelledImages, size: int, random: torch.Generator) -> Callable[[], tuple[Tensor, Tensor]]:
+def make_batch_sampler(
+    data: LabelledImages, size: int, random: torch.Generator, classes: Tensor | None = None
+) -> Callable[[], tuple[Tensor, Tensor]]:
     """Return a function that draws a batch of real images (B, C, H, W) in [-1, 1] and their labels (B,).
 
-    On average all classes are drawn equally often, except empty classes, which are never drawn. Within a class images
-    are drawn with replacement.
+    On average all of `classes` (int64) are drawn equally often; None means all classes that have images. Within a class
+    images are drawn with replacement.
     """
     device = random.device
     images = torch.from_numpy(data.images).to(device)  # on a CPU this shares memory with `data`
-    by_class = torch.from_numpy(data.labels).argsort(stable=True).to(device)
-    counts = torch.from_numpy(data.counts()).to(device)
-    starts = counts.cumsum(0) - counts
-    present = counts.nonzero().squeeze(1)
+    index = ClassIndex.of(data, device)
+    drawn_classes = index.present if classes is None else classes
 
     def draw() -> tuple[Tensor, Tensor]:
-        labels = present[torch.randint(len(present), (size,), generator=random, device=device)]
-        within = torch.rand(size, generator=random, device=device, dtype=torch.float64) * counts[labels]
-        batch = images[by_class[starts[labels] + within.long()]]
+        labels = draw_labels(drawn_classes, size, random)
+        within = torch.rand(size, generator=random, device=device, dtype=torch.float64) * index.counts[labels]
+        batch = images[index.images(labels, within.long())]
         return to_signed(batch.contiguous(memory_format=torch.channels_last)), labels
 
     return draw
@@ -110,8 +121,10 @@ def update_ema(ema: nn.Module, model: nn.Module, decay: float, step: int) -> Non
 
 
 @torch.no_grad()
-def recalibrate(generator: nn.Module, shape: Shape, *, seed: int) -> None:
+def recalibrate(generator: nn.Module, forward: Callable[[int, torch.Generator], object], *, seed: int) -> None:
     """Recompute the running batch statistics of the averaged G ("standing statistics"), and leave G in eval mode.
+
+    forward: runs G on a batch of that many random inputs, which it draws from the `torch.Generator`.
 
     This is needed because the statistics from training belong to the weights before averaging. Source: Brock et al.,
     BigGAN, arXiv 1809.11096, appendix E.
@@ -125,8 +138,7 @@ def recalibrate(generator: nn.Module, shape: Shape, *, seed: int) -> None:
     random = torch.Generator(device).manual_seed(seed)
     generator.train()
     for _ in range(RECALIBRATION_BATCHES):
-        y = torch.randint(shape.num_classes, (RECALIBRATION_BATCH,), generator=random, device=device)
-        generator(draw_noise(RECALIBRATION_BATCH, shape.latent_dim, random), y)
+        forward(RECALIBRATION_BATCH, random)
     generator.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

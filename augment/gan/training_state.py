@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from augment.errors import SourceError
 from augment.gan.acceleration import check_fast
-from augment.gan.config import GanConfig
+from augment.gan.config import TrainingConfig
 from augment.gan.diffaugment import augmenter
 from augment.gan.losses import LOSSES, Term, lecam
-from augment.gan.networks import Shape, build
+from augment.gan.networks import Pair, Shape
 from augment.gan.steps import check_discriminator
 from augment.identity import Identity
 from augment.seeds import derive_seed
@@ -49,11 +49,14 @@ class State:
     logged: int = 0  # last logged step
 
 
-def start(config: GanConfig, shape: Shape, device: torch.device) -> State:
-    """Return the state at step 0. Raises `ConfigError` if `config` does not work on `device` or with its D."""
+def start(config: TrainingConfig, pair: Pair, shape: Shape, device: torch.device) -> State:
+    """Return the state at step 0 of the training of a new `pair`, which becomes part of it, on `device`.
+
+    Raises `ConfigError` if `config` does not work on `device` or with this D.
+    """
     if config.fast:
         check_fast(device)
-    generator, discriminator = build(config.network, shape, seed=derive_seed(config.seed, "weights"))
+    generator, discriminator = pair
     _check_discriminator(discriminator, config, shape)
     generator.to(device)
     discriminator.to(device)
@@ -71,12 +74,12 @@ def start(config: GanConfig, shape: Shape, device: torch.device) -> State:
     )
 
 
-def _terms(config: GanConfig) -> list[Term]:
+def _terms(config: TrainingConfig) -> list[Term]:
     constraint = LOSSES[config.loss].constraint
     return ([constraint] if constraint else []) + ([lecam(config.lecam)] if config.lecam else [])
 
 
-def _check_discriminator(discriminator: nn.Module, config: GanConfig, shape: Shape) -> None:
+def _check_discriminator(discriminator: nn.Module, config: TrainingConfig, shape: Shape) -> None:
     random = torch.Generator().manual_seed(0)
     images = torch.rand(3, shape.channels, shape.image_size, shape.image_size, generator=random) * 2 - 1
     check_discriminator(copy.deepcopy(discriminator), augmenter(config.augment, random), images)

@@ -1,36 +1,187 @@
-"""The training loop of adversarial generators, with its log, checkpoints, sample images and resumption.
+"""Fitting of adversarial generators: the training loop with its log, checkpoints, sample images and resumption.
 
-Each kind of generator defines one training step and the inputs of the networks. A run can stop at any step and continue
-later with the same result. On a CPU the result is the same to the bit if the number of threads is the same; each
-checkpoint stores that number.
+A kind of generator provides a `Training`: the networks, the setup of its steps, and what is done with the finished
+weights. A run can stop at any step and continue later with the same result. On a CPU the result is the same to the bit
+if the number of threads is the same; each checkpoint stores that number.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from pydantic import model_validator
+from torch import Tensor, nn
 
+from augment.dataset.images import LabelledImages, check_size, to_uint8
 from augment.errors import DivergedError, SourceError
-from augment.gan.config import GanConfig
-from augment.gan.training import update_ema
+from augment.gan.config import TrainingConfig
+from augment.gan.networks import Pair, Shape
+from augment.gan.steps import GanSetup
+from augment.gan.training import make_step, recalibrate, update_ema
 from augment.gan.training_state import State, dump_state, restore
+from augment.generators.base import Fitted, Generator, GeneratorConfig, Load, Outcome, TrainingData
 from augment.generators.previews import tile
-from augment.generators.runs import Run, RunLog
+from augment.generators.runs import ModelAbout, Run, RunLog, open_run
+from augment.output_folders import Replace
 from augment.runtime import Observer, Observers, Runtime, Task
+from augment.seeds import derive_seed
+from augment.tensor_files import load_network, prefixed, unprefixed
 
 PREVIEW_COLUMNS = 10
+PROBE_STEPS = 3  # timed steps, after one warm-up step
 LOSSES = ("discriminator_loss", "generator_loss")  # in the order of `State.loss_sums`
+
+
+class AdversarialConfig(TrainingConfig, GeneratorConfig):
+    """The settings that all adversarial generators share."""
+
+    @property
+    def total(self) -> int:
+        """Number of optimiser steps."""
+        return self.steps
+
+    def with_horizontal_flip(self) -> Self:
+        """Return these settings with flips added to the augmentation of D's inputs."""
+        return self if "flip" in self.augment else self.model_copy(update={"augment": (*self.augment, "flip")})
+
+
+C = TypeVar("C", bound=AdversarialConfig)
+
+
+class AdversarialAbout(ModelAbout):
+    """The description of a finished adversarial generator."""
+
+    shape: Shape
+
+    @model_validator(mode="after")
+    def _shape_is_possible(self) -> Self:
+        check_size(self.shape.image_size)
+        if self.shape.num_classes != len(self.classes):
+            raise ValueError("the classes and the networks do not agree")
+        if not (1 <= self.shape.channels <= 4 and 1 <= self.shape.width <= 512 and 1 <= self.shape.latent_dim <= 2**20):
+            raise ValueError("no network has such a shape")
+        return self
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a kind of adversarial generator adds to the common way of fitting.
+
+    run_ema: runs the averaged G on a batch of that many random inputs. preview: returns uint8 images of the averaged G
+    for a grid with PREVIEW_COLUMNS columns. save: writes the finished model. classes: int64; the classes whose real and
+    generated images D learns from; None: all that have images.
+    """
+
+    state: State
+    setup: GanSetup
+    run_ema: Callable[[int, torch.Generator], object]
+    preview: Callable[[], NDArray[np.uint8]]
+    save: Callable[[Run], None]
+    classes: Tensor | None = None
+
+
+def adversarial_generator(
+    config: type[C], prepare: Callable[[TrainingData, C, torch.device], Training], load: Load
+) -> Generator:
+    """Return the kind of generator with these settings. prepare: returns what it adds to fitting, on a device."""
+
+    def fit(
+        data: TrainingData, config: C, folder: Path, runtime: Runtime, *, overwrite: bool, replace: Replace
+    ) -> Fitted:
+        training = prepare(data, config, runtime.device)
+        with open_run(folder, config, data.images, data.origin.name, overwrite=overwrite, replace=replace) as run:
+            return _fit(training, data, config, run, runtime)
+
+    def estimate_seconds(data: TrainingData, config: C, device: torch.device) -> float:
+        plain = config.model_copy(update={"fast": False})  # capturing a CUDA graph would take too long for an estimate
+        return _time_steps(prepare(data, plain, device), data, plain) * config.steps
+
+    return Generator(config, fit, load, estimate_seconds)
+
+
+def _fit(training: Training, data: TrainingData, config: AdversarialConfig, run: Run, runtime: Runtime) -> Fitted:
+    """Train the networks on all images of `data`; see `base.Fit`."""
+    state = training.state
+    finished = run.finished_step()
+    if finished is not None and finished >= config.steps:
+        return Fitted(Outcome.ALREADY_FINISHED, finished)
+    step = make_step(data.images, state, config, training.setup, training.classes)
+    if not train(state, config, run, runtime, step=step, preview=training.preview):
+        return Fitted(Outcome.STOPPED, state.step)
+    recalibrate(state.ema, training.run_ema, seed=derive_seed(config.seed, "recalibration"))
+    check_finite_training(state, run, list(state.ema.state_dict().values()))
+    training.save(run)
+    return Fitted(Outcome.FINISHED, state.step)
+
+
+def _time_steps(training: Training, data: TrainingData, config: AdversarialConfig) -> float:
+    """Return the seconds of a step, from a few steps on the same images. The state of `training` changes."""
+    device = training.state.random.device
+    step = make_step(data.images, training.state, config, training.setup, training.classes)
+    step(False)
+    begin = time.perf_counter()
+    for _ in range(PROBE_STEPS):
+        step(False)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return (time.perf_counter() - begin) / PROBE_STEPS
+
+
+def network_shape(images: LabelledImages, width: int, latent_dim: int) -> Shape:
+    """Return the shape of networks for these images."""
+    return Shape(images.num_classes, images.channels, images.size, width, latent_dim)
+
+
+def network_tensors(state: State) -> dict[str, Tensor]:
+    """Return the tensors of the averaged G and of D, to save; `load_pair` reads them."""
+    generator, discriminator = state.ema.state_dict(), state.discriminator.state_dict()
+    return {**prefixed("generator", generator), **prefixed("discriminator", discriminator)}
+
+
+def load_pair(
+    build: Callable[[], Pair], tensors: Mapping[str, Tensor], *, largest: int, folder: Path, device: torch.device
+) -> Pair:
+    """Return the networks that `network_tensors` saved, frozen and in eval mode.
+
+    largest: the largest side of a tensor that the description needs; nothing is built if the tensors are smaller, so
+    that a damaged description does not exhaust the memory. Raises `SourceError` for that, and if a tensor does not fit.
+    """
+    saved = [tensor for name, tensor in tensors.items() if name.startswith(("generator.", "discriminator."))]
+    if largest > max((max(tensor.shape, default=1) for tensor in saved), default=0):
+        raise SourceError(f"{folder} is damaged: its description needs larger networks than its weights")
+    pair = build()
+    for name, network in zip(("generator", "discriminator"), pair, strict=True):
+        load_network(network, unprefixed(name, tensors))
+        network.to(device).eval().requires_grad_(False)
+    return pair
+
+
+def preview_grid(
+    generator: nn.Module, classes: NDArray[np.int64], sample: Callable[[NDArray[np.int64]], Tensor]
+) -> NDArray[np.uint8]:
+    """Return images for a grid with one row for each of `classes`: uint8, (K * PREVIEW_COLUMNS, C, H, W).
+
+    sample: maps labels to images in [-1, 1] by `generator`, which is in eval mode meanwhile.
+    """
+    training = generator.training
+    generator.eval()
+    with torch.no_grad():
+        images = sample(np.repeat(classes, PREVIEW_COLUMNS))
+    generator.train(training)
+    pixels: NDArray[np.uint8] = to_uint8(images).cpu().numpy()
+    return pixels
 
 
 def train(
     state: State,
-    config: GanConfig,
+    config: TrainingConfig,
     run: Run,
     runtime: Runtime,
     *,
@@ -71,7 +222,7 @@ class _Loop:
     """The reports and checkpoints between training steps."""
 
     state: State
-    config: GanConfig
+    config: TrainingConfig
     run: Run
     observer: Observer
     task: Task

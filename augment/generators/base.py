@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from augment.dataset.images import LabelledImages
 from augment.fields import Seed, Settings
-from augment.generators.runs import ModelAbout
+from augment.generators.runs import ModelAbout, Run
 from augment.output_folders import Replace
 from augment.runtime import Runtime
 
@@ -79,7 +79,23 @@ class Samples(NamedTuple):
     """A batch of N generated images."""
 
     images: NDArray[np.uint8]  # N x C x H x W
-    scores: NDArray[np.float32] | None  # N; discriminator logits, higher: more realistic; None without discriminator
+    scores: NDArray[np.float32] | None = None  # N; D's logits, higher for more realistic images; None without D
+    anchors: NDArray[np.int64] | None = None  # N x A; indices of the training images behind each
+
+
+def describe(data: TrainingData, config: GeneratorConfig, run: Run, step: int) -> dict[str, Any]:
+    """Return the fields of `ModelAbout`, for a model that `run` finishes at `step`."""
+    return {
+        "kind": config.kind,
+        "identity": run.output.identity,
+        "classes": data.images.class_names,
+        "train_per_class": data.images.per_class(),
+        "name": data.origin.name,
+        "origin": data.origin.arguments,
+        "tested": data.origin.tested,
+        "step": step,
+        "threads": torch.get_num_threads(),
+    }
 
 
 class Model(Protocol):
@@ -108,11 +124,14 @@ class Fit(Protocol):
         """Fit the generator."""
 
 
+Load = Callable[[Path, torch.device], Model]
+
+
 @dataclass(frozen=True)
 class Generator:
     """A kind of generator."""
 
     config: type[GeneratorConfig]
     fit: Fit
-    load: Callable[[Path, torch.device], Model]
+    load: Load
     estimate_seconds: Callable[[TrainingData, Any, torch.device], float] | None = None  # of a fit; None: negligible

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,18 +69,18 @@ class _Writer(NamedTuple):
 
 
 def _write_npz(synthetic: SyntheticImages, output: OutputFolder) -> None:
-    seeds, scores = _seeds_and_scores(synthetic)
-    output.write(NPZ, dump_npz(synthetic.data, seeds=seeds, scores=scores))
+    output.write(NPZ, dump_npz(synthetic.data, _columns(synthetic)))
 
 
 def _write_png(synthetic: SyntheticImages, output: OutputFolder) -> None:
-    seeds, scores = _seeds_and_scores(synthetic)
-    write_folder(synthetic.data, output, seeds=seeds, scores=scores)
+    write_folder(synthetic.data, output, _columns(synthetic))
 
 
-def _seeds_and_scores(synthetic: SyntheticImages) -> tuple[list[int], list[float] | None]:
+def _columns(synthetic: SyntheticImages) -> dict[str, NDArray[Any]]:
+    """Return what is known of each image beside its class, by the name of its column."""
     assert synthetic.seeds is not None
-    return synthetic.seeds.tolist(), None if synthetic.scores is None else synthetic.scores.tolist()
+    columns = {"seed": synthetic.seeds.astype(np.int64), "scores": synthetic.scores, "anchors": synthetic.anchors}
+    return {name: values for name, values in columns.items() if values is not None}
 
 
 FORMATS = {"png": _Writer(folder_files, _write_png), "npz": _Writer(lambda class_names, labels: [NPZ], _write_npz)}

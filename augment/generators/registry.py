@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from augment.errors import SourceError
+from augment.generators.anchored import ANCHORED
 from augment.generators.base import Fitted, Generator, GeneratorConfig, Model, Outcome, TrainingData
 from augment.generators.cgan import CGAN
 from augment.generators.resample import RESAMPLE
@@ -15,6 +16,7 @@ from augment.output_folders import Replace
 from augment.runtime import DEFAULT_RUNTIME, Runtime, Task
 
 GENERATORS: dict[str, Generator] = {
+    "anchored": ANCHORED,
     "cgan": CGAN,
     "resample": RESAMPLE,
 }

@@ -1,7 +1,7 @@
-"""`resample`: returns training images of the class, augmented by a classical policy. It is a control for generators.
+"""`resample`: returns training images of the class, mixed in pairs and augmented. It is a control for generators.
 
-It learns nothing, and its images add no variety beyond that of classical augmentation. A generator whose images do not
-help more than these is therefore no better than classical augmentation alone.
+It learns nothing: its images show no more than classical augmentation and the mixing of pixels do. A generator whose
+images do not help more than these is therefore no better than they are.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from augment.dataset.images import LabelledImages, check_size
+from augment.dataset.images import LabelledImages
+from augment.dataset.pair_mixing import MIXINGS
 from augment.dataset.policies import POLICIES, bank_of_views
-from augment.errors import AugmentError, SourceError
-from augment.fields import SEEDS, check_name, name_in
-from augment.generators.base import Fitted, Generator, GeneratorConfig, Outcome, Samples, TrainingData
+from augment.fields import SEEDS, name_in
+from augment.generators.base import Fitted, Generator, GeneratorConfig, Outcome, Samples, TrainingData, describe
 from augment.generators.runs import ModelAbout, open_run, read_model
+from augment.generators.training_images import check_present, image_tensors, read_images
 from augment.output_folders import Replace
 from augment.runtime import Runtime, Task
 
@@ -29,7 +30,8 @@ class ResampleConfig(GeneratorConfig):
     """The settings of `resample`."""
 
     kind: Literal["resample"] = "resample"
-    policy: Annotated[str, name_in(POLICIES)] = "standard"
+    policy: Annotated[str, name_in(POLICIES)] | None = "standard"
+    mixing: Annotated[str, name_in(MIXINGS)] | None = None  # of the pixels of two images of the class
     horizontal_flip: bool = False  # only for classes that look the same when mirrored
 
     def with_horizontal_flip(self) -> Self:
@@ -40,7 +42,8 @@ class ResampleConfig(GeneratorConfig):
 class ResampleAbout(ModelAbout):
     """The description of a finished run. The same file holds the training images as tensors."""
 
-    policy: str
+    policy: Annotated[str, name_in(POLICIES)] | None
+    mixing: Annotated[str, name_in(MIXINGS)] | None = None
     horizontal_flip: bool
 
 
@@ -54,25 +57,16 @@ def fit(
     replace: Replace = "nothing",
 ) -> Fitted:
     """Store the training images; see `base.Fit`."""
-    images = data.images
-    with open_run(folder, config, images, data.origin.name, overwrite=overwrite, replace=replace) as run:
+    with open_run(folder, config, data.images, data.origin.name, overwrite=overwrite, replace=replace) as run:
         if run.finished_step() is not None:
             return Fitted(Outcome.ALREADY_FINISHED, config.total)
         about = ResampleAbout(
-            kind=config.kind,
-            identity=run.output.identity,
+            **describe(data, config, run, config.total),
             policy=config.policy,
+            mixing=config.mixing,
             horizontal_flip=config.horizontal_flip,
-            classes=images.class_names,
-            train_per_class=images.per_class(),
-            name=data.origin.name,
-            origin=data.origin.arguments,
-            tested=data.origin.tested,
-            step=config.total,
-            threads=torch.get_num_threads(),
         )
-        pixels = torch.from_numpy(np.ascontiguousarray(images.images))
-        run.save_model({"images": pixels, "labels": torch.from_numpy(images.labels)}, about)
+        run.save_model(image_tensors(data.images), about)
     runtime.observer.on_progress(Task("fit", config.total), config.total, {})
     return Fitted(Outcome.FINISHED, config.total)
 
@@ -85,34 +79,56 @@ class Resample:
     about: ResampleAbout
 
     def sample(self, labels: NDArray[np.int64], seeds: Sequence[int] | NDArray[np.uint64]) -> Samples:
-        """Return an augmented training image of the class for each label and seed, without scores.
+        """Return a changed training image of the class for each label and seed, without scores.
 
-        The seed determines the image and its augmentation. Raises `SourceError` for a class without training images.
+        The seed determines the images, their mixture and its augmentation. Raises `SourceError` for a class without
+        training images.
         """
-        samples = np.empty((len(labels), *self.images.images.shape[1:]), np.uint8)
-        for sample, label, seed in zip(samples, labels, seeds, strict=True):
-            members = np.flatnonzero(self.images.labels == label)
-            if not len(members):
-                raise SourceError(f"class {self.about.classes[label]!r} has no training images to resample")
-            index = np.random.default_rng(int(seed)).choice(members)
-            image = self.images.take(np.array([index]))
-            flip, policy = self.about.horizontal_flip, self.about.policy
-            sample[:] = bank_of_views(image, policy, views=1, horizontal_flip=flip, seed=int(seed) % SEEDS)[0, 0]
-        return Samples(samples, None)
+        check_present(labels, self.images.counts(), self.about.classes)
+        samples, anchors = np.empty((len(labels), *self.images.images.shape[1:]), np.uint8), []
+        members = {label: np.flatnonzero(self.images.labels == label) for label in set(labels.tolist())}
+        for sample, label, seed in zip(samples, labels.tolist(), seeds, strict=True):
+            rng = np.random.default_rng(int(seed))
+            used = [int(rng.choice(members[label])) for _ in range(1 + (self.about.mixing is not None))]
+            image = self.images.take(np.array(used[:1]))
+            if self.about.mixing:
+                first, second = self.images.images[used]
+                pixels = MIXINGS[self.about.mixing](first, second, rng)
+                image = LabelledImages(pixels[None], image.labels, image.class_names)
+            sample[:] = self._augmented(image, int(seed))
+            anchors.append(used)
+        return Samples(samples, anchors=np.array(anchors, np.int64).reshape(len(labels), -1))
+
+    def _augmented(self, image: LabelledImages, seed: int) -> NDArray[np.uint8]:
+        """Return a view of one image, C x H x W; the image itself if there is no policy."""
+        flip, policy = self.about.horizontal_flip, self.about.policy
+        if policy is None:
+            return np.flip(image.images[0], 2) if flip and seed % 2 else image.images[0]
+        view: NDArray[np.uint8] = bank_of_views(image, policy, views=1, horizontal_flip=flip, seed=seed % SEEDS)[0, 0]
+        return view
+
+
+def pixel_mixture(images: LabelledImages, mixing: str | None) -> Resample:
+    """Return a model of `images` that needs no run: pairs mixed by a key of `MIXINGS`, or single images."""
+    about = ResampleAbout(
+        kind="resample",
+        identity={},
+        classes=images.class_names,
+        train_per_class=images.per_class(),
+        name="images",
+        step=1,
+        threads=1,
+        policy=None,
+        mixing=mixing,
+        horizontal_flip=False,
+    )
+    return Resample(images, about)
 
 
 def load(folder: Path, device: torch.device) -> Resample:
     """Load the model of a finished RUN folder. Raises `SourceError` if it is damaged. `device` is not used."""
     tensors, about = read_model(folder, ResampleAbout)
-    try:
-        images = LabelledImages(tensors["images"].numpy(), tensors["labels"].numpy(), about.classes)
-        check_size(images.size)
-        if tensors["labels"].dtype != torch.int64 or images.per_class() != about.train_per_class:
-            raise SourceError("the labels are not those of its description")
-        check_name(about.policy, POLICIES)
-    except (KeyError, ValueError, AugmentError) as error:
-        raise SourceError(f"{folder} is damaged, or of another version of this program: {error}") from error
-    return Resample(images, about)
+    return Resample(read_images(tensors, about, folder), about)
 
 
 RESAMPLE = Generator(ResampleConfig, fit, load)

@@ -6,8 +6,9 @@ ones stay the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,17 +27,21 @@ class SyntheticImages:
     """Generated images with their labels.
 
     seeds: uint64, N, one per image; None if unknown. scores: float, N, logits of the generator's discriminator, higher
-    for more realistic images; None for generators without one.
+    for more realistic images; None for generators without one. anchors: int64, N x A, the indices of the training
+    images behind each image; None for generators that do not start from images.
     """
 
     data: LabelledImages
     seeds: NDArray[np.uint64] | None = None
     scores: NDArray[np.floating] | None = None
+    anchors: NDArray[np.int64] | None = None
 
     def take(self, indices: NDArray[np.integer]) -> SyntheticImages:
         """Return the images at `indices`, in that order."""
-        seeds, scores = (None if values is None else values[indices] for values in (self.seeds, self.scores))
-        return SyntheticImages(self.data.take(indices), seeds, scores)
+        seeds, scores, anchors = (
+            None if values is None else values[indices] for values in (self.seeds, self.scores, self.anchors)
+        )
+        return SyntheticImages(self.data.take(indices), seeds, scores, anchors)
 
     def __len__(self) -> int:
         return len(self.data)
@@ -55,19 +60,21 @@ def generate(
     per_class = np.bincount(labels, minlength=len(model.about.classes)).tolist()
     seeds = np.concatenate([image_seeds(seed, k, count) for k, count in enumerate(per_class)])
     task = Task("generate", len(labels))
-    images, scores = np.empty(0, np.uint8), np.full(len(labels), np.nan, np.float32)
     observer.on_start(task)
+    batches = []
     for begin in range(0, len(labels), BATCH):
         batch = slice(begin, begin + BATCH)
-        samples = model.sample(labels[batch], seeds[batch])
-        if not begin:
-            images = np.empty((len(labels), *samples.images.shape[1:]), np.uint8)
-        images[batch] = samples.images
-        scores[batch] = np.nan if samples.scores is None else samples.scores
+        batches.append(model.sample(labels[batch], seeds[batch]))
         observer.on_progress(task, min(begin + BATCH, len(labels)), {})
     observer.on_end(task, {})
-    data = LabelledImages(images, labels, model.about.classes)
-    return SyntheticImages(data, seeds, scores if np.isfinite(scores).all() else None)
+    images, scores, anchors = (_concatenated(parts) for parts in zip(*batches, strict=True))
+    if scores is not None and not np.isfinite(scores).all():
+        scores = None
+    return SyntheticImages(LabelledImages(images, labels, model.about.classes), seeds, scores, anchors)
+
+
+def _concatenated(parts: Sequence[Any]) -> Any:
+    return None if any(part is None for part in parts) else np.concatenate(parts)
 
 
 def balancing_counts(train_per_class: Mapping[str, int]) -> dict[str, int]:

@@ -22,7 +22,7 @@ from pipelines.cli.options import (
 from pipelines.cli.output import print_line, print_next_command, print_notes
 
 Generator = Annotated[
-    str | None, typer.Option("--generator", metavar="KIND", help="Kind of generator: cgan or resample.")
+    str | None, typer.Option("--generator", metavar="KIND", help="Kind of generator: anchored, cgan or resample.")
 ]
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE.yaml", help="Settings of the generator.")]
 Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Total number of optimiser steps.")]

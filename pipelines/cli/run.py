@@ -24,7 +24,7 @@ from pipelines.cli.output import print_browser_command, print_line, print_next_c
 SEEDED = ("data", "generator", "generate", "evaluate")  # sections of a pipeline that have a seed
 
 Pipeline = Annotated[
-    str, typer.Argument(metavar="PIPELINE", help="A YAML file, or quickstart, fashion-50 or learning-curve.")
+    str, typer.Argument(metavar="PIPELINE", help="A YAML file, or quickstart, imbalance, fashion-50 or learning-curve.")
 ]
 OutOrDefault = Annotated[
     Path | None, typer.Option("--out", metavar="DIR", help="Output folder; default: runs/<pipeline>.")

@@ -21,7 +21,8 @@ from augment.generators.base import GeneratorConfig
 from augment.words import quoted, shortened
 from augment.yaml_text import parse_mapping, parse_value, read_mapping
 from classifiers.backbones import DOWNLOAD
-from pipelines.config.sections import ARMS, DEFAULT_ARMS, EvaluateConfig, GeneratorSection, Pipeline
+from pipelines.config.generator_section import GeneratorSection
+from pipelines.config.sections import ARMS, DEFAULT_ARMS, EvaluateConfig, Pipeline
 
 M = TypeVar("M", bound=BaseModel)
 MAX_ERRORS = 8  # that one message lists
@@ -32,6 +33,7 @@ PATHS = (
     ("evaluate", "inception"),
     ("evaluate", "features", "backbone_weights"),
 )
+NO_PATHS = {"backbone_weights": DOWNLOAD}  # a value of a key of `PATHS` that is no path
 
 
 def shipped_pipelines() -> list[str]:
@@ -143,7 +145,7 @@ def _resolve_paths(tree: dict[str, Any], base: Path) -> None:
         for name in sections:
             section = section.get(name) if isinstance(section, dict) else None
         if isinstance(section, dict) and isinstance(section.get(key), str):
-            no_path = section[key].startswith((*PREFIXES, DOWNLOAD)) or not section[key].strip()
+            no_path = section[key].startswith(tuple(PREFIXES)) or section[key].strip() in ("", NO_PATHS.get(key))
             section[key] = section[key] if no_path else str(base / section[key])
 
 

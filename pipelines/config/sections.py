@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, FilePath, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    FilePath,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from augment.dataset.images import Resize, check_size
 from augment.dataset.policies import POLICIES, VIEWS
 from augment.fields import Seed, Settings, check_name, name_in
 from augment.filtering import FILTERS
-from augment.generators.base import GeneratorConfig
 from augment.generators.registry import DEFAULT_KIND, GENERATORS
 from augment.words import quoted, shortened
 from classifiers.features import FeatureConfig, load_extractor
 from classifiers.inception import check_inception
+from classifiers.long_tail import LONG_TAIL
+from classifiers.pools import SAMPLING
 from classifiers.training import FitConfig
+from pipelines.config.generator_section import AnyGenerator
 from pipelines.metric_specs import METRICS
 from pipelines.trackers.registry import TRACKERS
 
@@ -24,35 +36,15 @@ MAX_REPEATS = 10**5
 MAX_RATIO = 1000.0
 GAN_TRAIN = "gan-train"  # the arm, in the records, of the classifiers behind the fidelity figure of this name
 
-
-def _with_kind(value: object) -> object:
-    """Return the settings of a generator with `kind`, given the name of the kind alone or settings without it."""
-    settings = {"kind": value} if isinstance(value, str) else value
-    if not isinstance(settings, dict):
-        return settings
-    kind = check_name(str(settings.get("kind", DEFAULT_KIND)), GENERATORS)
-    for key in settings.keys() - GENERATORS[kind].config.model_fields.keys():
-        others = [name for name, other in GENERATORS.items() if key in other.config.model_fields]
-        if others:
-            raise ValueError(f"{key} is a setting of {' and '.join(others)}, not of {kind}")
-    return {**settings, "kind": kind}
-
-
-if TYPE_CHECKING:
-    AnyGenerator = GeneratorConfig
-else:
-    _KINDS = Union[tuple(kind.config for kind in GENERATORS.values())]  # noqa: UP007 (known only at run time)
-    AnyGenerator = Annotated[_KINDS, Field(discriminator="kind"), BeforeValidator(_with_kind)]
-
-
-class GeneratorSection(Settings):
-    """The settings of a generator without a pipeline, for `--config` files and for command-line options."""
-
-    generator: AnyGenerator
-
-
 # `discriminator` is a deprecated name of `score`
 FilterName = Annotated[str, name_in(FILTERS), BeforeValidator(lambda v: "score" if v == "discriminator" else v)]
+
+
+# What generates the synthetic images of an arm while its classifier trains; see `pipelines.experiment.feeds`
+Feed = Literal["generator", "reconstruction", "resample", "grid", "cutmix"]
+
+FOR_STORED_IMAGES = ("keep", "weight", "by_need", "soft_labels")  # settings of an arm that a feed does not have
+FOR_NETWORKS = ("policy", "feed", "synthetic_first", "sampling", "long_tail")  # those that need `learner: network`
 
 
 class Arm(Settings):
@@ -63,17 +55,23 @@ class Arm(Settings):
     synthetic: bool = False
     # applied to real and synthetic images; `classical` means the policy of the evaluation
     policy: Annotated[str, name_in({"classical": None, **POLICIES})] | None = None
-    # features: a linear classifier on pretrained features of each image, and of its mirror image where flips are allowed
+    # features: a linear classifier on pretrained features; it always corrects for imbalanced classes
     learner: Literal["network", "features"] = "network"
     ratio: float | None = Field(None, gt=0, le=MAX_RATIO)  # None: the ratio of the evaluation
     filter: FilterName = "confidence"
     keep: float = Field(1.0, gt=0, le=1)  # fraction of the synthetic images of each class, the best by `filter`
+    feed: Feed | None = None  # generates new images for every batch; None: the stored synthetic images are drawn
+    # among the synthetic images, a class of n real images is drawn n^class_exponent times as often as one of 1
+    class_exponent: float = Field(0.0, ge=-2, le=1)
     by_need: bool = False  # fill up the small classes with all synthetic images, and ignore the ratio
     share: float | None = Field(None, gt=0, lt=1)  # of synthetic images in each batch; None: as the ratio implies
     weight: Annotated[float, Field(gt=0, le=1)] | Literal["confidence"] = 1.0  # of each synthetic image in the loss
     # fraction of the steps that train on synthetic images only; the steps after them train on real images only
     synthetic_first: float = Field(0.0, ge=0, lt=1)
     soft_labels: bool = False  # by a cross-fitted teacher; those of real images are averaged with their one-hot classes
+    # how the classifier deals with imbalanced classes; None: as the classifier of the evaluation
+    sampling: Annotated[str, name_in(SAMPLING)] | None = None
+    long_tail: Annotated[str, name_in(LONG_TAIL)] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -86,16 +84,28 @@ class Arm(Settings):
             raise ValueError("expected real: true or synthetic: true, got neither")
         if self.by_need and (self.synthetic_first or self.share is not None):
             raise ValueError("by_need draws real and synthetic images together: leave share and synthetic_first out")
+        changed = self._changed(FOR_STORED_IMAGES)
+        if self.feed and (changed or not self.synthetic):
+            found = f"{changed[0]} is for stored images" if changed else "synthetic: true is missing"
+            raise ValueError(f"feed generates the synthetic images while the classifier trains, but {found}")
         if self.synthetic_first and not (self.real and self.synthetic):
             raise ValueError("synthetic_first needs real: true and synthetic: true, to change from one to the other")
-        if self.learner == "features" and (self.policy or self.synthetic_first):
-            raise ValueError("learner: features has no steps and no policy: leave policy and synthetic_first out")
+        if self.learner == "features" and (of_networks := self._changed(FOR_NETWORKS)):
+            raise ValueError(f"{of_networks[0]} is for learner: network, and this arm has features; leave it out")
         return self
 
+    def _changed(self, names: Sequence[str]) -> list[str]:
+        return [name for name in names if getattr(self, name) != type(self).model_fields[name].default]
+
     @property
-    def recipe(self) -> tuple[str, str | None, bool]:
-        """What has to be the same in an arm with synthetic images and in its baseline without them."""
+    def kind(self) -> tuple[str, str | None, bool]:
+        """The learner, the policy and whether the labels are soft: what an arm has in common with its baselines."""
         return self.learner, self.policy, self.soft_labels
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it is fed by something that a generator has to be better than."""
+        return self.feed not in (None, "generator")
 
     @property
     def needs_judges(self) -> bool:
@@ -103,10 +113,20 @@ class Arm(Settings):
         filtered = self.keep < 1 and FILTERS[self.filter].by_classifiers is not None
         return self.soft_labels or (self.synthetic and (filtered or self.weight == "confidence"))
 
+    def fit_config(self, classifier: FitConfig) -> FitConfig:
+        """Return the settings of the evaluation's classifier, with those that the arm has of its own.
+
+        Raises `ValidationError` if they do not go together.
+        """
+        own = self.model_dump(include={"sampling", "long_tail"}, exclude_none=True)
+        return FitConfig.model_validate({**classifier.model_dump(), **own}) if own else classifier
+
     def mix(self, ratio: float) -> dict[str, Any]:
         """Return how the synthetic images are mixed in, as reported in results.json. ratio: that of the evaluation."""
         mix = self.model_dump(include={"filter", "keep", "share", "weight", "synthetic_first"})
         mix |= {"by_need": True} if self.by_need else {}
+        mix |= {"feed": self.feed} if self.feed else {}
+        mix |= {"class_exponent": self.class_exponent} if self.class_exponent else {}
         return {"ratio": ratio if self.ratio is None else self.ratio, **mix}
 
 
@@ -118,8 +138,14 @@ ARMS: dict[str, dict[str, Any]] = {
     "classical+synthetic": {"synthetic": True, "policy": "classical"},
     "features": {"learner": "features"},
     "features+synthetic": {"learner": "features", "synthetic": True},
+    "classical+fresh": {"synthetic": True, "policy": "classical", "feed": "generator"},
+    # the controls of classical+fresh
+    "classical+reconstruction": {"synthetic": True, "policy": "classical", "feed": "reconstruction"},
+    "classical+resample": {"synthetic": True, "policy": "classical", "feed": "resample"},
+    "classical+grid": {"synthetic": True, "policy": "classical", "feed": "grid"},
+    "classical+cutmix": {"synthetic": True, "policy": "classical", "feed": "cutmix"},
 }
-DEFAULT_ARMS = tuple(name for name, settings in ARMS.items() if "learner" not in settings)  # they need no extra
+DEFAULT_ARMS = ("none", "classical", "synthetic", "none+synthetic", "classical+synthetic")
 
 
 class DataConfig(Settings):
@@ -141,11 +167,21 @@ class DataConfig(Settings):
 class ProtocolConfig(Settings):
     """How the folds of the repeats are drawn. If `kind` is None, `pipelines.experiment.protocols` infers a protocol."""
 
-    kind: Literal["holdout", "subsample", "kfold"] | None = None
+    kind: Literal["holdout", "subsample", "imbalance", "kfold"] | None = None
     redraw_generator: bool = True  # holdout: one generator for each repeat; false: one for all, as the report says
     sizes: tuple[Annotated[int, Field(ge=2, le=MAX_IMAGES)], ...] = ()  # subsample: images of each class, ascending
+    # imbalance: images of each large and of each small class, and the fraction of the classes that are large
+    large: int = Field(100, ge=2, le=MAX_IMAGES)
+    small: int = Field(5, ge=2, le=MAX_IMAGES)
+    large_classes: float = Field(0.5, gt=0, lt=1)
     # kfold; None: 5, or the nearest number of folds that divides the repeats
     folds: int | None = Field(None, ge=2, le=MAX_REPEATS)
+
+    @model_validator(mode="after")
+    def _large_is_larger(self) -> Self:
+        if self.large <= self.small:
+            raise ValueError(f"expected large above small, got {self.large} and {self.small}")
+        return self
 
     @field_validator("sizes")
     @classmethod
@@ -204,15 +240,20 @@ class EvaluateConfig(Settings):
 
     @model_validator(mode="after")
     def _has_backbone(self) -> Self:
-        """Find missing weights before hours of training and not after them."""
-        if self.learns_from_features:
+        """Load the weights once, so that missing ones are found before any training."""
+        if any(arm.learner == "features" for arm in self.arms):
             load_extractor(self.features)
         return self
 
-    @property
-    def learns_from_features(self) -> bool:
-        """Whether an arm needs pretrained features."""
-        return any(arm.learner == "features" for arm in self.arms)
+    @model_validator(mode="after")
+    def _fits_the_arms(self) -> Self:
+        for arm in self.arms:
+            try:
+                arm.fit_config(self.classifier)
+            except ValidationError as error:
+                reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+                raise ValueError(f"arm {quoted(arm.name)}: {reason}") from error
+        return self
 
     def resolved_arms(self) -> tuple[Arm, ...]:
         """Return the arms, with the policy `classical` replaced by the policy of the evaluation."""
@@ -239,13 +280,13 @@ class Pipeline(Settings):
         if self.choose is None:
             return self
         arms = self.evaluate.resolved_arms()
-        mixed = {arm.name: arm.recipe for arm in arms if arm.real and arm.synthetic}
+        mixed = {arm.name: arm.kind for arm in arms if arm.real and arm.synthetic}
         if self.choose.arm not in mixed:
             raise ValueError(
                 f"choose.arm is {quoted(self.choose.arm)}: expected one of the arms with real and synthetic images, "
                 + (shortened(", ".join(mixed), 300) or "but there is none")
             )
-        if mixed[self.choose.arm] not in [arm.recipe for arm in arms if not arm.synthetic]:
+        if mixed[self.choose.arm] not in [arm.kind for arm in arms if not arm.synthetic]:
             raise ValueError(
                 f"choose.arm is {quoted(self.choose.arm)}, but evaluate.arms has no such arm without synthetic "
                 "images to compare it with; add one"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,11 +16,15 @@ from augment.dataset.policies import bank_of_views
 from augment.errors import ConfigError
 from augment.filtering import FILTERS, confidence, keep_best
 from augment.seeds import derive_seed
-from classifiers.batches import Pool
-from classifiers.training import fit, predict
+from augment.words import shortened
+from classifiers.batches import class_counts
+from classifiers.long_tail import LONG_TAIL
+from classifiers.pools import AnyPool, FreshPool, Pool
 from pipelines.config.sections import Arm, EvaluateConfig
-from pipelines.experiment.feature_learning import predict_by_features, train_on_features, with_mirror_images
+from pipelines.experiment.feature_learning import with_mirror_images
+from pipelines.experiment.feeds import feed
 from pipelines.experiment.folds import Fold
+from pipelines.experiment.learners import LEARNERS
 
 TEACHER_WEIGHT = 0.5  # of the teacher's probabilities in a real image's soft label; the rest is its one-hot class
 
@@ -35,7 +37,7 @@ def arms_of(fold: Fold, config: EvaluateConfig) -> tuple[Arm, ...]:
 def check_arms(fold: Fold, config: EvaluateConfig) -> None:
     """Raise `ConfigError` if an arm needs synthetic images or scores that the fold does not have."""
     for arm in arms_of(fold, config):
-        if not arm.synthetic:
+        if not arm.synthetic or arm.feed:
             continue
         if fold.synthetic is None:
             raise ConfigError("the arms use synthetic images and there are none; give --synthetic, or only real arms")
@@ -54,11 +56,8 @@ def check_arms(fold: Fold, config: EvaluateConfig) -> None:
 
 def train_arm(arm: Arm, fold: Fold, config: EvaluateConfig, *, seed: int, device: torch.device) -> nn.Module:
     """Train the classifier of one arm on its pools of views, by its learner."""
-    if arm.real and arm.synthetic and arm.by_need:
-        pools = [_combined_pool(arm, fold, config, seed)]
-    else:
-        pools = [_real_pool(arm, fold, config, seed)] if arm.real else []
-        pools += [_synthetic_pool(arm, fold, config, seed)] if arm.synthetic else []
+    pools = _pools(arm, fold, config, seed)
+    config = config.model_copy(update={"classifier": arm.fit_config(config.classifier)})
     return LEARNERS[arm.learner].train(pools, fold, config, derive_seed(seed, "classifier"), device)
 
 
@@ -67,38 +66,65 @@ def predict_test(arm: Arm, model: nn.Module, fold: Fold) -> Tensor:
     return LEARNERS[arm.learner].predict(model, fold)
 
 
-def _train_network(
-    pools: Sequence[Pool], fold: Fold, config: EvaluateConfig, seed: int, device: torch.device
-) -> nn.Module:
-    return fit(pools, fold.train.num_classes, config.classifier, seed=seed, device=device)
+def long_tail_notes(fold: Fold, config: EvaluateConfig) -> list[str]:
+    """Return a sentence on the arms whose long-tail method has no effect, since their classes are drawn equally often.
 
-
-def _predict_by_network(model: nn.Module, fold: Fold) -> Tensor:
-    return predict(model, torch.from_numpy(np.ascontiguousarray(fold.test.images)))
-
-
-class Learner(NamedTuple):
-    """How the pools of an arm become a classifier, and how the test images are classified.
-
-    train: (pools, fold, config, seed, device) to a model in eval mode, which maps images from -1 to 1 to logits.
-    predict: (model, fold) to the logits of the fold's test images. converges: whether it takes no steps.
+    The list is empty without such arms. fold: with predictions of cross-fitted classifiers, if the arms need them.
     """
+    arms = arms_of(fold, config)
+    idle = [arm for arm in arms if _needs_imbalance(arm, config) and _draws_evenly(arm, fold, config)]
+    if not idle:
+        return []
+    names = shortened(", ".join(f"{arm.name} ({arm.fit_config(config.classifier).long_tail})" for arm in idle), 300)
+    return [
+        "the long-tail method of these arms changes nothing, because their batches have equally many images of each "
+        f"class: {names}; give them sampling: plain, if their classes are imbalanced"
+    ]
 
-    train: Callable[[Sequence[Pool], Fold, EvaluateConfig, int, torch.device], nn.Module]
-    predict: Callable[[nn.Module, Fold], Tensor]
-    converges: bool
+
+def _needs_imbalance(arm: Arm, config: EvaluateConfig) -> bool:
+    return arm.learner == "network" and LONG_TAIL[arm.fit_config(config.classifier).long_tail].needs_imbalance
 
 
-LEARNERS: dict[str, Learner] = {
-    "network": Learner(_train_network, _predict_by_network, converges=False),
-    "features": Learner(train_on_features, predict_by_features, converges=True),
-}
+def _draws_evenly(arm: Arm, fold: Fold, config: EvaluateConfig) -> bool:
+    """Return whether the class counts of the arm's batches are equal in all phases of its training."""
+    settings = arm.fit_config(config.classifier)
+    pools = _pools(arm.model_copy(update={"policy": None}), fold, config, seed=0)  # views do not matter here
+    phases = class_counts(pools, fold.train.num_classes, settings.steps, settings.sampling)
+    return all(bool((counts == counts[0]).all()) for _, counts in phases)
+
+
+def _pools(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> list[AnyPool]:
+    if arm.real and arm.synthetic and arm.by_need:
+        return [_combined_pool(arm, fold, config, seed)]
+    pools: list[AnyPool] = [_real_pool(arm, fold, config, seed)] if arm.real else []
+    if arm.synthetic:
+        pools.append(_fresh_pool(arm, fold, config) if arm.feed else _synthetic_pool(arm, fold, config, seed))
+    return pools
 
 
 def _real_pool(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool:
     share = 1 - _synthetic_share(arm, config)
     pool = _pool(arm, fold.train, config, share, (arm.synthetic_first, 1.0), derive_seed(seed, "views"))
     return replace(pool, soft=_real_soft_labels(fold)) if arm.soft_labels else pool
+
+
+def _fresh_pool(arm: Arm, fold: Fold, config: EvaluateConfig) -> FreshPool:
+    assert arm.feed is not None
+    return FreshPool(
+        feed(arm.feed, fold, arm.policy, horizontal_flip=config.horizontal_flip),
+        torch.from_numpy(np.flatnonzero(fold.train.counts())),
+        fold.train.images.shape[1:],
+        _synthetic_share(arm, config),
+        (0.0, arm.synthetic_first or 1.0),
+        _synthetic_class_weights(arm, fold),
+    )
+
+
+def _synthetic_class_weights(arm: Arm, fold: Fold) -> Tensor:
+    """Return how often each class is drawn among the synthetic images, relative to the others: float64, K."""
+    counts = torch.from_numpy(fold.train.counts()).double()
+    return torch.where(counts > 0, counts.clamp(min=1) ** arm.class_exponent, 0.0)
 
 
 def _synthetic_pool(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool:
@@ -109,7 +135,8 @@ def _synthetic_pool(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> 
         indices = indices[draw_by_ratio(synthetic.take(indices), fold.train, ratio, seed=draw_seed)]
     share, span = _synthetic_share(arm, config), (0.0, arm.synthetic_first or 1.0)
     pool = _pool(arm, synthetic.take(indices), config, share, span, derive_seed(seed, "synthetic views"))
-    return replace(pool, soft=_synthetic_soft_labels(arm, fold, indices), weights=_weights(arm, fold, indices))
+    soft, weights = _synthetic_soft_labels(arm, fold, indices), _weights(arm, fold, indices)
+    return replace(pool, soft=soft, weights=weights, class_weights=_synthetic_class_weights(arm, fold))
 
 
 def _combined_pool(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool:

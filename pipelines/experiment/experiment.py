@@ -21,8 +21,10 @@ from augment.seeds import derive_seed
 from classifiers.metrics import confusion, per_class_recall, score
 from pipelines.config import sections
 from pipelines.config.sections import Arm, EvaluateConfig
-from pipelines.experiment.arms import LEARNERS, arms_of, check_arms, predict_test, train_arm
+from pipelines.experiment.arms import arms_of, check_arms, predict_test, train_arm
+from pipelines.experiment.feature_learning import with_features
 from pipelines.experiment.folds import Fold
+from pipelines.experiment.learners import LEARNERS
 from pipelines.experiment.parallel import Call, run_in_processes
 from pipelines.experiment.records import Record, RecordFile, encode_labels
 
@@ -82,7 +84,10 @@ def run_experiment(
     records = file.read()
     finished = {record.key for record in records}
     missing = [training for training in trainings if training.key not in finished]
-    by_name = {fold.name: fold for fold in folds}
+    prepared = with_features(folds, [training.arm for training in missing], config, runtime)
+    if prepared is None:
+        return None
+    by_name = {fold.name: fold for fold in prepared}
     calls: list[Call[Any]] = [
         (train_and_test, (training, by_name[training.fold], config, runtime.device)) for training in missing
     ]

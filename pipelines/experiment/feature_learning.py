@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from augment.runtime import Runtime
 from augment.words import counted
-from classifiers.batches import Pool
-from classifiers.features import Pixels, build_table, extract, features_of, image_digests, load_extractor
-from classifiers.linear_head import fit_linear_head, image_weights
+from classifiers.features import FeatureTable, Pixels, extract, features_of, image_digests, load_extractor
+from classifiers.linear_head import fit_linear_head, log_priors, weighted_targets
 from classifiers.networks import Classifier
-from pipelines.config.sections import EvaluateConfig
+from classifiers.pools import AnyPool, Pool
+from pipelines.config.sections import Arm, EvaluateConfig
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.parallel import run_in_processes
 
@@ -33,50 +33,44 @@ def with_mirror_images(images: Pixels) -> Pixels:
     return np.stack([images, images[..., ::-1]])
 
 
-def with_features(folds: Sequence[Fold], config: EvaluateConfig, runtime: Runtime) -> list[Fold] | None:
-    """Return the folds with the features of their images, or unchanged if no arm needs them; None if it was stopped.
+def with_features(
+    folds: Sequence[Fold], arms: Sequence[Arm], config: EvaluateConfig, runtime: Runtime
+) -> list[Fold] | None:
+    """Return the folds with the features that `arms` need, or unchanged if they need none; None if it was stopped.
 
     Every image is computed once, however many folds share it.
     """
-    if not config.learns_from_features:
+    learning = [arm for arm in arms if arm.learner == "features"]
+    if not learning:
         return list(folds)
-    chunks, digests = _distinct_chunks(folds, config)
-    images = counted(sum(map(len, digests)), "image")
-    runtime.observer.on_note(f"computing the features of {images} with {config.features.backbone}")
-    calls = [(_extract, (chunk, config, runtime.device)) for chunk in chunks]
+    images: dict[int, Pixels] = {}  # by its digest
+    for some in _needed_images(folds, any(arm.synthetic for arm in learning), config.horizontal_flip):
+        for digest, image in zip(image_digests(some).tolist(), some, strict=True):
+            images.setdefault(digest, image)
+    digests = sorted(images)
+    runtime.observer.on_note(
+        f"computing the features of {counted(len(digests), 'image')} with {config.features.backbone}"
+    )
+    chunks = [digests[start : start + CHUNK] for start in range(0, len(digests), CHUNK)]
+    calls = [(_extract, (np.stack([images[d] for d in chunk]), config, runtime.device)) for chunk in chunks]
     features = {}
     for index, result in run_in_processes(calls, runtime.jobs):
         features[index] = result
         if runtime.stopped():
             return None
-    table = build_table(digests, [features[index] for index in range(len(chunks))])
+    table = FeatureTable(np.array(digests, np.uint64), np.concatenate([features[index] for index in range(len(calls))]))
     return [replace(fold, features=table) for fold in folds]
 
 
-def _distinct_chunks(folds: Sequence[Fold], config: EvaluateConfig) -> tuple[list[Pixels], list[NDArray[np.uint64]]]:
-    """Return every image that a fold may need, once, in chunks, and the digests of the images of each chunk."""
-    known, chunks, all_digests = set[int](), list[Pixels](), list[NDArray[np.uint64]]()
-    for images in _needed_images(folds, config):
-        for start in range(0, len(images), CHUNK):
-            part = images[start : start + CHUNK]
-            digests, first = np.unique(image_digests(part), return_index=True)
-            new = [i for i, digest in enumerate(digests.tolist()) if digest not in known]
-            known.update(digests[new].tolist())
-            if new:
-                chunks.append(part[first[new]])
-                all_digests.append(digests[new])
-    return chunks, all_digests
-
-
-def _needed_images(folds: Sequence[Fold], config: EvaluateConfig) -> Iterator[Pixels]:
-    uses_synthetic = any(arm.learner == "features" and arm.synthetic for arm in config.arms)
+def _needed_images(folds: Sequence[Fold], synthetic: bool, mirrored: bool) -> Iterator[Pixels]:
+    """Yield the images that classifiers are tested on and trained on, with synthetic and mirror images if wanted."""
     for fold in folds:
         yield fold.test.images
         learnt = [fold.train.images]
-        if uses_synthetic and fold.synthetic is not None:
+        if synthetic and fold.synthetic is not None:
             learnt.append(fold.synthetic.data.images)
         for images in learnt:
-            yield from with_mirror_images(images) if config.horizontal_flip else [images]
+            yield from with_mirror_images(images) if mirrored else [images]
 
 
 def _extract(images: Pixels, config: EvaluateConfig, device: torch.device) -> NDArray[np.float32]:
@@ -84,17 +78,19 @@ def _extract(images: Pixels, config: EvaluateConfig, device: torch.device) -> ND
 
 
 def train_on_features(
-    pools: Sequence[Pool], fold: Fold, config: EvaluateConfig, seed: int, device: torch.device
+    pools: Sequence[AnyPool], fold: Fold, config: EvaluateConfig, seed: int, device: torch.device
 ) -> nn.Module:
     """Fit a linear classifier to the features of the pools' images. The result does not depend on the seed."""
     extractor, classes = load_extractor(config.features).to(device), fold.train.num_classes
-    features, targets = list[Tensor](), list[Tensor]()
-    for pool, weights in zip(pools, image_weights(pools, config.classifier.sampling), strict=True):
-        weighted = pool.targets(classes, 0.0) * weights[:, None] / len(pool.views)
+    features, targets, offsets = list[Tensor](), list[Tensor](), list[Tensor]()
+    of_pools = zip(pools, weighted_targets(pools, classes), log_priors(pools, classes), strict=True)
+    for pool, target, offset in of_pools:
+        assert isinstance(pool, Pool)
         for view in pool.views:
             features.append(torch.from_numpy(features_of(view.numpy(), extractor, fold.features, device)))
-            targets.append(weighted)
-    head = fit_linear_head(torch.cat(features), torch.cat(targets), config.features.C)
+            targets.append(target / len(pool.views))
+            offsets.append(offset.expand(len(target), classes))
+    head = fit_linear_head(torch.cat(features), torch.cat(targets), torch.cat(offsets), config.features.C)
     model = Classifier(extractor, head.in_features, classes)
     model.head = head
     return model.to(device).eval()
@@ -104,6 +100,7 @@ def train_on_features(
 def predict_by_features(model: nn.Module, fold: Fold) -> Tensor:
     """Return the logits of the fold's test images, from features that are in the fold's table as far as possible."""
     assert isinstance(model, Classifier)
+    assert isinstance(model.head, nn.Linear)
     device = model.head.weight.device
     features = features_of(fold.test.images, model.body, fold.features, device)
     logits: Tensor = model.head(torch.from_numpy(features).to(device)).cpu()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,10 +28,11 @@ class Fold:
     learning curve has several. numbers: the numbers that the seed of its generator is derived from; they are unique in
     a run. val: the images that its mix is chosen on; if None, a part of `train` is split off for that.
 
-    The other fields are filled in later. synthetic: images with the classes and the size of `train`. judged: the
-    predictions of cross-fitted classifiers, for arms that need them. features: pretrained features of its images, for
-    arms that learn from them; images that it lacks are computed when they are needed. mixes: by the name of an arm,
-    those of its settings that were chosen on validation images.
+    The other fields are filled in later. run: the folder of its fitted generator, for arms that it feeds. synthetic:
+    images with the classes and the size of `train`. judged: the predictions of cross-fitted classifiers, for arms that
+    need them. features: pretrained features of its images, for arms that learn from them; images that it lacks are
+    computed when they are needed. mixes: by the name of an arm, those of its settings that were chosen on validation
+    images.
     """
 
     train: LabelledImages
@@ -40,6 +42,7 @@ class Fold:
     size: int | None = None
     numbers: tuple[int, ...] = ()
     val: LabelledImages | None = None
+    run: Path | None = None
     synthetic: SyntheticImages | None = None
     judged: CrossFittedPredictions | None = None
     features: FeatureTable | None = None

@@ -1,7 +1,8 @@
-"""Divide a labelled set into the training and test images of each repeat, by one of three protocols.
+"""Divide a labelled set into the training and test images of each repeat: `PROTOCOLS`.
 
 `holdout`: a test set exists, or a fraction of each class is held out as one. `subsample`: repeat r draws n images of
-each class from a larger pool; several n give a learning curve. `kfold`: every image is tested once in each round of k
+each class from a larger pool; several n give a learning curve. `imbalance`: repeat r draws which classes are large, and
+many images of these and few of the others, from a larger pool. `kfold`: every image is tested once in each round of k
 folds. The training and test images of a fold never overlap, so neither a classifier nor a generator sees a test image.
 """
 
@@ -113,6 +114,40 @@ def _subsample(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, r
     return Protocol(tuple(folds), design, warnings + leak_warnings(pool, test))
 
 
+def _imbalance(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, repeats: int) -> Protocol:
+    pool, test, warnings = _with_test(loaded, data)
+    counts, classes = pool.per_class(), pool.num_classes
+    fewest = min(counts, key=lambda name: counts[name])
+    if counts[fewest] < config.large:
+        raise ConfigError(
+            f"imbalance draws {config.large} images of some classes and {config.small} of the others in every repeat, "
+            f"but class {fewest!r} has {counts[fewest]}: set protocol.large to at most {counts[fewest]}, or use "
+            "protocol.kind holdout or kfold, which take the classes as they are"
+        )
+    large = min(max(round(config.large_classes * classes), 1), classes - 1)
+    folds = []
+    for r in range(repeats):
+        rng = np.random.default_rng(derive_seed(data.seed, "imbalance", r))
+        sizes = np.where(rng.permutation(classes) < large, config.large, config.small)
+        drawn = [rng.choice(np.flatnonzero(pool.labels == k), size, replace=False) for k, size in enumerate(sizes)]
+        folds.append(Fold(pool.take(np.sort(np.concatenate(drawn))), test, (r,), f"i{r}", numbers=(r,)))
+    drawn_images = len(folds[0].train)
+    # the expected fraction of a class's training images that another repeat draws too, averaged over the classes
+    mean_size = (large * config.large + (classes - large) * config.small) / classes
+    design = Design(
+        "imbalance",
+        correlation={None: float(np.mean(mean_size / pool.counts()))},
+        test_labels=test.labels,
+        reported={"large": config.large, "small": config.small, "large_classes": large},
+    )
+    warnings += (
+        f"every repeat draws {config.large} images of {large} classes and {config.small} of the other "
+        f"{classes - large}, and draws anew which classes those are: {drawn_images:,} of "
+        f"{counted(len(pool), 'training image')}",
+    )
+    return Protocol(tuple(folds), design, warnings + leak_warnings(pool, test))
+
+
 def _kfold(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, repeats: int) -> Protocol:
     from sklearn.model_selection import RepeatedStratifiedKFold
 
@@ -154,6 +189,7 @@ def _nearest_divisor(repeats: int, fewest: int) -> int:
 PROTOCOLS: dict[str, Callable[[LoadedSource, DataConfig, ProtocolConfig, int], Protocol]] = {
     "holdout": _holdout,
     "subsample": _subsample,
+    "imbalance": _imbalance,
     "kfold": _kfold,
 }
 

@@ -26,30 +26,85 @@ from pipelines.results.statistics import (
     two_way_interval,
 )
 
+Kind = tuple[str, str | None, bool]  # `Arm.kind`
+PLAIN: Kind = Arm(name="none").kind
+
 
 def declared_comparisons(arms: Sequence[Arm]) -> list[tuple[str, str]]:
-    """Return the pairs (arm, baseline) to compare; the first one is the headline.
+    """Return the pairs (arm, baseline) to compare; the first one is the headline, unless `headline_first` moves it.
 
     The pairs depend only on the definitions of the arms, so they are declared before there is any result. In order:
 
-    1. real and synthetic images against real images, with the same policy and the same kind of labels; arms with a
-       classical policy come before arms without one;
-    2. each policy against no policy, on real images;
+    1. real and synthetic images against real images, with the same learner, policy and kind of labels; arms with a
+       classical policy come before arms without one, and baselines with the same sampling and long-tail method as the
+       arm before those with others; controls come last;
+    2. each policy and each other learner against a network without a policy, on real images, and then each arm of real
+       images with a sampling or a long-tail method of its own against an arm of the same learner, policy and labels:
+       the one without its own, or else the first one;
     3. synthetic images alone against real images.
     """
+    by_recipe = {(a.kind, _method(a)): a for a in arms if a.real and not a.synthetic}
+    real_only, references = list(by_recipe.values()), dict[Kind, Arm]()
+    for arm in sorted(real_only, key=lambda a: _method(a) != (None, None)):
+        references.setdefault(arm.kind, arm)
+    mixed = [(a, b) for a in arms if a.real and a.synthetic for b in real_only if a.kind == b.kind]
+    mixed.sort(key=lambda pair: (pair[0].is_control, pair[0].policy is None, _method(pair[0]) != _method(pair[1])))
+    policies = [a for kind, a in references.items() if kind != PLAIN and PLAIN in references]
+    methods = [a for a in real_only if a is not references[a.kind]]
+    synthetic_only = [a for a in arms if a.synthetic and not a.real and a.kind in references]
+    synthetic_only.sort(key=lambda a: a.policy is None)
+    pairs = [
+        *mixed,
+        *((a, references[PLAIN]) for a in policies),
+        *((a, references[a.kind]) for a in methods),
+        *((a, by_recipe.get((a.kind, _method(a)), references[a.kind])) for a in synthetic_only),
+    ]
+    return [(arm.name, baseline.name) for arm, baseline in pairs]
 
-    def kind(arm: Arm) -> tuple[str | None, bool]:
-        return arm.policy, arm.soft_labels
 
-    real_only = {kind(a): a.name for a in arms if a.real and not a.synthetic}
-    by_policy = sorted(arms, key=lambda a: a.policy is None)  # the sort is stable, so ties keep the given order
-    mixed = [a for a in by_policy if a.real and a.synthetic]
-    synthetic_only = [a for a in by_policy if a.synthetic and not a.real]
-    pairs = [(a.name, real_only[kind(a)]) for a in mixed if kind(a) in real_only]
-    plain: tuple[str | None, bool] = (None, False)
-    if plain in real_only:
-        pairs += [(name, real_only[plain]) for other, name in real_only.items() if other != plain]
-    return pairs + [(a.name, real_only[kind(a)]) for a in synthetic_only if kind(a) in real_only]
+def control_comparisons(arms: Sequence[Arm]) -> list[tuple[str, str]]:
+    """Return the pairs (arm, control): arms with a generator's images, and controls that differ in nothing else."""
+
+    def recipe(arm: Arm) -> Arm:
+        return arm.model_copy(update={"name": "", "feed": None})
+
+    mixed = [a for a in arms if a.real and a.synthetic]
+    controls = [a for a in mixed if a.is_control]
+    return [(a.name, c.name) for a in mixed if not a.is_control for c in controls if recipe(a) == recipe(c)]
+
+
+def _method(arm: Arm) -> tuple[str | None, str | None]:
+    return arm.sampling, arm.long_tail
+
+
+def headline_first(
+    pairs: Sequence[tuple[str, str]],
+    arms: Sequence[Arm],
+    records: Sequence[Record],
+    metric: str,
+    arm: str | None = None,
+) -> list[tuple[str, str]]:
+    """Return the declared pairs with the headline first, if an arm of real and synthetic images has a baseline.
+
+    The baseline of the headline is the best of all arms without synthetic images by the mean of `metric`, whatever its
+    learner, policy, sampling or long-tail method is; of equally good ones, it is the first in the order of the pairs.
+    The arm of the headline is `arm`, or if that is None, the arm of the first pair with this baseline, and so one of
+    the same recipe. If there is no such pair, the headline is the arm of the first pair against this baseline.
+
+    The choice of the baseline uses the results, but it can only lower the gain. A claim that synthetic images help
+    therefore remains valid; a claim that they harm may be too strong.
+    """
+    mixed = [a for a in arms if a.real and a.synthetic]
+    names = [a.name for a in mixed if not a.is_control] or [a.name for a in mixed]
+    candidates = [pair for pair in pairs if pair[0] in (names if arm is None else [arm])]
+    if not candidates:
+        return list(pairs)
+    real_only = [a.name for a in arms if not a.synthetic]
+    baselines = list(dict.fromkeys([*(baseline for _, baseline in candidates), *real_only]))
+    values = {b: [r.metrics[metric] for r in records_of_arm(records, b)] for b in baselines}
+    best = max(baselines, key=lambda b: gains(values[b], values[baselines[0]], metric).mean())
+    headline = next((pair for pair in candidates if pair[1] == best), (candidates[0][0], best))
+    return [headline, *(pair for pair in pairs if pair != headline)]
 
 
 def compare(
@@ -155,8 +210,9 @@ def _check_paired(arm_records: Sequence[Record], baseline_records: Sequence[Reco
             f"expected the same repeats, each once, in both arms of a comparison, got {repeats[0]} and "
             f"{repeats[1]}; run the missing ones"
         )
-    compute = [{(r.steps, r.batch_size) for r in side} for side in (arm_records, baseline_records)]
-    if compute[0] != compute[1]:
+    # A learner without steps trains until it converges, and can be compared with any other.
+    compute = [{(r.steps, r.batch_size) for r in side if r.steps} for side in (arm_records, baseline_records)]
+    if all(compute) and compute[0] != compute[1]:
         raise ConfigError(
             "expected equal (steps, batch size) in both arms of a comparison, "
             f"got {sorted(compute[0])} and {sorted(compute[1])}"

@@ -36,7 +36,7 @@ class Dataset(Part):
 class ProtocolSummary(Part):
     """How the repeats were drawn."""
 
-    kind: str = Field(description="holdout, subsample or kfold.")
+    kind: str = Field(description="holdout, subsample, imbalance or kfold.")
     repeats: int
     classifier_steps: int = Field(description="Optimiser steps with which each classifier was trained.")
     batch_size: int = Field(description="Images per step.")
@@ -84,7 +84,9 @@ class Recommendation(Part):
     arm: str | None = Field(description="Arm to train with; null if nothing was compared.")
     ratio: float = Field(description="Synthetic images per real image; 0 for none.")
     mix: dict[str, Any] | None = Field(None, description="Mix of the recommended arm.")
-    verdict: str = Field("", description="helps, harms, inconclusive, too few repeats, or nothing to compare.")
+    verdict: str = Field(
+        "", description="helps, no better than a control, harms, inconclusive, too few repeats, or nothing to compare."
+    )
     largest_gain_not_excluded: float | None = None
     repeats_for_one_point: int | None = None
     sentence: str

@@ -1,9 +1,10 @@
 """Recommend in one sentence whether to train with synthetic images: the question that users want answered.
 
-The rule is to do no harm. Synthetic images are recommended only if the interval of the gain lies above 0 and, where the
-mix was chosen on validation images, if validation showed a gain too. Otherwise the answer is "do not augment", for one
-of two reasons: synthetic images harm, or the experiment is inconclusive. If it is inconclusive, the sentence says how
-large a gain is still possible and how many repeats would show a small one.
+The rule is to do no harm. Synthetic images are recommended only if the interval of the gain lies above 0, if validation
+showed a gain too where the mix was chosen on validation images, and if they help more than those of every control.
+Otherwise the answer is "do not augment", for one of three reasons: synthetic images harm, a control does as well, or
+the experiment is inconclusive. If it is inconclusive, the sentence says how large a gain is still possible and how many
+repeats would show a small one.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class Verdict(StrEnum):
     """The conclusion that the headline comparison allows about synthetic images."""
 
     HELPS = "helps"
+    CONTROL = "no better than a control"
     HARMS = "harms"
     INCONCLUSIVE = "inconclusive"
     TOO_FEW = "too few repeats"
@@ -34,6 +36,9 @@ def recommend(
     mix: Mapping[str, Any],
     choice: Choice | None = None,
     size: int | None = None,
+    *,
+    controls: Sequence[Comparison] = (),
+    same_kind: bool = True,
 ) -> Recommendation:
     """Return the content of results.json under `recommendation`: what to train with, and why.
 
@@ -42,13 +47,15 @@ def recommend(
 
     comparison: the headline; None if there is none. mix: the chosen mix, or that of the compared arm (`Arm.mix`).
     choice: the content of results.json under that name; None if the mix was fixed in advance. size: the number of
-    training images per class, if they were drawn from a larger pool.
+    training images per class, if they were drawn from a larger pool. controls: the comparisons of the arm with its
+    controls; its mean gain over each of them has to be above 0. same_kind: whether the arm and its baseline differ only
+    in the synthetic images and in how they deal with imbalance; if not, the sentence names the baseline.
 
     `largest_gain_not_excluded` is the upper end of the interval, at least 0, in the metric's own scale.
     `repeats_for_one_point` is the number of repeats that would show a gain of 0.01 in this scale with 80 % power; None
     if no number would.
     """
-    verdict = _verdict(comparison, choice)
+    verdict = _verdict(comparison, choice, controls)
     if comparison is None:
         sentence = "Nothing to recommend: no recipe was compared with and without synthetic images."
         limits = {"largest_gain_not_excluded": None, "repeats_for_one_point": None}
@@ -63,11 +70,18 @@ def recommend(
         verdict=verdict.value,
         largest_gain_not_excluded=max(comparison.ci95[1], 0.0),
         repeats_for_one_point=None if repeats is None else max(repeats, FEWEST_REPEATS),
-        sentence=_sentence(comparison, mix, choice, "" if size is None else f" at {size} images per class"),
+        sentence=_sentence(
+            comparison,
+            mix,
+            choice,
+            controls,
+            at_size="" if size is None else f" at {size} images per class",
+            against="" if same_kind else f" compared with {comparison.baseline}",
+        ),
     )
 
 
-def _verdict(comparison: Comparison | None, choice: Choice | None) -> Verdict:
+def _verdict(comparison: Comparison | None, choice: Choice | None, controls: Sequence[Comparison]) -> Verdict:
     """Return the verdict; a gain on the test images proves nothing if validation did not show one for the mix."""
     if comparison is None:
         return Verdict.NOTHING
@@ -76,14 +90,24 @@ def _verdict(comparison: Comparison | None, choice: Choice | None) -> Verdict:
         return Verdict.TOO_FEW
     if high < 0:
         return Verdict.HARMS
-    return Verdict.HELPS if low > 0 and (choice is None or choice.gain_shown) else Verdict.INCONCLUSIVE
+    if low <= 0 or not (choice is None or choice.gain_shown):
+        return Verdict.INCONCLUSIVE
+    return Verdict.HELPS if all(control.mean_gain > 0 for control in controls) else Verdict.CONTROL
 
 
-def _sentence(comparison: Comparison, mix: Mapping[str, Any], choice: Choice | None, at_size: str) -> str:
+def _sentence(
+    comparison: Comparison,
+    mix: Mapping[str, Any],
+    choice: Choice | None,
+    controls: Sequence[Comparison],
+    *,
+    at_size: str,
+    against: str,
+) -> str:
     metric = METRICS[comparison.metric]
     low, high = comparison.ci95
     significant = comparison.repeats >= FEWEST_REPEATS and not low <= 0 <= high
-    verb, evidence = _evidence(comparison, significant)
+    verb, evidence = _evidence(comparison, significant, against)
     if comparison.repeats < FEWEST_REPEATS:
         return (
             f"Too few repeats for a claim ({comparison.repeats}, but at least {FEWEST_REPEATS} are needed): "
@@ -98,13 +122,29 @@ def _sentence(comparison: Comparison, mix: Mapping[str, Any], choice: Choice | N
             f"on the test images, {change} {evidence}{limits}."
         )
     if low > 0:
-        return f"Synthetic images {verb} {metric.words}{at_size} {evidence}: use {describe_mix(mix)}."
+        return _gain_sentence(f"{verb} {metric.words}", evidence, mix, controls, at_size)
     if high < 0:
         return f"Do not augment{at_size}: synthetic images {verb} {metric.words} {evidence}."
     return (
         f"Do not augment{at_size}: no gain can be shown; with synthetic images, {metric.words} changes "
         f"{evidence}{limits}."
     )
+
+
+def _gain_sentence(
+    change: str, evidence: str, mix: Mapping[str, Any], controls: Sequence[Comparison], at_size: str
+) -> str:
+    """Say that a gain is shown and what to use, or which controls do as well. change: the verb and the metric."""
+    changes = {c.baseline: _evidence(c, significant=False)[1] for c in controls}
+    if as_good := [c.baseline for c in controls if c.mean_gain <= 0]:
+        others = "; ".join(f"compared with {name}, the metric changes {changes[name]}" for name in as_good)
+        return (
+            f"Do not use this generator{at_size}: synthetic images {change} {evidence}, but a control without a "
+            f"generator does as well ({others})."
+        )
+    compared = "; ".join(f"compared with {name} {words}" for name, words in changes.items())
+    over = f" They do more than the controls: {compared}." if controls else ""
+    return f"Synthetic images {change}{at_size} {evidence}: use {describe_mix(mix)}.{over}"
 
 
 def _possible_gain(comparison: Comparison, metric: Metric) -> str:
@@ -131,10 +171,10 @@ def round_up(repeats: int) -> int:
     return -(-repeats // step) * step
 
 
-def _evidence(comparison: Comparison, significant: bool) -> tuple[str, str]:
+def _evidence(comparison: Comparison, significant: bool, against: str = "") -> tuple[str, str]:
     """Return "raise" or "lower", and the words for the size of the change with its interval and wins.
 
-    A significant change is given without its sign, because the verb has it.
+    A significant change is given without its sign, because the verb has it. against: what the arm is compared with.
     """
     metric = METRICS[comparison.metric]
     direction = 1 if metric.higher_is_better else -1  # from gains to changes of the metric itself
@@ -145,7 +185,7 @@ def _evidence(comparison: Comparison, significant: bool) -> tuple[str, str]:
     digits = _digits([change, *ends], metric.decimals)
     size = f"{change:.{digits}f}" if significant else f"{change:+.{digits}f}"
     return verb, (
-        f"by {size} {metric.unit} (95 % interval {min(ends):.{digits}f} to {max(ends):.{digits}f}, "
+        f"by {size} {metric.unit}{against} (95 % interval {min(ends):.{digits}f} to {max(ends):.{digits}f}, "
         f"{comparison.wins} of {comparison.repeats} repeats better)"
     )
 
@@ -158,6 +198,8 @@ def describe_mix(mix: Mapping[str, Any]) -> str:
     """Describe a mix in words, such as "2 synthetic images per real image, the best 50% of each class by score"."""
     ratio = mix["ratio"]
     parts = [f"{ratio:g} synthetic {'image' if ratio == 1 else 'images'} per real image"]
+    if mix.get("feed"):
+        parts = ["new synthetic images for every batch" + ("" if mix.get("share") else f", {parts[0]}")]
     if mix.get("by_need"):
         parts = ["all synthetic images, which fill up the small classes"]
     if mix.get("keep", 1.0) < 1:
@@ -170,6 +212,8 @@ def describe_mix(mix: Mapping[str, Any]) -> str:
         parts.append(f"alone in the first {mix['synthetic_first']:.0%} of the steps")
     elif mix.get("share") is not None:
         parts.append(f"{mix['share']:.0%} of each batch")
+    if mix.get("class_exponent", 0.0) < 0:
+        parts.append("more of them for small classes")
     return ", ".join(parts)
 
 

@@ -15,7 +15,13 @@ from pipelines.config.sections import Arm
 from pipelines.experiment.folds import Design
 from pipelines.experiment.records import Record, records_of_arm
 from pipelines.metric_specs import METRICS, default_metric
-from pipelines.results.comparisons import compare, declared_comparisons, with_holm_p_values
+from pipelines.results.comparisons import (
+    compare,
+    control_comparisons,
+    declared_comparisons,
+    headline_first,
+    with_holm_p_values,
+)
 from pipelines.results.document import (
     Choice,
     Comparison,
@@ -42,6 +48,11 @@ PROTOCOL_NOTES = {
         "corrected for the overlap of the subsets (Nadeau and Bengio, 2003) and leaves out the effect of other test "
         "images."
     ),
+    "imbalance": (
+        "Every repeat drew which classes are large and which are small, drew its own training images of them from one "
+        "pool, and trained a generator on them. The interval is corrected for the overlap of the training sets (Nadeau "
+        "and Bengio, 2003) and leaves out the effect of other test images."
+    ),
     "kfold": (
         "Every repeat trained a generator and classifiers on other folds of one set of images and tested the "
         "classifiers on the held-out fold. The interval is corrected for the overlap of the training sets (Nadeau and "
@@ -66,16 +77,16 @@ def build_results(
     ratio: for arms that set none themselves. metric: of the comparisons; None means `default_metric`. choice: result of
     `choose_mix`; the headline is then about the arm that the mix was chosen for, always at the first size.
     """
-    metric = metric or default_metric(dataset.train_per_class)
-    names, pairs = [arm.name for arm in arms], declared_comparisons(arms)
-    if choice:
-        pairs.sort(key=lambda pair: pair[0] != choice.arm)
+    metric, names = metric or default_metric(dataset.train_per_class), [arm.name for arm in arms]
     by_size = {size: [r for r in records if r.size == size and r.arm in names] for size in design.correlation}
-    comparisons_by_size = _compare(by_size, pairs, metric, design)
     first = next(iter(by_size))
+    pairs = headline_first(declared_comparisons(arms), arms, by_size[first], metric, choice.arm if choice else None)
+    pairs += (control_pairs := control_comparisons(arms))
+    comparisons_by_size = _compare(by_size, pairs, metric, design)
     records, comparisons = by_size[first], comparisons_by_size[first]
     mixes = {a.name: a.mix(ratio) for a in arms if a.real and a.synthetic}
     headline = comparisons[0] if pairs and pairs[0][0] in mixes else None
+    controls = [c for c in comparisons if headline and c.arm == headline.arm and (c.arm, c.baseline) in control_pairs]
     mix = {**mixes[headline.arm], **(choice.mix if choice else {})} if headline else {}
     return Results(
         dataset=dataset,
@@ -84,11 +95,18 @@ def build_results(
         comparisons=comparisons,
         fidelity=dict(fidelity or {}),
         choice=choice,
-        recommendation=recommend(headline, mix, choice, first),
+        recommendation=recommend(
+            headline, mix, choice, first, controls=controls, same_kind=headline is None or _are_alike(headline, arms)
+        ),
         confusion=sum_confusions(records, names),
         learning_curve=_learning_curve(by_size, comparisons_by_size, names) if len(by_size) > 1 else [],
         seeds=list(_seeds(records).values()),
     )
+
+
+def _are_alike(comparison: Comparison, arms: Sequence[Arm]) -> bool:
+    """Return whether both arms of a comparison have the same learner, policy and kind of labels."""
+    return len({arm.kind for arm in arms if arm.name in (comparison.arm, comparison.baseline)}) == 1
 
 
 def _compare(
@@ -108,8 +126,8 @@ def _protocol(records: Sequence[Record], design: Design, size: int | None, mix: 
     return ProtocolSummary(
         kind=design.kind.split(",")[0],
         repeats=len(_seeds(records)),
-        classifier_steps=records[0].steps,
-        batch_size=records[0].batch_size,
+        classifier_steps=max(r.steps for r in records),  # those of a network, if there is one
+        batch_size=max(r.batch_size for r in records),
         note=PROTOCOL_NOTES[design.kind],
         why=design.why,
         correlation=design.correlation[size],

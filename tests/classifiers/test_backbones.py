@@ -47,7 +47,7 @@ def colour(fashion: LabelledImages) -> Tensor:
 
 
 @torch.inference_mode()
-def ours(name: str, pictures: Tensor, weights: Path | None = None, size: int | None = None) -> Tensor:
+def ours(name: str, pictures: Tensor, weights: Path | None = None, size: int = INPUT_SIZE) -> Tensor:
     return load_body(name, None if weights is None else str(weights), size)(to_signed(pictures))
 
 

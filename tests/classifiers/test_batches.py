@@ -6,20 +6,27 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from augment.dataset.images import LabelledImages
 from augment.errors import ConfigError
-from classifiers.batches import Pool, batch_counts, check_pools, draw_batches, draw_indices, pool_counts
+from classifiers.batches import batch_counts, draw_batches, draw_indices, pool_counts
+from classifiers.pools import SAMPLING, Pool, check_pools
 
 
 def pool(data: LabelledImages, share: float = 1.0, span: tuple[float, float] = (0.0, 1.0)) -> Pool:
     return Pool(torch.from_numpy(data.images)[None], torch.from_numpy(data.labels), share, span=span)
 
 
+def draw(labels: Tensor, steps: int, size: int, sampling: str) -> Tensor:
+    weights = labels.bincount().double() ** SAMPLING[sampling]
+    return draw_indices(labels, torch.full((steps,), size), [weights] * steps, torch.Generator().manual_seed(0))
+
+
 def test_classes_are_even_in_every_batch_under_imbalance() -> None:
     targets = torch.tensor([0] * 50 + [2] * 3 + [3] * 7)  # class 1 has no image
-    drawn = draw_indices(targets, torch.full((20,), 8), "balanced", torch.Generator().manual_seed(0))
+    drawn = draw(targets, 20, 8, "balanced")
     for batch in targets[drawn].split(8):
         assert sorted(batch.bincount(minlength=4).tolist()) == [0, 2, 3, 3]
         assert batch.bincount(minlength=4)[1] == 0
@@ -30,7 +37,7 @@ def test_classes_are_even_in_every_batch_under_imbalance() -> None:
 )
 def test_a_class_is_drawn_by_a_power_of_its_size(sampling: str, expected: list[float]) -> None:
     targets = torch.tensor([0] * 90 + [1] * 10)
-    drawn = draw_indices(targets, torch.full((2000,), 8), sampling, torch.Generator().manual_seed(0))
+    drawn = draw(targets, 2000, 8, sampling)
     counts = torch.stack([batch.bincount(minlength=3) for batch in targets[drawn].split(8)]).double()
     assert ((counts - torch.tensor(expected)).abs() < 1).all()
     torch.testing.assert_close(counts.mean(0), torch.tensor(expected).double(), atol=0.03, rtol=0)
@@ -39,14 +46,14 @@ def test_a_class_is_drawn_by_a_power_of_its_size(sampling: str, expected: list[f
 def test_draws_do_not_favour_a_place_in_the_list_of_classes() -> None:
     """Ten classes and three images a batch: every class as often as any other."""
     targets = torch.arange(10)
-    drawn = draw_indices(targets, torch.full((4000,), 3), "balanced", torch.Generator().manual_seed(0))
+    drawn = draw(targets, 4000, 3, "balanced")
     assert (drawn.bincount() - 1200).abs().max() < 5 * (4000 * 0.3 * 0.7) ** 0.5
     assert all(len(batch.unique()) == 3 for batch in drawn.split(3))
 
 
 def test_within_a_class_every_image_is_drawn_before_any_is_drawn_again() -> None:
     targets = torch.tensor([1, 0, 1, 1, 0, 1, 1])
-    drawn = draw_indices(targets, torch.full((9,), 10), "balanced", torch.Generator().manual_seed(0))
+    drawn = draw(targets, 9, 10, "balanced")
     assert drawn.bincount()[targets == 1].tolist() == [9] * 5
     assert sorted(drawn.bincount()[targets == 0].tolist()) == [22, 23]
     assert sorted(drawn[targets[drawn] == 1][:5].tolist()) == [0, 2, 3, 5, 6]
@@ -104,7 +111,8 @@ def test_targets_go_with_their_images(shoes: LabelledImages) -> None:
     marked = replace(pool(shoes, 0.4), views=views)
     other = replace(marked, views=marked.views + 100, share=0.6)
     targets = [torch.arange(19.0)[:, None].repeat(1, 3) + 100 * i for i in range(2)]
-    for images, target in draw_batches([marked, other], targets, 10, 6, [1, 2]):
+    for images, target, of_pool in draw_batches([marked, other], targets, 10, 6, [1, 2]):
+        assert of_pool.tolist() == [0] * 4 + [1] * 6
         pixels = ((images[:, 0, 0, 0] + 1) * 127.5).round()
         assert torch.equal(pixels, target[:, 0])
         assert (target[:, 0] >= 100).sum() == 6
@@ -114,7 +122,7 @@ def test_the_draws_of_real_images_do_not_depend_on_the_synthetic_ones(shoes: Lab
     real, targets = pool(shoes, 0.6), torch.zeros(19, 3)
     few = Pool(torch.zeros(4, 2, 1, 12, 12, dtype=torch.uint8), torch.tensor([2, 0]), 0.4)
     arms = (([real, pool(shoes, 0.4)], [targets, targets]), ([real, few], [targets, targets[:2]]))
-    for (a, _), (b, _) in zip(*(draw_batches(pools, t, 10, 5, [1, 2]) for pools, t in arms), strict=True):
+    for (a, *_), (b, *_) in zip(*(draw_batches(pools, t, 10, 5, [1, 2]) for pools, t in arms), strict=True):
         assert torch.equal(a[:6], b[:6])
         assert not torch.equal(a[6:], b[6:])
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from augment.dataset.images import LabelledImages, split_per_class
-from classifiers.batches import Pool
+from classifiers.pools import Pool
 from classifiers.training import FitConfig, fit, one_cycle, predict
 
 CPU = torch.device("cpu")

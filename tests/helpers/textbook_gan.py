@@ -109,6 +109,10 @@ class Setting:
     def gradients(self, network: nn.Module, scalar: Tensor) -> Tensor:
         return flat(torch.autograd.grad(scalar, list(network.parameters()), materialize_grads=True))
 
+    def pull(self, images: Tensor) -> Tensor:
+        """Return a term of G alone, in images that are not the fakes."""
+        return 3 * (images - self.real).abs().mean()
+
     def critic(self, images: Tensor, labels: Tensor) -> Tensor:
         logits: Tensor = self.discriminator(self.augment(images), labels)
         return logits
@@ -121,9 +125,10 @@ class Setting:
         if extras:
             terms.append((lecam(LECAM), torch.tensor(AVERAGES)))
         penalty = weighted_sum(WEIGHTS, self.critic, torch.Generator().manual_seed(8)) if extras else None
+        own = (lambda: self.pull(self.generator(-self.z, self.real_labels))) if extras else None
         return GanSetup(
             lambda _: self.fake(), self.discriminator, self.discriminator, self.augment, LOSSES[loss], terms, penalty,
-            *optimizers,
+            *optimizers, own,
         )  # fmt: skip
 
     def play(self, step: Callable[[GanSetup, Tensor, Tensor, Tensor], object], setup: GanSetup) -> None:

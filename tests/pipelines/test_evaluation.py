@@ -189,5 +189,24 @@ def test_an_evaluation_of_a_source_reports_its_warnings(image_folder: Path, tmp_
     assert without.fidelity == {}
 
 
+def test_arms_of_one_evaluation_may_compare_long_tail_methods(fold: Fold, tmp_path: Path) -> None:
+    arms = [
+        {"name": "balanced", "sampling": "balanced"},
+        {"name": "adjusted", "sampling": "plain", "long_tail": "logit-adjustment"},
+        {"name": "idle", "long_tail": "logit-adjustment"},
+    ]
+    kept = Kept()
+    results = run(fold, tmp_path / "out", parse(EvaluateConfig, {**TINY, "arms": arms}, "the test"), observer=kept)
+    assert results is not None
+    assert [(c.arm, c.baseline) for c in results.comparisons] == [("adjusted", "balanced"), ("idle", "balanced")]
+    assert results.arms["idle"] == results.arms["balanced"]
+    assert results.arms["adjusted"] != results.arms["balanced"]
+    (note,) = [note for note in kept.notes if "long-tail" in note]
+    assert "changes nothing" in note
+    assert "idle (logit-adjustment);" in note
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "long_tail: logit-adjustment" in report
+
+
 def test_the_settings_are_those_of_the_classifier_too() -> None:
     assert CONFIG.classifier == FitConfig(width=4, steps=4, batch_size=6)

@@ -16,15 +16,19 @@ from observing import Kept
 from augment.dataset.images import LabelledImages, split_per_class, subset_per_class
 from augment.dataset.policies import POLICIES
 from augment.errors import ConfigError, OutputError
+from augment.output_folders import open_output
 from augment.runtime import Runtime
 from augment.seeds import derive_seed
+from classifiers.long_tail import LONG_TAIL
+from classifiers.pools import SAMPLING
 from classifiers.training import FitConfig, predict
 from pipelines.config.reading import load_evaluate_config
 from pipelines.config.sections import Arm, EvaluateConfig
 from pipelines.experiment.arms import train_arm
 from pipelines.experiment.folds import Fold
+from pipelines.experiment.records import RecordFile
 from pipelines.tuning import TuningResult, select, tune
-from pipelines.tuning_search import LR, WEIGHT_DECAY
+from pipelines.tuning_search import LR, WEIGHT_DECAY, Search, Trial, import_optuna, long_tail_methods
 
 CPU = torch.device("cpu")
 CONFIG = EvaluateConfig(views=2, horizontal_flip=True, classifier=FitConfig(width=4, steps=5, batch_size=10))
@@ -156,18 +160,40 @@ def test_a_search_over_other_images_is_left_alone(done: tuple[Path, TuningResult
     assert (folder / "best.yaml").read_bytes() == before
 
 
-def test_balanced_sampling_is_tuned_under_imbalance(shoes: LabelledImages, tmp_path: Path) -> None:
-    lost = CONFIG.model_copy(update={"classifier": CONFIG.classifier.model_copy(update={"sampling": "plain"})})
-    tuned = go(shoes, tmp_path / "out", 8, lost)  # 9, 6 and 4 images
+def test_sampling_and_long_tail_method_are_tuned_under_imbalance(shoes: LabelledImages, tmp_path: Path) -> None:
+    settings = {"sampling": "plain", "long_tail": "effective-number"}
+    lost = CONFIG.model_copy(update={"classifier": CONFIG.classifier.model_copy(update=settings)})
+    tuned = go(shoes, tmp_path / "out", 10, lost)  # 9, 6 and 4 images
     assert tuned is not None
-    study = (tmp_path / "out" / "trials.jsonl").read_text()
-    assert all(name in study for name in ("sampling", "square-root", "balanced"))
+    trials = [json.loads(line)["params"] for line in (tmp_path / "out" / "trials.jsonl").read_text().splitlines()]
+    assert trials[0].items() >= settings.items()
+    assert {trial["sampling"] for trial in trials} == set(SAMPLING)
+    methods = {trial["long_tail"] for trial in trials}
+    assert len(methods) > 3
+    assert methods <= set(LONG_TAIL)
     found = load_evaluate_config(tmp_path / "out" / "best.yaml", arms=None, has_synthetic=True, steps=None)
-    assert found.classifier.sampling == tuned.config.classifier.sampling
+    assert found.classifier == tuned.config.classifier
+
+
+def test_the_search_goes_on_from_trials_without_a_method(tmp_path: Path) -> None:
+    """As an older version left them."""
+    params: dict[str, str | float] = {"policy": "light", "lr": 0.01, "weight_decay": 0.1, "sampling": "plain"}
+    with open_output(tmp_path / "out", "tune", files=("trials.jsonl",)) as output:
+        file = RecordFile(output, "trials.jsonl", Trial)
+        file.append(*(Trial(number=number, params=params, value=0.5) for number in range(2)))
+        (proposed,) = Search(import_optuna(), CONFIG, file, imbalanced=True).propose(2, 1)
+    assert proposed["long_tail"] in LONG_TAIL
+
+
+def test_without_mixup_remix_is_not_tried() -> None:
+    assert long_tail_methods(FitConfig()) == list(LONG_TAIL)
+    assert long_tail_methods(FitConfig(mixup=0.0)) == [name for name in LONG_TAIL if name != "remix"]
 
 
 def test_even_classes_are_left_as_they_are_drawn(done: tuple[Path, TuningResult]) -> None:
-    assert "sampling" not in (done[0] / "trials.jsonl").read_text()
+    trials = (done[0] / "trials.jsonl").read_text()
+    assert "sampling" not in trials
+    assert "long_tail" not in trials
 
 
 def test_settings_that_learn_nothing_are_not_chosen(images: LabelledImages, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ AWKWARD = (
 
 def write(data, folder, **columns):
     with open_output(folder, "generate", files=folder_files(data.class_names, data.labels)) as output:
-        write_folder(data, output, **columns)
+        write_folder(data, output, {name: np.array(values) for name, values in columns.items()})
         output.finish()
 
 
@@ -67,7 +67,7 @@ def test_a_written_folder_reads_back_with_its_real_names(tmp_path, awkward, chan
     tinted = np.repeat(awkward.images, channels, axis=1)
     tinted[:, 0] //= 2
     data = LabelledImages(tinted, awkward.labels, (*AWKWARD[:5], "none", *AWKWARD[6:]))  # a csv has no empty label
-    write(data, tmp_path / "out", seeds=range(7, 33), scores=[i / 26 for i in range(26)])
+    write(data, tmp_path / "out", seed=range(7, 33), scores=[i / 26 for i in range(26)])
     back = read_source(tmp_path / "out")
     assert back.train.class_names == tuple(sorted(data.class_names))
     assert [back.train.class_names[k] for k in back.train.labels] == [data.class_names[k] for k in data.labels]
@@ -75,7 +75,7 @@ def test_a_written_folder_reads_back_with_its_real_names(tmp_path, awkward, chan
 
 
 def test_a_written_folder_holds_exactly_the_files_that_were_announced(tmp_path, awkward):
-    write(awkward, tmp_path, seeds=range(26), scores=[0.5] * 26)
+    write(awkward, tmp_path, seed=range(26), scores=[0.5] * 26)
     written = {file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*") if file.is_file()}
     assert written == {*folder_files(awkward.class_names, awkward.labels), MARKER}
     assert folder_files(awkward.class_names, awkward.labels)[-1] == "manifest.csv"
@@ -90,7 +90,7 @@ def test_a_written_npz_reads_back_also_from_its_folder(tmp_path, awkward, channe
     tinted = np.repeat(awkward.images, channels, axis=1)
     tinted[:, 0] //= 2
     data = LabelledImages(tinted, awkward.labels, AWKWARD)
-    (tmp_path / "images.npz").write_bytes(dump_npz(data, seeds=range(7, 33), scores=[i / 26 for i in range(26)]))
+    (tmp_path / "images.npz").write_bytes(dump_npz(data, {"seed": np.arange(7, 33), "scores": np.arange(26) / 26}))
     for spec in (tmp_path, tmp_path / "images.npz"):
         back = read_source(spec).train
         assert (back.class_names, back.labels.tolist()) == (AWKWARD, data.labels.tolist())
@@ -102,9 +102,9 @@ def test_scores_come_back_in_the_order_of_the_images(tmp_path, fashion):
     some = fashion.take(np.arange(26))
     scores = [(-1) ** i * i / 7 for i in range(26)]
     assert read_scores(tmp_path) is None
-    write(some, tmp_path / "png", seeds=range(26), scores=scores)
+    write(some, tmp_path / "png", seed=range(26), scores=scores)
     (tmp_path / "npz").mkdir()
-    (tmp_path / "npz/images.npz").write_bytes(dump_npz(some, seeds=range(26), scores=scores))
+    (tmp_path / "npz/images.npz").write_bytes(dump_npz(some, {"seed": np.arange(26), "scores": np.array(scores)}))
     for folder in (tmp_path / "png", tmp_path / "npz"):
         assert read_scores(folder) == pytest.approx(scores)
         back = read_source(folder, complete=False).train
@@ -112,7 +112,7 @@ def test_scores_come_back_in_the_order_of_the_images(tmp_path, fashion):
 
 
 def test_images_from_elsewhere_have_no_scores(tmp_path, fashion):
-    write(fashion.take(np.arange(26)), tmp_path, seeds=range(26), scores=[0.5] * 26)
+    write(fashion.take(np.arange(26)), tmp_path, seed=range(26), scores=[0.5] * 26)
     manifest = tmp_path / "manifest.csv"
     manifest.write_text(manifest.read_text().replace("scores", "remarks"))
     assert read_scores(tmp_path) is None
@@ -120,7 +120,7 @@ def test_images_from_elsewhere_have_no_scores(tmp_path, fashion):
 
 @pytest.mark.parametrize("text", ["nan", "inf", "high", "0.5.1", "1e999", "x" * 200_000])
 def test_a_score_in_a_table_is_a_finite_number(text, tmp_path, fashion):
-    write(fashion.take(np.arange(26)), tmp_path, seeds=range(26), scores=[0.25] * 26)
+    write(fashion.take(np.arange(26)), tmp_path, seed=range(26), scores=[0.25] * 26)
     manifest = tmp_path / "manifest.csv"
     manifest.write_text(manifest.read_text().replace("6,0.25", f"6,{text}"))
     with pytest.raises(
@@ -153,7 +153,7 @@ def test_scores_in_an_archive_are_finite_numbers_one_an_image(scores, tmp_path, 
 
 
 def test_a_table_with_splits_has_the_scores_of_its_training_images(tmp_path, fashion):
-    write(fashion.take(np.arange(4)), tmp_path, seeds=range(4), scores=[1, 2, 3, 4])
+    write(fashion.take(np.arange(4)), tmp_path, seed=range(4), scores=[1, 2, 3, 4])
     lines = (tmp_path / "manifest.csv").read_text().splitlines()
     splits = ["split", "train", "test", "train", ""]
     rows = [f"{line},{split}" for line, split in zip(lines, splits, strict=True)]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from fitting import fit
+from gan_steps import begun, setup_of
 from torch import nn
 
 from augment.dataset.images import LabelledImages
@@ -16,8 +17,7 @@ from augment.gan.acceleration import Graphed, in_bfloat16
 from augment.gan.diffaugment import POLICIES
 from augment.gan.networks import NETWORKS, Shape
 from augment.gan.steps import STEPS, one_stage_gradients
-from augment.gan.training import make_batch_sampler, make_setup, make_step, update_ema
-from augment.gan.training_state import start
+from augment.gan.training import make_batch_sampler, make_step, update_ema
 from augment.generators.base import Outcome
 from augment.generators.cgan import CganConfig
 
@@ -51,9 +51,9 @@ def test_fast_networks_get_the_gradients_of_plain_ones_within_bfloat16(
     gradients = []
     for fast in (False, True):
         config = SMALL.model_copy(update=change)
-        state = start(config, SHAPE, CPU)
+        state = begun(config, SHAPE)
         real, labels = make_batch_sampler(shoes, 8, torch.Generator().manual_seed(3))()
-        one_stage_gradients(make_setup(state, config.model_copy(update={"fast": fast})), real, labels, labels)
+        one_stage_gradients(setup_of(state, config.model_copy(update={"fast": fast})), real, labels, labels)
         gradients.append(
             [torch.cat([p.grad.flatten() for p in n.parameters()]) for n in (state.generator, state.discriminator)]
         )
@@ -96,8 +96,8 @@ def test_captured_steps_move_everything_as_eager_ones_do(
     ends = []
     for eager_calls in (100, acceleration.EAGER_CALLS):  # never captured, and captured after three
         monkeypatch.setattr(acceleration, "EAGER_CALLS", eager_calls)
-        state = start(config, SHAPE, torch.device("cuda"))
-        step = make_step(shoes, state, config, make_setup(state, config))
+        state = begun(config, SHAPE, "cuda")
+        step = make_step(shoes, state, config, setup_of(state, config))
         for _ in range(12):
             step(True)
         parameters = [*state.generator.parameters(), *state.discriminator.parameters()]
@@ -119,10 +119,9 @@ def test_a_fast_run_finishes_and_can_be_continued(shoes: LabelledImages, tmp_pat
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype feature")
 @pytest.mark.parametrize("trainer", STEPS)
 def test_a_step_never_waits_for_the_device(trainer: str, shoes: LabelledImages) -> None:
-    device = torch.device("cuda")
     config = SMALL.model_copy(update={"trainer": trainer, "lecam": 0.1, "augment": tuple(POLICIES)})
-    state = start(config, SHAPE, device)
-    step = make_step(shoes, state, config, make_setup(state, config))
+    state = begun(config, SHAPE, "cuda")
+    step = make_step(shoes, state, config, setup_of(state, config))
     try:
         torch.cuda.set_sync_debug_mode("error")
         for done in range(1, 4):

@@ -7,15 +7,15 @@ import pytest
 import torch
 from batch_statistics import distance, statistics_of
 from fitting import SMALL
+from gan_steps import begun, setup_of
 from torch import nn
 
 from augment.dataset.images import LabelledImages
-from augment.gan.config import GanConfig
 from augment.gan.networks import NETWORKS, Shape, build
 from augment.gan.penalties import PENALTIES, Batch, Critic
 from augment.gan.steps import STEPS
-from augment.gan.training import make_batch_sampler, make_setup, make_step, recalibrate, update_ema
-from augment.gan.training_state import State, start
+from augment.gan.training import make_batch_sampler, make_step, recalibrate, update_ema
+from augment.generators.cgan import random_inputs
 
 SHAPE = Shape(num_classes=3, channels=1, image_size=12, width=4, latent_dim=8)
 
@@ -28,10 +28,6 @@ EVERYTHING = {
 }
 
 
-def begun(config: GanConfig) -> State:
-    return start(config, SHAPE, torch.device("cpu"))
-
-
 def updates_of(optimizer: torch.optim.Optimizer) -> set[int]:
     return {int(moments["step"]) for moments in optimizer.state.values()}
 
@@ -39,8 +35,8 @@ def updates_of(optimizer: torch.optim.Optimizer) -> set[int]:
 @pytest.mark.parametrize("trainer", STEPS)
 def test_n_critic_updates_d_that_often_and_moves_the_terms_with_it(trainer: str, shoes: LabelledImages) -> None:
     config = SMALL.model_copy(update={**EVERYTHING, "trainer": trainer, "n_critic": 3})
-    state = begun(config)
-    step = make_step(shoes, state, config, make_setup(state, config))
+    state = begun(config, SHAPE)
+    step = make_step(shoes, state, config, setup_of(state, config))
     for _ in range(4):
         step(True)
     assert updates_of(state.optimizer_g) == {4}
@@ -63,8 +59,8 @@ def test_a_step_takes_penalties_where_they_are_due(
 
     monkeypatch.setitem(PENALTIES, "r1", one)
     config = SMALL.model_copy(update={"penalties": {"r1": 0.5}, "penalty_every": 5})
-    state = begun(config)
-    make_step(shoes, state, config, make_setup(state, config))(due)
+    state = begun(config, SHAPE)
+    make_step(shoes, state, config, setup_of(state, config))(due)
     assert sizes == [8] * due
 
 
@@ -73,8 +69,8 @@ def test_penalties_that_are_due_rarely_are_as_many_times_heavier(
 ) -> None:
     monkeypatch.setitem(PENALTIES, "r1", lambda critic, batch, random: torch.tensor(3.0))
     config = SMALL.model_copy(update={"penalties": {"r1": 0.5}, "penalty_every": 5})
-    state = begun(config)
-    penalty = make_setup(state, config).penalty
+    state = begun(config, SHAPE)
+    penalty = setup_of(state, config).penalty
     assert penalty is not None
     real, labels = make_batch_sampler(shoes, 8, state.random)()
     assert penalty(Batch(real, labels, -real, labels)).item() == 0.5 * 5 * 3
@@ -89,6 +85,12 @@ def test_batches_draw_every_class_equally_often_and_the_right_pictures(shoes: La
     for image, label in zip(pixels, labels[:60], strict=True):
         assert any(np.array_equal(image, real) for real in shoes.images[shoes.labels == int(label)])
     assert len({image.tobytes() for image in images.numpy()}) == len(shoes)
+
+
+def test_only_the_given_classes_are_drawn(shoes: LabelledImages) -> None:
+    random = torch.Generator().manual_seed(0)
+    _, labels = make_batch_sampler(shoes, 600, random, torch.tensor([0, 2]))()
+    assert labels.bincount(minlength=3).tolist() == pytest.approx([300, 0, 300], abs=60)
 
 
 def test_the_average_follows_quickly_at_first_and_slowly_later() -> None:
@@ -109,7 +111,7 @@ def test_recalibration_gives_the_statistics_of_the_weights_themselves(network: s
     weights = [p.clone() for p in generator.parameters()]
     expected = statistics_of(generator, shape)
     assert distance(generator, expected) > 1
-    recalibrate(generator, shape, seed=4)
+    recalibrate(generator, random_inputs(generator, shape), seed=4)
     assert distance(generator, expected) < 0.1
     assert not generator.training
     assert [norm.momentum for norm in norms] == [0.1] * len(norms)
@@ -121,7 +123,7 @@ def test_recalibration_repeats_with_its_seed() -> None:
     buffers = []
     for seed in (1, 1, 2):
         generator = build("projection", shape, seed=0).generator
-        recalibrate(generator, shape, seed=seed)
+        recalibrate(generator, random_inputs(generator, shape), seed=seed)
         buffers.append(torch.cat([b.flatten().float() for b in generator.buffers()]))
     assert torch.equal(buffers[0], buffers[1])
     assert not torch.equal(buffers[0], buffers[2])

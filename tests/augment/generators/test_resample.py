@@ -11,6 +11,7 @@ from fitting import files_of, fit, rewrite
 from pydantic import ValidationError
 
 from augment.dataset.images import LabelledImages
+from augment.dataset.pair_mixing import MIXINGS
 from augment.dataset.policies import POLICIES
 from augment.dataset.sources import read_source
 from augment.errors import SourceError
@@ -107,6 +108,27 @@ def test_images_are_mirrored_only_where_that_is_allowed(flips: bool, shoes: Labe
     assert 15 < mirrored.sum() < 45 if flips else not mirrored.any()
 
 
+def test_anchors_are_the_training_images_behind_an_image(shoes: LabelledImages, tmp_path: Path) -> None:
+    model = fitted(shoes, tmp_path / "run", policy=None)
+    labels = np.repeat(np.arange(3), 20)
+    samples = model.sample(labels, range(60))
+    assert np.array_equal(samples.images, shoes.images[samples.anchors[:, 0]])
+    assert (shoes.labels[samples.anchors[:, 0]] == labels).all()
+
+
+@pytest.mark.parametrize("mixing", MIXINGS)
+def test_mixed_images_take_each_pixel_from_one_of_two_images(
+    mixing: str, shoes: LabelledImages, tmp_path: Path
+) -> None:
+    model = fitted(shoes, tmp_path / "run", policy=None, mixing=mixing)
+    labels = np.repeat(np.arange(3), 20)
+    samples = model.sample(labels, range(60))
+    first, second = shoes.images[samples.anchors].transpose(1, 0, 2, 3, 4)
+    assert ((samples.images == first) | (samples.images == second)).all()
+    assert (shoes.labels[samples.anchors] == labels[:, None]).all()
+    assert sum((a != b).any() and (a != c).any() for a, b, c in zip(samples.images, first, second, strict=True)) > 20
+
+
 def test_there_are_no_scores(model: Resample, run: Path, tmp_path: Path) -> None:
     assert model.sample(LABELS, SEEDS).scores is None
     made = generate(model, {"sandal": 3, "ankle-boot": 2}, seed=1)
@@ -114,7 +136,7 @@ def test_there_are_no_scores(model: Resample, run: Path, tmp_path: Path) -> None
     assert made.take(np.array([4, 0])).scores is None
     generate_folder(load_model(run), {"sandal": 3, "ankle-boot": 2}, tmp_path / "out", "png", seed=1)
     header, *rows = (tmp_path / "out/manifest.csv").read_text().splitlines()
-    assert (header, len(rows)) == ("path,label,seed", 5)
+    assert (header, len(rows)) == ("path,label,seed,anchors", 5)
     assert read_source(tmp_path / "out", complete=False).train.counts().tolist() == [2, 3]
 
 
@@ -144,7 +166,7 @@ def test_a_run_holds_its_images_and_stands_alone(run: Path, model: Resample, sho
 
 def test_a_class_without_training_images_is_named(shoes: LabelledImages, tmp_path: Path) -> None:
     model = fitted(shoes.take(np.flatnonzero(shoes.labels != 1)), tmp_path / "run")
-    with pytest.raises(SourceError, match="class 'sneaker' has no training images to resample"):
+    with pytest.raises(SourceError, match="class 'sneaker' has no training images to start from"):
         model.sample(np.array([1]), [0])
 
 

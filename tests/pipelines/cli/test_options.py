@@ -60,7 +60,10 @@ OPTIONS = [
     ("evaluate SOURCE --test TEST --synthetic SOURCE --out OUT --ratio 3", "needs 36 synthetic images of each class"),
     ("evaluate SOURCE --test TEST --out OUT --ratio inf", "ratio: "),
     ("evaluate SOURCE --test TEST --out held", "held already holds other files"),
-    ("run none.yaml --out OUT", "no pipeline 'none.yaml': expected a YAML file or one of fashion-50, learning-curve"),
+    (
+        "run none.yaml --out OUT",
+        "no pipeline 'none.yaml': expected a YAML file or one of fashion-50, imbalance, learning-curve",
+    ),
     ("run pipeline.yaml --out OUT --set data.image_sise=12", "unknown key data.image_sise; did you mean image_size"),
     ("run pipeline.yaml --out OUT --set gan.steps=many", "gan.steps: input should be a valid integer"),
     ("run pipeline.yaml --out OUT --set gan.steps", "expected section.key=value"),

@@ -13,7 +13,9 @@ def test_tune_finds_settings_that_evaluate_takes(image_folder: Path, tmp_path: P
     budget = ("--trials", "2", "--splits", "1", "--steps", "2", *images, "--jobs", "1")
     result = augment("tune", image_folder, "--out", tmp_path / "tuned", "--horizontal-flip", *budget)
     assert result.status == 0
-    assert re.match(r"policy [a-z-]+, lr 0\.\d+, weight decay 0\.\d+, balanced sampling\n", result.out)
+    assert re.match(
+        r"policy [a-z-]+, lr 0\.\d+, weight decay 0\.\d+, balanced sampling, long-tail method none\n", result.out
+    )
     best = tmp_path / "tuned" / "best.yaml"
     command, arguments = next_command(result)[1], next_command(result)[2:]
     assert (command, arguments) == (

@@ -14,7 +14,7 @@ from pipelines.config.reading import (
     load_pipeline,
     shipped_pipelines,
 )
-from pipelines.config.sections import ARMS
+from pipelines.config.sections import DEFAULT_ARMS
 
 
 def write(tmp_path: Path, text: str) -> str:
@@ -117,7 +117,7 @@ def test_named_sources_are_no_paths(source: str, tmp_path: Path) -> None:
 
 
 def test_every_shipped_pipeline_loads() -> None:
-    assert shipped_pipelines() == ["fashion-50", "learning-curve", "quickstart"]
+    assert shipped_pipelines() == ["fashion-50", "imbalance", "learning-curve", "quickstart"]
     for name in shipped_pipelines():
         pipeline = load_pipeline(name, ["data.source=photos"])
         assert pipeline.data.source == "photos"
@@ -140,7 +140,7 @@ def test_options_without_synthetic_images_leave_their_arms_out() -> None:
     config = load_evaluate_config(None, arms=None, has_synthetic=False, steps=7, repeats=None, ratio=0.5)
     assert [arm.name for arm in config.arms] == ["none", "classical"]
     assert (config.classifier.steps, config.repeats, config.ratio) == (7, 10, 0.5)
-    assert len(load_evaluate_config(None, arms=None, has_synthetic=True, steps=None).arms) == len(ARMS)
+    assert len(load_evaluate_config(None, arms=None, has_synthetic=True, steps=None).arms) == len(DEFAULT_ARMS)
     with pytest.raises(ConfigError, match=r"the options: arms\.1: expected one of none, "):
         load_evaluate_config(None, arms=["none", " best"], has_synthetic=False, steps=None)
 

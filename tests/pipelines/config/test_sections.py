@@ -39,10 +39,28 @@ def test_classical_means_the_policy_of_the_evaluation_and_other_policies_themsel
     assert [arm.policy for arm in config.resolved_arms()] == [None, "light", "strong"]
 
 
+def test_an_arm_may_deal_with_imbalance_in_its_own_way() -> None:
+    tree = {
+        "arms": ["none", {"name": "adjusted", "long_tail": "logit-adjustment"}, {"name": "both", "sampling": "plain"}]
+    }
+    classifier = {"sampling": "square-root", "long_tail": "cmo", "steps": 7}
+    config = parse(EvaluateConfig, {**tree, "classifier": classifier}, "here")
+    settings = [arm.fit_config(config.classifier) for arm in config.arms]
+    assert [(s.sampling, s.long_tail) for s in settings] == [
+        ("square-root", "cmo"),
+        ("square-root", "logit-adjustment"),
+        ("plain", "cmo"),
+    ]
+    assert {s.steps for s in settings} == {7}
+
+
 @pytest.mark.parametrize(
     ("tree", "message"),
     [
-        ({"protocol": {"kind": "bootstrap"}}, r"protocol\.kind: input should be 'holdout', 'subsample' or 'kfold'"),
+        (
+            {"protocol": {"kind": "bootstrap"}},
+            r"protocol\.kind: input should be 'holdout', 'subsample', 'imbalance' or 'kfold'",
+        ),
         ({"protocol": {"sizes": [20, 10]}}, r"protocol\.sizes: expected different sizes in ascending order"),
         ({"choose": {"arm": "none"}}, "expected one of the arms with real and synthetic images, none\\+synthetic"),
         (
@@ -52,6 +70,13 @@ def test_classical_means_the_policy_of_the_evaluation_and_other_policies_themsel
         ({"evaluate": {"arms": [{"name": "a", "synthetic_first": 0.5}]}}, "synthetic_first needs real: true and"),
         ({"evaluate": {"arms": [{"name": "a", "synthetic": True, "weight": 2}]}}, r"evaluate\.arms\.0\.weight"),
         ({"evaluate": {"arms": [{"name": "a", "filter": "luck"}]}}, "expected one of confidence, distance, score"),
+        ({"evaluate": {"arms": [{"name": "a", "long_tail": "focal"}]}}, r"arms\.0\.long_tail: expected one of none"),
+        ({"evaluate": {"arms": [{"name": "a", "sampling": "even"}]}}, r"arms\.0\.sampling: expected one of plain"),
+        ({"evaluate": {"classifier": {"long_tail": "focal"}}}, r"classifier\.long_tail: expected one of none"),
+        (
+            {"evaluate": {"arms": [{"name": "a", "long_tail": "remix"}], "classifier": {"mixup": 0}}},
+            "evaluate: arm 'a': long_tail remix needs mixup above 0, got 0; set mixup, for example to 0.4",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(tree: dict[str, Any], message: str) -> None:

@@ -13,8 +13,9 @@ from augment.dataset.images import LabelledImages
 from augment.errors import ConfigError
 from augment.filtering import FILTERS, CrossFittedPredictions
 from augment.generators.sampling import SyntheticImages
+from classifiers.training import FitConfig
 from pipelines.config.sections import Arm, EvaluateConfig
-from pipelines.experiment.arms import arms_of, check_arms, train_arm
+from pipelines.experiment.arms import arms_of, check_arms, long_tail_notes, train_arm
 from pipelines.experiment.folds import Fold
 
 CONFIG = EvaluateConfig(ratio=0.5, views=2)
@@ -103,6 +104,42 @@ def test_a_chosen_mix_takes_the_place_of_the_arms_own(fold: Fold) -> None:
     arms = {arm.name: arm for arm in arms_of(chosen, CONFIG)}
     assert (arms["none+synthetic"].ratio, arms["none+synthetic"].keep) == (2.0, 0.5)
     assert (arms["classical+synthetic"].ratio, arms["classical+synthetic"].keep) == (None, 1.0)
+
+
+def test_an_arm_trains_by_its_own_sampling_and_method(fold: Fold) -> None:
+    """As an evaluation whose classifier has these settings."""
+    settings = FitConfig(width=4, steps=6, batch_size=10)
+    own = settings.model_copy(update={"sampling": "plain", "long_tail": "effective-number"})
+    arms = [Arm(name="a"), Arm(name="b", sampling="plain", long_tail="effective-number"), Arm(name="c")]
+    configs = [EvaluateConfig(classifier=c, arms=tuple(arms)) for c in (settings, settings, own)]
+    usual, by_arm, by_evaluation = (
+        train_arm(arm, fold, config, seed=1, device=torch.device("cpu")).state_dict()["head.weight"]
+        for arm, config in zip(arms, configs, strict=True)
+    )
+    assert torch.equal(by_arm, by_evaluation)
+    assert not torch.equal(usual, by_arm)
+
+
+def test_a_method_without_effect_is_named_once(fold: Fold) -> None:
+    arms = (
+        Arm(name="plain", sampling="plain", long_tail="logit-adjustment"),
+        Arm(name="even", long_tail="logit-adjustment"),
+        Arm(name="even+synthetic", synthetic=True, policy="light", keep=0.5, long_tail="logit-adjustment-post-hoc"),
+        Arm(name="soft", soft_labels=True, long_tail="logit-adjustment"),
+        Arm(name="margins", long_tail="ldam-drw"),
+        Arm(name="nothing"),
+    )
+    (note,) = long_tail_notes(fold, CONFIG.model_copy(update={"arms": arms}))
+    assert ": even (logit-adjustment), even+synthetic (logit-adjustment-post-hoc); give them sampling: plain" in note
+    assert long_tail_notes(fold, CONFIG) == []
+
+
+def test_a_method_has_an_effect_if_one_phase_is_imbalanced(fold: Fold) -> None:
+    """The first half has equally many synthetic images of each class, the second one 9, 6 and 4 real ones."""
+    arm = Arm(name="a", sampling="plain", long_tail="logit-adjustment", synthetic=True, synthetic_first=0.5)
+    assert long_tail_notes(fold, CONFIG.model_copy(update={"arms": (arm,)})) == []
+    even = Arm(name="a", long_tail="logit-adjustment", synthetic=True, synthetic_first=0.5)
+    assert len(long_tail_notes(fold, CONFIG.model_copy(update={"arms": (even,)}))) == 1
 
 
 def test_what_an_arm_lacks_is_named_before_it_is_trained(fold: Fold) -> None:

@@ -51,6 +51,41 @@ def test_holdout_redraws_the_generator_with_every_repeat(split: tuple[LabelledIm
     assert protocol.design.kind == "holdout, generator redrawn"
 
 
+def test_imbalance_draws_large_and_small_classes_anew_in_every_repeat(
+    split: tuple[LabelledImages, LabelledImages],
+) -> None:
+    protocol = protocol_of(*split, 5, kind="imbalance", large=30, small=4, large_classes=0.3)
+    counts = [fold.train.counts() for fold in protocol.folds]
+    assert all(sorted(c) == [4] * 7 + [30] * 3 for c in counts)
+    assert len({tuple(c) for c in counts}) == 5
+    assert len({frozenset(pictures(fold.train)) for fold in protocol.folds}) == 5
+    assert all(pictures(fold.train) <= pictures(split[0]) for fold in protocol.folds)
+    assert [(fold.name, fold.repeats, fold.numbers) for fold in protocol.folds[:2]] == [
+        ("i0", (0,), (0,)),
+        ("i1", (1,), (1,)),
+    ]
+
+
+def test_imbalance_is_corrected_by_the_expected_overlap_of_a_class(
+    split: tuple[LabelledImages, LabelledImages],
+) -> None:
+    protocol = protocol_of(*split, 40, kind="imbalance", large=30, small=6, large_classes=0.5)
+    shared = []
+    for first, second in zip(protocol.folds[:-1], protocol.folds[1:], strict=True):
+        other = pictures(second.train)
+        for k in range(10):
+            members = first.train.images[first.train.labels == k]
+            shared.append(np.mean([image.tobytes() in other for image in members]))
+    assert protocol.design.correlation[None] == pytest.approx(18 / 60)
+    assert np.mean(shared) == pytest.approx(18 / 60, abs=0.04)
+    assert protocol.design.reported == {"large": 30, "small": 6, "large_classes": 5}
+
+
+def test_imbalance_is_refused_where_all_classes_are_small(split: tuple[LabelledImages, LabelledImages]) -> None:
+    with pytest.raises(ConfigError, match=r"class 't-shirt' has 60: set protocol\.large to at most 60, or use"):
+        protocol_of(*split, 3, kind="imbalance")
+
+
 def test_a_source_without_test_images_has_some_set_aside(split: tuple[LabelledImages, LabelledImages]) -> None:
     train, _ = split
     protocol = protocol_of(train, None, 2, {"holdout": 0.25}, kind="holdout", redraw_generator=False)

@@ -20,7 +20,14 @@ from toy import (
 from augment.errors import ConfigError
 from pipelines.config.sections import Arm
 from pipelines.experiment.records import encode_labels
-from pipelines.results.comparisons import compare, correctness, declared_comparisons, with_holm_p_values
+from pipelines.results.comparisons import (
+    compare,
+    control_comparisons,
+    correctness,
+    declared_comparisons,
+    headline_first,
+    with_holm_p_values,
+)
 from pipelines.results.statistics import corrected_t_interval, corrected_t_p, two_way_interval
 
 
@@ -186,3 +193,62 @@ def test_soft_labels_are_compared_with_soft_labels():
         ("soft", "none"),
     ]
     assert declared_comparisons([CLASSICAL, soft_more]) == []
+
+
+def test_a_generator_is_compared_with_controls_that_differ_in_their_feed_alone():
+    mixed = {"policy": "light", "synthetic": True, "share": 0.25}
+    fresh, grid = Arm(name="fresh", feed="generator", **mixed), Arm(name="grid", feed="grid", **mixed)
+    more = Arm(name="more", feed="cutmix", **{**mixed, "share": 0.5})
+    arms = [CLASSICAL, grid, fresh, more]
+    assert control_comparisons(arms) == [("fresh", "grid")]
+    assert declared_comparisons(arms)[0] == ("fresh", "classical")  # and no control is the headline
+    assert {("grid", "classical"), ("more", "classical")} <= set(declared_comparisons(arms))
+
+
+ADJUSTED = Arm(name="adjusted", policy="light", sampling="plain", long_tail="logit-adjustment")
+ADJUSTED_MORE = ADJUSTED.model_copy(update={"name": "adjusted+synthetic", "synthetic": True})
+BALANCED = Arm(name="balanced", policy="light", sampling="balanced")
+
+
+def test_the_same_sampling_and_method_come_first_among_the_baselines():
+    assert declared_comparisons([NONE, BALANCED, CLASSICAL, ADJUSTED, CLASSICAL_MORE, ADJUSTED_MORE]) == [
+        ("classical+synthetic", "classical"),
+        ("adjusted+synthetic", "adjusted"),
+        ("classical+synthetic", "balanced"),
+        ("classical+synthetic", "adjusted"),
+        ("adjusted+synthetic", "balanced"),
+        ("adjusted+synthetic", "classical"),
+        ("classical", "none"),
+        ("balanced", "classical"),
+        ("adjusted", "classical"),
+    ]
+
+
+def test_methods_are_compared_without_any_synthetic_images():
+    assert declared_comparisons([BALANCED, ADJUSTED]) == [("adjusted", "balanced")]
+    alone = ALONE.model_copy(update={"policy": "light", "long_tail": "logit-adjustment", "sampling": "plain"})
+    assert declared_comparisons([BALANCED, ADJUSTED, alone])[-1] == ("synthetic", "adjusted")
+
+
+def test_the_headline_has_the_best_baseline_of_all_methods():
+    arms = [NONE, NONE_MORE, CLASSICAL, ADJUSTED, BALANCED, CLASSICAL_MORE, ADJUSTED_MORE]
+    pairs, lower = declared_comparisons(arms), [value - 0.1 for value in BASE]
+    for best, headline_arm in (
+        ("classical", CLASSICAL_MORE),
+        ("adjusted", ADJUSTED_MORE),
+        ("balanced", CLASSICAL_MORE),
+    ):
+        done = records_of(**{a.name: BASE if a.name in (best, "none") else lower for a in arms})
+        found = headline_first(pairs, done, "accuracy")
+        assert found[0] == (headline_arm.name, best)
+        assert [p for p in pairs if p != found[0]] == found[1:]
+        assert headline_first(pairs, done, "accuracy", "classical+synthetic")[0] == ("classical+synthetic", best)
+        assert headline_first(pairs, done, "accuracy", "none+synthetic")[0] == ("none+synthetic", "none")
+        by_log_loss = headline_first(pairs, done, "log_loss", "classical+synthetic")  # 2 - accuracy
+        assert by_log_loss[0] == ("classical+synthetic", best)
+
+
+def test_without_other_methods_the_headline_stays_where_it_was():
+    pairs = declared_comparisons(ARMS)
+    assert headline_first(pairs, [], "accuracy") == pairs
+    assert headline_first([], [], "accuracy") == []

@@ -36,6 +36,40 @@ def test_images_drawn_from_more_are_numbered(gain, begin):
     assert recommend(headline(gain), MIX, size=20).sentence.startswith(begin)
 
 
+def test_a_gain_is_recommended_with_what_it_is_over_every_control():
+    gains = {"grid": [g - 0.01 for g in GAIN], "cutmix": [g + 0.01 for g in UNCLEAR]}
+    controls = [headline(gain).model_copy(update={"baseline": name}) for name, gain in gains.items()]
+    said = recommend(headline(GAIN), MIX, controls=controls)
+    assert (said.augment, said.verdict) == (True, "helps")
+    first, second = said.sentence.partition("They do more than the controls: ")[2].split("; ")
+    assert first.startswith("compared with grid by +2.0 points (95 % interval 0.5 to 3.5, 5 of 6")
+    assert second.startswith("compared with cutmix by +0.7 points (95 % interval -2.0 to 3.4, ")
+
+
+def test_a_gain_that_a_control_has_too_does_not_recommend_the_generator():
+    said = recommend(headline(GAIN), MIX, controls=[headline(GAIN), headline(UNCLEAR)])
+    assert (said.augment, said.arm, said.verdict) == (False, "none", "no better than a control")
+    assert said.sentence.startswith("Do not use this generator: synthetic images raise accuracy by 3.0 points")
+    assert said.sentence.endswith(
+        "but a control without a generator does as well (compared with none, the metric changes by -0.3 points (95 % "
+        "interval -3.0 to 2.4, 3 of 6 repeats better))."
+    )
+
+
+def test_controls_do_not_matter_without_a_gain():
+    assert recommend(headline(UNCLEAR), MIX, controls=[headline(UNCLEAR)]).verdict == "inconclusive"
+
+
+def test_a_fed_mix_is_described_by_its_share():
+    mix = {"ratio": 1.0, "feed": "generator", "share": 0.25, "class_exponent": -0.5}
+    assert (
+        describe_mix(mix) == "new synthetic images for every batch, 25% of each batch, more of them for small classes"
+    )
+    assert describe_mix({"ratio": 2.0, "feed": "generator"}) == (
+        "new synthetic images for every batch, 2 synthetic images per real image"
+    )
+
+
 def test_an_interval_that_holds_zero_recommends_the_baseline():
     said = recommend(headline(UNCLEAR), MIX)
     assert (said.augment, said.arm, said.ratio) == (False, "none", 0.0)

@@ -112,4 +112,4 @@ def gained():
 
 
 def test_every_protocol_names_what_its_interval_leaves_out():
-    assert {kind.split(",")[0] for kind in PROTOCOL_NOTES} == {"holdout", "subsample", "kfold"}
+    assert {kind.split(",")[0] for kind in PROTOCOL_NOTES} == {"holdout", "subsample", "imbalance", "kfold"}

@@ -1,0 +1,185 @@
+"""Which training images a synthetic image is made from, and how their feature maps are combined: `POLICIES`.
+
+An anchor is a training image of the class that is generated. A policy combines the features of the anchor with those of
+a second image of the class (the partner), and with the difference between two images of another class (the lenders).
+A class with few images can thus show a variation that only a class with many images contains. Related work: ChimeraMix
+(arXiv 2202.11616) for masks, DeltaGAN (ECCV 2022) and generative invariance transfer (arXiv 2203.09739) for variation
+from other classes.
+
+All random numbers of an image come as one row of a uniform tensor, so that an image can be generated again from a seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from augment.dataset.images import LabelledImages
+from augment.dataset.pair_mixing import GRID_SIDES
+from augment.errors import ConfigError
+from augment.gan.class_index import ClassIndex
+
+INDEX_NUMBERS = 8  # random numbers of one image for the indices, the flips, and whether it gets a difference
+POLICY_NUMBERS = 1 + GRID_SIDES[-1] ** 2  # random numbers for a policy
+NUMBERS = INDEX_NUMBERS + POLICY_NUMBERS  # per image, in [0, 1)
+LENT = 0.5  # fraction of the images that get a difference
+LENT_NUMBER = INDEX_NUMBERS - 1  # the column of the number that decides this for an image
+
+
+class Features(NamedTuple):
+    """Feature maps (B, C, H, W) of the images behind B synthetic images; None for those that a policy does not use.
+
+    Only some of the B images get a difference, and the lenders of the others are not encoded.
+    """
+
+    anchor: Tensor
+    partner: Tensor | None = None  # of the same class
+    lender: Tensor | None = None  # (R, C, H, W); lender - base is lent; both belong to one class, often another one
+    base: Tensor | None = None
+    lent: Tensor | slice = slice(None)  # which R of the B images get a difference
+
+
+COLUMNS = {name: column for column, name in enumerate(("anchor", "partner", "lender", "base"))}  # of `Anchors.draw`
+
+
+class AnchorPolicy(NamedTuple):
+    """How features are combined, and which images that needs beside the anchor."""
+
+    partner: bool
+    lenders: bool
+    combine: Callable[[Features, Tensor], Tensor]  # (features, numbers: (B, POLICY_NUMBERS)) -> (B, C, H, W)
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The fields of `Features` that the policy uses."""
+        return ("anchor", *(["partner"] if self.partner else []), *(["lender", "base"] if self.lenders else []))
+
+
+def anchor_alone(features: Features, numbers: Tensor) -> Tensor:
+    """Return the features of the anchor, so that the network reconstructs it: a control for the other policies."""
+    return features.anchor
+
+
+def grid(features: Features, numbers: Tensor) -> Tensor:
+    """Take each cell of a random mask of 2 x 2 to 4 x 4 cells from the anchor or from the partner.
+
+    Source: ChimeraMix, arXiv 2202.11616, section 3 (its grid mask, with the number of cells drawn here for each image).
+    """
+    assert features.partner is not None
+    return torch.where(grid_mask(numbers, features.anchor.shape[-1]), features.anchor, features.partner)
+
+
+def difference(features: Features, numbers: Tensor) -> Tensor:
+    """Add the difference of the lenders, place by place; this suits aligned objects."""
+    return _add_lent(features.anchor, features.lent, _difference(features))
+
+
+def grid_difference(features: Features, numbers: Tensor) -> Tensor:
+    """Mix with the partner by a mask, and add the difference of the lenders, place by place."""
+    return _add_lent(grid(features, numbers), features.lent, _difference(features))
+
+
+def pooled_difference(features: Features, numbers: Tensor) -> Tensor:
+    """Add the mean over all places of the lenders' difference.
+
+    A mean difference has no places, so it carries light, thickness and texture, and leaves the shape to the anchor.
+    """
+    return _add_lent(features.anchor, features.lent, _difference(features).mean((2, 3), keepdim=True))
+
+
+POLICIES: dict[str, AnchorPolicy] = {
+    "reconstruction": AnchorPolicy(False, False, anchor_alone),
+    "grid": AnchorPolicy(True, False, grid),
+    "difference": AnchorPolicy(False, True, difference),
+    "grid-difference": AnchorPolicy(True, True, grid_difference),
+    "pooled-difference": AnchorPolicy(False, True, pooled_difference),
+}
+
+
+def grid_mask(numbers: Tensor, side: int) -> Tensor:
+    """Return random masks of 2 x 2, 3 x 3 or 4 x 4 cells: bool (B, 1, side, side). numbers: (B, POLICY_NUMBERS)."""
+    largest = GRID_SIDES[-1]
+    chosen = (numbers[:, 0] * len(GRID_SIDES)).long()
+    cells = (numbers[:, 1:] < 0.5).float().view(-1, 1, largest, largest)
+    masks = [interpolate(cells[:, :, :cell, :cell], size=(side, side)) for cell in GRID_SIDES]
+    return torch.stack(masks)[chosen, torch.arange(len(numbers), device=numbers.device)] > 0
+
+
+def _difference(features: Features) -> Tensor:
+    assert features.lender is not None
+    assert features.base is not None
+    return features.lender - features.base
+
+
+def _add_lent(maps: Tensor, lent: Tensor | slice, difference: Tensor) -> Tensor:
+    maps = maps.clone()
+    maps[lent] += difference
+    return maps
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """The training images on the device, and which of them belong to each class.
+
+    images: uint8, N x C x H x W. lending: int64; the classes that lend differences. flip: whether images may be
+    mirrored.
+    """
+
+    images: Tensor
+    index: ClassIndex
+    lending: Tensor
+    flip: bool
+
+    @classmethod
+    def of(cls, data: LabelledImages, lenders_from: int, *, flip: bool, device: torch.device) -> Self:
+        """Return the anchors of `data`. Classes with at least `lenders_from` images lend differences."""
+        index = ClassIndex.of(data, device)
+        lending = (index.counts >= max(lenders_from, 2)).nonzero().squeeze(1)
+        return cls(torch.from_numpy(data.images).to(device), index, lending, flip)
+
+    @property
+    def learnt(self) -> Tensor:
+        """The classes that D learns from: those that lend differences, or all with images if none is large enough."""
+        return self.lending if len(self.lending) else self.index.present
+
+    def draw(self, labels: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw the images behind each synthetic image: indices, int64 (B, 4), and whether to mirror each, bool (B, 4).
+
+        The columns are anchor, partner, lender and base. The partner is another image than the anchor if the class has
+        two, and the lender another one than its base. Anchor and partner are mirrored alike, lender and base too.
+        labels: int64 (B,), of classes with images. numbers: (B, INDEX_NUMBERS) or more columns, in [0, 1).
+        """
+        anchor, partner = self._pair(labels, numbers[:, 0], numbers[:, 1])
+        lending = self.lending[(numbers[:, 2] * len(self.lending)).long()] if len(self.lending) else labels
+        lender, base = self._pair(lending, numbers[:, 3], numbers[:, 4])
+        mirrored = (numbers[:, [5, 5, 6, 6]] < 0.5) & self.flip
+        return torch.stack([anchor, partner, lender, base], 1), mirrored
+
+    def _pair(self, labels: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the indices of two images of each class: different ones, unless the class has only one."""
+        count = self.index.counts[labels]
+        a = (first.double() * count).long()
+        b = (a + 1 + (second.double() * (count - 1)).long()) % count
+        return self.index.images(labels, a), self.index.images(labels, b)
+
+
+def check_policy(name: str, data: LabelledImages, lenders_from: int) -> None:
+    """Raise `ConfigError` if the images of `data` are too few for a policy."""
+    policy, counts = POLICIES[name], data.per_class()
+    largest = max(counts, key=lambda label: counts[label])
+    if policy.lenders and counts[largest] < max(lenders_from, 2):
+        raise ConfigError(
+            f"no class has the {max(lenders_from, 2)} images that anchors {name!r} needs to lend differences (the "
+            f"largest, {largest}, has {counts[largest]}): set lenders_from lower, or use anchors grid"
+        )
+    alone = [label for label, count in counts.items() if count == 1]
+    if policy.partner and not policy.lenders and alone:
+        raise ConfigError(
+            f"class {alone[0]!r} has one image, and anchors {name!r} mixes two: add an image, or use anchors that lend "
+            "differences, such as pooled-difference"
+        )

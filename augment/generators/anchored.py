@@ -1,0 +1,254 @@
+"""`anchored`: a generator that is fed with real images, for classes with few images beside classes with many.
+
+It encodes training images, combines their features and decodes the result. A synthetic image keeps most of its anchor,
+which is a training image of its class, and differs from it as two images of another class differ from each other. See
+`augment.gan.anchors` for what is combined, and `augment.gan.anchored_networks` for the networks. The class enters D
+only.
+
+D learns from the classes that are large enough to lend differences, and G learns from D what a real change looks like.
+On the few images of a small class D would learn these images by heart, and G to ignore the differences. Images of all
+classes are reconstructed.
+
+The training images are part of the finished run as uint8, so a run can generate without its source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import l1_loss
+
+from augment.dataset.images import to_signed, to_uint8
+from augment.fields import MAX_BATCH_SIZE, MAX_WEIGHT, Interval, Rate, name_in
+from augment.gan.acceleration import in_bfloat16
+from augment.gan.anchored_networks import AnchoredGenerator, build_anchored, feature_levels
+from augment.gan.anchors import (
+    COLUMNS,
+    INDEX_NUMBERS,
+    LENT,
+    LENT_NUMBER,
+    NUMBERS,
+    POLICIES,
+    AnchorPolicy,
+    Anchors,
+    Features,
+    check_policy,
+)
+from augment.gan.class_index import draw_labels
+from augment.gan.networks import Shape
+from augment.gan.noise import Seeds, draw_noise, rows_from_seeds
+from augment.gan.training import make_setup
+from augment.gan.training_state import State, start
+from augment.generators.adversarial import (
+    PREVIEW_COLUMNS,
+    AdversarialAbout,
+    AdversarialConfig,
+    Training,
+    adversarial_generator,
+    load_pair,
+    network_shape,
+    network_tensors,
+    preview_grid,
+)
+from augment.generators.base import Samples, TrainingData, describe
+from augment.generators.runs import Run, read_model
+from augment.generators.training_images import check_present, image_tensors, read_images
+from augment.seeds import derive_seed
+
+RECONSTRUCTED = 4  # one of so many images of a batch is reconstructed in each step
+
+
+class AnchoredConfig(AdversarialConfig):
+    """The settings of the anchored generator: those of the training, and how images are combined."""
+
+    kind: Literal["anchored"] = "anchored"
+    anchors: Annotated[str, name_in(POLICIES)] = "grid-difference"
+    lenders_from: int = Field(20, ge=2, le=MAX_BATCH_SIZE)  # images; smaller classes lend no differences
+    reconstruction: float = Field(5.0, ge=0, le=MAX_WEIGHT)  # weight of the L1 distance to the image
+    width: int = Field(16, ge=4, le=512)  # channels at full resolution; they double when the side halves
+    latent_dim: int = Field(32, ge=1, le=2**16)
+    steps: Interval = 1000
+    lr_generator: Rate = 4e-4
+
+
+class AnchoredAbout(AdversarialAbout):
+    """The description of a finished anchored generator. The same file holds the training images as tensors."""
+
+    anchors: Annotated[str, name_in(POLICIES)]
+    lenders_from: int = Field(ge=2)
+    horizontal_flip: bool
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """A network with the training images that it starts from."""
+
+    network: AnchoredGenerator
+    anchors: Anchors
+    policy: AnchorPolicy
+
+    def run(
+        self, labels: Tensor, numbers: Tensor, z: Tensor, lent: Tensor | slice | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return images, (B, C, H, W) in [-1, 1], and the indices of the training images behind each, int64 (B, 4).
+
+        labels: int64 (B,). numbers: (B, NUMBERS), uniform in [0, 1). z: (B, latent_dim), standard normal. lent: which
+        images get a difference; None: those that the numbers say.
+        """
+        indices, mirrored = self.anchors.draw(labels, numbers)
+        features = self._encode(indices, mirrored, numbers[:, LENT_NUMBER] < LENT if lent is None else lent)
+        return self.network.decode(self.policy.combine(features, numbers[:, INDEX_NUMBERS:]), z), indices
+
+    def reconstruct(self, labels: Tensor, numbers: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return anchors of these classes and their reconstructions, both (B, C, H, W) in [-1, 1]."""
+        indices, mirrored = self.anchors.draw(labels, numbers)
+        real = self._load(indices[:, 0], mirrored[:, 0])
+        return real, self.network.decode(self.network.encode(real), z)
+
+    def _encode(self, indices: Tensor, mirrored: Tensor, lent: Tensor | slice) -> Features:
+        """Encode the images that the policy needs, all in one batch."""
+        names = self.policy.images
+        rows = [lent if name in ("lender", "base") else slice(None) for name in names]
+        parts = [
+            self._load(indices[row, COLUMNS[name]], mirrored[row, COLUMNS[name]])
+            for row, name in zip(rows, names, strict=True)
+        ]
+        encoded = torch.split(self.network.encode(torch.cat(parts)), [len(part) for part in parts])
+        return Features(**dict(zip(names, encoded, strict=True)), lent=lent)
+
+    def _load(self, indices: Tensor, mirrored: Tensor) -> Tensor:
+        images = to_signed(self.anchors.images[indices].contiguous(memory_format=torch.channels_last))
+        return torch.where(mirrored[:, None, None, None], images.flip(3), images)
+
+
+def _prepare(data: TrainingData, config: AnchoredConfig, device: torch.device) -> Training:
+    images = data.images
+    check_policy(config.anchors, images, config.lenders_from)
+    shape = network_shape(images, config.width, config.latent_dim)
+    state = start(config, build_anchored(shape, seed=derive_seed(config.seed, "weights")), shape, device)
+    assert isinstance(state.generator, AnchoredGenerator)
+    assert isinstance(state.ema, AnchoredGenerator)
+    anchors = Anchors.of(images, config.lenders_from, flip="flip" in config.augment, device=device)
+    synthesis = Synthesis(state.generator, anchors, POLICIES[config.anchors])
+    average = Synthesis(state.ema, anchors, POLICIES[config.anchors])
+    present = anchors.index.present
+
+    def run_ema(count: int, random: torch.Generator) -> Tensor:
+        labels = draw_labels(present, count, random)
+        return average.run(labels, *_draw(count, shape.latent_dim, random))[0]
+
+    def preview(labels: NDArray[np.int64]) -> Tensor:
+        seeds = np.tile(np.arange(PREVIEW_COLUMNS, dtype=np.uint64), len(labels) // PREVIEW_COLUMNS)
+        draws = _draw_from_seeds(seeds, shape.latent_dim, device)
+        return average.run(torch.from_numpy(labels).to(device), *draws)[0]
+
+    return Training(
+        state,
+        make_setup(state, config, *_training_functions(synthesis, state, config)),
+        run_ema=run_ema,
+        preview=lambda: preview_grid(state.ema, np.flatnonzero(images.counts()), preview),
+        save=lambda run: _save(state, data, config, shape, run),
+        classes=anchors.learnt,
+    )
+
+
+def _training_functions(
+    synthesis: Synthesis, state: State, config: AnchoredConfig
+) -> tuple[Callable[[Tensor], Tensor], Callable[[], Tensor] | None]:
+    """Return what generates the fakes of a step, and the reconstruction error as G's own term."""
+    random, latent_dim = state.random, config.latent_dim
+    present = synthesis.anchors.index.present
+
+    def generate(labels: Tensor) -> Tensor:
+        # the images are in random order, so the first of them may get the differences: their number is then fixed
+        lent = slice(0, round(LENT * len(labels)))
+        return synthesis.run(labels, *_draw(len(labels), latent_dim, random), lent)[0]
+
+    def reconstruction() -> Tensor:
+        count = max(config.batch_size // RECONSTRUCTED, 2)
+        real, reconstructed = synthesis.reconstruct(
+            draw_labels(present, count, random), *_draw(count, latent_dim, random)
+        )
+        return config.reconstruction * l1_loss(reconstructed.float(), real)
+
+    if config.fast:
+        generate, reconstruction = (in_bfloat16(f, random.device) for f in (generate, reconstruction))
+    return generate, reconstruction if config.reconstruction else None
+
+
+def _draw(count: int, latent_dim: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return uniform numbers (count, NUMBERS) and noise (count, latent_dim)."""
+    return torch.rand(count, NUMBERS, generator=random, device=random.device), draw_noise(count, latent_dim, random)
+
+
+def _draw_from_seeds(seeds: Seeds, latent_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the same with one row per seed, each drawn from its seed alone."""
+    rows = rows_from_seeds(seeds, lambda random: torch.cat(_draw(1, latent_dim, random), 1)).to(device)
+    return rows[:, :NUMBERS], rows[:, NUMBERS:]
+
+
+def _save(state: State, data: TrainingData, config: AnchoredConfig, shape: Shape, run: Run) -> None:
+    """Write the EMA generator, the discriminator and the training images, with their description, for sampling."""
+    about = AnchoredAbout(
+        **describe(data, config, run, state.step),
+        shape=shape,
+        anchors=config.anchors,
+        lenders_from=config.lenders_from,
+        horizontal_flip="flip" in config.augment,
+    )
+    run.save_model({**image_tensors(data.images), **network_tensors(state)}, about)
+
+
+@dataclass(frozen=True)
+class Anchored:
+    """The networks of a finished run, in eval mode, its training images, and their description."""
+
+    synthesis: Synthesis
+    discriminator: nn.Module
+    about: AnchoredAbout
+
+    @torch.inference_mode()
+    def sample(self, labels: NDArray[np.int64], seeds: Seeds) -> Samples:
+        """Return an image, D's logit and the indices of its training images for each label and seed.
+
+        There are no logits if D has not learnt from all classes: those of different classes could not be compared.
+        Raises `SourceError` for a class without training images.
+        """
+        check_present(labels, self.synthesis.anchors.index.counts.cpu().numpy(), self.about.classes)
+        device = self.synthesis.anchors.images.device
+        y = torch.from_numpy(labels).to(device)
+        images, indices = self.synthesis.run(y, *_draw_from_seeds(seeds, self.about.shape.latent_dim, device))
+        learnt = self.synthesis.anchors.learnt
+        scores = self.discriminator(images, y).float().cpu().numpy() if len(learnt) == len(self.about.classes) else None
+        used = indices[:, [COLUMNS[name] for name in self.synthesis.policy.images]].cpu().numpy()
+        return Samples(to_uint8(images).cpu().numpy(), scores, used)
+
+
+def reconstructing(model: Anchored) -> Anchored:
+    """Return the same networks with nothing mixed: every image is the reconstruction of its anchor."""
+    return replace(model, synthesis=replace(model.synthesis, policy=POLICIES["reconstruction"]))
+
+
+def load(folder: Path, device: torch.device) -> Anchored:
+    """Load the model of a finished RUN folder. Raises `SourceError` if it is damaged or contradicts its description."""
+    tensors, about = read_model(folder, AnchoredAbout)
+    images = read_images(tensors, about, folder)
+    shape = about.shape
+    largest = max(shape.width << feature_levels(shape.image_size), shape.latent_dim, shape.num_classes)
+    generator, discriminator = load_pair(
+        lambda: build_anchored(shape, seed=0), tensors, largest=largest, folder=folder, device=device
+    )
+    assert isinstance(generator, AnchoredGenerator)
+    anchors = Anchors.of(images, about.lenders_from, flip=about.horizontal_flip, device=device)
+    return Anchored(Synthesis(generator, anchors, POLICIES[about.anchors]), discriminator, about)
+
+
+ANCHORED = adversarial_generator(AnchoredConfig, _prepare, load)

@@ -1,0 +1,70 @@
+"""What generates the synthetic images of an arm while its classifier trains: `FEEDS`.
+
+The generator of the fold is one feed. The others are its controls: they start from the same training images and learn
+nothing, or show what the networks of the generator add without mixing. An arm whose images help no more than those of
+a control is no reason to use the generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from augment.dataset.images import LabelledImages
+from augment.dataset.policies import bank_of_views
+from augment.errors import ConfigError
+from augment.fields import SEEDS
+from augment.generators.anchored import Anchored, reconstructing
+from augment.generators.base import Model
+from augment.generators.registry import load_model
+from augment.generators.resample import pixel_mixture
+from pipelines.experiment.folds import Fold
+
+
+def _generator(fold: Fold) -> Model:
+    if fold.run is None:
+        raise ConfigError("an arm is fed by a generator, and there is none: compare such arms with `augment run`")
+    return load_model(fold.run)
+
+
+def _reconstruction(fold: Fold) -> Model:
+    model = _generator(fold)
+    if not isinstance(model, Anchored):
+        raise ConfigError(f"an arm is fed by reconstructions, which anchored generators give, not {model.about.kind}")
+    return reconstructing(model)
+
+
+def _pixels(mixing: str | None, fold: Fold) -> Model:
+    return pixel_mixture(fold.train, mixing)
+
+
+FEEDS: dict[str, Callable[[Fold], Model]] = {
+    "generator": _generator,
+    "reconstruction": _reconstruction,
+    "resample": partial(_pixels, None),
+    "grid": partial(_pixels, "grid"),
+    "cutmix": partial(_pixels, "cutmix"),
+}
+
+
+def feed(name: str, fold: Fold, policy: str | None, *, horizontal_flip: bool) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return a function from labels and seeds, int64 (n,), to images, uint8 (n, C, H, W), each in one view of `policy`.
+
+    Raises `ConfigError` if the fold lacks what the feed needs, or if its model has other classes than the fold.
+    """
+    model = FEEDS[name](fold)
+    if tuple(model.about.classes) != fold.train.class_names:
+        raise ConfigError("the generator was fitted to other classes than the fold has; fit it to the same images")
+
+    def generate(labels: Tensor, seeds: Tensor) -> Tensor:
+        images = model.sample(labels.numpy(), seeds.numpy().astype(np.uint64)).images
+        if policy is None or not len(images):
+            return torch.from_numpy(images)
+        data, seed = LabelledImages(images, labels.numpy(), fold.train.class_names), int(seeds[0]) % SEEDS
+        return torch.from_numpy(bank_of_views(data, policy, views=1, horizontal_flip=horizontal_flip, seed=seed)[0])
+
+    return generate

@@ -1,0 +1,45 @@
+"""What turns the pools of an arm into a classifier: `LEARNERS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from classifiers.pools import AnyPool
+from classifiers.training import fit, predict
+from pipelines.config.sections import EvaluateConfig
+from pipelines.experiment.feature_learning import predict_by_features, train_on_features
+from pipelines.experiment.folds import Fold
+
+
+class Learner(NamedTuple):
+    """How the pools of an arm become a classifier, and how the test images are classified.
+
+    train: (pools, fold, config, seed, device) to a model in eval mode on the device, which maps images, float
+    (N, C, H, W) in [-1, 1], to logits. predict: (model, fold) to the logits of the fold's test images, float32, N x K,
+    on the CPU. converges: whether it minimises its loss exactly, so that it has no steps.
+    """
+
+    train: Callable[[Sequence[AnyPool], Fold, EvaluateConfig, int, torch.device], nn.Module]
+    predict: Callable[[nn.Module, Fold], Tensor]
+    converges: bool
+
+
+def _train_network(
+    pools: Sequence[AnyPool], fold: Fold, config: EvaluateConfig, seed: int, device: torch.device
+) -> nn.Module:
+    return fit(pools, fold.train.num_classes, config.classifier, seed=seed, device=device)
+
+
+def _predict_by_network(model: nn.Module, fold: Fold) -> Tensor:
+    return predict(model, torch.from_numpy(np.ascontiguousarray(fold.test.images)))
+
+
+LEARNERS: dict[str, Learner] = {
+    "network": Learner(_train_network, _predict_by_network, converges=False),
+    "features": Learner(train_on_features, predict_by_features, converges=True),
+}

@@ -1,0 +1,160 @@
+"""Anchors are images of the class, lenders of a large class, and features are combined as their policies say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from augment.dataset.images import LabelledImages
+from augment.errors import ConfigError
+from augment.gan.anchors import (
+    INDEX_NUMBERS,
+    NUMBERS,
+    POLICIES,
+    POLICY_NUMBERS,
+    Anchors,
+    Features,
+    check_policy,
+    grid_mask,
+)
+
+CPU = torch.device("cpu")
+
+
+def uniform(count: int, columns: int = NUMBERS, seed: int = 0) -> Tensor:
+    return torch.rand(count, columns, generator=torch.Generator().manual_seed(seed))
+
+
+def features(count: int = 40, side: int = 7) -> Features:
+    random = torch.Generator().manual_seed(5)
+    return Features(*(torch.randn(count, 3, side, side, generator=random) for _ in range(4)))
+
+
+@pytest.fixture
+def sandals_only(shoes: LabelledImages) -> LabelledImages:
+    """9 sandals, 1 sneaker, 2 ankle boots."""
+    return shoes.take(np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16]))
+
+
+def test_anchor_and_partner_are_different_images_of_the_class(shoes: LabelledImages) -> None:
+    labels = torch.arange(3).repeat(400)
+    indices, _ = Anchors.of(shoes, 6, flip=False, device=CPU).draw(labels, uniform(1200))
+    of_images = torch.from_numpy(shoes.labels)[indices]
+    assert torch.equal(of_images[:, 0], labels)
+    assert torch.equal(of_images[:, 1], labels)
+    assert (indices[:, 0] != indices[:, 1]).all()
+    assert len(indices[:, :2].unique()) == len(shoes)
+
+
+def test_only_classes_that_are_large_enough_lend_differences(shoes: LabelledImages) -> None:
+    labels = torch.arange(3).repeat(400)
+    indices, _ = Anchors.of(shoes, 6, flip=False, device=CPU).draw(labels, uniform(1200))
+    lending = torch.from_numpy(shoes.labels)[indices[:, 2:]]
+    assert torch.equal(lending[:, 0], lending[:, 1])
+    assert lending.unique().tolist() == [0, 1]  # 9 and 6 images; the class with 4 does not lend
+    assert (indices[:, 2] != indices[:, 3]).all()
+
+
+def test_d_learns_from_the_lending_classes_or_from_all(shoes: LabelledImages) -> None:
+    assert Anchors.of(shoes, 6, flip=False, device=CPU).learnt.tolist() == [0, 1]
+    assert Anchors.of(shoes, 20, flip=False, device=CPU).learnt.tolist() == [0, 1, 2]
+
+
+def test_every_image_of_a_class_is_an_anchor_equally_often(shoes: LabelledImages) -> None:
+    indices, _ = Anchors.of(shoes, 6, flip=False, device=CPU).draw(torch.zeros(9000, dtype=torch.long), uniform(9000))
+    for column in (0, 1):
+        counts = indices[:, column].bincount()
+        assert len(counts) == 9
+        assert ((counts > 880) & (counts < 1120)).all()
+
+
+def test_a_class_with_one_image_is_its_own_partner(sandals_only: LabelledImages) -> None:
+    indices, _ = Anchors.of(sandals_only, 9, flip=False, device=CPU).draw(torch.ones(5, dtype=torch.long), uniform(5))
+    assert indices[:, :2].unique().tolist() == [9]
+
+
+def test_pairs_are_mirrored_alike_and_only_where_flips_are_allowed(shoes: LabelledImages) -> None:
+    labels = torch.arange(3).repeat(200)
+    _, mirrored = Anchors.of(shoes, 6, flip=True, device=CPU).draw(labels, uniform(600))
+    assert torch.equal(mirrored[:, 0], mirrored[:, 1])
+    assert torch.equal(mirrored[:, 2], mirrored[:, 3])
+    assert not torch.equal(mirrored[:, 0], mirrored[:, 2])
+    assert 0.4 < mirrored.float().mean() < 0.6
+    assert not Anchors.of(shoes, 6, flip=False, device=CPU).draw(labels, uniform(600))[1].any()
+
+
+def test_a_draw_of_an_image_depends_on_its_own_row_alone(shoes: LabelledImages) -> None:
+    anchors, labels, numbers = Anchors.of(shoes, 6, flip=True, device=CPU), torch.arange(3), uniform(3)
+    indices, mirrored = anchors.draw(labels, numbers)
+    for i in range(3):
+        alone, flipped = anchors.draw(labels[i : i + 1], numbers[i : i + 1])
+        assert torch.equal(alone[0], indices[i])
+        assert torch.equal(flipped[0], mirrored[i])
+
+
+def test_masks_have_two_to_four_cells_a_side_each_as_often() -> None:
+    masks = grid_mask(uniform(3000, POLICY_NUMBERS), 12)[:, 0]
+    assert masks.float().mean() == pytest.approx(0.5, abs=0.02)
+    fits = [
+        (masks == masks[:, :: 12 // n, :: 12 // n].repeat_interleave(12 // n, 1).repeat_interleave(12 // n, 2))
+        .all(2)
+        .all(1)
+        .float()
+        .mean()
+        for n in (2, 3, 4)
+    ]
+    assert fits[0] == pytest.approx(1 / 3, abs=0.04)
+    assert fits[1] == pytest.approx(1 / 3 + 1 / 24, abs=0.04)  # an eighth of the 2 x 2 masks is of one piece
+    assert fits[2] > 0.6  # masks of 2 x 2 cells are masks of 4 x 4 cells too
+
+
+def test_grid_takes_each_place_from_anchor_or_partner() -> None:
+    f, numbers = features(), uniform(40, POLICY_NUMBERS)
+    mixed = POLICIES["grid"].combine(f, numbers)
+    from_anchor = (mixed == f.anchor).all(1)
+    assert torch.equal(from_anchor, ~(mixed == f.partner).all(1))
+    assert torch.equal(from_anchor, grid_mask(numbers, 7)[:, 0])
+
+
+@pytest.mark.parametrize("name", ["difference", "pooled-difference", "grid-difference"])
+def test_the_lent_images_get_the_difference_of_their_lenders(name: str) -> None:
+    f, numbers = features(), uniform(40, POLICY_NUMBERS)
+    lent = torch.arange(40) % 3 == 1
+    f = f._replace(lender=f.lender[lent], base=f.base[lent], lent=lent)
+    start = POLICIES["grid"].combine(f, numbers) if name == "grid-difference" else f.anchor
+    added = POLICIES[name].combine(f, numbers) - start
+    expected = f.lender - f.base
+    if name == "pooled-difference":
+        expected = expected.mean((2, 3), keepdim=True).expand_as(expected)
+    torch.testing.assert_close(added[lent], expected, atol=1e-5, rtol=1e-4)
+    assert not added[~lent].abs().max() > 0
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_policy_works_with_the_images_it_names_and_keeps_their_shape(name: str) -> None:
+    full, numbers = features(), uniform(40, POLICY_NUMBERS)
+    combined = POLICIES[name].combine(
+        Features(**{used: getattr(full, used) for used in POLICIES[name].images}), numbers
+    )
+    assert combined.shape == full.anchor.shape
+    assert torch.equal(combined, POLICIES[name].combine(full, numbers))
+
+
+def test_the_numbers_of_indices_and_policies_do_not_overlap() -> None:
+    assert NUMBERS == INDEX_NUMBERS + POLICY_NUMBERS
+
+
+def test_differences_without_a_large_class_are_refused(shoes: LabelledImages) -> None:
+    with pytest.raises(ConfigError, match=r"no class has the 10 images .* largest, sandal, has 9"):
+        check_policy("pooled-difference", shoes, 10)
+    check_policy("pooled-difference", shoes, 9)
+    check_policy("grid", shoes, 10)
+
+
+def test_mixing_within_a_class_of_one_image_is_refused(sandals_only: LabelledImages) -> None:
+    with pytest.raises(ConfigError, match="class 'sneaker' has one image"):
+        check_policy("grid", sandals_only, 9)
+    check_policy("grid-difference", sandals_only, 9)
+    check_policy("reconstruction", sandals_only, 9)
