@@ -35,7 +35,7 @@ def fold(shoes: LabelledImages) -> Fold:
 
 def pools(fold: Fold, monkeypatch: pytest.MonkeyPatch, **arm: Any) -> Any:
     """The pools that reach the classifier, the real one first."""
-    monkeypatch.setattr("pipelines.experiment.arms.fit", lambda given, *_, **__: given)
+    monkeypatch.setattr("pipelines.experiment.learners.fit", lambda given, *_, **__: given)
     settings = Arm(name="a", **{"synthetic": True, **arm})
     return train_arm(settings, fold, CONFIG, seed=3, device=torch.device("cpu"))
 

@@ -174,7 +174,7 @@ def test_arms_that_need_synthetic_images_are_refused_without_any(fold: Fold) -> 
 
 def test_an_arm_learns_from_its_own_images_only(fold: Fold, monkeypatch: pytest.MonkeyPatch) -> None:
     """The pools that reach the classifier, with their shares of each batch at a ratio of 1/3."""
-    monkeypatch.setattr("pipelines.experiment.arms.fit", lambda pools, *_, **__: pools)
+    monkeypatch.setattr("pipelines.experiment.learners.fit", lambda pools, *_, **__: pools)
     config = CONFIG.model_copy(update={"ratio": 1 / 3})
     real, synthetic = fold.train.images, fold.synthetic
     assert synthetic is not None

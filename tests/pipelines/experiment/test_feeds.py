@@ -34,7 +34,7 @@ def fold(shoes: LabelledImages, tmp_path_factory: pytest.TempPathFactory) -> Fol
 
 
 def fresh_pool(fold: Fold, monkeypatch: pytest.MonkeyPatch, **arm: Any) -> FreshPool:
-    monkeypatch.setattr("pipelines.experiment.arms.fit", lambda given, *_, **__: given)
+    monkeypatch.setattr("pipelines.experiment.learners.fit", lambda given, *_, **__: given)
     settings = Arm(name="a", **{"synthetic": True, "feed": "grid", **arm})
     _, pool = train_arm(settings, fold, EvaluateConfig(), seed=3, device=torch.device("cpu"))  # type: ignore[misc]
     return pool  # type: ignore[no-any-return]

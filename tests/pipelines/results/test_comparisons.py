@@ -239,16 +239,66 @@ def test_the_headline_has_the_best_baseline_of_all_methods():
         ("balanced", CLASSICAL_MORE),
     ):
         done = records_of(**{a.name: BASE if a.name in (best, "none") else lower for a in arms})
-        found = headline_first(pairs, done, "accuracy")
+        found = headline_first(pairs, arms, done, "accuracy")
         assert found[0] == (headline_arm.name, best)
         assert [p for p in pairs if p != found[0]] == found[1:]
-        assert headline_first(pairs, done, "accuracy", "classical+synthetic")[0] == ("classical+synthetic", best)
-        assert headline_first(pairs, done, "accuracy", "none+synthetic")[0] == ("none+synthetic", "none")
-        by_log_loss = headline_first(pairs, done, "log_loss", "classical+synthetic")  # 2 - accuracy
+        assert headline_first(pairs, arms, done, "accuracy", "classical+synthetic")[0] == ("classical+synthetic", best)
+        assert headline_first(pairs, arms, done, "accuracy", "none+synthetic")[0] == ("none+synthetic", "none")
+        by_log_loss = headline_first(pairs, arms, done, "log_loss", "classical+synthetic")  # 2 - accuracy
         assert by_log_loss[0] == ("classical+synthetic", best)
 
 
-def test_without_other_methods_the_headline_stays_where_it_was():
-    pairs = declared_comparisons(ARMS)
-    assert headline_first(pairs, [], "accuracy") == pairs
-    assert headline_first([], [], "accuracy") == []
+FEATURES = Arm(name="features", learner="features")
+FEATURES_MORE = Arm(name="features+synthetic", learner="features", synthetic=True)
+
+
+def best_is(name, arms):
+    lower = [value - 0.1 for value in BASE]
+    return records_of(**{a.name: BASE if a.name == name else lower for a in arms})
+
+
+def test_features_are_compared_with_features_and_a_plain_network():
+    assert declared_comparisons([FEATURES_MORE, *ARMS, FEATURES]) == [
+        ("classical+synthetic", "classical"),
+        ("features+synthetic", "features"),
+        ("none+synthetic", "none"),
+        ("classical", "none"),
+        ("features", "none"),
+        ("synthetic", "none"),
+    ]
+
+
+@pytest.mark.parametrize("best", ["none", "classical", "features"])
+def test_the_best_recipe_without_synthetic_images_is_in_the_headline(best):
+    arms = [*ARMS, FEATURES, FEATURES_MORE]
+    pairs = declared_comparisons(arms)
+    found = headline_first(pairs, arms, best_is(best, arms), "accuracy")
+    assert found[0] == (f"{best}+synthetic", best)
+    assert sorted(found) == sorted(pairs)
+
+
+def test_a_better_recipe_without_an_arm_of_its_own_is_the_baseline():
+    arms = [*ARMS, FEATURES]
+    pairs = declared_comparisons(arms)
+    done = best_is("features", arms)
+    assert headline_first(pairs, arms, done, "accuracy") == [("classical+synthetic", "features"), *pairs]
+    assert headline_first(pairs, arms, done, "accuracy", "none+synthetic")[0] == ("none+synthetic", "features")
+
+
+def test_a_control_of_the_best_recipe_is_not_the_headline():
+    arms = [NONE, Arm(name="control", synthetic=True, feed="grid"), CLASSICAL, CLASSICAL_MORE]
+    found = headline_first(declared_comparisons(arms), arms, best_is("none", arms), "accuracy")
+    assert found[0] == ("classical+synthetic", "none")
+
+
+def test_arms_that_converge_are_compared_with_any_steps():
+    converged = [record(r, "features", 0.7, steps=0, batch_size=0) for r in range(6)]
+    found = compare([*two_arms(), *converged], [("none+synthetic", "features"), ("features", "none")])
+    assert found[0].mean_gain == pytest.approx(np.mean(BASE) + 0.03 - 0.7)
+    assert found[1].mean_gain == pytest.approx(0.7 - np.mean(BASE))
+
+
+def test_without_mixed_arms_the_order_of_the_pairs_remains():
+    for arms in ([NONE, CLASSICAL, FEATURES], [NONE, ALONE], []):
+        pairs = declared_comparisons(arms)
+        assert headline_first(pairs, arms, [], "accuracy") == pairs
