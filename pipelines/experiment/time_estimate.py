@@ -21,6 +21,7 @@ from augment.dataset.images import LabelledImages, subset_per_class
 from augment.dataset.policies import bank_of_views
 from augment.generators.base import GeneratorConfig, TrainingData
 from augment.generators.registry import GENERATORS
+from classifiers.features import extract, load_extractor
 from classifiers.training import predict
 from pipelines.config.sections import Arm, EvaluateConfig
 from pipelines.experiment.arms import train_arm
@@ -29,6 +30,8 @@ from pipelines.experiment.parallel import one_thread
 
 CLASSIFIER_STEPS = (2, 8)  # lengths of the two timed trainings, which follow a warm-up of one step
 MAX_PROBE_IMAGES = 128  # that views and predictions are timed on
+MAX_FEATURE_IMAGES = 32  # that pretrained features are timed on
+SECONDS_OF_LINEAR_FIT = 1e-3  # per image; measured on one core for 200 to 2000 images of 10 classes and 1280 features
 SECONDS_PER_IMAGE = 1e-3  # to generate and write one; 1,400 images a second were measured at 28 px
 CLASSIFIERS_PER_FIDELITY = 1.5  # the fidelity figures of a fold take about as long as this many classifiers
 
@@ -43,8 +46,18 @@ class Probe:
     jobs: int
 
     @cached_property
-    def _seconds_per_classifier(self) -> float:
+    def _seconds_per_network(self) -> float:
         return classifier_seconds(self.fold.train, self.fold.test, self.evaluation, self.device)
+
+    @cached_property
+    def _seconds_per_classifier(self) -> float:
+        """The mean over the arms of the evaluation."""
+        arms = self.evaluation.arms
+        on_features = sum(arm.learner == "features" for arm in arms)
+        seconds = self._seconds_per_network * (len(arms) - on_features)
+        if on_features:
+            seconds += on_features * linear_seconds(self.fold, self.evaluation, self.device)
+        return seconds / len(arms)
 
     def seconds_to_fit(self, config: GeneratorConfig, generators: int) -> float:
         """Estimate the seconds to fit generators: one alone uses all threads, several in parallel use one each."""
@@ -55,7 +68,8 @@ class Probe:
 
     def seconds_to_evaluate(self, classifiers: int, fidelity_folds: int = 0) -> float:
         """Estimate the seconds to train and test classifiers, and to measure the fidelity of a number of folds."""
-        return self._seconds_per_classifier * (classifiers + CLASSIFIERS_PER_FIDELITY * fidelity_folds) / self.jobs
+        fidelity = self._seconds_per_network * CLASSIFIERS_PER_FIDELITY * fidelity_folds
+        return (self._seconds_per_classifier * classifiers + fidelity) / self.jobs
 
 
 def fit_seconds(train: LabelledImages, config: GeneratorConfig, device: torch.device) -> float:
@@ -84,6 +98,20 @@ def classifier_seconds(
     draws_per_image = math.ceil(config.classifier.steps * config.classifier.batch_size / len(train))
     views = min(config.views, max(draws_per_image, 1)) * len(train) / len(subset)
     return step * config.classifier.steps + view * views + prediction * len(test) / len(subset)
+
+
+def linear_seconds(fold: Fold, config: EvaluateConfig, device: torch.device) -> float:
+    """Estimate the seconds of one linear classifier, with its part of the features that arms and repeats share."""
+    arms = [arm for arm in config.arms if arm.learner == "features"]
+    subset = subset_per_class(fold.train, max(MAX_FEATURE_IMAGES // fold.train.num_classes, 1), 0)
+    with one_thread():
+        extractor = load_extractor(config.features).to(device)
+        extract(extractor, subset.images, device)  # a warm-up
+        extraction = _seconds(lambda: extract(extractor, subset.images, device), device) / len(subset)
+    views = (2 if config.horizontal_flip else 1) * (1 + config.ratio * any(arm.synthetic for arm in arms))
+    learnt = len(fold.train) * views
+    shared = extraction * (learnt / max(len(fold.repeats), 1) + len(fold.test) / config.repeats) / len(arms)
+    return shared + SECONDS_OF_LINEAR_FIT * learnt
 
 
 def peak_memory(jobs: int) -> float | None:
