@@ -70,7 +70,7 @@ def extract(extractor: nn.Module, images: Pixels, device: torch.device) -> NDArr
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """Features by the digests of their images. digests: uint64, N, ascending. features: float32, N x D."""
+    """Features by the digests of N > 0 images. digests: uint64, N, ascending. features: float32, N x D."""
 
     digests: NDArray[np.uint64]
     features: NDArray[np.float32]
@@ -78,8 +78,8 @@ class FeatureTable:
     def find(self, images: Pixels) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return the row of each image, and whether the table has it; the row of one that it lacks means nothing."""
         wanted = image_digests(images)
-        rows = np.searchsorted(self.digests, wanted).clip(max=max(len(self.digests) - 1, 0))
-        return rows, self.digests[rows] == wanted if len(self.digests) else np.zeros(len(images), np.bool_)
+        rows = np.searchsorted(self.digests, wanted).clip(max=len(self.digests) - 1)
+        return rows, self.digests[rows] == wanted
 
 
 def image_digests(images: Pixels) -> NDArray[np.uint64]:

@@ -52,7 +52,7 @@ def fit_linear_head(features: Tensor, targets: Tensor, offsets: Tensor, penalty_
 
     features: float, N x D. targets: float, N x K; probabilities of the classes, multiplied by the weight of the image.
     offsets: float, N x K; added to the logits in the loss. Returns a layer in float32 on the CPU. The fit is by L-BFGS
-    in float64, and the same on all devices.
+    in float64 on the CPU.
     """
     x, t, offsets = (tensor.double().cpu() for tensor in (features, targets, offsets))
     weight = torch.zeros(t.shape[1], x.shape[1], dtype=torch.float64, requires_grad=True)
@@ -73,6 +73,7 @@ def fit_linear_head(features: Tensor, targets: Tensor, offsets: Tensor, penalty_
         return value
 
     optimiser.step(loss)  # type: ignore[no-untyped-call]
-    head = nn.Linear(x.shape[1], t.shape[1])
-    head.weight.data, head.bias.data = weight.detach().float(), bias.detach().float()
+    with torch.device("meta"):  # no random initialisation
+        head = nn.Linear(x.shape[1], t.shape[1])
+    head.load_state_dict({"weight": weight.detach().float(), "bias": bias.detach().float()}, assign=True)
     return head

@@ -91,7 +91,8 @@ def train_on_features(
             targets.append(target / len(pool.views))
             offsets.append(offset.expand(len(target), classes))
     head = fit_linear_head(torch.cat(features), torch.cat(targets), torch.cat(offsets), config.features.C)
-    model = Classifier(extractor, head.in_features, classes)
+    with torch.device("meta"):  # no random initialisation
+        model = Classifier(extractor, head.in_features, classes)
     model.head = head
     return model.to(device).eval()
 
