@@ -111,6 +111,18 @@ def test_paths_resolve_against_the_yaml_file_but_overrides_against_the_working_d
     assert load_pipeline(path, ["data.source=here"]).data.source == "here"
 
 
+def test_pretrained_weights_are_a_path_or_a_download(tmp_path: Path) -> None:
+    text = "{{data: {{source: download}}, evaluate: {{features: {{backbone_weights: {}}}}}}}"
+    for weights, resolved in (
+        ("downloads/w.pth", str(tmp_path / "downloads/w.pth")),
+        ("download", "download"),
+        ("null", None),
+    ):
+        pipeline = load_pipeline(write(tmp_path, text.format(weights)))
+        assert pipeline.evaluate.features.backbone_weights == resolved
+        assert pipeline.data.source == str(tmp_path / "download")
+
+
 @pytest.mark.parametrize("source", ["bundled:fashion", "sklearn:digits"])
 def test_named_sources_are_no_paths(source: str, tmp_path: Path) -> None:
     assert load_pipeline(write(tmp_path, f"data: {{source: '{source}'}}")).data.source == source

@@ -77,11 +77,31 @@ def test_an_arm_may_deal_with_imbalance_in_its_own_way() -> None:
             {"evaluate": {"arms": [{"name": "a", "long_tail": "remix"}], "classifier": {"mixup": 0}}},
             "evaluate: arm 'a': long_tail remix needs mixup above 0, got 0; set mixup, for example to 0.4",
         ),
+        *(
+            ({"evaluate": {"arms": [{"name": "a", "synthetic": True, "learner": "features", key: value}]}}, key)
+            for key, value in (("policy", "light"), ("feed", "grid"), ("synthetic_first", 0.5), ("sampling", "plain"))
+        ),
+        (
+            {"evaluate": {"arms": [{"name": "a", "learner": "features", "long_tail": "cmo"}]}},
+            "long_tail is for learner: network, and this arm has features; leave it out",
+        ),
+        ({"evaluate": {"arms": [{"name": "a", "learner": "forest"}]}}, "learner: input should be 'network' or 'feat"),
+        (
+            {"choose": {"arm": "features+synthetic"}, "evaluate": {"arms": ["none", "features+synthetic"]}},
+            "evaluate.arms has no such arm without synthetic images to compare it with; add one",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(tree: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse(Pipeline, {"data": {"source": "x"}, **tree}, "here")
+
+
+def test_missing_weights_of_features_are_found_before_anything_is_trained() -> None:
+    lacking = {"backbone": "torchvision:resnet18"}
+    with pytest.raises(ConfigError, match="give backbone_weights the path of a state dict, or download"):
+        parse(EvaluateConfig, {"arms": ["none", "features"], "features": lacking}, "here")
+    parse(EvaluateConfig, {"features": lacking}, "here")  # no arm needs them
 
 
 def test_a_definition_survives_its_own_dump() -> None:

