@@ -70,14 +70,7 @@ def recommend(
         verdict=verdict.value,
         largest_gain_not_excluded=max(comparison.ci95[1], 0.0),
         repeats_for_one_point=None if repeats is None else max(repeats, FEWEST_REPEATS),
-        sentence=_sentence(
-            comparison,
-            mix,
-            choice,
-            controls,
-            at_size="" if size is None else f" at {size} images per class",
-            against="" if same_kind else f" compared with {comparison.baseline}",
-        ),
+        sentence=_sentence(comparison, mix, choice, controls, size=size, same_kind=same_kind),
     )
 
 
@@ -101,13 +94,13 @@ def _sentence(
     choice: Choice | None,
     controls: Sequence[Comparison],
     *,
-    at_size: str,
-    against: str,
+    size: int | None,
+    same_kind: bool,
 ) -> str:
-    metric = METRICS[comparison.metric]
+    metric, at_size = METRICS[comparison.metric], "" if size is None else f" at {size} images per class"
     low, high = comparison.ci95
     significant = comparison.repeats >= FEWEST_REPEATS and not low <= 0 <= high
-    verb, evidence = _evidence(comparison, significant, against)
+    verb, evidence = _evidence(comparison, significant, "" if same_kind else f" compared with {comparison.baseline}")
     if comparison.repeats < FEWEST_REPEATS:
         return (
             f"Too few repeats for a claim ({comparison.repeats}, but at least {FEWEST_REPEATS} are needed): "

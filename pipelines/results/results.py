@@ -95,18 +95,16 @@ def build_results(
         comparisons=comparisons,
         fidelity=dict(fidelity or {}),
         choice=choice,
-        recommendation=recommend(
-            headline, mix, choice, first, controls=controls, same_kind=headline is None or _are_alike(headline, arms)
-        ),
+        recommendation=recommend(headline, mix, choice, first, controls=controls, same_kind=_are_alike(headline, arms)),
         confusion=sum_confusions(records, names),
         learning_curve=_learning_curve(by_size, comparisons_by_size, names) if len(by_size) > 1 else [],
         seeds=list(_seeds(records).values()),
     )
 
 
-def _are_alike(comparison: Comparison, arms: Sequence[Arm]) -> bool:
-    """Return whether both arms of a comparison have the same learner, policy and kind of labels."""
-    return len({arm.kind for arm in arms if arm.name in (comparison.arm, comparison.baseline)}) == 1
+def _are_alike(comparison: Comparison | None, arms: Sequence[Arm]) -> bool:
+    """Return whether the arms of a comparison, if there is one, have the same learner, policy and kind of labels."""
+    return comparison is None or len({a.kind for a in arms if a.name in (comparison.arm, comparison.baseline)}) == 1
 
 
 def _compare(

@@ -49,12 +49,12 @@ def test_stages_share_the_processes(
 
 
 def test_linear_classifiers_take_a_time_of_their_own(shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of four arms, one learns from features; the fidelity figures need networks only."""
+    """Of four arms, two learn from features; the fidelity figures need networks only."""
     monkeypatch.setattr(time_estimate, "classifier_seconds", lambda *_: 4.0)
     monkeypatch.setattr(time_estimate, "linear_seconds", lambda *_: 0.4)
-    arms = tuple(Arm(name=str(i), learner="network" if i else "features") for i in range(4))
+    arms = tuple(Arm(name=str(i), learner="network" if i < 2 else "features") for i in range(4))
     probe = Probe(Fold(shoes, shoes), CONFIG.model_copy(update={"arms": arms}), CPU, 1)
-    assert probe.seconds_to_evaluate(40, fidelity_folds=5) == pytest.approx(30 * 4 + 10 * 0.4 + 30)
+    assert probe.seconds_to_evaluate(40, fidelity_folds=5) == pytest.approx(20 * 4 + 20 * 0.4 + 30)
 
 
 def test_more_images_make_a_linear_classifier_dearer(shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch) -> None:
