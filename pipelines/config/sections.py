@@ -32,6 +32,7 @@ from pipelines.trackers.registry import TRACKERS
 MAX_IMAGES = 10**7  # of a class
 MAX_REPEATS = 10**5
 MAX_RATIO = 1000.0
+MAX_MINUTES = 10**6
 GAN_TRAIN = "gan-train"  # the arm, in the records, of the classifiers behind the fidelity figure of this name
 
 
@@ -262,6 +263,12 @@ class EvaluateConfig(Settings):
         return tuple(a.model_copy(update={"policy": self.policy}) if a.policy == "classical" else a for a in self.arms)
 
 
+class AutoConfig(Settings):
+    """That the settings which the definition leaves open are chosen for the images; see `pipelines.auto`."""
+
+    minutes: float = Field(20.0, gt=0, le=MAX_MINUTES)  # available; they buy repeats
+
+
 class Pipeline(Settings):
     """A complete pipeline definition."""
 
@@ -275,6 +282,7 @@ class Pipeline(Settings):
     protocol: ProtocolConfig = ProtocolConfig()
     choose: ChooseConfig | None = None  # None: the mixes of the arms are fixed in advance
     evaluate: EvaluateConfig = EvaluateConfig()
+    auto: AutoConfig | None = None  # None: settings that the definition leaves open have their default values
     track: tuple[Annotated[str, name_in(TRACKERS)], ...] = ()  # names of trackers, which do not affect the results
 
     @model_validator(mode="after")
