@@ -10,7 +10,7 @@ OUT/auto.json keeps the decisions, so that a continued run uses them again altho
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,6 +37,7 @@ from pipelines.stages import stages_of
 
 DECISIONS_FILE = "auto.json"
 MOST_REPEATS = 12  # more repeats narrow the interval little
+MINUTES = 20.0  # if the user sets none
 FEWEST_STEPS, MOST_STEPS = 600, 2400  # of a classifier
 PASSES = 20  # how often a classifier sees each real image, as far as the limits of the steps allow
 SHARE = 0.25  # of synthetic images in a batch
@@ -86,15 +87,15 @@ def decide(pipeline: Pipeline, loaded: LoadedSource, folder: Path, runtime: Runt
         return _with_settings(pipeline, stored.settings), stored
     settings: dict[str, Any] = {}
     sentences = []
-    fewest, step = _repeats(loaded, pipeline)
-    facts = _facts(_with_settings(pipeline, {"evaluate": {"repeats": fewest}}), loaded)
+    allowed = _allowed_repeats(loaded, pipeline)
+    facts = _facts(_with_settings(pipeline, {"evaluate": {"repeats": allowed[0]}}), loaded)
     for choose in CHOICES:
         decision = choose(facts)
         if _missing(decision.settings, given):
             settings = _merged(settings, decision.settings)
             sentences.append(decision.sentence)
     if "repeats" not in given.get("evaluate", {}):
-        decision = _repeats_that_fit(_with_settings(facts.pipeline, settings), loaded, pipeline.auto, runtime, step)
+        decision = _repeats(_with_settings(facts.pipeline, settings), loaded, allowed, pipeline.auto, runtime)
         settings = _merged(settings, decision.settings)
         sentences.append(decision.sentence)
     decisions = Decisions(inputs=identity.as_json(), settings=settings, sentences=tuple(sentences))
@@ -172,36 +173,40 @@ def _protocol(loaded: LoadedSource, pipeline: Pipeline) -> str:
     return pipeline.protocol.kind or infer_protocol(loaded, pipeline.data)[0]
 
 
-def _repeats(loaded: LoadedSource, pipeline: Pipeline) -> tuple[int, int]:
-    """Return the fewest repeats that allow a claim, and the number that the repeats have to be a multiple of."""
-    step = 1
-    if _protocol(loaded, pipeline) == "kfold":
-        step = pipeline.protocol.folds or max(min(FOLDS, int(loaded.train.counts().min())), 2)
-    return math.ceil(FEWEST_REPEATS / step) * step, step
+def _allowed_repeats(loaded: LoadedSource, pipeline: Pipeline) -> list[int]:
+    """Return the numbers of repeats to select from, ascending; kfold needs whole rounds of folds."""
+    if _protocol(loaded, pipeline) != "kfold":
+        return list(range(FEWEST_REPEATS, MOST_REPEATS + 1))
+    fewest_images, folds = int(loaded.train.counts().min()), pipeline.protocol.folds
+    possible = [folds] if folds else list(range(3, min(fewest_images, FOLDS + 1) + 1)) or [2]
+    numbers = range(FEWEST_REPEATS, max(MOST_REPEATS, FEWEST_REPEATS + possible[0]) + 1)
+    return [number for number in numbers if any(number % k == 0 for k in possible)]
 
 
-def _repeats_that_fit(
-    pipeline: Pipeline, loaded: LoadedSource, auto: AutoConfig, runtime: Runtime, step: int
+def _repeats(
+    pipeline: Pipeline, loaded: LoadedSource, allowed: Sequence[int], auto: AutoConfig, runtime: Runtime
 ) -> Decision:
-    """Return as many repeats as the minutes allow, at most 12; `pipeline` has the fewest. Raises `ConfigError`."""
-    fewest = pipeline.evaluate.repeats
+    """Return as many of the allowed repeats as the time suffices for. `pipeline` has the fewest.
+
+    Raises `ConfigError` if the user has set a time that does not suffice for the fewest.
+    """
+    fewest, minutes = allowed[0], auto.minutes or MINUTES
     folds = divide(pipeline, loaded, Path())
     probe = Probe(folds.generator_folds[0], pipeline.evaluate, runtime.device, runtime.jobs)
-    seconds = sum(stage.seconds(probe) for stage in stages_of(folds))
-    needed = math.ceil(seconds / 60)
-    if seconds > auto.minutes * 60:
+    seconds = sum(stage.seconds(probe) for stage in stages_of(folds)) / fewest
+    if auto.minutes and seconds * fewest > minutes * 60:
         raise ConfigError(
-            f"{fewest} repeats would take about {format_duration(seconds)}, and fewer support no claim, but --minutes "
-            f"is {auto.minutes:g}: give --minutes {needed}, or fewer steps with --set generator.steps=N"
+            f"{fewest} repeats would take about {format_duration(seconds * fewest)}, and fewer support no claim, but "
+            f"--minutes is {minutes:g}: give --minutes {math.ceil(seconds * fewest / 60)}, or fewer steps with --set "
+            "generator.steps=N"
         )
-    fitting = int(auto.minutes * 60 / seconds * fewest) // step * step
-    repeats = min(max(fitting, fewest), max(MOST_REPEATS // step * step, fewest))
-    duration = format_duration(seconds / fewest * repeats)
-    limit = f"as many as --minutes {auto.minutes:g} allows" if repeats < MOST_REPEATS // step * step else "the most"
+    repeats = max((number for number in allowed if number * seconds <= minutes * 60), default=fewest)
+    more = next((number for number in allowed if number > repeats), None)
+    why = f"{more} would take {format_duration(seconds * more)}" if more else "more narrow the interval little"
     return Decision(
         {"evaluate": {"repeats": repeats}},
-        f"{counted(repeats, 'repeat')}, each with a generator of its own, about {duration}: {limit}, and {fewest} are "
-        "the fewest that support a claim",
+        f"{counted(repeats, 'repeat')}, each with its own generator, in about {format_duration(seconds * repeats)}: "
+        f"{why}, and fewer than {fewest} support no claim",
     )
 
 

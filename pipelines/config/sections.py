@@ -266,7 +266,8 @@ class EvaluateConfig(Settings):
 class AutoConfig(Settings):
     """That the settings which the definition leaves open are chosen for the images; see `pipelines.auto`."""
 
-    minutes: float = Field(20.0, gt=0, le=MAX_MINUTES)  # available; they buy repeats
+    # the time available, which decides the number of repeats; None: 20 minutes, or what the fewest repeats take
+    minutes: float | None = Field(None, gt=0, le=MAX_MINUTES)
 
 
 class Pipeline(Settings):

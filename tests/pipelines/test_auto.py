@@ -94,7 +94,7 @@ def test_one_given_setting_leaves_the_others_open(source: Any, tmp_path: Path) -
 def test_minutes_buy_repeats_up_to_twelve(source: Any, tmp_path: Path) -> None:
     pipeline, text = decided(auto(source(30, 30, 5, 4), *TINY, "auto.minutes=500"), tmp_path)
     assert pipeline.evaluate.repeats == 12
-    assert "6 are the fewest that support a claim" in text
+    assert "fewer than 6 support no claim" in text
 
 
 def test_too_few_minutes_are_refused_with_the_number_that_it_takes(source: Any, tmp_path: Path) -> None:
@@ -103,10 +103,22 @@ def test_too_few_minutes_are_refused_with_the_number_that_it_takes(source: Any, 
         decided(pipeline, tmp_path)
 
 
-@pytest.mark.parametrize(("fewest", "repeats"), [(4, 12), (7, 10), (3, 12)])
+def test_without_minutes_the_fewest_repeats_are_never_refused(source: Any, tmp_path: Path) -> None:
+    pipeline, text = decided(auto(source(30, 30, 5, 4), "generator.steps=50000"), tmp_path)
+    assert pipeline.evaluate.repeats == 6
+    assert "7 would take" in text
+
+
+@pytest.mark.parametrize(("fewest", "repeats"), [(4, 12), (7, 12), (2, 12)])
 def test_repeats_of_kfold_are_whole_rounds(fewest: int, repeats: int, source: Any, tmp_path: Path) -> None:
     pipeline, _ = decided(auto(source(30, 30, 9, fewest, test=False), *TINY, "auto.minutes=500"), tmp_path)
     assert pipeline.evaluate.repeats == repeats
+
+
+def test_given_folds_decide_the_rounds(source: Any, tmp_path: Path) -> None:
+    settings = ("protocol.folds=5", "auto.minutes=500")
+    pipeline, _ = decided(auto(source(30, 30, 9, 7, test=False), *TINY, *settings), tmp_path)
+    assert pipeline.evaluate.repeats == 10
 
 
 def test_other_generators_are_left_as_they_are(source: Any, tmp_path: Path) -> None:
