@@ -22,7 +22,8 @@ from augment.files import read_json
 from augment.identity import Identity
 from augment.output_folders import Replace, open_output
 from augment.runtime import Runtime, Task
-from pipelines.config.sections import Arm, ChooseConfig, EvaluateConfig
+from pipelines.config.arm_section import Arm
+from pipelines.config.sections import ChooseConfig, EvaluateConfig
 from pipelines.evaluation import identity_of, with_judgements
 from pipelines.experiment.experiment import GAN_TRAIN, RECORDS, plan_trainings, run_experiment
 from pipelines.experiment.folds import Fold

@@ -1,6 +1,7 @@
 """`augment run`: run the stages of a pipeline in one folder, except those that are up to date.
 
 OUT/config.yaml      the resolved pipeline
+OUT/auto.json        the decisions, if settings were chosen for the images
 OUT/stages.json      the inputs of the last run of every stage, and whether it finished
 OUT/gan/             a RUN folder
 OUT/synthetic/       the images of that run
@@ -17,23 +18,20 @@ from pathlib import Path
 
 import yaml
 
-from augment.dataset.mixing import needed_per_class
-from augment.errors import ConfigError
 from augment.files import digest_files, path_inside
 from augment.output_folders import open_output
 from augment.runtime import DEFAULT_RUNTIME, Runtime
 from augment.words import counted
+from pipelines.auto import DECISIONS_FILE, Decisions, decide
 from pipelines.config.sections import Pipeline
 from pipelines.evaluation import RESULTS
-from pipelines.experiment.fold_generators import FoldGenerators
-from pipelines.experiment.folds import Fold
-from pipelines.experiment.loading import LoadedSource, load
+from pipelines.experiment.loading import load
 from pipelines.experiment.parallel import end_processes
-from pipelines.experiment.protocols import inner_folds, make_protocol
 from pipelines.experiment.time_estimate import Probe, format_duration, peak_memory
+from pipelines.pipeline_folds import PipelineFolds, divide
 from pipelines.results.document import Results, read_results
 from pipelines.stage_file import STAGES_FILE, Entry, Plan, plan_stage, read_entries, write_entry
-from pipelines.stages import STAGES, PipelineFolds, Stage
+from pipelines.stages import Stage, stages_of
 
 CONFIG = "config.yaml"
 
@@ -46,13 +44,17 @@ def run(
 
     The next call continues a stopped run. Raises `OutputError` if `folder` holds files that no pipeline wrote.
     """
-    folds = _folds(pipeline, load(pipeline.data), folder)
-    stages = _stages(folds)
+    folds, decisions = _prepare(pipeline, folder, runtime)
+    stages = stages_of(folds)
     for stage in stages:
         for subfolder in stage.folders:
             path_inside(folder, subfolder)  # raises if one of them is a link, before anything is written
     with open_output(folder, "run", files=(CONFIG, STAGES_FILE), overwrite=overwrite) as output:
-        output.write(CONFIG, yaml.safe_dump(pipeline.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+        resolved = folds.pipeline.model_dump(mode="json")
+        output.write(CONFIG, yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True))
+        if decisions is not None:
+            output.reserve(DECISIONS_FILE)
+            output.write(DECISIONS_FILE, decisions.model_dump_json(indent=1))
         plans = _plan(folds, stages, runtime)
         for note in (*_notes(folds), *_cost_notes(folds, stages, plans, runtime.jobs)):
             runtime.observer.on_note(note)
@@ -74,24 +76,21 @@ def plan(pipeline: Pipeline, folder: Path, runtime: Runtime = DEFAULT_RUNTIME) -
 
     The observer receives the notes on the pipeline. Raises `ConfigError` if too few images would be generated.
     """
-    folds = _folds(pipeline, load(pipeline.data), folder)
-    stages = _stages(folds)
+    folds, _ = _prepare(pipeline, folder, runtime)
+    stages = stages_of(folds)
     plans = _plan(folds, stages, runtime)
     for note in (*_notes(folds), *_cost_notes(folds, stages, plans, runtime.jobs)):
         runtime.observer.on_note(note)
     return plans
 
 
-def _folds(pipeline: Pipeline, loaded: LoadedSource, folder: Path) -> PipelineFolds:
-    repeats, chooses_mix = pipeline.evaluate.repeats, pipeline.choose is not None
-    protocol = make_protocol(loaded, pipeline.data, pipeline.protocol, repeats, chooses_mix=chooses_mix)
-    inner = inner_folds(protocol.folds, pipeline.choose, pipeline.data.seed) if pipeline.choose else {}
-    _check_ratio(pipeline, protocol.folds)
-    return PipelineFolds(pipeline, loaded, protocol, inner, FoldGenerators(folder, loaded.name, pipeline.generator))
-
-
-def _stages(folds: PipelineFolds) -> list[Stage]:
-    return [stage for make in STAGES if (stage := make(folds)) is not None]
+def _prepare(pipeline: Pipeline, folder: Path, runtime: Runtime) -> tuple[PipelineFolds, Decisions | None]:
+    """Load the images, choose the settings that are left open, if the pipeline wants that, and draw the folds."""
+    loaded = load(pipeline.data)
+    if pipeline.auto is None:
+        return divide(pipeline, loaded, folder), None
+    decided, decisions = decide(pipeline, loaded, folder, runtime)
+    return divide(decided, loaded, folder, decisions.sentences), decisions
 
 
 def _plan(folds: PipelineFolds, stages: Sequence[Stage], runtime: Runtime) -> list[Plan]:
@@ -111,7 +110,7 @@ def _plan(folds: PipelineFolds, stages: Sequence[Stage], runtime: Runtime) -> li
 
 def _notes(folds: PipelineFolds) -> list[str]:
     """Return what the user should know before anything is fitted."""
-    return [folds.protocol.design.why, *folds.loaded.warnings, *folds.protocol.warnings]
+    return [folds.protocol.design.why, *folds.notes]
 
 
 def _cost_notes(folds: PipelineFolds, stages: Sequence[Stage], plans: Sequence[Plan], jobs: int) -> list[str]:
@@ -128,20 +127,3 @@ def _cost_notes(folds: PipelineFolds, stages: Sequence[Stage], plans: Sequence[P
         f"{folds.loaded.train.size} px on {counted(jobs, 'process')}: about {format_duration(sum(seconds.values()))} "
         f"({parts})" + (f" and at most {memory:.1f} GB of memory" if memory else "") + ", estimated by a short probe"
     ]
-
-
-def _check_ratio(pipeline: Pipeline, folds: Sequence[Fold]) -> None:
-    """Raise `ConfigError` if too few images would be generated, so that this is known before anything is fitted."""
-    evaluation, per_class = pipeline.evaluate, pipeline.generate.per_class
-    arms = [arm for arm in evaluation.arms if arm.real and arm.synthetic]
-    ratios = [((evaluation.ratio if arm.ratio is None else arm.ratio) / arm.keep, "evaluate.ratio") for arm in arms]
-    if pipeline.choose is not None:
-        ratios.append((max(pipeline.choose.ratios) / min(pipeline.choose.keep), "choose.ratios"))
-    largest = max(folds, key=lambda fold: len(fold.train)).train
-    for ratio, key in ratios:
-        needed = needed_per_class(largest, ratio)
-        if per_class < needed:
-            raise ConfigError(
-                f"{key} {ratio:g} to {len(largest)} real images needs {needed} synthetic images "
-                f"of each class, but generate.per_class is {per_class}; raise it or lower the ratio"
-            )

@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,54 +19,13 @@ from pipelines.choosing import candidate_mixes, choose_mix, read_choice
 from pipelines.config.sections import Pipeline
 from pipelines.evaluation import ReportContext, evaluate_folds
 from pipelines.experiment.experiment import GAN_TRAIN_REPEATS
-from pipelines.experiment.fold_generators import FoldGenerators, fit_all, generate_all
+from pipelines.experiment.fold_generators import fit_all, generate_all
 from pipelines.experiment.folds import Fold
-from pipelines.experiment.loading import LoadedSource, load_synthetic
-from pipelines.experiment.protocols import Protocol
 from pipelines.experiment.time_estimate import SECONDS_PER_IMAGE, Probe
 from pipelines.metric_specs import default_metric
+from pipelines.pipeline_folds import PipelineFolds
 from pipelines.results.document import Choice
 from pipelines.stage_file import listed_files
-
-
-@dataclass(frozen=True)
-class PipelineFolds:
-    """A pipeline with its images, divided into folds.
-
-    inner: the folds that the mix is chosen on, by the name of the protocol's fold that they belong to.
-    """
-
-    pipeline: Pipeline
-    loaded: LoadedSource
-    protocol: Protocol
-    inner: Mapping[str, Sequence[Fold]]
-    generators: FoldGenerators
-
-    @property
-    def validation_folds(self) -> list[Fold]:
-        """All folds that mixes are chosen on."""
-        return list(chain.from_iterable(self.inner.values()))
-
-    @property
-    def generator_folds(self) -> list[Fold]:
-        """All folds that a generator is fitted for."""
-        return [*self.protocol.folds, *self.validation_folds]
-
-    @property
-    def folder(self) -> Path:
-        """The output folder of the pipeline."""
-        return self.generators.folder
-
-    def subfolders(self, name: str) -> list[str]:
-        """Return the folder `name` of each fold, as a POSIX path relative to the output folder."""
-        paths = [self.generators.folder_of(fold).relative_to(self.folder) / name for fold in self.generator_folds]
-        return [path.as_posix() for path in paths]
-
-    def with_synthetic(self, fold: Fold) -> Fold:
-        """Return the fold with its generator and the images of it, read from its folder."""
-        folder = self.generators.folder_of(fold)
-        synthetic, _ = load_synthetic(folder / "synthetic", fold.train)
-        return replace(fold, run=folder / "gan", synthetic=synthetic)
 
 
 @dataclass(frozen=True)
@@ -171,7 +129,7 @@ def _evaluate(folds: PipelineFolds) -> Stage:
         context = ReportContext(
             folds.loaded.name,
             folds.protocol.design,
-            (*folds.loaded.warnings, *folds.protocol.warnings),
+            folds.notes,
             pipeline.model_dump(mode="json"),
             _loss_curves(folds.generators.folder_of(outer[0]) / "gan"),
             choice,
@@ -197,6 +155,11 @@ def _evaluate(folds: PipelineFolds) -> Stage:
 
 
 STAGES: tuple[Callable[[PipelineFolds], Stage | None], ...] = (_fit, _generate, _choose, _evaluate)
+
+
+def stages_of(folds: PipelineFolds) -> list[Stage]:
+    """Return the stages that the pipeline has, in order."""
+    return [stage for make in STAGES if (stage := make(folds)) is not None]
 
 
 def _with_mix(fold: Fold, choice: Choice | None) -> Fold:

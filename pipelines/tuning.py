@@ -28,7 +28,8 @@ from augment.runtime import Runtime, Task
 from augment.seeds import derive_seed
 from classifiers.metrics import score
 from classifiers.training import predict
-from pipelines.config.sections import Arm, EvaluateConfig
+from pipelines.config.arm_section import Arm
+from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arms import train_arm
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.parallel import end_processes, run_in_processes

@@ -63,7 +63,7 @@ def generate(
         print_next_command("augment", "evaluate", *origin, "--synthetic", out, "--out", f"{out}-evaluation")
     elif origin:
         print_next_command(
-            "augment", "run", "quickstart", "--set", f"data.source={origin[0]}", *origin[1:], "--out", "runs/mine"
+            "augment", "run", "auto", "--set", f"data.source={origin[0]}", *origin[1:], "--out", "runs/mine"
         )
     else:
         print_next_command(

@@ -53,5 +53,5 @@ def inspect(
         print_next_command("augment", "fit", source, *reading.arguments(), "--out", "runs/gan")
     else:
         print_next_command(
-            "augment", "run", "quickstart", "--set", f"data.source={source}", *reading.arguments(), "--out", "runs/mine"
+            "augment", "run", "auto", "--set", f"data.source={source}", *reading.arguments(), "--out", "runs/mine"
         )

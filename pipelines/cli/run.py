@@ -21,10 +21,14 @@ from pipelines.cli.options import (
 )
 from pipelines.cli.output import print_browser_command, print_line, print_next_command
 
+MAX_MINUTES = 10**6
 SEEDED = ("data", "generator", "generate", "evaluate")  # sections of a pipeline that have a seed
 
 Pipeline = Annotated[
-    str, typer.Argument(metavar="PIPELINE", help="A YAML file, or quickstart, imbalance, fashion-50 or learning-curve.")
+    str,
+    typer.Argument(
+        metavar="PIPELINE", help="A YAML file, or auto, quickstart, imbalance, fashion-50 or learning-curve."
+    ),
 ]
 OutOrDefault = Annotated[
     Path | None, typer.Option("--out", metavar="DIR", help="Output folder; default: runs/<pipeline>.")
@@ -41,6 +45,12 @@ Overrides = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Only print which stages would run and why, how long, and in how much memory.")
 ]
+Minutes = Annotated[
+    int | None,
+    typer.Option(
+        "--minutes", metavar="N", min=1, max=MAX_MINUTES, help="auto: the time available, which buys repeats."
+    ),
+]
 AllSeeds = Annotated[
     int | None,
     typer.Option("--seed", min=0, max=LAST_SEED, help="Seed of every stage; overrides those of the pipeline."),
@@ -54,6 +64,7 @@ def run(
     out: OutOrDefault = None,
     overrides: Overrides = None,
     dry_run: DryRun = False,
+    minutes: Minutes = None,
     horizontal_flip: Flip = False,
     drop_duplicates: Drop = False,
     seed: AllSeeds = None,
@@ -62,13 +73,12 @@ def run(
 ) -> None:
     """Train a generator, generate images and measure the gain. Stages that are up to date are skipped."""
     from pipelines.cli.tables import print_results
-    from pipelines.config.reading import load_pipeline, with_flips
+    from pipelines.config.reading import load_pipeline
     from pipelines.runner import plan
     from pipelines.runner import run as run_pipeline
 
     settings = [*(overrides or []), *_as_overrides(images, drop_duplicates, seed)]
-    definition = load_pipeline(pipeline, settings)
-    definition = with_flips(definition) if horizontal_flip else definition
+    definition = load_pipeline(pipeline, settings, horizontal_flip=horizontal_flip, minutes=minutes)
     folder = out or Path("runs") / Path(pipeline).stem
     check_outside_sources(folder, definition.data.source, definition.data.test)
     set_threads(threads)
@@ -76,10 +86,9 @@ def run(
         with replace(computing, quiet=False, track=None).runtime(folder, jobs) as runtime:
             for planned in plan(definition, folder, runtime):
                 print_line(planned.sentence)
-        flags = _flags(horizontal_flip, jobs, threads, computing)
-        print_next_command(
-            "augment", "run", pipeline, *(p for s in settings for p in ("--set", s)), *flags, "--out", folder
-        )
+        flags = _flags(horizontal_flip, {"--minutes": minutes, "--jobs": jobs, "--threads": threads}, computing)
+        sets = [part for setting in settings for part in ("--set", setting)]
+        print_next_command("augment", "run", pipeline, *sets, *flags, "--out", folder)
         return
     with computing.runtime(folder, jobs, definition.track) as runtime:
         results = run_pipeline(definition, folder, runtime, overwrite=computing.overwrite)
@@ -97,10 +106,9 @@ def _as_overrides(images: ImageOptions, drop_duplicates: bool, seed: int | None)
     return [f"{key}={value}" for key, value in {**values, **seeds}.items()]
 
 
-def _flags(horizontal_flip: bool, jobs: int | None, threads: int | None, computing: ComputingOptions) -> list[str]:
+def _flags(horizontal_flip: bool, numbers: dict[str, int | None], computing: ComputingOptions) -> list[str]:
     """Return the options that are not settings of the pipeline as arguments, for the next command."""
-    device = None if computing.device == "auto" else computing.device
-    values = {"--jobs": jobs, "--threads": threads, "--device": device}
+    values = {**numbers, "--device": None if computing.device == "auto" else computing.device}
     flags = ["--horizontal-flip"] if horizontal_flip else []
     flags += [part for name, value in values.items() if value for part in (name, str(value))]
     return flags + [part for name in computing.track or () for part in ("--track", name)]

@@ -21,8 +21,9 @@ from augment.generators.base import GeneratorConfig
 from augment.words import quoted, shortened
 from augment.yaml_text import parse_mapping, parse_value, read_mapping
 from classifiers.backbones import DOWNLOAD
+from pipelines.config.arm_section import ARMS, DEFAULT_ARMS
 from pipelines.config.generator_section import GeneratorSection
-from pipelines.config.sections import ARMS, DEFAULT_ARMS, EvaluateConfig, Pipeline
+from pipelines.config.sections import AutoConfig, EvaluateConfig, Pipeline
 
 M = TypeVar("M", bound=BaseModel)
 MAX_ERRORS = 8  # that one message lists
@@ -42,13 +43,20 @@ def shipped_pipelines() -> list[str]:
     return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
 
 
-def load_pipeline(name_or_path: str, overrides: Sequence[str] = ()) -> Pipeline:
+def load_pipeline(
+    name_or_path: str,
+    overrides: Sequence[str] = (),
+    *,
+    horizontal_flip: bool = False,
+    minutes: float | None = None,
+) -> Pipeline:
     """Load a pipeline from a YAML file or by the name of a shipped one, and apply overrides such as `data.source=DIR`.
 
     Paths in the file are relative to its folder, and paths in overrides to the working directory. If the source of a
     shipped pipeline is overridden, all images of the new source are used, unless an override sets another number. The
     value of an override is taken literally if the field is a string, except that null stands for None in an optional
-    field. Any other value is parsed as YAML. Raises `ConfigError`.
+    field. Any other value is parsed as YAML. horizontal_flip: train the generator and the classifiers with flips.
+    minutes: the time available, for a pipeline that chooses its settings. Raises `ConfigError`.
     """
     path = Path(name_or_path)
     shipped = name_or_path in shipped_pipelines()
@@ -66,7 +74,9 @@ def load_pipeline(name_or_path: str, overrides: Sequence[str] = ()) -> Pipeline:
         tree["data"].pop("samples_per_class", None)  # this limit is meant for the pipeline's own source
     for override in overrides:
         _apply(tree, override)
-    return parse(Pipeline, tree, name_or_path)
+    pipeline = parse(Pipeline, tree, name_or_path)
+    pipeline = _with_flips(pipeline) if horizontal_flip else pipeline
+    return pipeline if minutes is None else _with_minutes(pipeline, minutes)
 
 
 def load_generator_config(path: Path | None, kind: str | None, **options: Any) -> GeneratorConfig:
@@ -217,10 +227,15 @@ def load_evaluate_config(
     return parse(EvaluateConfig, tree, str(path or "the options"))
 
 
-def with_flips(pipeline: Pipeline) -> Pipeline:
-    """Return the pipeline with horizontal flips in the training of the generator and of the classifiers."""
+def _with_flips(pipeline: Pipeline) -> Pipeline:
     evaluate = pipeline.evaluate.model_copy(update={"horizontal_flip": True})
     return pipeline.model_copy(update={"generator": pipeline.generator.with_horizontal_flip(), "evaluate": evaluate})
+
+
+def _with_minutes(pipeline: Pipeline, minutes: float) -> Pipeline:
+    if pipeline.auto is None:
+        raise ConfigError("--minutes is for a pipeline with an auto section, such as auto, and this one has none")
+    return pipeline.model_copy(update={"auto": AutoConfig(minutes=minutes)})
 
 
 def mixed_by_need(config: EvaluateConfig) -> tuple[EvaluateConfig, tuple[str, ...]]:

@@ -20,7 +20,8 @@ from augment.words import shortened
 from classifiers.batches import class_counts
 from classifiers.long_tail import LONG_TAIL
 from classifiers.pools import AnyPool, FreshPool, Pool
-from pipelines.config.sections import Arm, EvaluateConfig
+from pipelines.config.arm_section import Arm
+from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.feature_learning import with_mirror_images
 from pipelines.experiment.feeds import feed
 from pipelines.experiment.folds import Fold

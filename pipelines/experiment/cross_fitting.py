@@ -22,7 +22,8 @@ from augment.seeds import derive_seed
 from classifiers.metrics import softmax
 from classifiers.networks import features
 from classifiers.training import predict
-from pipelines.config.sections import Arm, EvaluateConfig
+from pipelines.config.arm_section import Arm
+from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arms import train_arm
 from pipelines.experiment.folds import Fold
 

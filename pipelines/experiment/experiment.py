@@ -20,7 +20,8 @@ from augment.runtime import Runtime, Task
 from augment.seeds import derive_seed
 from classifiers.metrics import confusion, per_class_recall, score
 from pipelines.config import sections
-from pipelines.config.sections import Arm, EvaluateConfig
+from pipelines.config.arm_section import Arm
+from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arms import arms_of, check_arms, predict_test, train_arm
 from pipelines.experiment.feature_learning import with_features
 from pipelines.experiment.folds import Fold

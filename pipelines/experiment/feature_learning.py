@@ -21,7 +21,8 @@ from classifiers.features import FeatureTable, Pixels, extract, features_of, ima
 from classifiers.linear_head import fit_linear_head, log_priors, weighted_targets
 from classifiers.networks import Classifier
 from classifiers.pools import AnyPool, Pool
-from pipelines.config.sections import Arm, EvaluateConfig
+from pipelines.config.arm_section import Arm
+from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.parallel import run_in_processes
 

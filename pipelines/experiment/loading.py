@@ -141,7 +141,7 @@ def require_test(loaded: LoadedSource) -> LabelledImages:
     if loaded.test is None:
         raise SourceError(
             f"{loaded.name} has no test split, and synthetic images may have been generated from any of its images; "
-            "give test images with --test, or let `augment run quickstart --set data.source=...` hold some out first"
+            "give test images with --test, or let `augment run auto --set data.source=...` hold some out first"
         )
     return loaded.test
 
@@ -152,7 +152,7 @@ def missing_test_note(loaded: LoadedSource) -> tuple[str, ...]:
         return ()
     return (
         f"{loaded.name} has no test split, so images of this generator can only be evaluated on other images "
-        "(evaluate --test); `augment run quickstart --set data.source=...` holds some out first",
+        "(evaluate --test); `augment run auto --set data.source=...` holds some out first",
     )
 
 

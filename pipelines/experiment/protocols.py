@@ -122,7 +122,7 @@ def _imbalance(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, r
         raise ConfigError(
             f"imbalance draws {config.large} images of some classes and {config.small} of the others in every repeat, "
             f"but class {fewest!r} has {counts[fewest]}: set protocol.large to at most {counts[fewest]}, or use "
-            "protocol.kind holdout or kfold, which take the classes as they are"
+            "`augment run auto`, which takes the classes as they are"
         )
     large = min(max(round(config.large_classes * classes), 1), classes - 1)
     folds = []

@@ -23,7 +23,8 @@ from augment.generators.base import GeneratorConfig, TrainingData
 from augment.generators.registry import GENERATORS
 from classifiers.features import extract, load_extractor
 from classifiers.training import predict
-from pipelines.config.sections import Arm, EvaluateConfig
+from pipelines.config.arm_section import Arm
+from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arms import train_arm
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.parallel import one_thread

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment.errors import ConfigError
-from pipelines.config.sections import Arm
+from pipelines.config.arm_section import Arm
 from pipelines.experiment.records import Record, records_of_arm
 from pipelines.metric_specs import METRICS, gains, image_weights
 from pipelines.results.document import Comparison, Interval

@@ -32,7 +32,8 @@ from augment.seeds import derive_seed
 from classifiers.inception import load_inception
 from classifiers.metrics import per_class_recall
 from classifiers.training import predict
-from pipelines.config.sections import Arm, EvaluateConfig
+from pipelines.config.arm_section import Arm
+from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arms import train_arm
 from pipelines.experiment.cross_fitting import embed
 from pipelines.experiment.experiment import GAN_TRAIN

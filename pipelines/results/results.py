@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.config.sections import Arm
+from pipelines.config.arm_section import Arm
 from pipelines.experiment.folds import Design
 from pipelines.experiment.records import Record, records_of_arm
 from pipelines.metric_specs import METRICS, default_metric

@@ -8,7 +8,7 @@ import numpy as np
 from toy import record
 
 from augment.dataset.images import LabelledImages
-from pipelines.config.sections import Arm
+from pipelines.config.arm_section import Arm
 from pipelines.experiment.folds import Design
 from pipelines.results.document import Dataset
 from pipelines.results.report import Pictures

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.config.sections import Arm
+from pipelines.config.arm_section import Arm
 from pipelines.experiment.records import Record, encode_labels
 from pipelines.results.comparisons import compare
 from pipelines.results.document import Choice, Comparison, Dataset

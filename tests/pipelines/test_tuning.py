@@ -22,8 +22,9 @@ from augment.seeds import derive_seed
 from classifiers.long_tail import LONG_TAIL
 from classifiers.pools import SAMPLING
 from classifiers.training import FitConfig, predict
+from pipelines.config.arm_section import Arm
 from pipelines.config.reading import load_evaluate_config
-from pipelines.config.sections import Arm, EvaluateConfig
+from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arms import train_arm
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.records import RecordFile

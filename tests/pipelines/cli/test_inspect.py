@@ -29,7 +29,7 @@ def test_without_test_images_the_next_command_sets_some_aside(
 ) -> None:
     command = next_command(augment("inspect", photos, "--image-size", "12", "--resize", "crop"))
     options = ["--set", f"data.source={photos}", "--image-size", "12", "--resize", "crop"]
-    assert command == ["augment", "run", "quickstart", *options, "--out", "runs/mine"]
+    assert command == ["augment", "run", "auto", *options, "--out", "runs/mine"]
     assert augment(*command[1:-1], tmp_path / "mine", "--dry-run").status == 0
     result = augment("fit", photos, "--out", tmp_path / "run", "--config", tiny, "--image-size", "12", "--quiet")
     assert result.err.startswith(

@@ -53,7 +53,7 @@ OPTIONS = [
     ("fit SOURCE --out OUT --steps 99999999999999999999", "steps: input should be less than or equal to 99999999"),
     ("evaluate SOURCE --test TEST --out OUT --ratio nan", "ratio: "),
     ("evaluate SOURCE --out OUT", "has no test split"),
-    ("evaluate SOURCE --out OUT", "let `augment run quickstart --set data.source=...` hold some out"),
+    ("evaluate SOURCE --out OUT", "let `augment run auto --set data.source=...` hold some out"),
     ("evaluate SOURCE --test TEST --out OUT --arms none,best", "arms.1: expected one of none"),
     ("evaluate SOURCE --test TEST --out OUT --arms none,synthetic", "give --synthetic, or only real arms"),
     ("evaluate SOURCE --test TEST --synthetic none --out OUT", "there is no 'none'"),
@@ -62,7 +62,7 @@ OPTIONS = [
     ("evaluate SOURCE --test TEST --out held", "held already holds other files"),
     (
         "run none.yaml --out OUT",
-        "no pipeline 'none.yaml': expected a YAML file or one of fashion-50, imbalance, learning-curve",
+        "no pipeline 'none.yaml': expected a YAML file or one of auto, fashion-50, imbalance, learning-curve",
     ),
     ("run pipeline.yaml --out OUT --set data.image_sise=12", "unknown key data.image_sise; did you mean image_size"),
     ("run pipeline.yaml --out OUT --set gan.steps=many", "gan.steps: input should be a valid integer"),

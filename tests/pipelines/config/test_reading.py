@@ -8,13 +8,13 @@ import pytest
 
 from augment.errors import ConfigError
 from augment.generators.cgan import CganConfig
+from pipelines.config.arm_section import DEFAULT_ARMS
 from pipelines.config.reading import (
     load_evaluate_config,
     load_generator_config,
     load_pipeline,
     shipped_pipelines,
 )
-from pipelines.config.sections import DEFAULT_ARMS
 
 
 def write(tmp_path: Path, text: str) -> str:
@@ -129,7 +129,7 @@ def test_named_sources_are_no_paths(source: str, tmp_path: Path) -> None:
 
 
 def test_every_shipped_pipeline_loads() -> None:
-    assert shipped_pipelines() == ["fashion-50", "imbalance", "learning-curve", "quickstart"]
+    assert shipped_pipelines() == ["auto", "fashion-50", "imbalance", "learning-curve", "quickstart"]
     for name in shipped_pipelines():
         pipeline = load_pipeline(name, ["data.source=photos"])
         assert pipeline.data.source == "photos"
@@ -138,7 +138,7 @@ def test_every_shipped_pipeline_loads() -> None:
 
 @pytest.mark.parametrize("name", ["quickstrat", "nowhere/mine.yaml", "."])
 def test_a_pipeline_that_is_not_there_names_those_that_ship(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"no pipeline '.*': expected a YAML file or one of fashion-50, "):
+    with pytest.raises(ConfigError, match=r"no pipeline '.*': expected a YAML file or one of auto, fashion-50, "):
         load_pipeline(name)
 
 

@@ -14,7 +14,8 @@ from augment.errors import ConfigError
 from augment.filtering import FILTERS, CrossFittedPredictions
 from augment.generators.sampling import SyntheticImages
 from classifiers.training import FitConfig
-from pipelines.config.sections import Arm, EvaluateConfig
+from pipelines.config.arm_section import Arm
+from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arms import arms_of, check_arms, long_tail_notes, train_arm
 from pipelines.experiment.folds import Fold
 

@@ -15,8 +15,9 @@ from augment.errors import ConfigError
 from augment.generators.sampling import SyntheticImages
 from augment.runtime import Runtime
 from classifiers.training import FitConfig
+from pipelines.config.arm_section import Arm
 from pipelines.config.reading import mixed_by_need, parse
-from pipelines.config.sections import Arm, EvaluateConfig
+from pipelines.config.sections import EvaluateConfig
 from pipelines.evaluation import ReportContext, evaluate_folds
 from pipelines.experiment import arms
 from pipelines.experiment.arms import check_arms, train_arm

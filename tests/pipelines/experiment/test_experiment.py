@@ -19,7 +19,8 @@ from augment.output_folders import open_output
 from augment.runtime import Runtime, Task
 from classifiers.features import FeatureConfig
 from classifiers.training import FitConfig
-from pipelines.config.sections import Arm, EvaluateConfig
+from pipelines.config.arm_section import Arm
+from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arms import train_arm
 from pipelines.experiment.experiment import RECORDS, Training, plan_trainings, repeat_seed, run_experiment
 from pipelines.experiment.folds import Fold

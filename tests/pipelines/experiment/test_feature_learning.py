@@ -17,7 +17,8 @@ from augment.generators.sampling import SyntheticImages
 from augment.runtime import Runtime
 from classifiers.features import FeatureConfig
 from classifiers.training import FitConfig, predict
-from pipelines.config.sections import Arm, EvaluateConfig
+from pipelines.config.arm_section import Arm
+from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arms import long_tail_notes, predict_test, train_arm
 from pipelines.experiment.feature_learning import with_features, with_mirror_images
 from pipelines.experiment.folds import Fold

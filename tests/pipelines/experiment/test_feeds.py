@@ -17,7 +17,8 @@ from augment.errors import ConfigError
 from augment.generators.anchored import AnchoredConfig
 from augment.generators.cgan import CganConfig
 from classifiers.pools import FreshPool
-from pipelines.config.sections import ARMS, Arm, EvaluateConfig, Feed
+from pipelines.config.arm_section import ARMS, Arm, Feed
+from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arms import check_arms, train_arm
 from pipelines.experiment.feeds import FEEDS, feed
 from pipelines.experiment.folds import Fold

@@ -69,7 +69,7 @@ def test_a_subset_takes_at_most_so_many_of_each_class(folder: Path) -> None:
 def test_a_source_without_test_images_has_none(image_folder: Path) -> None:
     loaded = load(config(image_folder / "train"))
     assert (len(loaded.train), loaded.test, loaded.warnings) == (36, None, ())
-    with pytest.raises(SourceError, match=r"train has no test split.*--test.*`augment run quickstart"):
+    with pytest.raises(SourceError, match=r"train has no test split.*--test.*`augment run auto"):
         require_test(loaded)
 
 

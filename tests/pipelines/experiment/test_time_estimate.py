@@ -10,7 +10,8 @@ from augment.generators.cgan import CganConfig
 from augment.generators.resample import ResampleConfig
 from classifiers.features import FeatureConfig
 from classifiers.training import FitConfig
-from pipelines.config.sections import Arm, EvaluateConfig
+from pipelines.config.arm_section import Arm
+from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment import time_estimate
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.time_estimate import Probe, classifier_seconds, fit_seconds, linear_seconds, peak_memory

@@ -18,7 +18,7 @@ from toy import (
 )
 
 from augment.errors import ConfigError
-from pipelines.config.sections import Arm
+from pipelines.config.arm_section import Arm
 from pipelines.experiment.records import encode_labels
 from pipelines.results.comparisons import (
     compare,

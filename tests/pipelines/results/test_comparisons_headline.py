@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from toy import ALONE, ARMS, BASE, CLASSICAL, CLASSICAL_MORE, NONE, NONE_MORE, record, records_of, two_arms
 
-from pipelines.config.sections import Arm
+from pipelines.config.arm_section import Arm
 from pipelines.results.comparisons import compare, declared_comparisons, headline_first
 
 ADJUSTED = Arm(name="adjusted", policy="light", sampling="plain", long_tail="logit-adjustment")

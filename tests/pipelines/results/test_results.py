@@ -3,7 +3,7 @@
 import pytest
 from toy import ALONE, ARMS, BASE, DATASET, GAIN, NONE, NONE_MORE, chosen, record, records_of, two_arms
 
-from pipelines.config.sections import Arm
+from pipelines.config.arm_section import Arm
 from pipelines.experiment.folds import Design
 from pipelines.metric_specs import METRICS
 from pipelines.results.document import Results, to_json

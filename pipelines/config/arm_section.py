@@ -1,0 +1,128 @@
+"""The arms of an evaluation: what one classifier learns from, with the arms that have names: `ARMS`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from augment.dataset.policies import POLICIES
+from augment.fields import Settings, check_name, name_in
+from augment.filtering import FILTERS
+from classifiers.long_tail import LONG_TAIL
+from classifiers.pools import SAMPLING
+from classifiers.training import FitConfig
+
+MAX_RATIO = 1000.0  # synthetic images per real image
+
+# `discriminator` is a deprecated name of `score`
+FilterName = Annotated[str, name_in(FILTERS), BeforeValidator(lambda v: "score" if v == "discriminator" else v)]
+
+
+# What generates the synthetic images of an arm while its classifier trains; see `pipelines.experiment.feeds`
+Feed = Literal["generator", "reconstruction", "resample", "grid", "cutmix"]
+
+FOR_STORED_IMAGES = ("keep", "weight", "by_need", "soft_labels")  # settings of an arm that a feed does not have
+FOR_NETWORKS = ("policy", "feed", "synthetic_first", "sampling", "long_tail")  # those that need `learner: network`
+
+
+class Arm(Settings):
+    """The training data of one classifier in a comparison. One of `ARMS` may be given by its name alone."""
+
+    name: str
+    real: bool = True
+    synthetic: bool = False
+    # applied to real and synthetic images; `classical` means the policy of the evaluation
+    policy: Annotated[str, name_in({"classical": None, **POLICIES})] | None = None
+    # features: a linear classifier on pretrained features; it always corrects for imbalanced classes
+    learner: Literal["network", "features"] = "network"
+    ratio: float | None = Field(None, gt=0, le=MAX_RATIO)  # None: the ratio of the evaluation
+    filter: FilterName = "confidence"
+    keep: float = Field(1.0, gt=0, le=1)  # fraction of the synthetic images of each class, the best by `filter`
+    feed: Feed | None = None  # generates new images for every batch; None: the stored synthetic images are drawn
+    # among the synthetic images, a class of n real images is drawn n^class_exponent times as often as one of 1
+    class_exponent: float = Field(0.0, ge=-2, le=1)
+    by_need: bool = False  # fill up the small classes with all synthetic images, and ignore the ratio
+    share: float | None = Field(None, gt=0, lt=1)  # of synthetic images in each batch; None: as the ratio implies
+    weight: Annotated[float, Field(gt=0, le=1)] | Literal["confidence"] = 1.0  # of each synthetic image in the loss
+    # fraction of the steps that train on synthetic images only; the steps after them train on real images only
+    synthetic_first: float = Field(0.0, ge=0, lt=1)
+    soft_labels: bool = False  # by a cross-fitted teacher; those of real images are averaged with their one-hot classes
+    # how the classifier deals with imbalanced classes; None: as the classifier of the evaluation
+    sampling: Annotated[str, name_in(SAMPLING)] | None = None
+    long_tail: Annotated[str, name_in(LONG_TAIL)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, value: object) -> object:
+        return {"name": value, **ARMS[check_name(value, ARMS)]} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _has_images(self) -> Self:
+        if not (self.real or self.synthetic):
+            raise ValueError("expected real: true or synthetic: true, got neither")
+        if self.by_need and (self.synthetic_first or self.share is not None):
+            raise ValueError("by_need draws real and synthetic images together: leave share and synthetic_first out")
+        changed = self._changed(FOR_STORED_IMAGES)
+        if self.feed and (changed or not self.synthetic):
+            found = f"{changed[0]} is for stored images" if changed else "synthetic: true is missing"
+            raise ValueError(f"feed generates the synthetic images while the classifier trains, but {found}")
+        if self.synthetic_first and not (self.real and self.synthetic):
+            raise ValueError("synthetic_first needs real: true and synthetic: true, to change from one to the other")
+        if self.learner == "features" and (of_networks := self._changed(FOR_NETWORKS)):
+            raise ValueError(f"{of_networks[0]} is for learner: network, and this arm has features; leave it out")
+        return self
+
+    def _changed(self, names: Sequence[str]) -> list[str]:
+        return [name for name in names if getattr(self, name) != type(self).model_fields[name].default]
+
+    @property
+    def kind(self) -> tuple[str, str | None, bool]:
+        """The learner, the policy and whether the labels are soft: what an arm has in common with its baselines."""
+        return self.learner, self.policy, self.soft_labels
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it is fed by something that a generator has to be better than."""
+        return self.feed not in (None, "generator")
+
+    @property
+    def needs_judges(self) -> bool:
+        """Whether cross-fitted classifiers have to judge the images before the arm is trained."""
+        filtered = self.keep < 1 and FILTERS[self.filter].by_classifiers is not None
+        return self.soft_labels or (self.synthetic and (filtered or self.weight == "confidence"))
+
+    def fit_config(self, classifier: FitConfig) -> FitConfig:
+        """Return the settings of the evaluation's classifier, with those that the arm has of its own.
+
+        Raises `ValidationError` if they do not go together.
+        """
+        own = self.model_dump(include={"sampling", "long_tail"}, exclude_none=True)
+        return FitConfig.model_validate({**classifier.model_dump(), **own}) if own else classifier
+
+    def mix(self, ratio: float) -> dict[str, Any]:
+        """Return how the synthetic images are mixed in, as reported in results.json. ratio: that of the evaluation."""
+        mix = self.model_dump(include={"filter", "keep", "share", "weight", "synthetic_first"})
+        mix |= {"by_need": True} if self.by_need else {}
+        mix |= {"feed": self.feed} if self.feed else {}
+        mix |= {"class_exponent": self.class_exponent} if self.class_exponent else {}
+        return {"ratio": ratio if self.ratio is None else self.ratio, **mix}
+
+
+ARMS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "classical": {"policy": "classical"},
+    "synthetic": {"real": False, "synthetic": True},
+    "none+synthetic": {"synthetic": True},
+    "classical+synthetic": {"synthetic": True, "policy": "classical"},
+    "features": {"learner": "features"},
+    "features+synthetic": {"learner": "features", "synthetic": True},
+    "classical+fresh": {"synthetic": True, "policy": "classical", "feed": "generator"},
+    # the controls of classical+fresh
+    "classical+reconstruction": {"synthetic": True, "policy": "classical", "feed": "reconstruction"},
+    "classical+resample": {"synthetic": True, "policy": "classical", "feed": "resample"},
+    "classical+grid": {"synthetic": True, "policy": "classical", "feed": "grid"},
+    "classical+cutmix": {"synthetic": True, "policy": "classical", "feed": "cutmix"},
+}
+DEFAULT_ARMS = ("none", "classical", "synthetic", "none+synthetic", "classical+synthetic")
