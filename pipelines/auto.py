@@ -123,13 +123,13 @@ def _image_size(facts: Facts) -> Decision:
 
 def _imbalance(facts: Facts) -> Decision:
     largest, smallest = max(facts.counts.values()), min(facts.counts.values())
+    images = counted(largest, "image") if smallest == largest else f"{smallest} to {largest} images"
     if imbalanced(facts.counts):
         classifier = {"sampling": "plain", "long_tail": "logit-adjustment"}
-        why = "the classes have {} to {} images, and this was the strongest baseline on such sets"
-        sentence = f"plain sampling with logit adjustment: {why.format(smallest, largest)}"
+        sentence = f"plain sampling with logit adjustment, since the classes have {images}: it was the best treatment of such sets"
     else:
         classifier = {"sampling": "balanced", "long_tail": "none"}
-        sentence = f"no treatment of imbalance: the classes have {smallest} to {largest} images"
+        sentence = f"no treatment of imbalance: the classes have {images} each"
     return Decision({"evaluate": {"classifier": classifier}}, sentence)
 
 
