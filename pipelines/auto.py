@@ -126,7 +126,7 @@ def _imbalance(facts: Facts) -> Decision:
     images = counted(largest, "image") if smallest == largest else f"{smallest} to {largest} images"
     if imbalanced(facts.counts):
         classifier = {"sampling": "plain", "long_tail": "logit-adjustment"}
-        sentence = f"plain sampling with logit adjustment, since the classes have {images}: it was the best treatment of such sets"
+        sentence = f"plain sampling with logit adjustment, the best treatment known here of classes of {images}"
     else:
         classifier = {"sampling": "balanced", "long_tail": "none"}
         sentence = f"no treatment of imbalance: the classes have {images} each"

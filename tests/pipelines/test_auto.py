@@ -55,7 +55,7 @@ def test_imbalanced_classes_get_logit_adjustment_and_lent_differences(source: An
     classifier = pipeline.evaluate.classifier
     assert (classifier.sampling, classifier.long_tail) == ("plain", "logit-adjustment")
     assert pipeline.generator.model_dump()["anchors"] == "grid-difference"
-    assert "since the classes have 4 to 30 images" in text
+    assert "classes of 4 to 30 images" in text
     assert "a class has 30 images to lend from" in text
 
 
