@@ -60,17 +60,26 @@ class Decisions(BaseModel):
 
 @dataclass(frozen=True)
 class Facts:
-    """What the decisions depend on. fold: the first one of the protocol. protocol: its name."""
+    """What the decisions depend on."""
 
     pipeline: Pipeline
     loaded: LoadedSource
-    fold: Fold
-    protocol: str
+    folds: Sequence[Fold]
 
     @property
     def counts(self) -> dict[str, int]:
-        """The number of training images of each class."""
-        return self.fold.train.per_class()
+        """The number of training images of each class in the first fold."""
+        return self.folds[0].train.per_class()
+
+    @property
+    def largest(self) -> int:
+        """The number of images that the largest class of every fold has at least."""
+        return min(int(fold.train.counts().max()) for fold in self.folds)
+
+    @property
+    def smallest(self) -> int:
+        """The number of images that every class of every fold has at least."""
+        return min(int(fold.train.counts().min()) for fold in self.folds)
 
 
 def decide(pipeline: Pipeline, loaded: LoadedSource, folder: Path, runtime: Runtime) -> tuple[Pipeline, Decisions]:
@@ -114,18 +123,18 @@ def _image_size(facts: Facts) -> Decision:
 
 def _imbalance(facts: Facts) -> Decision:
     largest, smallest = max(facts.counts.values()), min(facts.counts.values())
+    images = counted(largest, "image") if smallest == largest else f"{smallest} to {largest} images"
     if imbalanced(facts.counts):
         classifier = {"sampling": "plain", "long_tail": "logit-adjustment"}
-        why = "the classes have {} to {} images, and this was the strongest baseline on such sets"
-        sentence = f"plain sampling with logit adjustment: {why.format(smallest, largest)}"
+        sentence = f"plain sampling with logit adjustment, the best treatment known here of classes of {images}"
     else:
         classifier = {"sampling": "balanced", "long_tail": "none"}
-        sentence = f"no treatment of imbalance: the classes have {smallest} to {largest} images"
+        sentence = f"no treatment of imbalance: the classes have {images} each"
     return Decision({"evaluate": {"classifier": classifier}}, sentence)
 
 
 def _steps(facts: Facts) -> Decision:
-    images, batch = len(facts.fold.train), facts.pipeline.evaluate.classifier.batch_size
+    images, batch = len(facts.folds[0].train), facts.pipeline.evaluate.classifier.batch_size
     steps = min(max(math.ceil(PASSES * images / batch / 100) * 100, FEWEST_STEPS), MOST_STEPS)
     return Decision(
         {"evaluate": {"classifier": {"steps": steps}}},
@@ -138,14 +147,18 @@ def _anchors(facts: Facts) -> Decision:
     config = facts.pipeline.generator
     if not isinstance(config, AnchoredConfig):
         return Decision({}, f"the generator {config.kind}: as the definition says")
-    largest, count = max(facts.counts.items(), key=lambda item: item[1])
-    if count >= config.lenders_from:
-        return Decision(
-            {}, f"the generator anchored, {config.anchors}: class {largest!r} has {count} images to lend from"
-        )
+    lenders_from, largest, smallest = config.lenders_from, facts.largest, facts.smallest
+    if largest >= lenders_from:
+        return Decision({}, f"the generator anchored, {config.anchors}: a class has {largest} images to lend from")
+    if smallest > 1:
+        anchors, why = "grid", f"no class has the {lenders_from} images that lending differences needs"
+    elif largest > 1:
+        anchors, lenders_from = "grid-difference", largest
+        why = f"a class has one image, and there is nothing to mix it with but differences of a class of {largest}"
+    else:
+        anchors, why = "reconstruction", "every class has one image, and there is nothing to mix it with"
     return Decision(
-        {"generator": {"anchors": "grid"}},
-        f"the generator anchored, grid: no class has the {config.lenders_from} images that lending differences needs",
+        {"generator": {"anchors": anchors, "lenders_from": lenders_from}}, f"the generator anchored, {anchors}: {why}"
     )
 
 
@@ -166,7 +179,7 @@ CHOICES: tuple[Callable[[Facts], Decision], ...] = (_image_size, _imbalance, _st
 def _facts(pipeline: Pipeline, loaded: LoadedSource) -> Facts:
     repeats = pipeline.evaluate.repeats
     protocol = make_protocol(loaded, pipeline.data, pipeline.protocol, repeats)
-    return Facts(pipeline, loaded, protocol.folds[0], _protocol(loaded, pipeline))
+    return Facts(pipeline, loaded, protocol.folds)
 
 
 def _protocol(loaded: LoadedSource, pipeline: Pipeline) -> str:

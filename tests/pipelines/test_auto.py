@@ -55,8 +55,8 @@ def test_imbalanced_classes_get_logit_adjustment_and_lent_differences(source: An
     classifier = pipeline.evaluate.classifier
     assert (classifier.sampling, classifier.long_tail) == ("plain", "logit-adjustment")
     assert pipeline.generator.model_dump()["anchors"] == "grid-difference"
-    assert "the classes have 4 to 30 images" in text
-    assert "class '0' has 30 images to lend from" in text
+    assert "classes of 4 to 30 images" in text
+    assert "a class has 30 images to lend from" in text
 
 
 def test_small_balanced_classes_are_mixed_by_a_grid(source: Any, tmp_path: Path) -> None:
@@ -65,6 +65,23 @@ def test_small_balanced_classes_are_mixed_by_a_grid(source: Any, tmp_path: Path)
     assert (classifier.sampling, classifier.long_tail) == ("balanced", "none")
     assert pipeline.generator.model_dump()["anchors"] == "grid"
     assert "no class has the 20 images that lending differences needs" in text
+
+
+@pytest.mark.parametrize(
+    ("counts", "anchors", "lenders_from"),
+    [
+        ((8, 8, 5, 2), "grid-difference", 4),
+        ((60, 9, 5, 2), "grid-difference", 20),
+        ((2, 2, 2, 2), "reconstruction", 20),
+    ],
+)
+def test_single_images_of_a_fold_borrow_what_there_is(
+    counts: tuple[int, ...], anchors: str, lenders_from: int, source: Any, tmp_path: Path
+) -> None:
+    pipeline, text = decided(auto(source(*counts, test=False), *TINY), tmp_path)
+    settings = pipeline.generator.model_dump()
+    assert (settings["anchors"], settings["lenders_from"]) == (anchors, lenders_from)
+    assert f"the generator anchored, {anchors}:" in text
 
 
 def test_larger_sets_get_more_steps(source: Any, tmp_path: Path) -> None:
