@@ -52,8 +52,7 @@ def recommend(
     in the synthetic images and in how they deal with imbalance; if not, the sentence names the baseline.
 
     `largest_gain_not_excluded` is the upper end of the interval, at least 0, in the metric's own scale.
-    `repeats_for_one_point` is the number of repeats that would show a gain of 0.01 in this scale with 80 % power; None
-    if no number would.
+    `repeats_for_one_point` would show a gain of 0.01 in this scale with 80 % power; None if no number would.
     """
     verdict = _verdict(comparison, choice, controls)
     if comparison is None:

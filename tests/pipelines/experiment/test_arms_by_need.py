@@ -19,7 +19,6 @@ from pipelines.config.arm_section import Arm
 from pipelines.config.reading import mixed_by_need, parse
 from pipelines.config.sections import EvaluateConfig
 from pipelines.evaluation import ReportContext, evaluate_folds
-from pipelines.experiment import arms
 from pipelines.experiment.arms import check_arms, train_arm
 from pipelines.experiment.folds import Design, Fold
 
@@ -46,7 +45,7 @@ def test_images_that_fill_up_differ_from_balanced_ones(shoes: LabelledImages, fi
 def test_the_mixed_arms_draw_from_all_images_at_once(
     shoes: LabelledImages, filling: LabelledImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arms, "fit", lambda pools, *_, **__: pools)
+    monkeypatch.setattr("pipelines.experiment.learners.fit", lambda pools, *_, **__: pools)
     config, (note,) = mixed_by_need(CONFIG)
     assert "fill up the small classes" in note
     fold = Fold(shoes, shoes, (0, 1), synthetic=SyntheticImages(filling))
@@ -63,7 +62,7 @@ def test_the_mixed_arms_draw_from_all_images_at_once(
 def test_weights_and_soft_labels_go_with_their_images(
     shoes: LabelledImages, filling: LabelledImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arms, "fit", lambda pools, *_, **__: pools)
+    monkeypatch.setattr("pipelines.experiment.learners.fit", lambda pools, *_, **__: pools)
     arm = Arm(name="faint", synthetic=True, by_need=True, weight=0.25)
     fold = Fold(shoes, shoes, synthetic=SyntheticImages(filling))
     (pool,) = train_arm(arm, fold, CONFIG, seed=1, device=CPU)  # type: ignore[misc]
