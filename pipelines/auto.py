@@ -25,6 +25,7 @@ from augment.identity import Identity
 from augment.markers import read_marker
 from augment.runtime import Runtime
 from augment.words import counted
+from classifiers.backbones import weights_installed
 from pipelines.config.reading import parse
 from pipelines.config.sections import AutoConfig, Pipeline
 from pipelines.experiment.folds import Fold
@@ -164,11 +165,22 @@ def _anchors(facts: Facts) -> Decision:
 
 def _arms(facts: Facts) -> Decision:
     mixed = {"policy": "classical", "synthetic": True, "share": SHARE}
-    arms = ["classical", *({"name": f"classical+{n}", "feed": feed, **mixed} for n, feed in FED.items())]
+    arms: list[str | dict[str, Any]] = [
+        "classical",
+        *({"name": f"classical+{n}", "feed": feed, **mixed} for n, feed in FED.items()),
+    ]
+    sentence = (
+        f"a quarter of each batch is synthetic, new for every batch, and pixel mixing is the control: {SHARE:.0%} was "
+        "at least as good as half"
+    )
+    if weights_installed():
+        available = facts.pipeline.generate.per_class * len(facts.counts)
+        stored = {"ratio": min(available / sum(facts.counts.values()), 1.0), "share": SHARE}
+        arms += ["features", {"name": "features+synthetic", "learner": "features", "synthetic": True, **stored}]
+        return Decision({"evaluate": {"arms": arms}}, f"{sentence}; pretrained features are compared too")
     return Decision(
         {"evaluate": {"arms": arms}},
-        f"a quarter of each batch is synthetic, new for every batch, and pixel mixing is the control: {SHARE:.0%} was "
-        "at least as good as half",
+        f"{sentence}; for photographs, compare pretrained features too: pip install 'augment-osgan[pretrained]'",
     )
 
 

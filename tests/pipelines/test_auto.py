@@ -138,6 +138,15 @@ def test_given_folds_decide_the_rounds(source: Any, tmp_path: Path) -> None:
     assert pipeline.evaluate.repeats == 10
 
 
+def test_without_the_extra_the_sentence_says_how_to_get_features(
+    source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("classifiers.backbones.find_spec", lambda _: None)
+    pipeline, text = decided(auto(source(30, 30, 5, 4), *TINY), tmp_path)
+    assert [arm.name for arm in pipeline.evaluate.arms] == ["classical", "classical+fresh", "classical+grid"]
+    assert "pip install 'augment-osgan[pretrained]'" in text
+
+
 def test_other_generators_are_left_as_they_are(source: Any, tmp_path: Path) -> None:
     pipeline, text = decided(auto(source(30, 30, 5, 4), "generator=resample", *TINY[3:]), tmp_path)
     assert pipeline.generator.kind == "resample"
@@ -177,7 +186,8 @@ def test_the_resolved_definition_is_a_pipeline_without_open_settings(finished: t
     _, folder, _ = finished
     resolved = Pipeline.model_validate(yaml.safe_load((folder / "config.yaml").read_text()))
     assert resolved.auto is None
-    assert [arm.name for arm in resolved.evaluate.arms] == ["classical", "classical+fresh", "classical+grid"]
+    names = ["classical", "classical+fresh", "classical+grid", "features", "features+synthetic"]
+    assert [arm.name for arm in resolved.evaluate.arms] == names
     kept = Kept()
     run(resolved, folder, Runtime(observer=kept))
     assert not any(stage.runs for stage in stages_in(kept.notes))
