@@ -1,8 +1,9 @@
 """Which training images a synthetic image is made from, and how their feature maps are combined: `POLICIES`.
 
 An anchor is a training image of the class that is generated. A policy combines the features of the anchor with those of
-a second image of the class (the partner), and with the difference between two images of another class (the lenders).
-A class with few images can thus show a variation that only a class with many images contains. Related work: ChimeraMix
+a second image of the class (the partner), and with the difference between two images of another class (the lender and
+the base), of which the base is similar to the anchor. A class with few images can thus show a variation that only a
+class with many images contains. Related work: ChimeraMix
 (arXiv 2202.11616) for masks, DeltaGAN (ECCV 2022) and generative invariance transfer (arXiv 2203.09739) for variation
 from other classes.
 
@@ -17,18 +18,21 @@ from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
-from augment.dataset.images import LabelledImages
+from augment.dataset.images import LabelledImages, to_signed
 from augment.dataset.pair_mixing import GRID_SIDES
 from augment.errors import ConfigError
 from augment.gan.class_index import ClassIndex
 
-INDEX_NUMBERS = 8  # random numbers of one image for the indices, the flips, and whether it gets a difference
+INDEX_NUMBERS = 7  # random numbers of one image for the indices, the flips, and whether it gets a difference
 POLICY_NUMBERS = 1 + GRID_SIDES[-1] ** 2  # random numbers for a policy
 NUMBERS = INDEX_NUMBERS + POLICY_NUMBERS  # per image, in [0, 1)
 LENT = 0.5  # fraction of the images that get a difference
 LENT_NUMBER = INDEX_NUMBERS - 1  # the column of the number that decides this for an image
+SIMILAR = 10  # the base is one of so many images that are most similar to the anchor
+THUMBNAIL = 7  # px; images are compared by their thumbnails
+CHUNK = 1024  # images that are compared at once
 
 
 class Features(NamedTuple):
@@ -126,13 +130,15 @@ def _add_lent(maps: Tensor, lent: Tensor | slice, difference: Tensor) -> Tensor:
 class Anchors:
     """The training images on the device, and which of them belong to each class.
 
-    images: uint8, N x C x H x W. lending: int64; the classes that lend differences. flip: whether images may be
-    mirrored.
+    images: uint8, N x C x H x W. lending: int64; the classes that lend differences. bases: int64, N x S; the images of
+    these classes that are most similar to each image, or the images themselves, N x 1, if no class lends. flip: whether
+    images may be mirrored.
     """
 
     images: Tensor
     index: ClassIndex
     lending: Tensor
+    bases: Tensor
     flip: bool
 
     @classmethod
@@ -140,7 +146,8 @@ class Anchors:
         """Return the anchors of `data`. Classes with at least `lenders_from` images lend differences."""
         index = ClassIndex.of(data, device)
         lending = (index.counts >= max(lenders_from, 2)).nonzero().squeeze(1)
-        return cls(torch.from_numpy(data.images).to(device), index, lending, flip)
+        images = torch.from_numpy(data.images).to(device)
+        return cls(images, index, lending, _similar(images, index, lending), flip)
 
     @property
     def learnt(self) -> Tensor:
@@ -154,18 +161,30 @@ class Anchors:
         two, and the lender another one than its base. Anchor and partner are mirrored alike, lender and base too.
         labels: int64 (B,), of classes with images. numbers: (B, INDEX_NUMBERS) or more columns, in [0, 1).
         """
-        anchor, partner = self._pair(labels, numbers[:, 0], numbers[:, 1])
-        lending = self.lending[(numbers[:, 2] * len(self.lending)).long()] if len(self.lending) else labels
-        lender, base = self._pair(lending, numbers[:, 3], numbers[:, 4])
-        mirrored = (numbers[:, [5, 5, 6, 6]] < 0.5) & self.flip
+        anchor = self.index.draw(labels, numbers[:, 0])
+        partner = self.index.draw_another(anchor, numbers[:, 1])
+        base = self.bases[anchor, (numbers[:, 2] * self.bases.shape[1]).long()]
+        lender = self.index.draw_another(base, numbers[:, 3])
+        mirrored = (numbers[:, [4, 4, 5, 5]] < 0.5) & self.flip
         return torch.stack([anchor, partner, lender, base], 1), mirrored
 
-    def _pair(self, labels: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the indices of two images of each class: different ones, unless the class has only one."""
-        count = self.index.counts[labels]
-        a = (first.double() * count).long()
-        b = (a + 1 + (second.double() * (count - 1)).long()) % count
-        return self.index.images(labels, a), self.index.images(labels, b)
+
+def _similar(images: Tensor, index: ClassIndex, lending: Tensor) -> Tensor:
+    """Return the most similar images of lending classes for each image, of another class where several classes lend."""
+    candidates = torch.isin(index.labels, lending).nonzero().squeeze(1)
+    if not len(candidates):
+        return torch.arange(len(images), device=images.device)[:, None]
+    thumbnails = torch.cat(
+        [adaptive_avg_pool2d(to_signed(chunk), THUMBNAIL).flatten(1) for chunk in torch.split(images, CHUNK)]
+    )
+    fewest = len(candidates) - (int(index.counts[lending].max()) if len(lending) > 1 else 0)
+    nearest = []
+    for own, chunk in zip(torch.split(index.labels, CHUNK), torch.split(thumbnails, CHUNK), strict=True):
+        distances = torch.cdist(chunk, thumbnails[candidates])
+        if len(lending) > 1:
+            distances[own[:, None] == index.labels[candidates]] = torch.inf
+        nearest.append(candidates[distances.topk(min(SIMILAR, fewest), largest=False).indices])
+    return torch.cat(nearest)
 
 
 def check_policy(name: str, data: LabelledImages, lenders_from: int) -> None:

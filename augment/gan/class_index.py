@@ -15,20 +15,23 @@ from augment.dataset.images import LabelledImages
 class ClassIndex:
     """The images of each class.
 
-    by_class: int64, N; indices of images, sorted by class. starts, counts: int64, K; where a class begins in
-    `by_class`, and its number of images.
+    labels: int64, N. by_class: int64, N; indices of images, sorted by class. ranks: int64, N; where an image is in
+    `by_class`. starts, counts: int64, K; where a class begins in `by_class`, and its number of images.
     """
 
+    labels: Tensor
     by_class: Tensor
+    ranks: Tensor
     starts: Tensor
     counts: Tensor
 
     @classmethod
     def of(cls, data: LabelledImages, device: torch.device) -> Self:
         """Return the index of `data` on `device`."""
-        by_class = torch.from_numpy(data.labels).argsort(stable=True).to(device)
+        labels = torch.from_numpy(data.labels).to(device)
+        by_class = labels.argsort(stable=True)
         counts = torch.from_numpy(data.counts()).to(device)
-        return cls(by_class, counts.cumsum(0) - counts, counts)
+        return cls(labels, by_class, by_class.argsort(), counts.cumsum(0) - counts, counts)
 
     @property
     def present(self) -> Tensor:
@@ -38,6 +41,16 @@ class ClassIndex:
     def images(self, labels: Tensor, positions: Tensor) -> Tensor:
         """Return the index of the image at each position within its class. labels, positions: int64 (B,)."""
         return self.by_class[self.starts[labels] + positions]
+
+    def draw(self, labels: Tensor, numbers: Tensor) -> Tensor:
+        """Draw an image of each class, given a random number in [0, 1) for each: int64 (B,), as `labels`."""
+        return self.images(labels, (numbers.double() * self.counts[labels]).long())
+
+    def draw_another(self, images: Tensor, numbers: Tensor) -> Tensor:
+        """Draw another image of the class of each image, or the same one if the class has no other: int64 (B,)."""
+        labels = self.labels[images]
+        count, position = self.counts[labels], self.ranks[images] - self.starts[labels]
+        return self.images(labels, (position + 1 + (numbers.double() * (count - 1)).long()) % count)
 
 
 def draw_labels(classes: Tensor, count: int, random: torch.Generator) -> Tensor:

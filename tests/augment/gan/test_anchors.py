@@ -57,6 +57,26 @@ def test_only_classes_that_are_large_enough_lend_differences(shoes: LabelledImag
     assert (indices[:, 2] != indices[:, 3]).all()
 
 
+def test_the_base_is_of_another_class_and_similar_to_the_anchor(four: LabelledImages) -> None:
+    data = four.take(np.concatenate([np.arange(60), np.arange(100, 160), np.arange(200, 203)]))
+    labels = torch.tensor([0, 1, 2]).repeat(300)
+    indices = Anchors.of(data, 20, flip=False, device=CPU).draw(labels, uniform(900))[0].numpy()
+    thumbnails = data.images.astype(float).reshape(len(data), 7, 4, 7, 4).mean((2, 4)).reshape(len(data), 49)
+    for anchor, base in indices[:, [0, 3]]:
+        assert data.labels[base] in {0: [1], 1: [0], 2: [0, 1]}[data.labels[anchor]]
+        others = np.flatnonzero((data.labels != data.labels[anchor]) & (data.labels < 2))
+        distances = np.linalg.norm(thumbnails[others] - thumbnails[anchor], axis=1)
+        assert np.linalg.norm(thumbnails[base] - thumbnails[anchor]) <= np.sort(distances)[9] + 1e-6
+    anchored = indices[indices[:, 0] == indices[0, 0]]
+    assert len(np.unique(anchored[:, 3])) > 1
+
+
+def test_a_lending_class_without_another_one_lends_to_itself(shoes: LabelledImages) -> None:
+    indices, _ = Anchors.of(shoes, 9, flip=False, device=CPU).draw(torch.arange(3).repeat(50), uniform(150))
+    assert torch.from_numpy(shoes.labels)[indices[:, 2:]].unique().tolist() == [0]
+    assert (indices[:, 2] != indices[:, 3]).all()
+
+
 def test_d_learns_from_the_lending_classes_or_from_all(shoes: LabelledImages) -> None:
     assert Anchors.of(shoes, 6, flip=False, device=CPU).learnt.tolist() == [0, 1]
     assert Anchors.of(shoes, 20, flip=False, device=CPU).learnt.tolist() == [0, 1, 2]
