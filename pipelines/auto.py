@@ -154,7 +154,7 @@ def _anchors(facts: Facts) -> Decision:
     if smallest > 1:
         anchors, why = "grid", f"no class has the {lenders_from} images that lending differences needs"
     elif largest > 1:
-        anchors, lenders_from = "grid-difference", largest
+        anchors, lenders_from = "pooled-difference", largest
         why = f"a class has one image, and there is nothing to mix it with but differences of a class of {largest}"
     else:
         anchors, why = "reconstruction", "every class has one image, and there is nothing to mix it with"

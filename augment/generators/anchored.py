@@ -70,7 +70,7 @@ class AnchoredConfig(AdversarialConfig):
     """The settings of the anchored generator: those of the training, and how images are combined."""
 
     kind: Literal["anchored"] = "anchored"
-    anchors: Annotated[str, name_in(POLICIES)] = "grid-difference"
+    anchors: Annotated[str, name_in(POLICIES)] = "pooled-difference"
     lenders_from: int = Field(20, ge=2, le=MAX_BATCH_SIZE)  # images; smaller classes lend no differences
     reconstruction: float = Field(5.0, ge=0, le=MAX_WEIGHT)  # weight of the L1 distance to the image
     width: int = Field(16, ge=4, le=512)  # channels at full resolution; they double when the side halves

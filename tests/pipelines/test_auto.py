@@ -54,7 +54,7 @@ def test_imbalanced_classes_get_logit_adjustment_and_lent_differences(source: An
     pipeline, text = decided(auto(source(30, 30, 5, 4), *QUICK), tmp_path)
     classifier = pipeline.evaluate.classifier
     assert (classifier.sampling, classifier.long_tail) == ("plain", "logit-adjustment")
-    assert pipeline.generator.model_dump()["anchors"] == "grid-difference"
+    assert pipeline.generator.model_dump()["anchors"] == "pooled-difference"
     assert "classes of 4 to 30 images" in text
     assert "a class has 30 images to lend from" in text
 
@@ -70,8 +70,8 @@ def test_small_balanced_classes_are_mixed_by_a_grid(source: Any, tmp_path: Path)
 @pytest.mark.parametrize(
     ("counts", "anchors", "lenders_from"),
     [
-        ((8, 8, 5, 2), "grid-difference", 4),
-        ((60, 9, 5, 2), "grid-difference", 20),
+        ((8, 8, 5, 2), "pooled-difference", 4),
+        ((60, 9, 5, 2), "pooled-difference", 20),
         ((2, 2, 2, 2), "reconstruction", 20),
     ],
 )
