@@ -22,7 +22,16 @@ from augment.generators.base import Outcome
 from augment.generators.generated_folder import generate_folder
 from augment.generators.sampling import generate, image_seeds
 
-SMALL = AnchoredConfig(width=4, latent_dim=8, steps=8, batch_size=8, lenders_from=6, log_every=4, checkpoint_every=4)
+SMALL = AnchoredConfig(
+    anchors="grid-difference",
+    width=4,
+    latent_dim=8,
+    steps=8,
+    batch_size=8,
+    lenders_from=6,
+    log_every=4,
+    checkpoint_every=4,
+)
 LONG = SMALL.model_copy(update={"width": 8, "batch_size": 16, "steps": 150})
 
 

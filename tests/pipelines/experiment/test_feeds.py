@@ -23,7 +23,7 @@ from pipelines.experiment.arms import check_arms, train_arm
 from pipelines.experiment.feeds import FEEDS, feed
 from pipelines.experiment.folds import Fold
 
-ANCHORED = AnchoredConfig(width=4, latent_dim=8, steps=4, batch_size=8, lenders_from=6)
+ANCHORED = AnchoredConfig(anchors="grid-difference", width=4, latent_dim=8, steps=4, batch_size=8, lenders_from=6)
 LABELS, SEEDS = torch.tensor([0, 2, 1, 1]), torch.tensor([5, 6, 7, 8])
 
 
