@@ -3,9 +3,8 @@
 An anchor is a training image of the class that is generated. A policy combines the features of the anchor with those of
 a second image of the class (the partner), and with the difference between two images of another class (the lender and
 the base), of which the base is similar to the anchor. A class with few images can thus show a variation that only a
-class with many images contains. Related work: ChimeraMix
-(arXiv 2202.11616) for masks, DeltaGAN (ECCV 2022) and generative invariance transfer (arXiv 2203.09739) for variation
-from other classes.
+class with many images contains. Related work: ChimeraMix (arXiv 2202.11616) for masks, DeltaGAN (ECCV 2022) and
+generative invariance transfer (arXiv 2203.09739) for variation from other classes.
 
 All random numbers of an image come as one row of a uniform tensor, so that an image can be generated again from a seed.
 """

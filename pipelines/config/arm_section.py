@@ -19,7 +19,6 @@ MAX_RATIO = 1000.0  # synthetic images per real image
 # `discriminator` is a deprecated name of `score`
 FilterName = Annotated[str, name_in(FILTERS), BeforeValidator(lambda v: "score" if v == "discriminator" else v)]
 
-
 # What generates the synthetic images of an arm while its classifier trains; see `pipelines.experiment.feeds`
 Feed = Literal["generator", "reconstruction", "resample", "grid", "cutmix"]
 
@@ -101,13 +100,17 @@ class Arm(Settings):
         own = self.model_dump(include={"sampling", "long_tail"}, exclude_none=True)
         return FitConfig.model_validate({**classifier.model_dump(), **own}) if own else classifier
 
+    def ratio_or(self, ratio: float) -> float:
+        """Return the arm's synthetic images per real image. ratio: that of the evaluation, if the arm has none."""
+        return ratio if self.ratio is None else self.ratio
+
     def mix(self, ratio: float) -> dict[str, Any]:
         """Return how the synthetic images are mixed in, as reported in results.json. ratio: that of the evaluation."""
         mix = self.model_dump(include={"filter", "keep", "share", "weight", "synthetic_first"})
         mix |= {"by_need": True} if self.by_need else {}
         mix |= {"feed": self.feed} if self.feed else {}
         mix |= {"class_exponent": self.class_exponent} if self.class_exponent else {}
-        return {"ratio": ratio if self.ratio is None else self.ratio, **mix}
+        return {"ratio": self.ratio_or(ratio), **mix}
 
 
 ARMS: dict[str, dict[str, Any]] = {

@@ -52,7 +52,7 @@ def check_arms(fold: Fold, config: EvaluateConfig) -> None:
             labels = fold.synthetic.data.labels
             kept = keep_best(labels, np.zeros(len(labels)), arm.keep)
             # Raises if too few images are left for the ratio; how many the filter keeps does not depend on the scores.
-            draw_by_ratio(fold.synthetic.data.take(kept), fold.train, _ratio(arm, config), seed=0)
+            draw_by_ratio(fold.synthetic.data.take(kept), fold.train, arm.ratio_or(config.ratio), seed=0)
 
 
 def train_arm(arm: Arm, fold: Fold, config: EvaluateConfig, *, seed: int, device: torch.device) -> nn.Module:
@@ -132,7 +132,7 @@ def _synthetic_pool(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> 
     assert fold.synthetic is not None
     synthetic, indices = fold.synthetic.data, _kept_indices(arm, fold)
     if arm.real:
-        ratio, draw_seed = _ratio(arm, config), derive_seed(seed, "synthetic images")
+        ratio, draw_seed = arm.ratio_or(config.ratio), derive_seed(seed, "synthetic images")
         indices = indices[draw_by_ratio(synthetic.take(indices), fold.train, ratio, seed=draw_seed)]
     share, span = _synthetic_share(arm, config), (0.0, arm.synthetic_first or 1.0)
     pool = _pool(arm, synthetic.take(indices), config, share, span, derive_seed(seed, "synthetic views"))
@@ -213,11 +213,7 @@ def _pool(
     return Pool(torch.from_numpy(views), labels, share, span=span)
 
 
-def _ratio(arm: Arm, config: EvaluateConfig) -> float:
-    return config.ratio if arm.ratio is None else arm.ratio
-
-
 def _synthetic_share(arm: Arm, config: EvaluateConfig) -> float:
     if not (arm.real and arm.synthetic):
         return float(arm.synthetic)
-    return synthetic_share(_ratio(arm, config)) if arm.share is None else arm.share
+    return synthetic_share(arm.ratio_or(config.ratio)) if arm.share is None else arm.share

@@ -109,8 +109,8 @@ def linear_seconds(fold: Fold, config: EvaluateConfig, device: torch.device) -> 
         extractor = load_extractor(config.features).to(device)
         extract(extractor, subset.images, device)  # a warm-up
         extraction = _seconds(lambda: extract(extractor, subset.images, device), device) / len(subset)
-    views = (2 if config.horizontal_flip else 1) * (1 + config.ratio * any(arm.synthetic for arm in arms))
-    learnt = len(fold.train) * views
+    synthetic = max((arm.ratio_or(config.ratio) for arm in arms if arm.synthetic), default=0.0)  # per real image
+    learnt = len(fold.train) * (1 + synthetic) * (2 if config.horizontal_flip else 1)
     shared = extraction * (learnt / max(len(fold.repeats), 1) + len(fold.test) / config.repeats) / len(arms)
     return shared + SECONDS_OF_LINEAR_FIT * learnt
 

@@ -66,7 +66,8 @@ def test_more_images_make_a_linear_classifier_dearer(shoes: LabelledImages, monk
     arms = tuple(Arm(name=name, learner="features", synthetic=name == "b") for name in "ab")
     config = CONFIG.model_copy(update={"features": FeatureConfig(input_size=32), "repeats": 10})
     fold = Fold(shoes, shoes, tuple(range(10)))
-    for used, views, shared in ((arms[:1], 1, 38), (arms, 3, 38 + 38)):
+    own = (arms[0], arms[1].model_copy(update={"ratio": 1.0}))
+    for used, views, shared in ((arms[:1], 1, 38), (arms, 3, 38 + 38), (own, 2, 38 + 19)):
         changed = config.model_copy(update={"arms": used, "ratio": 2.0})
         expected = shared / 10 / len(used) + 0.001 * 19 * views
         assert linear_seconds(fold, changed, CPU) == pytest.approx(expected)
