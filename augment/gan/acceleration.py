@@ -1,11 +1,11 @@
-"""Faster training steps on a CUDA device, turned on by `fast: true`.
+"""Faster training steps: `precision: bfloat16`, or `auto`, on any device, and `fast: true` on a CUDA device.
 
-Two techniques are combined. Under bfloat16 autocast, the networks compute images and logits with 8 bits of precision,
-while losses, weights and optimisers stay float32. A CUDA graph submits a whole step at once, because small networks
-spend most of their time on kernel launches.
+Under bfloat16 autocast, the networks compute images and logits with 8 bits of precision, while losses, weights and
+optimisers stay float32. On a CPU without instructions for bfloat16 this is slower (docs/benchmarks.md), which is why
+`auto` measures it.
 
-Both are refused on a CPU: it has no graphs, and bfloat16 was measured to be slower there (docs/benchmarks.md). Without
-`fast`, training on a CPU is reproducible to the bit.
+`fast` is bfloat16 together with a CUDA graph, which submits a whole step at once, because small networks spend most of
+their time on kernel launches. On a CPU, which has no graphs, it is refused.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from torch import Tensor
 
 from augment.errors import ConfigError
 
-Network = Callable[[Tensor, Tensor], Tensor]
 Inputs = ParamSpec("Inputs")
 
 EAGER_CALLS = 3  # before the capture, so that libraries choose their algorithms and allocate their memory

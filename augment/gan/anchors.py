@@ -143,10 +143,17 @@ class Anchors:
     @classmethod
     def of(cls, data: LabelledImages, lenders_from: int, *, flip: bool, device: torch.device) -> Self:
         """Return the anchors of `data`. Classes with at least `lenders_from` images lend differences."""
-        index = ClassIndex.of(data, device)
-        lending = (index.counts >= max(lenders_from, 2)).nonzero().squeeze(1)
-        images = torch.from_numpy(data.images).to(device)
+        counts = torch.from_numpy(data.counts()).to(device)
+        return cls._of(data, (counts >= max(lenders_from, 2)).nonzero().squeeze(1), flip)
+
+    @classmethod
+    def _of(cls, data: LabelledImages, lending: Tensor, flip: bool) -> Self:
+        index, images = ClassIndex.of(data, lending.device), torch.from_numpy(data.images).to(lending.device)
         return cls(images, index, lending, _similar(images, index, lending), flip)
+
+    def among(self, data: LabelledImages) -> Self:
+        """Return the anchors of `data`, which are some of these images. The same classes lend differences."""
+        return self._of(data, self.lending, self.flip)
 
     @property
     def learnt(self) -> Tensor:

@@ -28,9 +28,12 @@ class ClassIndex:
     @classmethod
     def of(cls, data: LabelledImages, device: torch.device) -> Self:
         """Return the index of `data` on `device`."""
-        labels = torch.from_numpy(data.labels).to(device)
-        by_class = labels.argsort(stable=True)
-        counts = torch.from_numpy(data.counts()).to(device)
+        return cls.of_labels(torch.from_numpy(data.labels).to(device), data.num_classes)
+
+    @classmethod
+    def of_labels(cls, labels: Tensor, num_classes: int) -> Self:
+        """Return the index of images with these labels, int64, N, on their device."""
+        by_class, counts = labels.argsort(stable=True), labels.bincount(minlength=num_classes)
         return cls(labels, by_class, by_class.argsort(), counts.cumsum(0) - counts, counts)
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -31,6 +31,8 @@ class TrainingConfig(Settings):
     beta2: float = Field(0.99, ge=0, lt=1)
     ema_decay: float = Field(0.998, ge=0, lt=1)  # of the EMA of G's weights; warmed up from 0.2
     augment: tuple[Annotated[str, name_in(POLICIES)], ...] = ("translation", "cutout")  # flip only if classes allow it
+    # of the networks while they train: auto is bfloat16 where a probe of a few steps finds it clearly faster
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
     fast: bool = False  # bfloat16 and CUDA graphs, on CUDA only; not reproducible bit for bit
     seed: Seed = 0
     log_every: Interval = 50  # steps

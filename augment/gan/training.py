@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from augment.dataset.images import LabelledImages, to_signed
-from augment.gan.acceleration import Graphed, Network, in_bfloat16
+from augment.gan.acceleration import Graphed
 from augment.gan.class_index import ClassIndex, draw_labels
 from augment.gan.config import GanConfig, TrainingConfig
 from augment.gan.diffaugment import augmenter
@@ -30,7 +30,7 @@ RECALIBRATION_BATCHES, RECALIBRATION_BATCH = 32, 256
 def generate_from_noise(state: State, config: GanConfig) -> Callable[[Tensor], Tensor]:
     """Return a function that maps labels (B,) to images (B, C, H, W) in [-1, 1], with noise from `state.random`."""
     random = state.random
-    generator: Network = in_bfloat16(state.generator, random.device) if config.fast else state.generator
+    generator = state.in_precision(state.generator)
     return lambda labels: generator(draw_noise(len(labels), config.latent_dim, random), labels)
 
 
@@ -44,8 +44,8 @@ def make_setup(
 
     generate, generator_term: see `GanSetup`.
     """
-    random, device = state.random, state.random.device
-    discriminate: Network = in_bfloat16(state.discriminator, device) if config.fast else state.discriminator
+    random = state.random
+    discriminate = state.in_precision(state.discriminator)
     augment = augmenter(config.augment, random)
     penalties = {name: weight * config.penalty_every for name, weight in config.penalties.items()}
     return GanSetup(

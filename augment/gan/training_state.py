@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
 from augment.errors import SourceError
-from augment.gan.acceleration import check_fast
+from augment.gan.acceleration import Inputs, check_fast, in_bfloat16
 from augment.gan.config import TrainingConfig
 from augment.gan.diffaugment import augmenter
 from augment.gan.losses import LOSSES, Term, lecam
@@ -46,7 +47,20 @@ class State:
     terms: list[tuple[Term, Tensor]]  # terms of L_D with their states
     random: torch.Generator
     loss_sums: Tensor  # float32 (2,): summed losses of (D, G) since the last logged step
+    bfloat16: bool  # whether the networks compute in bfloat16
     logged: int = 0  # last logged step
+
+    def in_precision(self, network: Callable[Inputs, Tensor]) -> Callable[Inputs, Tensor]:
+        """Return a function that runs `network` in the precision that the state has when it is called.
+
+        `restore`, or the probe of `precision: auto`, may change the precision until the first step.
+        """
+        low = in_bfloat16(network, self.random.device)
+
+        def run(*inputs: Inputs.args, **options: Inputs.kwargs) -> Tensor:
+            return low(*inputs, **options) if self.bfloat16 else network(*inputs, **options)
+
+        return run
 
 
 def start(config: TrainingConfig, pair: Pair, shape: Shape, device: torch.device) -> State:
@@ -71,6 +85,7 @@ def start(config: TrainingConfig, pair: Pair, shape: Shape, device: torch.device
         terms=[(term, torch.tensor(term.initial, device=device)) for term in _terms(config)],
         random=torch.Generator(device).manual_seed(derive_seed(config.seed, "training")),
         loss_sums=torch.zeros(2, device=device),
+        bfloat16=config.fast or config.precision == "bfloat16",
     )
 
 
@@ -92,6 +107,7 @@ class CheckpointAbout(BaseModel):
     step: int = Field(ge=0)
     logged: int = Field(ge=0)  # last logged step
     threads: int = Field(ge=1)  # of torch; results depend on it, through rounding
+    bfloat16: bool | None = None  # whether the networks compute in bfloat16; None: as the settings say
 
 
 def dump_state(state: State, identity: dict[str, Any]) -> bytes:
@@ -107,7 +123,9 @@ def dump_state(state: State, identity: dict[str, Any]) -> bytes:
         "loss_sums": state.loss_sums,
     }
     threads = torch.get_num_threads()
-    about = CheckpointAbout(identity=identity, step=state.step, logged=state.logged, threads=threads)
+    about = CheckpointAbout(
+        identity=identity, step=state.step, logged=state.logged, threads=threads, bfloat16=state.bfloat16
+    )
     return dump_tensors(tensors, about)
 
 
@@ -135,4 +153,5 @@ def restore(state: State, path: Path, identity: Identity) -> CheckpointAbout:
         value.copy_(tensors[name])
     state.random.set_state(tensors["random"])
     state.step, state.logged = about.step, about.logged
+    state.bfloat16 = state.bfloat16 if about.bfloat16 is None else about.bfloat16
     return about

@@ -23,6 +23,7 @@ from augment.dataset.images import LabelledImages, check_size, to_uint8
 from augment.errors import DivergedError, SourceError
 from augment.gan.config import TrainingConfig
 from augment.gan.networks import Pair, Shape
+from augment.gan.step_times import bfloat16_is_faster, seconds_per_step
 from augment.gan.steps import GanSetup
 from augment.gan.training import make_step, recalibrate, update_ema
 from augment.gan.training_state import State, dump_state, restore
@@ -35,7 +36,6 @@ from augment.seeds import derive_seed
 from augment.tensor_files import load_network, prefixed, unprefixed
 
 PREVIEW_COLUMNS = 10
-PROBE_STEPS = 3  # timed steps, after one warm-up step
 LOSSES = ("discriminator_loss", "generator_loss")  # in the order of `State.loss_sums`
 
 
@@ -97,11 +97,18 @@ def adversarial_generator(
     ) -> Fitted:
         training = prepare(data, config, runtime.device)
         with open_run(folder, config, data.images, data.origin.name, overwrite=overwrite, replace=replace) as run:
+            if config.precision == "auto" and not (config.fast or run.checkpoints() or run.finished_step()):
+                low = config.model_copy(update={"precision": "bfloat16"})
+                float32, bfloat16 = (new_steps(data, choice, runtime.device) for choice in (config, low))
+                training.state.bfloat16 = bfloat16_is_faster(float32, bfloat16, runtime)
             return _fit(training, data, config, run, runtime)
 
     def estimate_seconds(data: TrainingData, config: C, device: torch.device) -> float:
         plain = config.model_copy(update={"fast": False})  # capturing a CUDA graph would take too long for an estimate
-        return _time_steps(prepare(data, plain, device), data, plain) * config.steps
+        return seconds_per_step(new_steps(data, plain, device), device) * config.steps
+
+    def new_steps(data: TrainingData, config: C, device: torch.device) -> Callable[[bool], None]:
+        return steps_of(prepare(data, config, device), data, config)
 
     return Generator(config, fit, load, estimate_seconds)
 
@@ -112,7 +119,7 @@ def _fit(training: Training, data: TrainingData, config: AdversarialConfig, run:
     finished = run.finished_step()
     if finished is not None and finished >= config.steps:
         return Fitted(Outcome.ALREADY_FINISHED, finished)
-    step = make_step(data.images, state, config, training.setup, training.classes)
+    step = steps_of(training, data, config)
     if not train(state, config, run, runtime, step=step, preview=training.preview):
         return Fitted(Outcome.STOPPED, state.step)
     recalibrate(state.ema, training.run_ema, seed=derive_seed(config.seed, "recalibration"))
@@ -121,17 +128,9 @@ def _fit(training: Training, data: TrainingData, config: AdversarialConfig, run:
     return Fitted(Outcome.FINISHED, state.step)
 
 
-def _time_steps(training: Training, data: TrainingData, config: AdversarialConfig) -> float:
-    """Return the seconds of a step, from a few steps on the same images. The state of `training` changes."""
-    device = training.state.random.device
-    step = make_step(data.images, training.state, config, training.setup, training.classes)
-    step(False)
-    begin = time.perf_counter()
-    for _ in range(PROBE_STEPS):
-        step(False)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return (time.perf_counter() - begin) / PROBE_STEPS
+def steps_of(training: Training, data: TrainingData, config: AdversarialConfig) -> Callable[[bool], None]:
+    """Return a function that does one training step on all images of `data`; see `make_step`."""
+    return make_step(data.images, training.state, config, training.setup, training.classes)
 
 
 def network_shape(images: LabelledImages, width: int, latent_dim: int) -> Shape:

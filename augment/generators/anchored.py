@@ -26,9 +26,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
-from augment.dataset.images import to_signed, to_uint8
+from augment.dataset.images import LabelledImages, to_signed, to_uint8
 from augment.fields import MAX_BATCH_SIZE, MAX_WEIGHT, Interval, Rate, name_in
-from augment.gan.acceleration import in_bfloat16
 from augment.gan.anchored_networks import AnchoredGenerator, build_anchored, feature_levels
 from augment.gan.anchors import (
     COLUMNS,
@@ -179,8 +178,7 @@ def _training_functions(
         )
         return config.reconstruction * l1_loss(reconstructed.float(), real)
 
-    if config.fast:
-        generate, reconstruction = (in_bfloat16(f, random.device) for f in (generate, reconstruction))
+    generate, reconstruction = (state.in_precision(f) for f in (generate, reconstruction))
     return generate, reconstruction if config.reconstruction else None
 
 
@@ -235,6 +233,11 @@ class Anchored:
 def reconstructing(model: Anchored) -> Anchored:
     """Return the same networks with nothing mixed: every image is the reconstruction of its anchor."""
     return replace(model, synthesis=replace(model.synthesis, policy=POLICIES["reconstruction"]))
+
+
+def among(model: Anchored, images: LabelledImages) -> Anchored:
+    """Return the same networks with fewer anchors: `images`, which are some of the training images."""
+    return replace(model, synthesis=replace(model.synthesis, anchors=model.synthesis.anchors.among(images)))
 
 
 def load(folder: Path, device: torch.device) -> Anchored:

@@ -5,7 +5,7 @@ One pair of networks is trained on the images of all classes. The score of an im
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,10 +13,15 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.functional import l1_loss
 
-from augment.dataset.images import to_uint8
+from augment.dataset.images import to_signed, to_uint8
 from augment.errors import SourceError
+from augment.fields import MAX_WEIGHT
+from augment.gan.class_index import ClassIndex, draw_labels
+from augment.gan.codes import Codes
 from augment.gan.config import GanConfig
 from augment.gan.networks import NETWORKS, Shape, build
 from augment.gan.noise import draw_noise, noise_from_seeds
@@ -35,37 +40,88 @@ from augment.generators.adversarial import (
 )
 from augment.generators.base import Samples, TrainingData, describe
 from augment.generators.runs import Run, read_model
+from augment.generators.training_images import check_present
 from augment.seeds import derive_seed
+
+CODES, CODE_LABELS = "codes", "code_labels"  # tensors of a finished run
+PULLED = 4  # one of so many images of a batch is pulled in each step
 
 
 class CganConfig(GanConfig, AdversarialConfig):
-    """The settings of the class-conditional GAN: those of `GanConfig` and the kind."""
+    """The settings of the class-conditional GAN: those of `GanConfig`, the codes and the kind."""
 
     kind: Literal["cgan"] = "cgan"
+    # weight of the L1 distance between a training image and G of its code; 0: no codes. See `augment.gan.codes`
+    code_pull: float = Field(0.0, ge=0, le=MAX_WEIGHT)
+    code_spread: float = Field(1.0, ge=0, le=100)  # standard deviation of the noise that is added between two codes
 
 
 class CganAbout(AdversarialAbout):
-    """The description of a finished class-conditional GAN."""
+    """The description of a finished class-conditional GAN. With codes, the same file holds them as tensors."""
 
     network: str
+    code_spread: float | None = Field(None, ge=0)  # None: no codes
 
 
 def _prepare(data: TrainingData, config: CganConfig, device: torch.device) -> Training:
     shape = network_shape(data.images, config.width, config.latent_dim)
     state = start(config, build(config.network, shape, seed=derive_seed(config.seed, "weights")), shape, device)
+    codes = _codes(data, config, device) if config.code_pull else None
     noise = noise_from_seeds(range(PREVIEW_COLUMNS), shape.latent_dim).repeat(shape.num_classes, 1).to(device)
 
     def sample(labels: NDArray[np.int64]) -> Tensor:
-        images: Tensor = state.ema(noise, torch.from_numpy(labels).to(device))
+        y, seeds = torch.from_numpy(labels).to(device), np.arange(len(labels), dtype=np.uint64) % PREVIEW_COLUMNS
+        images: Tensor = state.ema(noise if codes is None else codes.from_seeds(y, seeds), y)
         return images
 
+    classes = np.arange(shape.num_classes) if codes is None else np.flatnonzero(data.images.counts())
     return Training(
         state,
-        make_setup(state, config, generate_from_noise(state, config)),
-        run_ema=random_inputs(state.ema, shape),
-        preview=lambda: preview_grid(state.ema, np.arange(shape.num_classes), sample),
-        save=lambda run: _save(state, data, config, shape, run),
+        make_setup(state, config, *_training_functions(state, data, config, codes)),
+        run_ema=random_inputs(state.ema, shape) if codes is None else _random_codes(state.ema, codes),
+        preview=lambda: preview_grid(state.ema, classes, sample),
+        save=lambda run: _save(state, data, config, shape, run, codes),
     )
+
+
+def _codes(data: TrainingData, config: CganConfig, device: torch.device) -> Codes:
+    index, seed = ClassIndex.of(data.images, device), derive_seed(config.seed, "codes")
+    return Codes.drawn(index, config.latent_dim, config.code_spread, seed=seed)
+
+
+def _training_functions(
+    state: State, data: TrainingData, config: CganConfig, codes: Codes | None
+) -> tuple[Callable[[Tensor], Tensor], Callable[[], Tensor] | None]:
+    """Return what generates the fakes of a step, and with codes the distance to training images as G's own term."""
+    if codes is None:
+        return generate_from_noise(state, config), None
+    random, generator = state.random, state.in_precision(state.generator)
+    images, present = torch.from_numpy(data.images.images).to(random.device), codes.index.present
+
+    def generate(labels: Tensor) -> Tensor:
+        fakes: Tensor = generator(codes.draw(labels, random), labels)
+        return fakes
+
+    def distance() -> Tensor:
+        count = max(config.batch_size // PULLED, 2)
+        labels = draw_labels(present, count, random)
+        i = codes.index.draw(labels, torch.rand(count, generator=random, device=random.device))
+        real = to_signed(images[i].contiguous(memory_format=torch.channels_last))
+        return config.code_pull * l1_loss(generator(codes.codes[i], labels).float(), real)
+
+    return generate, distance
+
+
+def _random_codes(generator: nn.Module, codes: Codes) -> Callable[[int, torch.Generator], Tensor]:
+    """Return a function that runs G on that many random points between codes, of classes drawn equally often."""
+    present = codes.index.present
+
+    def forward(count: int, random: torch.Generator) -> Tensor:
+        y = draw_labels(present, count, random)
+        images: Tensor = generator(codes.draw(y, random), y)
+        return images
+
+    return forward
 
 
 def random_inputs(generator: nn.Module, shape: Shape) -> Callable[[int, torch.Generator], Tensor]:
@@ -79,10 +135,14 @@ def random_inputs(generator: nn.Module, shape: Shape) -> Callable[[int, torch.Ge
     return forward
 
 
-def _save(state: State, data: TrainingData, config: CganConfig, shape: Shape, run: Run) -> None:
-    """Write the EMA generator and the discriminator, with their description, for sampling."""
-    about = CganAbout(**describe(data, config, run, state.step), network=config.network, shape=shape)
-    run.save_model(network_tensors(state), about)
+def _save(state: State, data: TrainingData, config: CganConfig, shape: Shape, run: Run, codes: Codes | None) -> None:
+    """Write the EMA generator, the discriminator and the codes, with their description, for sampling."""
+    spread = codes.spread if codes else None
+    about = CganAbout(
+        **describe(data, config, run, state.step), network=config.network, shape=shape, code_spread=spread
+    )
+    of_codes = {CODES: codes.codes, CODE_LABELS: codes.index.labels} if codes else {}
+    run.save_model({**network_tensors(state), **of_codes}, about)
 
 
 @dataclass(frozen=True)
@@ -92,13 +152,22 @@ class Cgan:
     generator: nn.Module
     discriminator: nn.Module
     about: CganAbout
+    codes: Codes | None = None
 
     @torch.inference_mode()
     def sample(self, labels: NDArray[np.int64], seeds: Sequence[int] | NDArray[np.uint64]) -> Samples:
-        """Return an image and D's logit for each label and seed."""
+        """Return an image and D's logit for each label and seed.
+
+        Raises `SourceError` for a class without codes, if there are codes.
+        """
         device = next(self.generator.parameters()).device
         y = torch.from_numpy(labels).to(device)
-        images = self.generator(noise_from_seeds(seeds, self.about.shape.latent_dim).to(device), y)
+        if self.codes is None:
+            z = noise_from_seeds(seeds, self.about.shape.latent_dim).to(device)
+        else:
+            check_present(labels, self.codes.index.counts.cpu().numpy(), self.about.classes)
+            z = self.codes.from_seeds(y, seeds)
+        images = self.generator(z, y)
         return Samples(to_uint8(images).cpu().numpy(), self.discriminator(images, y).float().cpu().numpy())
 
 
@@ -112,7 +181,25 @@ def load(folder: Path, device: torch.device) -> Cgan:
     pair = load_pair(
         lambda: build(about.network, shape, seed=0), tensors, largest=largest, folder=folder, device=device
     )
-    return Cgan(*pair, about)
+    codes = None if about.code_spread is None else _read_codes(tensors, about, about.code_spread, folder, device)
+    return Cgan(*pair, about, codes)
+
+
+def _read_codes(
+    tensors: Mapping[str, Tensor], about: CganAbout, spread: float, folder: Path, device: torch.device
+) -> Codes:
+    codes, labels, shape = tensors.get(CODES), tensors.get(CODE_LABELS), about.shape
+    if (
+        codes is None
+        or labels is None
+        or (codes.dtype, labels.dtype) != (torch.float32, torch.int64)
+        or codes.shape != (len(labels), shape.latent_dim)
+        or labels.ndim != 1
+        or not len(labels)
+        or not bool(((labels >= 0) & (labels < shape.num_classes)).all())
+    ):
+        raise SourceError(f"{folder} is damaged: its codes do not fit its description")
+    return Codes(ClassIndex.of_labels(labels.to(device), shape.num_classes), codes.to(device), spread)
 
 
 CGAN = adversarial_generator(CganConfig, _prepare, load)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from augment.dataset.images import LabelledImages
 from augment.errors import DivergedError, SourceError
+from augment.gan import step_times
 from augment.gan.losses import LOSSES
 from augment.gan.penalties import PENALTIES, Batch, Critic
 from augment.generators.base import Outcome
@@ -45,7 +46,9 @@ EVERYTHING = {
 
 
 @pytest.mark.parametrize(
-    "change", [{"network": "projection"}, {"network": "dcgan"}, {**EVERYTHING, "n_critic": 2}], ids=str
+    "change",
+    [{"network": "projection", "precision": "bfloat16"}, {"network": "dcgan"}, {**EVERYTHING, "n_critic": 2}],
+    ids=str,
 )
 def test_a_run_stopped_at_any_step_ends_like_an_uninterrupted_one(
     change: dict[str, object], shoes: LabelledImages, tmp_path: Path
@@ -135,6 +138,26 @@ def test_another_number_of_threads_is_noted(shoes: LabelledImages, tmp_path: Pat
         torch.set_num_threads(1)
     (sentence,) = notes.sentences
     assert re.search(r"begun with 1 threads and goes on with 2.*not the same to the bit.*--threads 1", sentence)
+
+
+@pytest.mark.parametrize(("limit", "other_limit", "chosen"), [(1e9, 0.0, "bfloat16"), (0.0, 1e9, "float32")])
+def test_precision_auto_is_measured_once_and_kept(
+    limit: float,
+    other_limit: float,
+    chosen: str,
+    shoes: LabelledImages,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config, notes = SMALL.model_copy(update={"precision": "auto"}), Notes()
+    monkeypatch.setattr(step_times, "CLEARLY_FASTER", limit)
+    fit(shoes, config, tmp_path / "run", stopped=stop_after(5), observer=notes)
+    monkeypatch.setattr(step_times, "CLEARLY_FASTER", other_limit)  # what another machine may find
+    fit(shoes, config, tmp_path / "run", observer=notes)
+    (sentence,) = notes.sentences
+    assert re.match(rf"precision: {chosen}, because a step in bfloat16 takes \d+\.\d\d times as long", sentence)
+    fit(shoes, SMALL.model_copy(update={"precision": chosen}), tmp_path / "explicit")
+    assert same(tmp_path / "run", tmp_path / "explicit")
 
 
 def test_a_killed_run_goes_back_to_its_checkpoint_and_cuts_its_log(

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 from batch_statistics import distance, statistics_of
-from fitting import SMALL, fit
+from fitting import SMALL, fit, stop_after
 from tensors import weights
 
 from augment.dataset.images import LabelledImages, to_signed
-from augment.generators.cgan import Cgan, load
+from augment.errors import SourceError
+from augment.generators.cgan import Cgan, CganAbout, load
 from augment.generators.sampling import generate
+from augment.tensor_files import dump_tensors, load_tensors
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +55,49 @@ def test_a_finished_run_holds_the_statistics_of_its_averaged_weights(run: Path, 
     checkpoint = weights(run / "checkpoints/step-00000012.safetensors")
     in_training.load_state_dict({n.removeprefix("ema."): t for n, t in checkpoint.items() if n.startswith("ema.")})
     assert distance(in_training, expected) > 0.2  # else this test would show nothing
+
+
+CODED = SMALL.model_copy(update={"code_pull": 5.0, "code_spread": 0.3})
+
+
+@pytest.fixture(scope="module")
+def coded_run(shoes: LabelledImages, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("codes") / "run"
+    rates = {"lr_generator": 5e-3, "lr_discriminator": 1e-4, "ema_decay": 0.9}  # G follows the codes more than D
+    fit(shoes, CODED.model_copy(update={"steps": 200, "width": 8, "batch_size": 16, **rates}), folder)
+    return folder
+
+
+def test_an_image_of_a_code_is_near_its_training_image(coded_run: Path, shoes: LabelledImages) -> None:
+    model = load(coded_run, torch.device("cpu"))
+    assert model.codes is not None
+    with torch.no_grad():
+        images = model.generator(model.codes.codes, torch.from_numpy(shoes.labels))
+    distances = (images[:, None] - to_signed(torch.from_numpy(shoes.images))[None]).abs().mean((2, 3, 4))
+    own, others = distances.diagonal(), distances[~torch.eye(19, dtype=torch.bool)]
+    assert own.mean() < 0.5 * others.mean()
+    assert (distances.argmin(1) == torch.arange(19)).float().mean() > 0.5
+
+
+def test_a_run_with_codes_samples_without_its_source(coded_run: Path) -> None:
+    model = load(coded_run, torch.device("cpu"))
+    first, again = (generate(model, {"sandal": 3, "ankle-boot": 4}, seed=3) for _ in range(2))
+    assert np.array_equal(first.data.images, again.data.images)
+    assert len({image.tobytes() for image in first.data.images}) == 7
+
+
+def test_a_stopped_run_with_codes_continues_to_the_same_weights(shoes: LabelledImages, tmp_path: Path) -> None:
+    fit(shoes, CODED, tmp_path / "whole")
+    fit(shoes, CODED, tmp_path / "parts", stopped=stop_after(7))
+    fit(shoes, CODED, tmp_path / "parts")
+    whole, parts = (weights(tmp_path / name / "model.safetensors") for name in ("whole", "parts"))
+    assert whole.keys() == parts.keys() >= {"codes", "code_labels"}
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_damaged_codes_are_refused(coded_run: Path, tmp_path: Path) -> None:
+    tensors, about = load_tensors(coded_run / "model.safetensors", CganAbout)
+    for damage in ({"codes": tensors["codes"][1:]}, {"code_labels": tensors["code_labels"] + 1}):
+        (tmp_path / "model.safetensors").write_bytes(dump_tensors({**tensors, **damage}, about))
+        with pytest.raises(SourceError, match="its codes do not fit its description"):
+            load(tmp_path, torch.device("cpu"))

@@ -1,0 +1,60 @@
+"""Codes: a fixed point in the space of the noise for each training image, so that G draws more than one picture.
+
+A G that learns a class from a few images by D alone draws one picture of it. With codes, G of the code of an image is
+pulled to this image, and G is trained and sampled between the codes of two images of a class. Related: GLO learns the
+codes (Bojanowski et al., arXiv 1707.05776), IMLE assigns the nearest of some noise to an image (arXiv 1809.09087).
+`benchmarks/cgan_variety.py` compares them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from augment.gan.class_index import ClassIndex
+from augment.gan.noise import Seeds, draw_noise, rows_from_seeds
+
+NUMBERS = 3  # uniform in [0, 1), for each sample: two images, and the place between their codes
+
+
+@dataclass(frozen=True)
+class Codes:
+    """The codes of N training images.
+
+    codes: float32, N x latent_dim. spread: the standard deviation of the noise that is added between two codes.
+    """
+
+    index: ClassIndex
+    codes: Tensor
+    spread: float
+
+    @classmethod
+    def drawn(cls, index: ClassIndex, latent_dim: int, spread: float, *, seed: int) -> Self:
+        """Draw the codes of the images of `index` from a seed, on its device."""
+        codes = torch.randn(len(index.labels), latent_dim, generator=torch.Generator().manual_seed(seed))
+        return cls(index, codes.to(index.labels.device), spread)
+
+    def between(self, labels: Tensor, numbers: Tensor, z: Tensor) -> Tensor:
+        """Return noise for G: a point between the codes of two images of each class, plus `spread` times z.
+
+        labels: int64 (B,), of classes with images. numbers: (B, NUMBERS). z: (B, latent_dim), standard normal.
+        """
+        first, second = (self.codes[self.index.draw(labels, numbers[:, k])] for k in (0, 1))
+        return torch.lerp(first, second, numbers[:, 2:]) + self.spread * z
+
+    def draw(self, labels: Tensor, random: torch.Generator) -> Tensor:
+        """Return the same with numbers and noise from `random`, which is on the device of the codes."""
+        numbers = torch.rand(len(labels), NUMBERS, generator=random, device=random.device)
+        return self.between(labels, numbers, draw_noise(len(labels), self.codes.shape[1], random))
+
+    def from_seeds(self, labels: Tensor, seeds: Seeds) -> Tensor:
+        """Return the same with one row per seed, each drawn from its seed alone."""
+
+        def row(random: torch.Generator) -> Tensor:
+            return torch.cat([torch.rand(1, NUMBERS, generator=random), draw_noise(1, self.codes.shape[1], random)], 1)
+
+        rows = rows_from_seeds(seeds, row).to(self.codes.device)
+        return self.between(labels, rows[:, :NUMBERS], rows[:, NUMBERS:])

@@ -1,0 +1,58 @@
+"""Timing of training steps: for estimates, and for `precision: auto`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from augment.runtime import Runtime
+
+STEPS_OF_ESTIMATE = 3
+STEPS_OF_COMPARISON = 5  # of each precision; the fastest are compared, since other programs only slow steps down
+CLEARLY_FASTER = 0.9  # a smaller advantage is not worth the rounding of bfloat16
+
+Step = Callable[[bool], None]  # its argument says whether the step includes the penalties
+
+
+def seconds_per_step(step: Step, device: torch.device) -> float:
+    """Return the mean seconds of a few steps without penalties, after one to warm up."""
+    step(False)
+    _wait_for(device)
+    return sum(_seconds(step, device) for _ in range(STEPS_OF_ESTIMATE)) / STEPS_OF_ESTIMATE
+
+
+def bfloat16_is_faster(float32: Step, bfloat16: Step, runtime: Runtime) -> bool:
+    """Return whether steps are clearly faster in bfloat16, by a few of each in turn, and note what was found."""
+    ratio = bfloat16_time(float32, bfloat16, runtime.device)
+    faster = ratio < CLEARLY_FASTER
+    runtime.observer.on_note(
+        f"precision: {'bfloat16' if faster else 'float32'}, because a step in bfloat16 takes {ratio:.2f} times as long "
+        "as one in float32 here; if the run is continued elsewhere, it keeps this"
+    )
+    return faster
+
+
+def bfloat16_time(float32: Step, bfloat16: Step, device: torch.device) -> float:
+    """Return the time of a step in bfloat16 relative to one in float32, from the fastest of a few of each, in turn."""
+    fastest = {float32: float("inf"), bfloat16: float("inf")}
+    for step in fastest:
+        step(False)
+    _wait_for(device)
+    for _ in range(STEPS_OF_COMPARISON):
+        for step, seconds in fastest.items():
+            fastest[step] = min(seconds, _seconds(step, device))
+    return fastest[bfloat16] / fastest[float32]
+
+
+def _seconds(step: Step, device: torch.device) -> float:
+    begin = time.perf_counter()
+    step(False)
+    _wait_for(device)
+    return time.perf_counter() - begin
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
