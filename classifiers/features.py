@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
 from augment.dataset.images import to_signed
-from classifiers.backbones import BACKBONES, INPUT_SIZE, load_body
+from classifiers.backbones import BACKBONES, INPUT_SIZE, build_body, load_body
+from classifiers.networks import Classifier
 
 BATCH = 8  # images; on a CPU, a batch of 64 takes twice as long an image, because it leaves the cache
 Pixels = NDArray[np.uint8]
@@ -57,6 +58,12 @@ def load_extractor(config: FeatureConfig) -> nn.Module:
     """
     body = load_body(config.backbone, config.backbone_weights, config.input_size)
     return nn.Sequential(body, UnitLength()).eval().requires_grad_(False)
+
+
+def build_pretrained(config: FeatureConfig, num_classes: int) -> Classifier:
+    """Build a classifier of these features with random weights, to load others into it."""
+    body = nn.Sequential(build_body(config.backbone, config.input_size), UnitLength())
+    return Classifier(body, BACKBONES[config.backbone].dimension, num_classes)
 
 
 @torch.inference_mode()

@@ -118,6 +118,16 @@ class FreshPool:
             yield from torch.split(images.to(self.labels.device), ahead)
             start = end
 
+    def draw(self, number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return new images, uint8 (n, C, H, W), and their labels, int64 (n,), both on the CPU.
+
+        Each class gets its part of the `number`, rounded up or down (systematic sampling).
+        """
+        cumulative = class_weights(self, "plain").cumsum(0)
+        places = (torch.arange(number) + torch.rand(1, generator=generator)) / number
+        labels = torch.searchsorted(cumulative, places.double() * cumulative[-1], right=True)
+        return self.generate(labels, torch.randint(2**62, (number,), generator=generator)), labels
+
 
 AnyPool = Pool | FreshPool
 

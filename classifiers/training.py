@@ -42,8 +42,10 @@ class FitConfig(BaseModel):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     mixup: float = Field(0.4, ge=0, le=1000)  # alpha of Beta(alpha, alpha); 0 turns it off
     cutmix: float = Field(0.0, ge=0, le=1000)  # alpha too; if both are on, each batch uses one of them at random
-    sampling: str = "balanced"  # a key of `SAMPLING`: how often a class is drawn, given its number of images
-    long_tail: str = "none"  # a key of `LONG_TAIL`: how the training corrects for the imbalance that the sampling left
+    sampling: str = "plain"  # a key of `SAMPLING`: how often a class is drawn, given its number of images
+    # a key of `LONG_TAIL`: how the training corrects for the imbalance that the sampling left. The default changes
+    # nothing if the classes are equally large
+    long_tail: str = "logit-adjustment"
 
     @field_validator(*CHOICES)
     @classmethod
@@ -60,8 +62,19 @@ class FitConfig(BaseModel):
         return self
 
 
-def fit(pools: Sequence[AnyPool], num_classes: int, config: FitConfig, *, seed: int, device: torch.device) -> nn.Module:
+def fit(
+    pools: Sequence[AnyPool],
+    num_classes: int,
+    config: FitConfig,
+    *,
+    seed: int,
+    device: torch.device,
+    model: nn.Module | None = None,
+) -> nn.Module:
     """Train a network on `pools` and return it in eval mode on `device`. The global random state does not change.
+
+    model: a `Classifier` on `device` that is trained further, in the mode that it is in; its last layer must suit the
+    method `config.long_tail`. None: a new network, as `config.network` says.
 
     The loss of a batch is the sum of the weighted cross entropies of its images, divided by the batch size. A lower
     weight of some images therefore does not change the contribution of the others to the gradient. If the sum were
@@ -76,26 +89,13 @@ def fit(pools: Sequence[AnyPool], num_classes: int, config: FitConfig, *, seed: 
     weights_seed, blend_seed, *pool_seeds = (_draw_seed(root) for _ in range(2 + len(pools)))
     channels, size = pools[0].image_shape[:2]
     method = LONG_TAIL[config.long_tail]
-    model = build(config.network, num_classes, channels, size, config.width, seed=weights_seed, head=method.head)
-    model = model.to(device)
+    if model is None:
+        model = build(config.network, num_classes, channels, size, config.width, seed=weights_seed, head=method.head)
+        model = model.to(device)
     phases = class_counts(pools, num_classes, config.steps, config.sampling)
     phases = [(n, counts.float().to(device)) for n, counts in phases]
     pools = [pool.to(device) for pool in pools]
-
-    optimiser = _adamw(model, config)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: one_cycle((step + 1) / (config.steps + 1)))
-    loss = torch.zeros(())
-    for step, batch in enumerate(training_batches(pools, phases, config, blend_seed, pool_seeds)):
-        logits = model(batch.images.contiguous(memory_format=torch.channels_last))
-        loss = method.loss_at(step / config.steps)(logits, batch.target, batch.counts, batch.prior)
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        schedule.step()
-    if not loss.isfinite():
-        raise DivergedError(
-            f"the classifier's loss is {loss.item()} after {config.steps} steps; lower lr ({config.lr})"
-        )
+    _descend(model, training_batches(pools, phases, config, blend_seed, pool_seeds), config)
     if method.after_training is not None:
         method.after_training(model, phases[-1][1])
     return model.eval()
@@ -108,6 +108,25 @@ class TrainingBatch(NamedTuple):
     target: Tensor  # float (B, K)
     counts: Tensor  # float (K,); the class counts of the phase
     prior: Tensor  # float (B, K); the class probabilities of each image's pool
+
+
+def _descend(model: nn.Module, batches: Iterator[TrainingBatch], config: FitConfig) -> None:
+    """Train the model on a batch for each step. Raises `DivergedError` if the loss is not finite."""
+    method = LONG_TAIL[config.long_tail]
+    optimiser = _adamw(model, config)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: one_cycle((step + 1) / (config.steps + 1)))
+    loss = torch.zeros(())
+    for step, batch in enumerate(batches):
+        logits = model(batch.images.contiguous(memory_format=torch.channels_last))
+        loss = method.loss_at(step / config.steps)(logits, batch.target, batch.counts, batch.prior)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+    if not loss.isfinite():
+        raise DivergedError(
+            f"the classifier's loss is {loss.item()} after {config.steps} steps; lower lr ({config.lr})"
+        )
 
 
 def training_batches(

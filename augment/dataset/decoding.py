@@ -115,6 +115,22 @@ def open_picture(path: Path) -> Image.Image:
         raise OSError(f"it is none of {', '.join(FORMATS)}, or damaged") from error
 
 
+def read_picture(path: Path, size: int, resize: Resize, channels: int) -> NDArray[np.uint8]:
+    """Decode a picture as the pictures of a source are decoded: channels x size x size.
+
+    Raises `OSError`, or another exception of Pillow's decoders, if the file is broken, and `SourceError` if the picture
+    has colours and `channels` is 1.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pixels = _read_pixels(path, size, resize, grey=False)
+    if channels > 1:
+        return pixels
+    if (pixels != pixels[:1]).any():
+        raise SourceError(f"{path} is in colour, and the model was trained on grey pictures: convert it to grey")
+    return pixels[:1]
+
+
 def _read_header(path: Path) -> _Header:
     with open_picture(path) as picture:
         width, height = picture.size

@@ -28,6 +28,7 @@ from augment.files import write_bytes, write_text
 from augment.words import counted, printable
 
 PROGRAM = "augment inspect"  # the `Software` entry of contact sheets
+MARKS = (f"Software\0{PROGRAM}".encode(), ",".join(COLUMNS).encode())  # at the beginning of the files that it writes
 RECOMMENDED_MINIMUM = 20  # training images per class
 MAX_IMBALANCE = 3.0  # ratio of the largest class to the smallest
 THUMBNAIL = 48  # minimum size in px
@@ -244,15 +245,6 @@ def write_sheet(sheet: Image.Image, path: Path) -> None:
     sheet.save(content, format="PNG", pnginfo=metadata)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, content.getvalue())
-
-
-def is_own_file(path: Path) -> bool:
-    """Return whether the file was written by `write_sheet` or `write_duplicates`."""
-    if path.is_symlink() or not path.is_file():
-        return False
-    with path.open("rb") as file:
-        head = file.read(512)
-    return f"Software\0{PROGRAM}".encode() in head or head.startswith(",".join(COLUMNS).encode())
 
 
 def _some_names(names: tuple[str, ...] | list[str]) -> str:

@@ -76,7 +76,7 @@ def read_source(
         check_size(image_size)
     choose_size = partial(_choose_size, requested=image_size, largest=largest)
     try:
-        name, content = _locate(str(spec))
+        name, content = locate(str(spec))
         if isinstance(content, Listing):
             source = _from_files(name, content, choose_size, resize, skip_broken)
         else:
@@ -88,8 +88,8 @@ def read_source(
     return source
 
 
-def _locate(spec: str) -> tuple[str, Listing | Arrays]:
-    """Return the name of a source, and its arrays or the list of its picture files."""
+def locate(spec: str) -> tuple[str, Listing | Arrays]:
+    """Return the name of a source, and its arrays or the list of its picture files; see `read_source`."""
     if not spec.strip():
         raise SourceError(f"the source is empty: expected {FORMS}")
     for prefix, read_named in PREFIXES.items():
@@ -136,7 +136,8 @@ def _choose_size(sizes: Counter[tuple[int, int]], requested: int | None, largest
     return min(nearest_size(float(np.median(longer_sides))), largest or DEFAULT_MAX_SIZE)
 
 
-def _entries(folder: Path) -> list[Path]:
+def visible_entries(folder: Path) -> list[Path]:
+    """Return the files and folders in a folder by their names, without hidden ones and those of other programs."""
     visible = (p for p in folder.iterdir() if not p.name.startswith(".") and p.name.lower() not in IGNORED)
     return sorted(visible, key=lambda p: p.name)
 
@@ -150,7 +151,7 @@ def _read_folder(folder: Path) -> Listing | Arrays:
             f"{folder} holds a generator and no images; create some with `augment generate {folder} --out DIR` and "
             "give DIR"
         )
-    entries = _entries(folder)
+    entries = visible_entries(folder)
     folders = {p.name: p for p in entries if p.is_dir()}
     archives = [p for p in entries if p.suffix.lower() == ".npz" and p.name not in folders]
     if (folder / MANIFEST).is_file():
@@ -159,7 +160,9 @@ def _read_folder(folder: Path) -> Listing | Arrays:
         return read_npz(archives[0])
     if not folders:
         raise SourceError(f"{folder} holds no class folders: put the images of each class into a separate folder")
-    if not ("train" in folders and any(p.is_dir() for p in _entries(folders["train"]))):  # "train" may be a class
+    if not (
+        "train" in folders and any(p.is_dir() for p in visible_entries(folders["train"]))
+    ):  # "train" may be a class
         return _listing(folder, _class_files(folder, "train"))
     if unknown := sorted(set(folders) - set(SPLITS)):
         raise SourceError(f"{folder} holds train/ and also {unknown[0]}/: expected train/, val/ and test/ only")
@@ -169,8 +172,8 @@ def _read_folder(folder: Path) -> Listing | Arrays:
 def _class_files(folder: Path, split: str) -> list[tuple[str, Path, str]]:
     """Return (split, path, class name) of all files in the class folders of `folder`."""
     rows = []
-    for class_folder in filter(Path.is_dir, _entries(folder)):
-        files = _entries(class_folder)
+    for class_folder in filter(Path.is_dir, visible_entries(folder)):
+        files = visible_entries(class_folder)
         if not files and split == "train":
             raise SourceError(f"the class folder {class_folder} is empty: add images or remove it")
         if inner := next(filter(Path.is_dir, files), None):

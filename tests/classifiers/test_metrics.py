@@ -6,8 +6,16 @@ import math
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
-from classifiers.metrics import confusion, expected_calibration_error, per_class_recall, score, softmax
+from classifiers.metrics import (
+    confusion,
+    expected_calibration_error,
+    pairwise_auc,
+    per_class_recall,
+    score,
+    softmax,
+)
 
 # Rows: labels 0 0 0 0 2 2, class 1 never occurs but is predicted once.
 LABELS = np.array([0, 0, 0, 0, 2, 2])
@@ -72,3 +80,22 @@ def test_recall_of_a_class_that_does_not_occur_is_none() -> None:
 
 def test_confusion_has_labels_in_rows_and_predictions_in_columns() -> None:
     np.testing.assert_array_equal(confusion(LOGITS, LABELS, 3), [[2, 1, 1], [0, 0, 0], [1, 0, 1]])
+
+
+def test_pairwise_area_is_the_mean_area_of_all_pairs_of_classes() -> None:
+    rng = np.random.default_rng(3)
+    logits, labels = rng.normal(size=(60, 4)).round(1), rng.choice([0, 1, 3], 60)  # rounded, so that there are ties
+    areas = []
+    for i, j in [(0, 1), (0, 3), (1, 3)]:
+        pair = np.isin(labels, [i, j])
+        areas.append(roc_auc_score(labels[pair] == i, logits[pair, i] - logits[pair, j]))
+    assert pairwise_auc(logits, labels) == pytest.approx(np.mean(areas))
+    assert pairwise_auc(np.eye(4)[labels], labels) == 1.0
+
+
+def test_favouring_a_class_changes_no_pairwise_area() -> None:
+    rng = np.random.default_rng(4)
+    logits, labels = rng.normal(size=(60, 4)), rng.integers(0, 4, 60)
+    favoured = logits + np.array([3.0, 0.0, -1.0, 0.5])
+    assert pairwise_auc(favoured, labels) == pytest.approx(pairwise_auc(logits, labels))
+    assert score(favoured, labels, 4)["balanced_accuracy"] != score(logits, labels, 4)["balanced_accuracy"]

@@ -47,6 +47,14 @@ def test_every_drawn_image_is_generated_of_its_class_and_new(shoes: LabelledImag
     assert len(set(seeds)) > 80  # of 120 seeds, which the pixel shows modulo 251
 
 
+def test_drawn_images_of_each_class_are_its_part_of_the_number() -> None:
+    images, labels = fresh(weights=[1.0, 3.0, 0.0]).draw(41, torch.Generator().manual_seed(0))
+    assert torch.equal(images[:, 0, 5, 5].long(), 10 + 40 * labels)
+    counts = labels.bincount(minlength=3).tolist()
+    assert counts in ([10, 31, 0], [11, 30, 0])
+    assert len(set(images[:, 0, 0, 0].tolist())) > 30  # of 41 seeds, which the pixel shows modulo 251
+
+
 def test_images_do_not_depend_on_how_many_batches_are_generated_at_once(
     shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:

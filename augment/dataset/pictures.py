@@ -1,0 +1,150 @@
+"""Pictures to be classified, with labels or without: `find_pictures` lists them, and `decoded` reads them in batches.
+
+Beside the forms of `augment.dataset.sources`, a picture file, a folder of picture files and a table without labels are
+accepted. The list holds the paths only, so 100,000 pictures need little memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augment.dataset.decoding import Listing, read_picture
+from augment.dataset.images import Resize, resize_images
+from augment.dataset.sources import MANIFEST, locate, visible_entries
+from augment.dataset.tables import read_rows
+from augment.errors import SourceError
+from augment.words import counted, quoted
+
+BATCH = 256  # pictures
+
+
+class Picture(NamedTuple):
+    """A picture. name: its path, or its place in an array. content: the path, or pixels, uint8 C x H x W."""
+
+    name: str
+    content: Path | NDArray[np.uint8]
+    class_name: str | None = None
+
+
+class Format(NamedTuple):
+    """What pictures become: uint8, channels x size x size."""
+
+    size: int  # px
+    resize: Resize
+    channels: int
+
+
+class Batch(NamedTuple):
+    """Decoded pictures. images: uint8, n x C x H x W. broken: the names of those that could not be read."""
+
+    pictures: list[Picture]
+    images: NDArray[np.uint8]
+    broken: list[str]
+
+
+def find_pictures(spec: str) -> tuple[list[Picture], list[str]]:
+    """List the pictures of a file, a folder or a source. Returns them with notes on those that are left out.
+
+    Of a source with test images, only these are listed. Raises `SourceError` if there are none.
+    """
+    path = Path(spec)
+    if path.is_dir() and not (path / MANIFEST).is_file() and (files := _files(path)):
+        return [Picture(str(file), file) for file in files], []
+    if path.suffix.lower() == ".csv" and path.is_file():
+        return _of_table(path), []
+    if path.is_file() and path.suffix.lower() != ".npz":
+        return [Picture(spec, path)], []
+    name, content = locate(spec)
+    if isinstance(content, Listing):
+        by_split = {
+            split: [Picture(str(file.path), file.path, content.class_names[file.label]) for file in files]
+            for split, files in content.files.items()
+        }
+    else:
+        by_split = {
+            split: [
+                Picture(f"{split}[{i}]", image, content.class_names[label])
+                for i, (image, label) in enumerate(zip(images, content.labels[split], strict=True))
+            ]
+            for split, images in content.images.items()
+        }
+    selected = ["test"] if by_split.get("test") else list(by_split)
+    left_out = [counted(len(by_split[split]), f"{split} image") for split in by_split if split not in selected]
+    notes = [f"only the test images of {name} are classified, not its {' and '.join(left_out)}"] if left_out else []
+    return [picture for split in selected for picture in by_split[split]], notes
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the files directly in a folder without folders; the list is empty if it has any."""
+    entries = visible_entries(folder)
+    if not entries:
+        raise SourceError(f"{folder} is empty: expected pictures, or folders of pictures")
+    if any(p.is_dir() for p in entries) or [p.suffix.lower() for p in entries] == [".npz"]:
+        return []
+    return entries
+
+
+def _of_table(path: Path) -> list[Picture]:
+    pictures = []
+    for where, row in read_rows(path, used=("path", "label"), needed=("path",)):
+        if not row["path"]:
+            raise SourceError(f"{where}: expected a path, got {quoted(row['path'])}")
+        file = path.parent / row["path"]
+        pictures.append(Picture(str(file), file, row.get("label") or None))
+    if not pictures:
+        raise SourceError(f"{path} names no pictures")
+    return pictures
+
+
+def decoded(pictures: Sequence[Picture], form: Format, threads: int, *, skip_broken: bool) -> Iterator[Batch]:
+    """Yield the pictures in batches, in their order. The next batch is decoded while the caller works on one.
+
+    skip_broken: leave out files that cannot be read, instead of raising `SourceError`.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        chunks = [pictures[start : start + BATCH] for start in range(0, len(pictures), BATCH)]
+        ahead = _submit(pool, chunks[0], form) if chunks else []
+        for chunk, following in zip(chunks, [*chunks[1:], []], strict=True):
+            current, ahead = ahead, _submit(pool, following, form)
+            yield _collect(chunk, current, form, skip_broken)
+
+
+def _submit(pool: ThreadPoolExecutor, chunk: Sequence[Picture], form: Format) -> list[Future[NDArray[np.uint8]]]:
+    return [pool.submit(_pixels, picture, form) for picture in chunk]
+
+
+def _pixels(picture: Picture, form: Format) -> NDArray[np.uint8]:
+    if isinstance(picture.content, Path):
+        return read_picture(picture.content, form.size, form.resize, form.channels)
+    image = resize_images(picture.content[None], form.size, form.resize)[0]
+    if form.channels == 1 and len(image) > 1:
+        raise SourceError(f"{picture.name} is in colour, and the model was trained on grey pictures")
+    return np.repeat(image, form.channels, axis=0) if len(image) < form.channels else image
+
+
+def _collect(
+    chunk: Sequence[Picture], futures: Sequence[Future[NDArray[np.uint8]]], form: Format, skip_broken: bool
+) -> Batch:
+    read: list[Picture] = []
+    images, broken = list[NDArray[np.uint8]](), list[str]()
+    for picture, future in zip(chunk, futures, strict=True):
+        error = future.exception()
+        if error is None:
+            read.append(picture)
+            images.append(future.result())
+        elif isinstance(error, SourceError | MemoryError | PermissionError):
+            raise error
+        elif skip_broken:
+            broken.append(picture.name)
+        else:
+            raise SourceError(
+                f"{picture.name} is no readable picture ({error}); repair it, remove it or skip broken files"
+            ) from error
+    shape = (len(images), form.channels, form.size, form.size)
+    return Batch(read, np.stack(images) if images else np.empty(shape, np.uint8), broken)
