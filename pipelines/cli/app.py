@@ -11,19 +11,26 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
 from augment.words import printable
 from pipelines.cli.bench import bench
+from pipelines.cli.compare import compare
 from pipelines.cli.evaluate import evaluate
 from pipelines.cli.exit_status import explain
+from pipelines.cli.export import export
 from pipelines.cli.fit import fit
 from pipelines.cli.generate import generate
+from pipelines.cli.init import init
 from pipelines.cli.inspect import inspect
 from pipelines.cli.options import expand_groups
+from pipelines.cli.predict import predict
 from pipelines.cli.run import run
+from pipelines.cli.runs import runs
 from pipelines.cli.schema import schema
+from pipelines.cli.train import train
 from pipelines.cli.tune import tune
 from pipelines.process import STOPPED, received_signal, tune_allocator, tune_threads
 
@@ -41,9 +48,35 @@ EXAMPLES: dict[Callable[..., None], str] = {
     evaluate: "augment evaluate bundled:fashion --synthetic runs/images --out runs/evaluation",
     tune: "augment tune bundled:fashion --samples-per-class 20 --horizontal-flip --out runs/tuned",
     run: "augment run auto --set data.source=DIR --out runs/mine",
+    init: "augment init DIR --out mine.yaml",
+    train: "augment train bundled:fashion --samples-per-class 20 --run runs/mine --out runs/model",
+    predict: "augment predict runs/model PICTURES --out predictions.csv",
+    export: "augment export runs/model --out model.onnx",
+    compare: "augment compare runs/one runs/two --out compare.html",
+    runs: "augment runs runs",
     bench: "augment bench --preset quickstart --out runs/bench",
     schema: "augment schema pipeline > pipeline.schema.json",
 }
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("augment-osgan"))
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+]
+
+
+@app.callback()
+def options(version: Version = False) -> None:
+    """Declare the options of `augment` itself."""
+
+
 for command, example in EXAMPLES.items():
     app.command(epilog=f"Example: {example}")(expand_groups(command))
 

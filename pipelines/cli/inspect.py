@@ -31,7 +31,7 @@ def inspect(
     overwrite: Overwrite = False,
 ) -> None:
     """Report the classes, counts and sizes of a source, duplicates, leaks between its splits, and advice."""
-    from augment.dataset.inspection import contact_sheet, write_duplicates, write_sheet
+    from augment.dataset.inspection import MARKS, contact_sheet, write_duplicates, write_sheet
     from augment.dataset.inspection import inspect as inspect_source
     from augment.dataset.sources import read_source
     from augment.words import counted
@@ -39,7 +39,7 @@ def inspect(
 
     for file in (out, duplicates):
         check_outside_sources(file, source)
-        check_replaceable(file, overwrite)
+        check_replaceable(file, overwrite, "inspect", MARKS)
     data = read_source(source, **reading.settings())
     inspection = inspect_source(data)
     print_inspection(inspection)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import StrEnum
@@ -223,16 +223,19 @@ def resolve_jobs(jobs: int | None, device_type: str) -> int:
     return jobs or (joblib.cpu_count() if device_type == "cpu" else 1)  # cpu_count respects the limits of containers
 
 
-def check_replaceable(file: Path | None, overwrite: bool) -> None:
-    """Raise `ConfigError` if `file` exists, unless `overwrite` is true and `augment inspect` wrote the file."""
+def check_replaceable(file: Path | None, overwrite: bool, command: str, marks: Collection[bytes]) -> None:
+    """Raise `ConfigError` if `file` exists, unless `overwrite` is true and `augment <command>` wrote the file.
+
+    marks: what the files of this command begin with; see `augment.files.bears`.
+    """
     if file is None or not os.path.lexists(file):
         return
     if file.is_dir() or not overwrite:
         raise ConfigError(f"{file} already exists; choose another file" + ("" if file.is_dir() else ", or --overwrite"))
-    from augment.dataset.inspection import is_own_file
+    from augment.files import bears
 
-    if not is_own_file(file):
-        raise ConfigError(f"{file} was not written by `augment inspect`; choose another file")
+    if not bears(file, marks):
+        raise ConfigError(f"{file} was not written by `augment {command}`; choose another file")
 
 
 def check_outside_sources(out: Path | None, *sources: str | None) -> None:

@@ -23,9 +23,9 @@ def print_notes(sentences: Iterable[str]) -> None:
         typer.echo(printable(f"note: {sentence}"), err=True)
 
 
-def print_next_command(*command: str | Path) -> None:
-    """Print the next command to run, quoted so that it can be pasted into a shell."""
-    print_line(f"next: {' '.join(shell_word(str(part)) for part in command)}")
+def print_next_command(*command: str | Path, label: str = "next") -> None:
+    """Print a command to run after this one, quoted so that it can be pasted into a shell. label: what it is for."""
+    print_line(f"{label}: {' '.join(shell_word(str(part)) for part in command)}")
 
 
 def print_browser_command(page: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,9 @@ from pipelines.cli.options import (
     set_threads,
 )
 from pipelines.cli.output import print_browser_command, print_line, print_next_command
+
+if TYPE_CHECKING:
+    from pipelines.config.sections import DataConfig
 
 MAX_MINUTES = 10**6
 SEEDED = ("data", "generator", "generate", "evaluate")  # sections of a pipeline that have a seed
@@ -95,6 +98,14 @@ def run(
     if results is None:
         raise KeyboardInterrupt
     print_results(results)
+    _print_next_commands(definition.data, folder)
+
+
+def _print_next_commands(data: DataConfig, folder: Path) -> None:
+    """Print the commands that keep a classifier and that open the report."""
+    skip = ["--skip-broken"] if data.skip_broken else []
+    command = ("augment", "train", data.source, *skip, "--run", str(folder), "--out", f"{folder}-model")
+    print_next_command(*command, label="to keep a classifier")
     print_browser_command(folder / "evaluation" / "report.html")
 
 

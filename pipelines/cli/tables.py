@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.table import Table
 
 from augment.dataset.inspection import Inspection
@@ -11,6 +13,7 @@ from augment.words import printable
 from pipelines.cli.terminal import OUT
 from pipelines.metric_specs import METRICS
 from pipelines.results.document import Results
+from pipelines.results.side_by_side import SHOWN, Evaluation, headline_metric, rows
 from pipelines.tuning import TuningResult
 
 
@@ -52,6 +55,19 @@ def print_results(results: Results) -> None:
             f"memorised {fidelity['memorised_fraction']:.1%}"
         )
     OUT.print(results.recommendation.sentence, style="bold")
+
+
+def print_evaluations(evaluations: Sequence[Evaluation]) -> None:
+    """Print a row for each arm of each evaluation, and what each evaluation says."""
+    metrics = list(dict.fromkeys([headline_metric(evaluations), "accuracy", "expected_calibration_error"]))
+    table = Table("evaluation", "arm", *(METRICS[name].words for name in metrics), "n")
+    for row in rows(evaluations):
+        figures = (row.figures[SHOWN.index(name)] for name in metrics)
+        style = "bold" if row.best else None
+        table.add_row(printable(row.evaluation), printable(row.arm), *figures, str(row.repeats), style=style)
+    OUT.print(table)
+    for evaluation in evaluations:
+        OUT.print(f"{printable(evaluation.name)}: {evaluation.results.recommendation.sentence}")
 
 
 def print_inspection(inspection: Inspection) -> None:

@@ -11,6 +11,7 @@ from augment.dataset.images import LabelledImages
 from pipelines.config.arm_section import Arm
 from pipelines.experiment.folds import Design
 from pipelines.results.document import Dataset
+from pipelines.results.hard_images import HardImage
 from pipelines.results.report import Pictures
 from pipelines.results.results import build_results
 
@@ -31,7 +32,7 @@ def results_of(arms=ARMS, gain=GAIN):
             accuracy = 0.7 + 0.01 * r + g * arm.synthetic
             counts = [[7, 2, 1, 0], [1, 5, 4, 0], [0, 3, 7, 0], [0, 0, 0, 0]]
             metrics = dict.fromkeys(("accuracy", "balanced_accuracy", "macro_f1"), accuracy)
-            metrics |= {"log_loss": 0.5, "expected_calibration_error": 0.1}
+            metrics |= {"pairwise_auc": 0.9, "log_loss": 0.5, "expected_calibration_error": 0.1}
             recalls = [accuracy, 0.5, 0.7, None]
             records.append(
                 record(r, arm.name, 0.0, metrics=metrics, per_class_recall=recalls, confusion=counts, seed=70 + r)
@@ -53,7 +54,8 @@ def pictures():
         (synthetic.images[1], real.images[2], 1.5, CLASSES[1]),
     ]
     curves = {"generator loss": ([0, 50, 100], [1.5, float("nan"), 1.25]), "discriminator loss": ([0, 100], [1.0, 1.0])}
-    return Pictures(real, synthetic, pairs, curves)
+    hard = [HardImage(real.images[3], CLASSES[1], "boot", 5, 6), HardImage(real.images[4], "empty", CLASSES[2], 4, 6)]
+    return Pictures(real, synthetic, pairs, curves, hard)
 
 
 def full_results():

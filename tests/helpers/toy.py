@@ -35,6 +35,7 @@ def record(repeat: int, arm: str, accuracy: float, **other: Any) -> Record:
                 "accuracy": accuracy,
                 "balanced_accuracy": accuracy - 0.1,
                 "macro_f1": accuracy - 0.2,
+                "pairwise_auc": 0.9,
                 "log_loss": 2 - accuracy,
                 "expected_calibration_error": 0.1,
             },

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 import pytest
 from command_line import Augment
 
-COMMANDS = ("inspect", "fit", "generate", "evaluate", "tune", "run", "bench")
+from pipelines.cli.app import EXAMPLES
+
+COMMANDS = tuple(command.__name__ for command in EXAMPLES)
 
 
 def test_without_a_command_the_help_is_shown(augment: Augment) -> None:
     result = augment()
     assert (result.status, result.err) == (0, "")
     assert all(command in result.out for command in COMMANDS)
+
+
+def test_the_version_is_that_of_the_package(augment: Augment) -> None:
+    result = augment("--version")
+    assert (result.status, result.out) == (0, f"{version('augment-osgan')}\n")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -23,7 +23,7 @@ def test_a_finished_run_is_kept_and_more_steps_continue_it(
 
 
 def test_a_generator_of_one_picture_is_noted(photos: Path, tiny: Path, tmp_path: Path, augment: Augment) -> None:
-    wild = TINY_GAN | {"network": "dcgan", "lr_generator": 1, "lr_discriminator": 1, "steps": 40, "seed": 3}
+    wild = TINY_GAN | {"network": "dcgan", "lr_generator": 1, "lr_discriminator": 1, "steps": 400, "seed": 4}
     tiny.write_text(json.dumps(wild))
     result = augment("fit", photos, "--out", tmp_path / "run", "--config", tiny, "--image-size", "12", "--quiet")
     assert result.status == 0

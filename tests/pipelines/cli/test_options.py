@@ -85,7 +85,7 @@ OPTIONS = [
     ("fit SOURCE", "Missing option '--out'"),
     ("fit --out OUT", "Missing argument 'SOURCE'"),
     ("fit SOURCE more --out OUT", "more"),
-    ("train SOURCE", "No such command 'train'"),
+    ("teach SOURCE", "No such command 'teach'"),
 ]
 
 

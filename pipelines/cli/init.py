@@ -1,0 +1,31 @@
+"""`augment init SOURCE --out FILE.yaml`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.options import ImageOptions, Overwrite, SourceArgument, check_outside_sources, check_replaceable
+from pipelines.cli.output import print_line, print_next_command
+
+File = Annotated[Path, typer.Option("--out", metavar="FILE.yaml", help="The pipeline definition.")]
+MARK = b"written by augment init"
+
+
+def init(source: SourceArgument, out: File, images: ImageOptions, overwrite: Overwrite = False) -> None:
+    """Write a commented pipeline for your images, to be changed and run."""
+    from augment.files import errors_naming, write_text
+    from pipelines.drafting import draft
+
+    check_outside_sources(out, source)
+    check_replaceable(out, overwrite, "init", [MARK])
+    resolved = str(Path(source).resolve()) if Path(source).exists() else source
+    settings = {"source": resolved, **images.settings()}
+    text = draft([f"data.{name}={value}" for name, value in settings.items()], out.name)
+    with errors_naming(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_text(out, text)
+    print_line(f"{out} is written; read it, and change what you like")
+    print_next_command("augment", "run", out, "--dry-run")

@@ -1,0 +1,89 @@
+"""`augment runs`: what the outputs of `augment` below a folder are, whether they are finished, and what they say."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from augment.errors import AugmentError
+from augment.generators.runs import MODEL, ModelAbout
+from augment.markers import MARKER, read_marker
+from augment.tensor_files import load_about
+from augment.words import counted
+from pipelines.metric_specs import METRICS, default_metric
+from pipelines.model.saved_model import WEIGHTS
+from pipelines.model.saved_model import ModelAbout as ClassifierAbout
+from pipelines.results.document import read_results
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output folder. state: finished, unfinished or damaged. changed: when its marker was written last."""
+
+    path: Path
+    command: str
+    state: str
+    headline: str
+    changed: datetime
+
+
+def list_outputs(folder: Path) -> list[Output]:
+    """Return the outputs in a folder and below it, by their paths; those inside of other outputs are left out."""
+    return [_describe(path) for path in _outputs(folder)]
+
+
+def _outputs(folder: Path) -> Iterator[Path]:
+    for path, folders, files in os.walk(folder):
+        if MARKER in files:
+            folders.clear()
+            yield Path(path)
+        folders.sort()
+
+
+def _describe(path: Path) -> Output:
+    changed = datetime.fromtimestamp((path / MARKER).stat().st_mtime)
+    try:
+        marker = read_marker(path)
+        assert marker is not None
+        headline = HEADLINES.get(marker.command, _no_headline)(path) if marker.finished else ""
+    except AugmentError as error:
+        return Output(path, "?", "damaged", str(error), changed)
+    return Output(path, marker.command, "finished" if marker.finished else "unfinished", headline, changed)
+
+
+def _of_run(path: Path) -> str:
+    return read_results(path / "evaluation" / "results.json").recommendation.sentence
+
+
+def _of_evaluation(path: Path) -> str:
+    return read_results(path / "results.json").recommendation.sentence
+
+
+def _of_generator(path: Path) -> str:
+    about = load_about(path / MODEL, ModelAbout)
+    images = counted(sum(about.train_per_class.values()), "image")
+    return f"{about.kind} of {counted(len(about.classes), 'class')}, {images} of {about.name}"
+
+
+def _of_classifier(path: Path) -> str:
+    about = load_about(path / WEIGHTS, ClassifierAbout)
+    kind = f"classifier of {counted(len(about.classes), 'class')}"
+    if about.cross_validation is None:
+        return kind
+    name = default_metric(about.train_per_class)
+    return f"{kind}, cross-validated {METRICS[name].words} {100 * about.cross_validation.after[name]:.1f} %"
+
+
+def _no_headline(path: Path) -> str:
+    return ""
+
+
+HEADLINES: dict[str, Callable[[Path], str]] = {  # by the command that wrote the folder
+    "run": _of_run,
+    "evaluate": _of_evaluation,
+    "fit": _of_generator,
+    "train": _of_classifier,
+}

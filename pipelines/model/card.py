@@ -1,0 +1,95 @@
+"""The model card of a MODEL folder, README.md: what was trained, on what, how good it is, and what it is not for.
+
+Its parts follow Mitchell et al., "Model Cards for Model Reporting", arXiv 1810.03993.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from augment.words import counted, printable
+from pipelines.metric_specs import METRICS, default_metric
+
+if TYPE_CHECKING:
+    from pipelines.model.saved_model import ModelAbout
+
+NOT_FOR = (
+    "Pictures of other things than these classes: the model always names one of its classes, however little a picture "
+    "looks like any of them.",
+    "Pictures that were taken otherwise than the training images (camera, light, distance, cropping): the figures "
+    "below hold for pictures like those.",
+    "Decisions about people, or decisions that nobody checks, without a test of your own.",
+)
+
+
+def model_card(about: ModelAbout) -> str:
+    """Return the card as Markdown."""
+    kind = counted(about.members, "classifier")
+    size = f"{about.image_size} x {about.image_size} px, {'grey' if about.channels == 1 else 'in colour'}"
+    lines = [
+        f"# A classifier of {len(about.classes)} classes",
+        "",
+        f"Trained by `augment train` on {sum(about.train_per_class.values()):,} images of {printable(about.source)}. "
+        f"It reads pictures as {size} ({about.resize}).",
+        "",
+        "    augment predict MODEL PICTURES --out predictions.csv",
+        "",
+        "## How good it is",
+        "",
+        *_figures(about),
+        "",
+        "## What was trained",
+        "",
+        f"- {kind}; their probabilities are averaged, with the temperature {about.temperature:.2f}.",
+        f"- The recipe: {about.recipe.why}.",
+        f"- The arm: {_arm(about)}.",
+        "",
+        "| class | training images |",
+        "|---|---|",
+        *(f"| {printable(name)} | {count:,} |" for name, count in about.train_per_class.items()),
+        "",
+        f"The fingerprint of the images is {about.fingerprint}. Everything else is in model.json.",
+        "",
+        "## What it must not be used for",
+        "",
+        *(f"- {sentence}" for sentence in NOT_FOR),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _figures(about: ModelAbout) -> list[str]:
+    lines, measured, validation = [], about.recipe.measured, about.cross_validation
+    if measured is not None:
+        metric = METRICS[measured.metric]
+        mean, low, high = (metric.scale * value for value in (measured.mean, measured.low, measured.high))
+        lines += [
+            f"- **Measured by the run, for single classifiers: {metric.words} {mean:.1f} % (95 % interval {low:.1f} to "
+            f"{high:.1f}, {counted(measured.repeats, 'repeat')})**, on images that they had not seen. "
+            f"{measured.leaves_out}",
+            f"- The answer of the run: {measured.answer}",
+        ]
+    if validation is None:
+        return [*lines, "- No image could be left out, so nothing is known about images that it has not seen."]
+    name = default_metric(about.train_per_class)
+    accuracy, error = METRICS[name].words, "expected_calibration_error"
+    before, after = (100 * scores[error] for scores in (validation.before, validation.after))
+    lines.append(
+        f"- Cross-validated: ensembles that were trained on four fifths of the images have {accuracy} "
+        f"{100 * validation.after[name]:.1f} % on the rest ({counted(validation.images, 'image')} in all). This model "
+        "has learnt from all images."
+    )
+    lines.append(
+        f"- Calibration: the temperature changes the calibration error from {before:.1f} to {after:.1f} points, on the "
+        "predictions that it was fitted on."
+    )
+    return lines
+
+
+def _arm(about: ModelAbout) -> str:
+    arm = about.recipe.arm
+    parts = [arm.name]
+    parts += [f"learner {arm.learner}"] if arm.learner != "network" else []
+    parts += [f"policy {arm.policy}"] if arm.policy else []
+    parts += [f"new images of {arm.feed} for every batch"] if arm.feed else []
+    return ", ".join(parts)

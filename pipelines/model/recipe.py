@@ -1,0 +1,165 @@
+"""How the classifier to keep is trained: by the arm that a run recommends, or by the defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from augment.dataset.images import Resize
+from augment.errors import ConfigError
+from augment.fields import Settings
+from augment.markers import Marker, read_marker
+from augment.words import quoted
+from pipelines.config.arm_section import Arm
+from pipelines.config.generator_section import AnyGenerator
+from pipelines.config.sections import EvaluateConfig, GenerateConfig, Pipeline
+from pipelines.results.document import Results, read_results
+from pipelines.results.statistics import corrected_t_interval
+
+DEFAULT_ARM = "classical"
+WITHOUT_RUN = "the defaults, without a measurement: run `augment run auto` and give its folder with --run"
+
+
+class Measured(Settings):
+    """What a run measured of the arm, on images that its classifiers had not seen.
+
+    mean, low, high: of single classifiers over the repeats, with the 95 % interval of the mean. leaves_out: the sources
+    of variance that the interval leaves out. answer: the recommendation of the run.
+    """
+
+    metric: str
+    mean: float
+    low: float
+    high: float
+    repeats: int
+    leaves_out: str
+    answer: str
+
+
+class Recipe(Settings):
+    """An arm with all the settings that it depends on.
+
+    evaluate: the settings of an evaluation of this arm alone. generator, generate: None if it needs no generator. why:
+    where the recipe comes from. image_size, resize: how the images were read; None: as the command decides. classes: of
+    the run; None without one.
+    """
+
+    evaluate: EvaluateConfig
+    generator: AnyGenerator | None = None
+    generate: GenerateConfig | None = None
+    why: str = WITHOUT_RUN
+    measured: Measured | None = None
+    image_size: int | None = None
+    resize: Resize | None = None
+    classes: tuple[str, ...] | None = None
+
+    @property
+    def arm(self) -> Arm:
+        """The arm, with what it takes from the evaluation."""
+        (arm,) = self.evaluate.resolved_arms()
+        return arm
+
+    def reading(self) -> dict[str, Any]:
+        """Return how the run read its images, under the names of the fields in `DataConfig`."""
+        return self.model_dump(include={"image_size", "resize"}, exclude_none=True)
+
+
+def choose_recipe(
+    run: Path | None, *, steps: int | None = None, horizontal_flip: bool | None = None, seed: int = 0
+) -> Recipe:
+    """Return the recipe of a run, or without one the defaults; settings that are not None replace those of it.
+
+    steps: of each network. Raises the errors of `recipe_of_run`.
+    """
+    recipe = default_recipe() if run is None else recipe_of_run(run)
+    evaluate = recipe.evaluate
+    changes: dict[str, Any] = {"seed": seed}
+    if steps is not None:
+        part = "finetune" if recipe.arm.learner == "finetune" else "classifier"
+        changes[part] = getattr(evaluate, part).model_copy(update={"steps": steps})
+    if horizontal_flip is not None:
+        changes["horizontal_flip"] = horizontal_flip
+    return recipe.model_copy(update={"evaluate": evaluate.model_copy(update=changes)})
+
+
+def default_recipe() -> Recipe:
+    """Return the recipe without a run."""
+    return Recipe(evaluate=EvaluateConfig(arms=(DEFAULT_ARM,)))
+
+
+def recipe_of_run(folder: Path) -> Recipe:
+    """Return the recipe that a finished `augment run` or `augment evaluate` recommends.
+
+    Raises `ConfigError` if `folder` is neither, or not finished, or if nothing was compared.
+    """
+    marker = read_marker(folder)
+    if marker is None or marker.command not in ("run", "evaluate"):
+        raise ConfigError(f"--run {folder}: expected the folder of a finished `augment run` or `augment evaluate`")
+    if not marker.finished:
+        raise ConfigError(f"--run {folder} is not finished; run the same `augment {marker.command}` again")
+    pipeline = _pipeline(folder) if marker.command == "run" else None
+    results = read_results(folder / "evaluation" / "results.json" if pipeline else folder / "results.json")
+    evaluation = pipeline.evaluate if pipeline else _evaluation(folder, marker)
+    arm = _recommended(results, evaluation, folder)
+    fed = arm.synthetic and arm.feed in (None, "generator", "reconstruction")
+    if fed and pipeline is None:
+        raise ConfigError(
+            f"--run {folder} recommends images of a generator that it does not hold: give the folder of an "
+            "`augment run`, which trains its own"
+        )
+    return Recipe(
+        evaluate=evaluation.model_copy(update={"arms": (arm,)}),
+        generator=pipeline.generator if pipeline and fed else None,
+        generate=pipeline.generate if pipeline and fed and arm.feed is None else None,
+        why=f"the arm {arm.name} of {folder.name}, which is recommended there",
+        measured=_measured(results, arm),
+        image_size=results.dataset.image_size,
+        resize=pipeline.data.resize if pipeline else None,
+        classes=tuple(results.dataset.classes),
+    )
+
+
+def _pipeline(folder: Path) -> Pipeline:
+    try:
+        return Pipeline.model_validate(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError, ValidationError) as error:
+        raise ConfigError(f"{folder / 'config.yaml'} is damaged or of another version; run it again") from error
+
+
+def _evaluation(folder: Path, marker: Marker) -> EvaluateConfig:
+    try:
+        return EvaluateConfig.model_validate(marker.identity["settings"]["evaluate"])
+    except (KeyError, TypeError, ValidationError) as error:
+        raise ConfigError(f"{folder} is damaged or of another version; evaluate again") from error
+
+
+def _recommended(results: Results, evaluation: EvaluateConfig, folder: Path) -> Arm:
+    """Return the recommended arm with its chosen mix, or if nothing was compared, the best arm of real images."""
+    arms, recommended = {arm.name: arm for arm in evaluation.arms}, results.recommendation
+    if recommended.arm is not None:
+        if recommended.arm not in arms:
+            raise ConfigError(f"{folder} is damaged: it recommends {quoted(recommended.arm)}, and has no such arm")
+        mix = {name: value for name, value in (recommended.mix or {}).items() if name in Arm.model_fields}
+        return arms[recommended.arm].model_copy(update=mix)
+    real = [arm for arm in evaluation.arms if arm.real and not arm.synthetic]
+    if not real:
+        raise ConfigError(f"--run {folder} compared no arm of real images, so it recommends nothing")
+    return max(real, key=lambda arm: results.arms[arm.name]["accuracy"].mean)
+
+
+def _measured(results: Results, arm: Arm) -> Measured:
+    metric = results.comparisons[0].metric if results.comparisons else "accuracy"
+    summary = results.arms[arm.name][metric]
+    low, high = corrected_t_interval(summary.values, results.protocol.correlation)
+    return Measured(
+        metric=metric,
+        mean=summary.mean,
+        low=low,
+        high=high,
+        repeats=len(summary.values),
+        leaves_out=results.protocol.note,
+        answer=results.recommendation.sentence,
+    )

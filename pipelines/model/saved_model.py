@@ -1,0 +1,118 @@
+"""MODEL folders: the output of `augment train`, and the reading of a model for `predict` and `export`.
+
+model.safetensors   the weights of all members, with the description and a checksum; all that prediction needs
+model.json          the same description, for people and for other programs
+README.md           the model card
+parts/              what has been trained so far; deleted when the model is finished
+
+No file is a pickle, so a model of somebody else cannot execute code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from augment.dataset.images import Resize, check_size
+from augment.errors import SourceError
+from augment.output_folders import OutputFolder
+from augment.tensor_files import check_finite, check_fit, dump_tensors, load_tensors
+from classifiers.ensemble import Ensemble
+from classifiers.features import build_pretrained
+from classifiers.long_tail import LONG_TAIL
+from classifiers.networks import build
+from pipelines.model.recipe import Recipe
+
+N = TypeVar("N", bound=nn.Module)
+MOST_MEMBERS = 100
+WEIGHTS, DESCRIPTION, CARD = "model.safetensors", "model.json", "README.md"
+
+
+class CrossValidation(BaseModel):
+    """What the members of five folds, on images that they had not seen, got right; values of `classifiers.metrics`.
+
+    before: as trained. after: with the temperature and the operating point, which were fitted on the same predictions.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    images: int
+    before: dict[str, float]
+    after: dict[str, float]
+
+
+class ModelAbout(BaseModel):
+    """The description of a model."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    format: Literal[1] = 1
+    classes: tuple[str, ...] = Field(min_length=2)
+    image_size: int  # px; height and width
+    channels: int = Field(ge=1, le=4)
+    resize: Resize  # how pictures that are not square become square
+    members: int = Field(ge=1, le=MOST_MEMBERS)
+    temperature: float = Field(gt=0)
+    recipe: Recipe
+    source: str  # the name of the source
+    train_per_class: dict[str, int]
+    fingerprint: str  # of the training images
+    cross_validation: CrossValidation | None  # None if no image could be left out
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A model with its description. network: an `Ensemble` in eval mode on its device."""
+
+    network: Ensemble
+    about: ModelAbout
+
+
+def new_member(num_classes: int, channels: int, image_size: int, recipe: Recipe) -> nn.Module:
+    """Return a classifier of the recipe's kind on the device "meta", without any values; `restored` gives it some."""
+    arm, evaluate = recipe.arm, recipe.evaluate
+    with torch.device("meta"):
+        if arm.learner != "network":
+            return build_pretrained(evaluate.features, num_classes)
+        config = evaluate.classifier_of(arm)
+        head = LONG_TAIL[config.long_tail].head
+        return build(config.network, num_classes, channels, image_size, config.width, seed=0, head=head)
+
+
+def restored(network: N, tensors: Mapping[str, Tensor]) -> N:
+    """Return a network without values in eval mode on the CPU, with the values of `tensors`.
+
+    Raises `SourceError`, before any memory is used, if they do not fit.
+    """
+    check_fit(network, tensors)
+    network = network.to_empty(device="cpu").to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.load_state_dict(dict(tensors), strict=True)
+    return network.eval()
+
+
+def save_model(output: OutputFolder, network: Ensemble, about: ModelAbout, card: str) -> None:
+    """Write the files of a finished model."""
+    output.write(WEIGHTS, dump_tensors(network.state_dict(), about))
+    output.write(DESCRIPTION, about.model_dump_json(indent=1) + "\n")
+    output.write(CARD, card)
+
+
+def load_model(folder: Path, device: torch.device) -> SavedModel:
+    """Load the model of a MODEL folder. Raises `SourceError` if it is damaged, or of another version."""
+    path = folder / WEIGHTS
+    if not path.exists():
+        raise SourceError(f"{folder} holds no finished model: expected {WEIGHTS}, which `augment train` writes")
+    tensors, about = load_tensors(path, ModelAbout)
+    check_size(about.image_size)
+    check_finite(tensors, path)
+    shape = len(about.classes), about.channels, about.image_size
+    with torch.device("meta"):
+        network = Ensemble([new_member(*shape, about.recipe) for _ in range(about.members)], len(about.classes))
+    return SavedModel(restored(network, tensors).to(device).requires_grad_(False), about)

