@@ -1,8 +1,8 @@
 """Choose the settings of a pipeline that its user left open: `augment run auto`.
 
 Each decision is a few settings and a sentence that says what was chosen and why. A setting that the user has given is
-never changed. The time available buys repeats, since the interval of the answer depends on them; fewer repeats than a
-claim needs are refused.
+never changed. The time available buys repeats, since the interval of the answer depends on them, and then longer
+training of the classifiers; fewer repeats than a claim needs are refused.
 
 OUT/auto.json keeps the decisions, so that a continued run uses them again although a timing probe varies.
 """
@@ -10,45 +10,36 @@ OUT/auto.json keeps the decisions, so that a continued run uses them again altho
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import BaseModel
 
 from augment.dataset.images import fingerprint
-from augment.errors import ConfigError
 from augment.files import read_json
-from augment.generators.anchored import AnchoredConfig
 from augment.identity import Identity
 from augment.markers import read_marker
 from augment.runtime import Runtime
 from augment.words import counted
-from classifiers.backbones import weights_installed
+from classifiers.long_tail import LONG_TAIL
+from pipelines.auto_choices import CHOICES, Decision, Facts, fine_tuned_arms
 from pipelines.config.reading import parse
-from pipelines.config.sections import AutoConfig, Pipeline
-from pipelines.experiment.folds import Fold
+from pipelines.config.sections import AutoConfig, EvaluateConfig, Pipeline
 from pipelines.experiment.loading import LoadedSource
 from pipelines.experiment.protocols import FOLDS, infer_protocol, make_protocol
-from pipelines.experiment.time_estimate import Probe, format_duration
+from pipelines.experiment.time_estimate import format_duration
 from pipelines.metric_specs import FEWEST_REPEATS, imbalanced
-from pipelines.pipeline_folds import divide
-from pipelines.stages import stages_of
+from pipelines.time_budget import Spending, spend
 
 DECISIONS_FILE = "auto.json"
 MOST_REPEATS = 12  # more repeats narrow the interval little
-MINUTES = 20.0  # if the user sets none
 FEWEST_STEPS, MOST_STEPS = 600, 2400  # of a classifier
-PASSES = 20  # how often a classifier sees each real image, as far as the limits of the steps allow
-SHARE = 0.25  # of synthetic images in a batch
-
-
-class Decision(NamedTuple):
-    """A part of a pipeline definition, and why it was chosen."""
-
-    settings: dict[str, Any]
-    sentence: str
+PASSES = 20  # how often a classifier sees each real image at least, as far as the limits of the steps allow
+LONGER = (1, 2, 4)  # factors of the steps, as far as there is time
+# docs/benchmarks.md
+BY_TUNING = "it gained 4 to 5 points over pretrained features on CIFAR-10, half a point on Fashion-MNIST"
+BY_CROSS_FITTING = "on nine draws of three development sets it gained 0 to 2 points"
 
 
 class Decisions(BaseModel):
@@ -57,30 +48,6 @@ class Decisions(BaseModel):
     inputs: dict[str, Any]
     settings: dict[str, Any]
     sentences: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What the decisions depend on."""
-
-    pipeline: Pipeline
-    loaded: LoadedSource
-    folds: Sequence[Fold]
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """The number of training images of each class in the first fold."""
-        return self.folds[0].train.per_class()
-
-    @property
-    def largest(self) -> int:
-        """The number of images that the largest class of every fold has at least."""
-        return min(int(fold.train.counts().max()) for fold in self.folds)
-
-    @property
-    def smallest(self) -> int:
-        """The number of images that every class of every fold has at least."""
-        return min(int(fold.train.counts().min()) for fold in self.folds)
 
 
 def decide(pipeline: Pipeline, loaded: LoadedSource, folder: Path, runtime: Runtime) -> tuple[Pipeline, Decisions]:
@@ -94,113 +61,33 @@ def decide(pipeline: Pipeline, loaded: LoadedSource, folder: Path, runtime: Runt
     identity = Identity(data={"definition": given, "images": _fingerprints(loaded)})
     stored = _read(folder)
     if stored is not None and not identity.differences(stored.inputs):
-        return _with_settings(pipeline, stored.settings), stored
+        return with_settings(pipeline, stored.settings), stored
     settings: dict[str, Any] = {}
     sentences = []
-    allowed = _allowed_repeats(loaded, pipeline)
-    facts = _facts(_with_settings(pipeline, {"evaluate": {"repeats": allowed[0]}}), loaded)
+    allowed = allowed_repeats(loaded, pipeline)
+    facts = facts_of(with_settings(pipeline, {"evaluate": {"repeats": allowed[0]}}), loaded)
     for choose in CHOICES:
         decision = choose(facts)
         if _missing(decision.settings, given):
             settings = _merged(settings, decision.settings)
             sentences.append(decision.sentence)
-    if "repeats" not in given.get("evaluate", {}):
-        decision = _repeats(_with_settings(facts.pipeline, settings), loaded, allowed, pipeline.auto, runtime)
+    for decision in _time(with_settings(facts.pipeline, settings), facts, allowed, given, runtime):
         settings = _merged(settings, decision.settings)
         sentences.append(decision.sentence)
     decisions = Decisions(inputs=identity.as_json(), settings=settings, sentences=tuple(sentences))
-    return _with_settings(pipeline, settings), decisions
+    return with_settings(pipeline, settings), decisions
 
 
-def _image_size(facts: Facts) -> Decision:
-    limit, size = facts.pipeline.data.largest_size, facts.loaded.train.size
-    why = (
-        f"larger images are reduced to {limit} px, since the time grows with the area; --image-size sets another size"
-        if limit
-        else "as the definition says"
-    )
-    return Decision({}, f"images of {size} px: {why}")
-
-
-def _imbalance(facts: Facts) -> Decision:
-    largest, smallest = max(facts.counts.values()), min(facts.counts.values())
-    images = counted(largest, "image") if smallest == largest else f"{smallest} to {largest} images"
-    if imbalanced(facts.counts):
-        classifier = {"sampling": "plain", "long_tail": "logit-adjustment"}
-        sentence = f"plain sampling with logit adjustment, the best treatment known here of classes of {images}"
-    else:
-        classifier = {"sampling": "balanced", "long_tail": "none"}
-        sentence = f"no treatment of imbalance: the classes have {images} each"
-    return Decision({"evaluate": {"classifier": classifier}}, sentence)
-
-
-def _steps(facts: Facts) -> Decision:
-    images, batch = len(facts.folds[0].train), facts.pipeline.evaluate.classifier.batch_size
-    steps = min(max(math.ceil(PASSES * images / batch / 100) * 100, FEWEST_STEPS), MOST_STEPS)
-    return Decision(
-        {"evaluate": {"classifier": {"steps": steps}}},
-        f"classifiers of {steps} steps: each of {counted(images, 'training image')} is seen about "
-        f"{counted(round(steps * batch / images), 'time')}",
-    )
-
-
-def _anchors(facts: Facts) -> Decision:
-    config = facts.pipeline.generator
-    if not isinstance(config, AnchoredConfig):
-        return Decision({}, f"the generator {config.kind}: as the definition says")
-    lenders_from, largest, smallest = config.lenders_from, facts.largest, facts.smallest
-    if largest >= lenders_from:
-        return Decision({}, f"the generator anchored, {config.anchors}: a class has {largest} images to lend from")
-    if smallest > 1:
-        anchors, why = "grid", f"no class has the {lenders_from} images that lending differences needs"
-    elif largest > 1:
-        anchors, lenders_from = "pooled-difference", largest
-        why = f"a class has one image, and there is nothing to mix it with but differences of a class of {largest}"
-    else:
-        anchors, why = "reconstruction", "every class has one image, and there is nothing to mix it with"
-    return Decision(
-        {"generator": {"anchors": anchors, "lenders_from": lenders_from}}, f"the generator anchored, {anchors}: {why}"
-    )
-
-
-def _arms(facts: Facts) -> Decision:
-    mixed = {"policy": "classical", "synthetic": True, "share": SHARE}
-    arms: list[str | dict[str, Any]] = [
-        "classical",
-        *({"name": f"classical+{n}", "feed": feed, **mixed} for n, feed in FED.items()),
-    ]
-    sentence = (
-        f"a quarter of each batch is synthetic, new for every batch, and pixel mixing is the control: {SHARE:.0%} was "
-        "at least as good as half"
-    )
-    if weights_installed():
-        available = facts.pipeline.generate.per_class * len(facts.counts)
-        stored = {"ratio": min(available / sum(facts.counts.values()), 1.0), "share": SHARE}
-        arms += ["features", {"name": "features+synthetic", "learner": "features", "synthetic": True, **stored}]
-        return Decision({"evaluate": {"arms": arms}}, f"{sentence}; pretrained features are compared too")
-    return Decision(
-        {"evaluate": {"arms": arms}},
-        f"{sentence}; for photographs, compare pretrained features too: pip install 'augment-osgan[pretrained]'",
-    )
-
-
-FED = {"fresh": "generator", "grid": "grid"}  # what the arms with synthetic images add to their names, and their feeds
-CHOICES: tuple[Callable[[Facts], Decision], ...] = (_image_size, _imbalance, _steps, _anchors, _arms)
-
-
-def _facts(pipeline: Pipeline, loaded: LoadedSource) -> Facts:
+def facts_of(pipeline: Pipeline, loaded: LoadedSource) -> Facts:
+    """Return what `CHOICES` depend on."""
     repeats = pipeline.evaluate.repeats
     protocol = make_protocol(loaded, pipeline.data, pipeline.protocol, repeats)
     return Facts(pipeline, loaded, protocol.folds)
 
 
-def _protocol(loaded: LoadedSource, pipeline: Pipeline) -> str:
-    return pipeline.protocol.kind or infer_protocol(loaded, pipeline.data)[0]
-
-
-def _allowed_repeats(loaded: LoadedSource, pipeline: Pipeline) -> list[int]:
+def allowed_repeats(loaded: LoadedSource, pipeline: Pipeline) -> list[int]:
     """Return the numbers of repeats to select from, ascending; kfold needs whole rounds of folds."""
-    if _protocol(loaded, pipeline) != "kfold":
+    if (pipeline.protocol.kind or infer_protocol(loaded, pipeline.data)[0]) != "kfold":
         return list(range(FEWEST_REPEATS, MOST_REPEATS + 1))
     fewest_images, folds = int(loaded.train.counts().min()), pipeline.protocol.folds
     possible = [folds] if folds else list(range(3, min(fewest_images, FOLDS + 1) + 1)) or [2]
@@ -208,30 +95,88 @@ def _allowed_repeats(loaded: LoadedSource, pipeline: Pipeline) -> list[int]:
     return [number for number in numbers if any(number % k == 0 for k in possible)]
 
 
-def _repeats(
-    pipeline: Pipeline, loaded: LoadedSource, allowed: Sequence[int], auto: AutoConfig, runtime: Runtime
-) -> Decision:
-    """Return as many of the allowed repeats as the time suffices for. `pipeline` has the fewest.
+def _time(
+    pipeline: Pipeline, facts: Facts, allowed: Sequence[int], given: Mapping[str, Any], runtime: Runtime
+) -> list[Decision]:
+    """Return the steps of the classifiers, their operating point and the number of repeats, as far as not given.
 
-    Raises `ConfigError` if the user has set a time that does not suffice for the fewest.
+    Without given repeats they depend on the time, and it raises `ConfigError` as `spend` does.
     """
-    fewest, minutes = allowed[0], auto.minutes or MINUTES
-    folds = divide(pipeline, loaded, Path())
-    probe = Probe(folds.generator_folds[0], pipeline.evaluate, runtime.device, runtime.jobs)
-    seconds = sum(stage.seconds(probe) for stage in stages_of(folds)) / fewest
-    if auto.minutes and seconds * fewest > minutes * 60:
-        raise ConfigError(
-            f"{fewest} repeats would take about {format_duration(seconds * fewest)}, and fewer support no claim, but "
-            f"--minutes is {minutes:g}: give --minutes {math.ceil(seconds * fewest / 60)}, or fewer steps with --set "
-            "generator.steps=N"
+    evaluate = given.get("evaluate", {})
+    options = [{"evaluate": option} for option in _options(pipeline, facts, evaluate)]
+    configs = [_changed(pipeline, option).evaluate for option in options]
+    if "repeats" in evaluate:
+        return _better_classifiers(configs[0], options[:1], None, facts)
+    auto = AutoConfig.model_validate(given["auto"])
+    spent = spend(_changed(pipeline, options[0]), facts.loaded, allowed, configs, auto.minutes, runtime)
+    chosen = _better_classifiers(configs[spent.option], options[spent.option :], spent.next_option, facts)
+    return [*chosen, _repeats(spent, allowed[0])]
+
+
+def _options(pipeline: Pipeline, facts: Facts, given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the settings of `evaluate` that the time may buy, each with those before it, the cheapest first.
+
+    They are fine-tuning, then operating points, then steps. given: the settings of `evaluate` that are given.
+    """
+    cheapest, *others = _settings_of_networks(facts, given)
+    tuned = [] if "arms" in given else fine_tuned_arms(pipeline, facts)
+    if not tuned:
+        return [cheapest, *others]
+    arms = [arm.model_dump(mode="json", exclude_defaults=True) for arm in pipeline.evaluate.arms]
+    return [cheapest, *({**option, "arms": [*arms, *tuned]} for option in (cheapest, *others))]
+
+
+def _settings_of_networks(facts: Facts, given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return operating points, then numbers of steps, as `_options` does."""
+    images, batch = len(facts.folds[0].train), facts.pipeline.evaluate.classifier.batch_size
+    fewest = min(max(math.ceil(PASSES * images / batch / 100) * 100, FEWEST_STEPS), MOST_STEPS)
+    steps: list[dict[str, Any]] = [{}]
+    if "steps" not in given.get("classifier", {}):
+        steps = [{"classifier": {"steps": n}} for n in sorted({min(fewest * f, MOST_STEPS) for f in LONGER})]
+    has_biases = LONG_TAIL[given.get("classifier", {}).get("long_tail", "none")].head is None  # that can be shifted
+    if "operating_point" in given or not imbalanced(facts.counts) or not has_biases:
+        return steps
+    return [{**steps[0], "operating_point": "as-trained"}, *({**s, "operating_point": "cross-fitted"} for s in steps)]
+
+
+def _better_classifiers(
+    config: EvaluateConfig, options: Sequence[Mapping[str, Any]], seconds: float | None, facts: Facts
+) -> list[Decision]:
+    """Return the decision for the first of the options. seconds: the time that the second one would take."""
+    settings, sentences = options[0]["evaluate"], []
+    next_tunes = "arms" not in settings and any("arms" in option["evaluate"] for option in options[1:2])
+    if "arms" in settings:
+        sentences.append(f"a pretrained network is fine-tuned too: {BY_TUNING}")
+    elif seconds and next_tunes:
+        sentences.append(
+            f"no fine-tuning of a pretrained network, which would take {format_duration(seconds)}: {BY_TUNING}"
         )
-    repeats = max((number for number in allowed if number * seconds <= minutes * 60), default=fewest)
-    more = next((number for number in allowed if number > repeats), None)
-    why = f"{more} would take {format_duration(seconds * more)}" if more else "more narrow the interval little"
+    if "classifier" in settings:
+        steps, images = config.classifier.steps, len(facts.folds[0].train)
+        seen = counted(round(steps * config.classifier.batch_size / images), "time")
+        sentences.append(
+            f"classifiers of {steps} steps: each of {counted(images, 'training image')} is seen about {seen}"
+        )
+    if settings.get("operating_point") == "cross-fitted":
+        sentences.append(
+            f"five more classifiers on parts of the images find how far to favour rare classes: {BY_CROSS_FITTING}"
+        )
+    elif "operating_point" in settings and seconds and not next_tunes:
+        sentences.append(
+            f"the operating point as trained; to cross-fit it would take {format_duration(seconds)}: {BY_CROSS_FITTING}"
+        )
+    return [Decision({"evaluate": settings}, "; ".join(sentences))] if sentences else []
+
+
+def _repeats(spent: Spending, fewest: int) -> Decision:
+    if spent.seconds_with_more is None:
+        limit = "more narrow the interval little"
+    else:
+        limit = f"{spent.more} would take {format_duration(spent.seconds_with_more)}"
     return Decision(
-        {"evaluate": {"repeats": repeats}},
-        f"{counted(repeats, 'repeat')}, each with its own generator, in about {format_duration(seconds * repeats)}: "
-        f"{why}, and fewer than {fewest} support no claim",
+        {"evaluate": {"repeats": spent.repeats}},
+        f"{counted(spent.repeats, 'repeat')}, each with its own generator, in about {format_duration(spent.seconds)}: "
+        f"{limit}, and fewer than {fewest} support no claim",
     )
 
 
@@ -239,10 +184,16 @@ def _fingerprints(loaded: LoadedSource) -> list[str]:
     return [fingerprint(data) for data in (loaded.train, loaded.pool, loaded.test, loaded.val) if data is not None]
 
 
-def _with_settings(pipeline: Pipeline, settings: Mapping[str, Any]) -> Pipeline:
+def with_settings(pipeline: Pipeline, settings: Mapping[str, Any]) -> Pipeline:
     """Return the pipeline without its `auto` section, with `settings` where it has none of its own."""
     given = pipeline.model_dump(mode="json", exclude_unset=True, exclude={"auto"})
     return parse(Pipeline, _merged(settings, given), "auto")
+
+
+def _changed(pipeline: Pipeline, settings: Mapping[str, Any]) -> Pipeline:
+    """Return the pipeline without its `auto` section, with `settings` in place of its own."""
+    own = pipeline.model_dump(mode="json", exclude_unset=True, exclude={"auto"})
+    return parse(Pipeline, _merged(own, settings), "auto")
 
 
 def _merged(settings: Mapping[str, Any], stronger: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from pipelines.experiment.time_estimate import Probe
 from pipelines.results.closest_pairs import closest_pairs
 from pipelines.results.document import Choice, Dataset, Results, to_json
 from pipelines.results.fidelity_evaluation import Fidelity, fidelity_calls, mean_fidelity
+from pipelines.results.hard_images import HardImage, hard_images
 from pipelines.results.report import Pictures, render
 from pipelines.results.results import build_results
 
@@ -118,7 +119,7 @@ def evaluate_folds(
         fidelity = mean_fidelity(measured, records)
         results = _results(records, folds[0], config, context, fidelity)
         output.write(RESULTS, to_json(results))
-        output.write(REPORT, render(results, _pictures(folds[0], fidelity, context), settings))
+        output.write(REPORT, render(results, _pictures(folds, records, results, fidelity, context), settings))
         output.finish()
     runtime.observer.on_end(task, _headline(results))
     return results
@@ -203,7 +204,20 @@ def _dataset(fold: Fold, name: str) -> Dataset:
     )
 
 
-def _pictures(fold: Fold, fidelity: Fidelity | None, context: ReportContext) -> Pictures:
+def _hard_images(results: Results, records: Sequence[Record], folds: Sequence[Fold]) -> list[HardImage]:
+    """Return the test images that the recommended arm gets wrong most often; of a learning curve, at its first size."""
+    arm, tests = results.recommendation.arm, {fold.name: fold.test for fold in folds if fold.size == folds[0].size}
+    return hard_images([record for record in records if record.arm == arm and record.fold in tests], tests)
+
+
+def _pictures(
+    folds: Sequence[Fold],
+    records: Sequence[Record],
+    results: Results,
+    fidelity: Fidelity | None,
+    context: ReportContext,
+) -> Pictures:
+    fold, hard = folds[0], _hard_images(results, records, folds)
     pairs = closest_pairs(fidelity, fold.train) if fidelity else []
     synthetic = None if fold.synthetic is None else fold.synthetic.data
-    return Pictures(real=fold.train, synthetic=synthetic, pairs=pairs, curves=context.curves)
+    return Pictures(real=fold.train, synthetic=synthetic, pairs=pairs, hard=hard, curves=context.curves)

@@ -27,6 +27,7 @@ METRICS = {
     "accuracy": Metric("accuracy"),
     "balanced_accuracy": Metric("balanced accuracy"),
     "macro_f1": Metric("macro F1"),
+    "pairwise_auc": Metric("pairwise AUC"),
     "log_loss": Metric("log loss", higher_is_better=False, unit="nats", scale=1.0, decimals=3),
     "expected_calibration_error": Metric("calibration error", higher_is_better=False),
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.config.reading import shipped_pipelines
+from pipelines.config.reading import load_pipeline, shipped_pipelines
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -18,8 +18,10 @@ def test_the_python_example_runs(
 ) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    exec(example.replace("steps=2500", "steps=2, width=4, batch_size=4"), {})
-    assert capsys.readouterr().out.startswith("(500, 1, 28, 28) [50 50 50 50 50 50 50 50 50 50]")
+    exec(example.replace("steps=300, members=3", "steps=1, members=1"), {})
+    scores, *probabilities = capsys.readouterr().out.splitlines()
+    assert len(scores.strip("[]").split()) == 5
+    assert len(probabilities) == 2
 
 
 def test_every_command_and_option_that_it_names_is_there(capsys: pytest.CaptureFixture[str]) -> None:
@@ -29,12 +31,18 @@ def test_every_command_and_option_that_it_names_is_there(capsys: pytest.CaptureF
 
     lines = re.findall(r"^augment (\w+) +(.*?)(?:  #|$)", README, re.MULTILINE)
     assert {command for command, _ in lines} == {
+        "init",
         "inspect",
         "fit",
         "generate",
         "tune",
         "evaluate",
         "run",
+        "train",
+        "predict",
+        "export",
+        "compare",
+        "runs",
         "bench",
         "schema",
     }
@@ -44,6 +52,13 @@ def test_every_command_and_option_that_it_names_is_there(capsys: pytest.CaptureF
     assert set(re.findall(r"pipelines/([\w-]+)\.yaml", README)) == set(shipped_pipelines())
 
 
+@pytest.mark.parametrize("example", re.findall(r"```yaml\n(.*?)```", README, re.DOTALL))
+def test_every_example_is_a_part_of_a_pipeline(example: str, tmp_path: Path) -> None:
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(f"data: {{source: bundled:fashion}}\n{example}")
+    assert load_pipeline(str(file), ()).evaluate.arms
+
+
 @pytest.mark.parametrize("page", ["README.md", "SECURITY.md", "docs/architecture.md", "docs/benchmarks.md"])
 def test_every_file_that_a_page_names_is_there(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
@@ -51,7 +66,16 @@ def test_every_file_that_a_page_names_is_there(page: str) -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
-def test_every_file_that_it_links_is_there() -> None:
+def headings(page: Path) -> set[str]:
+    """The names by which links find the headings of a page."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_every_file_and_heading_that_it_links_is_there() -> None:
     links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("https://")]
     assert links
-    assert all((ROOT / link).is_file() for link in links)
+    for link in links:
+        file, _, heading = link.partition("#")
+        assert (ROOT / file).is_file(), link
+        assert not heading or heading in headings(ROOT / file), link

@@ -22,8 +22,12 @@ FilterName = Annotated[str, name_in(FILTERS), BeforeValidator(lambda v: "score" 
 # What generates the synthetic images of an arm while its classifier trains; see `pipelines.experiment.feeds`
 Feed = Literal["generator", "reconstruction", "resample", "grid", "cutmix"]
 
+# cross-fitted: favour rare classes by as much as five classifiers on parts of the images find right, which takes six
+# times as long; see `pipelines.experiment.operating_point`
+OperatingPoint = Literal["as-trained", "cross-fitted"]
+
 FOR_STORED_IMAGES = ("keep", "weight", "by_need", "soft_labels")  # settings of an arm that a feed does not have
-FOR_NETWORKS = ("policy", "feed", "synthetic_first", "sampling", "long_tail")  # those that need `learner: network`
+FOR_NETWORKS = ("policy", "synthetic_first", "sampling", "long_tail")  # those that features do not have
 
 
 class Arm(Settings):
@@ -34,15 +38,19 @@ class Arm(Settings):
     synthetic: bool = False
     # applied to real and synthetic images; `classical` means the policy of the evaluation
     policy: Annotated[str, name_in({"classical": None, **POLICIES})] | None = None
-    # features: a linear classifier on pretrained features; it always corrects for imbalanced classes
-    learner: Literal["network", "features"] = "network"
+    # network: trained from random weights. features: a linear classifier on pretrained features, which always corrects
+    # for imbalanced classes. finetune: the pretrained network, trained further from that linear classifier on
+    learner: Literal["network", "features", "finetune"] = "network"
     ratio: float | None = Field(None, gt=0, le=MAX_RATIO)  # None: the ratio of the evaluation
     filter: FilterName = "confidence"
     keep: float = Field(1.0, gt=0, le=1)  # fraction of the synthetic images of each class, the best by `filter`
-    feed: Feed | None = None  # generates new images for every batch; None: the stored synthetic images are drawn
+    # generates new images for every batch, or for features once; None: the stored synthetic images are drawn
+    feed: Feed | None = None
     # among the synthetic images, a class of n real images is drawn n^class_exponent times as often as one of 1
     class_exponent: float = Field(0.0, ge=-2, le=1)
-    by_need: bool = False  # fill up the small classes with all synthetic images, and ignore the ratio
+    # use all synthetic images, which fill up the small classes, and ignore the ratio; without `share`, real and
+    # synthetic images are drawn together, as if all were real
+    by_need: bool = False
     share: float | None = Field(None, gt=0, lt=1)  # of synthetic images in each batch; None: as the ratio implies
     weight: Annotated[float, Field(gt=0, le=1)] | Literal["confidence"] = 1.0  # of each synthetic image in the loss
     # fraction of the steps that train on synthetic images only; the steps after them train on real images only
@@ -51,6 +59,7 @@ class Arm(Settings):
     # how the classifier deals with imbalanced classes; None: as the classifier of the evaluation
     sampling: Annotated[str, name_in(SAMPLING)] | None = None
     long_tail: Annotated[str, name_in(LONG_TAIL)] | None = None
+    operating_point: OperatingPoint | None = None  # None: as the evaluation, if the arm allows it
 
     @model_validator(mode="before")
     @classmethod
@@ -61,16 +70,23 @@ class Arm(Settings):
     def _has_images(self) -> Self:
         if not (self.real or self.synthetic):
             raise ValueError("expected real: true or synthetic: true, got neither")
-        if self.by_need and (self.synthetic_first or self.share is not None):
-            raise ValueError("by_need draws real and synthetic images together: leave share and synthetic_first out")
         changed = self._changed(FOR_STORED_IMAGES)
         if self.feed and (changed or not self.synthetic):
             found = f"{changed[0]} is for stored images" if changed else "synthetic: true is missing"
             raise ValueError(f"feed generates the synthetic images while the classifier trains, but {found}")
         if self.synthetic_first and not (self.real and self.synthetic):
             raise ValueError("synthetic_first needs real: true and synthetic: true, to change from one to the other")
+        if self.is_cross_fitted and not self.allows_cross_fitting:
+            raise ValueError(
+                "operating_point: cross-fitted needs images that were not made from those left out, and labels without "
+                "a teacher: give the arm a feed instead of stored synthetic images, or leave soft_labels out"
+            )
         if self.learner == "features" and (of_networks := self._changed(FOR_NETWORKS)):
-            raise ValueError(f"{of_networks[0]} is for learner: network, and this arm has features; leave it out")
+            raise ValueError(
+                f"{of_networks[0]} is for networks that are trained, and this arm has learner: features; leave it out"
+            )
+        if self.learner == "finetune" and not self.real:
+            raise ValueError("learner: finetune needs real: true, since it begins with a classifier of real images")
         return self
 
     def _changed(self, names: Sequence[str]) -> list[str]:
@@ -80,6 +96,21 @@ class Arm(Settings):
     def kind(self) -> tuple[str, str | None, bool]:
         """The learner, the policy and whether the labels are soft: what an arm has in common with its baselines."""
         return self.learner, self.policy, self.soft_labels
+
+    @property
+    def draws_together(self) -> bool:
+        """Whether real and stored synthetic images are one pool, drawn as if all were real."""
+        return self.real and self.synthetic and self.by_need and self.share is None and not self.synthetic_first
+
+    @property
+    def is_cross_fitted(self) -> bool:
+        """Whether its operating point is found with classifiers on parts of the images."""
+        return self.operating_point == "cross-fitted"
+
+    @property
+    def allows_cross_fitting(self) -> bool:
+        """Whether nothing that it learns from was made from images that cross-fitting leaves out."""
+        return not self.soft_labels and (not self.synthetic or self.feed is not None)
 
     @property
     def is_control(self) -> bool:
@@ -121,6 +152,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "classical+synthetic": {"synthetic": True, "policy": "classical"},
     "features": {"learner": "features"},
     "features+synthetic": {"learner": "features", "synthetic": True},
+    "finetune": {"learner": "finetune", "policy": "classical"},
+    "finetune+synthetic": {"learner": "finetune", "policy": "classical", "synthetic": True},
     "classical+fresh": {"synthetic": True, "policy": "classical", "feed": "generator"},
     # the controls of classical+fresh
     "classical+reconstruction": {"synthetic": True, "policy": "classical", "feed": "reconstruction"},

@@ -240,9 +240,13 @@ def _with_minutes(pipeline: Pipeline, minutes: float) -> Pipeline:
 
 def mixed_by_need(config: EvaluateConfig) -> tuple[EvaluateConfig, tuple[str, ...]]:
     """Return the settings for synthetic images that fill up the small classes, and a note that says so."""
-    arms = [arm.model_copy(update={"by_need": arm.real and arm.synthetic}) for arm in config.arms]
+    arms = [
+        arm.model_copy(update={"by_need": True}) if arm.real and arm.synthetic and not arm.feed else arm
+        for arm in config.arms
+    ]
     note = (
-        "the synthetic images fill up the small classes, so the mixed arms learn from all real and synthetic images "
-        "together, every class equally often; give --ratio for equally many of each class instead"
+        "the synthetic images fill up the small classes, so the mixed arms learn from all of them: together with the "
+        "real images, as if all were real, or as a fixed share of each batch, if an arm has one; give --ratio "
+        "for equally many of each class instead"
     )
     return config.model_copy(update={"arms": tuple(arms)}), (note,)

@@ -20,9 +20,11 @@ from augment.fields import Seed, Settings, name_in
 from augment.generators.registry import DEFAULT_KIND, GENERATORS
 from augment.words import quoted, shortened
 from classifiers.features import FeatureConfig, load_extractor
+from classifiers.fine_tuning import FineTuneConfig
 from classifiers.inception import check_inception
+from classifiers.long_tail import LONG_TAIL
 from classifiers.training import FitConfig
-from pipelines.config.arm_section import DEFAULT_ARMS, MAX_RATIO, Arm, FilterName
+from pipelines.config.arm_section import DEFAULT_ARMS, MAX_RATIO, Arm, FilterName, OperatingPoint
 from pipelines.config.generator_section import AnyGenerator
 from pipelines.metric_specs import METRICS
 from pipelines.trackers.registry import TRACKERS
@@ -108,7 +110,9 @@ class EvaluateConfig(Settings):
     horizontal_flip: bool = False  # only for classes that look the same when mirrored
     metric: Annotated[str, name_in(METRICS)] | None = None  # None: accuracy, or balanced accuracy under imbalance
     classifier: FitConfig = FitConfig()
-    features: FeatureConfig = FeatureConfig()  # of arms with learner: features
+    operating_point: OperatingPoint = "as-trained"  # of the arms that allow it and have none of their own
+    features: FeatureConfig = FeatureConfig()  # of arms with learner: features, and with finetune as a start
+    finetune: FineTuneConfig = FineTuneConfig()  # of arms with learner: finetune
     # weights of the network whose features the fidelity figures use; None: a classifier trained on the training images
     inception: Annotated[FilePath, AfterValidator(check_inception)] | None = None
     seed: Seed = 0
@@ -126,7 +130,7 @@ class EvaluateConfig(Settings):
     @model_validator(mode="after")
     def _has_backbone(self) -> Self:
         """Load the weights once, so that missing ones are found before any training."""
-        if any(arm.learner == "features" for arm in self.arms):
+        if any(arm.learner != "network" for arm in self.arms):
             load_extractor(self.features)
         return self
 
@@ -134,15 +138,35 @@ class EvaluateConfig(Settings):
     def _fits_the_arms(self) -> Self:
         for arm in self.arms:
             try:
-                arm.fit_config(self.classifier)
+                method = LONG_TAIL[self.classifier_of(arm).long_tail]
             except ValidationError as error:
                 reason = error.errors()[0]["msg"].removeprefix("Value error, ")
                 raise ValueError(f"arm {quoted(arm.name)}: {reason}") from error
+            if method.head is not None and arm.learner == "finetune":
+                raise ValueError(
+                    f"arm {quoted(arm.name)}: its long_tail method has a last layer of its own, and learner: finetune "
+                    "begins with a linear one; use another method, such as logit-adjustment"
+                )
+            if self._resolved(arm).is_cross_fitted and arm.learner == "network" and method.head is not None:
+                raise ValueError(
+                    f"arm {quoted(arm.name)}: its long_tail method has no biases that operating_point: cross-fitted "
+                    "could shift; use another method, such as logit-adjustment"
+                )
         return self
 
+    def classifier_of(self, arm: Arm) -> FitConfig:
+        """Return the settings of an arm's network. Raises `ValidationError` if they do not go together."""
+        classifier = arm.fit_config(self.classifier)
+        return self.finetune.apply(classifier) if arm.learner == "finetune" else classifier
+
     def resolved_arms(self) -> tuple[Arm, ...]:
-        """Return the arms, with the policy `classical` replaced by the policy of the evaluation."""
-        return tuple(a.model_copy(update={"policy": self.policy}) if a.policy == "classical" else a for a in self.arms)
+        """Return the arms, with what they take from the evaluation: the classical policy and the operating point."""
+        return tuple(map(self._resolved, self.arms))
+
+    def _resolved(self, arm: Arm) -> Arm:
+        policy = self.policy if arm.policy == "classical" else arm.policy
+        point = self.operating_point if arm.allows_cross_fitting else None
+        return arm.model_copy(update={"policy": policy, "operating_point": arm.operating_point or point})
 
 
 class AutoConfig(Settings):

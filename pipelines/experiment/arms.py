@@ -20,12 +20,14 @@ from augment.words import shortened
 from classifiers.batches import class_counts
 from classifiers.long_tail import LONG_TAIL
 from classifiers.pools import AnyPool, FreshPool, Pool
+from classifiers.training import FitConfig
 from pipelines.config.arm_section import Arm
 from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.feature_learning import with_mirror_images
 from pipelines.experiment.feeds import feed
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.learners import LEARNERS
+from pipelines.experiment.operating_point import favour_rare_classes
 
 TEACHER_WEIGHT = 0.5  # of the teacher's probabilities in a real image's soft label; the rest is its one-hot class
 
@@ -56,10 +58,17 @@ def check_arms(fold: Fold, config: EvaluateConfig) -> None:
 
 
 def train_arm(arm: Arm, fold: Fold, config: EvaluateConfig, *, seed: int, device: torch.device) -> nn.Module:
-    """Train the classifier of one arm on its pools of views, by its learner."""
-    pools = _pools(arm, fold, config, seed)
-    config = config.model_copy(update={"classifier": arm.fit_config(config.classifier)})
-    return LEARNERS[arm.learner].train(pools, fold, config, derive_seed(seed, "classifier"), device)
+    """Train the classifier of one arm on its pools of views, by its learner, and find its operating point."""
+
+    def train(fold: Fold, seed: int) -> nn.Module:
+        settings = config.model_copy(update={"classifier": config.classifier_of(arm)})
+        pools = _pools(arm, fold, settings, seed)
+        return LEARNERS[arm.learner].train(pools, fold, settings, derive_seed(seed, "classifier"), device)
+
+    model = train(fold, seed)
+    if arm.is_cross_fitted:
+        favour_rare_classes(model, fold, train, LEARNERS[arm.learner].predict, derive_seed(seed, "operating point"))
+    return model
 
 
 def predict_test(arm: Arm, model: nn.Module, fold: Fold) -> Tensor:
@@ -70,13 +79,14 @@ def predict_test(arm: Arm, model: nn.Module, fold: Fold) -> Tensor:
 def long_tail_notes(fold: Fold, config: EvaluateConfig) -> list[str]:
     """Return a sentence on the arms whose long-tail method has no effect, since their classes are drawn equally often.
 
-    The list is empty without such arms. fold: with predictions of cross-fitted classifiers, if the arms need them.
+    The list is empty without such arms. The default method is no reason for a sentence, unless an arm names it. fold:
+    with predictions of cross-fitted classifiers, if the arms need them.
     """
     arms = arms_of(fold, config)
     idle = [arm for arm in arms if _needs_imbalance(arm, config) and _draws_evenly(arm, fold, config)]
     if not idle:
         return []
-    names = shortened(", ".join(f"{arm.name} ({arm.fit_config(config.classifier).long_tail})" for arm in idle), 300)
+    names = shortened(", ".join(f"{arm.name} ({config.classifier_of(arm).long_tail})" for arm in idle), 300)
     return [
         "the long-tail method of these arms changes nothing, because their batches have equally many images of each "
         f"class: {names}; give them sampling: plain, if their classes are imbalanced"
@@ -84,23 +94,28 @@ def long_tail_notes(fold: Fold, config: EvaluateConfig) -> list[str]:
 
 
 def _needs_imbalance(arm: Arm, config: EvaluateConfig) -> bool:
-    return arm.learner == "network" and LONG_TAIL[arm.fit_config(config.classifier).long_tail].needs_imbalance
+    """Return whether the arm was given a long-tail method that has an effect on imbalanced classes only."""
+    method = config.classifier_of(arm).long_tail
+    chosen = arm.long_tail is not None or method != FitConfig().long_tail
+    return chosen and arm.learner != "features" and LONG_TAIL[method].needs_imbalance
 
 
 def _draws_evenly(arm: Arm, fold: Fold, config: EvaluateConfig) -> bool:
     """Return whether the class counts of the arm's batches are equal in all phases of its training."""
-    settings = arm.fit_config(config.classifier)
+    settings = config.classifier_of(arm)
     pools = _pools(arm.model_copy(update={"policy": None}), fold, config, seed=0)  # views do not matter here
     phases = class_counts(pools, fold.train.num_classes, settings.steps, settings.sampling)
     return all(bool((counts == counts[0]).all()) for _, counts in phases)
 
 
 def _pools(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> list[AnyPool]:
-    if arm.real and arm.synthetic and arm.by_need:
+    if arm.draws_together:
         return [_combined_pool(arm, fold, config, seed)]
     pools: list[AnyPool] = [_real_pool(arm, fold, config, seed)] if arm.real else []
     if arm.synthetic:
-        pools.append(_fresh_pool(arm, fold, config) if arm.feed else _synthetic_pool(arm, fold, config, seed))
+        stored = _drawn_pool if arm.feed else _synthetic_pool
+        fresh = arm.feed and arm.learner != "features"
+        pools.append(_fresh_pool(arm, fold, config) if fresh else stored(arm, fold, config, seed))
     return pools
 
 
@@ -122,6 +137,15 @@ def _fresh_pool(arm: Arm, fold: Fold, config: EvaluateConfig) -> FreshPool:
     )
 
 
+def _drawn_pool(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool:
+    """Return as many images of the arm's feed as its ratio says, for a learner that sees all images at once."""
+    fresh, random = _fresh_pool(arm, fold, config), torch.Generator().manual_seed(derive_seed(seed, "synthetic images"))
+    images, labels = fresh.draw(math.ceil(arm.ratio_or(config.ratio) * len(fold.train)), random)
+    data = LabelledImages(images.numpy(), labels.numpy(), fold.train.class_names)
+    pool = _pool(arm, data, config, fresh.share, fresh.span, derive_seed(seed, "synthetic views"))
+    return replace(pool, class_weights=fresh.class_weights)
+
+
 def _synthetic_class_weights(arm: Arm, fold: Fold) -> Tensor:
     """Return how often each class is drawn among the synthetic images, relative to the others: float64, K."""
     counts = torch.from_numpy(fold.train.counts()).double()
@@ -131,7 +155,7 @@ def _synthetic_class_weights(arm: Arm, fold: Fold) -> Tensor:
 def _synthetic_pool(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool:
     assert fold.synthetic is not None
     synthetic, indices = fold.synthetic.data, _kept_indices(arm, fold)
-    if arm.real:
+    if arm.real and not arm.by_need:
         ratio, draw_seed = arm.ratio_or(config.ratio), derive_seed(seed, "synthetic images")
         indices = indices[draw_by_ratio(synthetic.take(indices), fold.train, ratio, seed=draw_seed)]
     share, span = _synthetic_share(arm, config), (0.0, arm.synthetic_first or 1.0)

@@ -112,7 +112,7 @@ def train_and_test(training: Training, fold: Fold, config: EvaluateConfig, devic
     seed = repeat_seed(config.seed, training.repeat)
     model = train_arm(training.arm, fold, config, seed=seed, device=device)
     labels, classes, converges = fold.test.labels, fold.test.num_classes, LEARNERS[training.arm.learner].converges
-    logits = predict_test(training.arm, model, fold)
+    logits, classifier = predict_test(training.arm, model, fold), config.classifier_of(training.arm)
     return Record(
         repeat=training.repeat,
         arm=training.arm.name,
@@ -124,8 +124,9 @@ def train_and_test(training: Training, fold: Fold, config: EvaluateConfig, devic
         predicted=encode_labels(logits.argmax(1).numpy()),
         mix=dict(fold.mixes.get(training.arm.name, {})),
         seed=seed,
-        steps=0 if converges else config.classifier.steps,
-        batch_size=0 if converges else config.classifier.batch_size,
+        learner=training.arm.learner,
+        steps=0 if converges else classifier.steps,
+        batch_size=0 if converges else classifier.batch_size,
         seconds=round(time.perf_counter() - start, 2),
     )
 

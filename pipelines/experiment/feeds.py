@@ -18,7 +18,7 @@ from augment.dataset.images import LabelledImages
 from augment.dataset.policies import bank_of_views
 from augment.errors import ConfigError
 from augment.fields import SEEDS
-from augment.generators.anchored import Anchored, reconstructing
+from augment.generators.anchored import Anchored, among, reconstructing
 from augment.generators.base import Model
 from augment.generators.registry import load_model
 from augment.generators.resample import pixel_mixture
@@ -28,7 +28,10 @@ from pipelines.experiment.folds import Fold
 def _generator(fold: Fold) -> Model:
     if fold.run is None:
         raise ConfigError("an arm is fed by a generator, and there is none: compare such arms with `augment run`")
-    return load_model(fold.run)
+    model = load_model(fold.run)
+    # the classifiers of `operating_point` learn from a part of the images, and may see nothing of the others
+    part = len(fold.train) < sum(model.about.train_per_class.values())
+    return among(model, fold.train) if part and isinstance(model, Anchored) else model
 
 
 def _reconstruction(fold: Fold) -> Model:

@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from classifiers.pools import AnyPool
+from classifiers.fine_tuning import fine_tune
+from classifiers.networks import Classifier
+from classifiers.pools import AnyPool, Pool
 from classifiers.training import fit, predict
 from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.feature_learning import predict_by_features, train_on_features
@@ -39,7 +41,18 @@ def _predict_by_network(model: nn.Module, fold: Fold) -> Tensor:
     return predict(model, torch.from_numpy(np.ascontiguousarray(fold.test.images)))
 
 
+def _fine_tune(
+    pools: Sequence[AnyPool], fold: Fold, config: EvaluateConfig, seed: int, device: torch.device
+) -> nn.Module:
+    """Fine-tune the pretrained network of `config.features`, from the linear classifier of the real images on."""
+    real = Pool(torch.from_numpy(fold.train.images[None]), torch.from_numpy(fold.train.labels))
+    pretrained = train_on_features([real], fold, config, seed, device)
+    assert isinstance(pretrained, Classifier)
+    return fine_tune(pretrained, pools, config.classifier, seed=seed, device=device)
+
+
 LEARNERS: dict[str, Learner] = {
     "network": Learner(_train_network, _predict_by_network, converges=False),
+    "finetune": Learner(_fine_tune, _predict_by_network, converges=False),
     "features": Learner(train_on_features, predict_by_features, converges=True),
 }

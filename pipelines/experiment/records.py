@@ -16,10 +16,11 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from augment.errors import OutputError
 from augment.output_folders import OutputFolder
+from pipelines.metric_specs import METRICS
 
 
 class Line(BaseModel):
@@ -36,10 +37,12 @@ class Line(BaseModel):
 class Record(Line):
     """One classifier, trained in one arm of one repeat and tested: a line of records.jsonl.
 
-    size: training images of each class, in a learning curve. metrics: by the names in `metric_specs.METRICS`.
+    size: training images of each class, in a learning curve. metrics: by the names in `metric_specs.METRICS`, all of
+    them: a record of an older version that lacks some is no record, and its classifier is trained again.
     per_class_recall: K values, None for a class without test images. confusion: K x K counts; rows are true classes.
     predicted: the predicted class of each test image, encoded by `encode_labels`. mix: how the synthetic images were
-    mixed in, where that was chosen on validation images. steps, batch_size: 0 if its learner converges without steps.
+    mixed in, where that was chosen on validation images. learner: a key of `learners.LEARNERS`. steps, batch_size: 0 if
+    its learner converges without steps.
     """
 
     repeat: int
@@ -51,10 +54,18 @@ class Record(Line):
     confusion: list[list[int]]
     predicted: str
     mix: dict[str, Any]
+    learner: str = "network"
     seed: int
     steps: int
     batch_size: int
     seconds: float
+
+    @field_validator("metrics")
+    @classmethod
+    def _complete(cls, metrics: dict[str, float]) -> dict[str, float]:
+        if missing := METRICS.keys() - metrics.keys():
+            raise ValueError(f"lacks {', '.join(sorted(missing))}")
+        return metrics
 
     @property
     def key(self) -> tuple[str, str, int]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -27,9 +28,13 @@ from pipelines.config.arm_section import Arm
 from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arms import train_arm
 from pipelines.experiment.folds import Fold
+from pipelines.experiment.operating_point import PARTS
 from pipelines.experiment.parallel import one_thread
 
-CLASSIFIER_STEPS = (2, 8)  # lengths of the two timed trainings, which follow a warm-up of one step
+TrainedLearner = Literal["network", "finetune"]  # those with steps
+# lengths of the two timed trainings, which follow a warm-up of one step, by the learner
+LENGTHS: dict[TrainedLearner, tuple[int, int]] = {"network": (2, 8), "finetune": (1, 3)}
+STEPPED = ("classifier", "finetune")  # the sections of an evaluation that have steps
 MAX_PROBE_IMAGES = 128  # that views and predictions are timed on
 MAX_FEATURE_IMAGES = 32  # that pretrained features are timed on
 SECONDS_OF_LINEAR_FIT = 1e-3  # per image; measured on one core for 200 to 2000 images of 10 classes and 1280 features
@@ -37,25 +42,46 @@ SECONDS_PER_IMAGE = 1e-3  # to generate and write one; 1,400 images a second wer
 CLASSIFIERS_PER_FIDELITY = 1.5  # the fidelity figures of a fold take about as long as this many classifiers
 
 
+class ClassifierTime(NamedTuple):
+    """The seconds of one classifier: of each training step, and of its views and predictions."""
+
+    step: float
+    rest: float
+
+
 @dataclass(frozen=True)
 class Probe:
-    """Estimates durations by measurements on the images of a fold. The time of a classifier is measured only once."""
+    """Estimates durations by measurements on the images of a fold. The time of a classifier is measured only once.
+
+    evaluation: its arms, steps and operating points; the measurement does not depend on them. measured: the time of a
+    classifier by its learner, so far.
+    """
 
     fold: Fold
     evaluation: EvaluateConfig
     device: torch.device
     jobs: int
+    measured: dict[str, ClassifierTime] = field(default_factory=dict)
 
-    @cached_property
-    def _seconds_per_network(self) -> float:
-        return classifier_seconds(self.fold.train, self.fold.test, self.evaluation, self.device)
+    def _seconds_of(self, learner: TrainedLearner) -> float:
+        """Estimate the seconds of a classifier with the steps of the evaluation, without its operating point."""
+        if learner not in self.measured:
+            self.measured[learner] = classifier_time(learner, self.fold, self.evaluation, self.device)
+        seconds, settings = self.measured[learner], self.evaluation.classifier_of(_real_arm(learner, self.evaluation))
+        return seconds.step * settings.steps + seconds.rest
+
+    def _trainings(self, learner: str) -> int:
+        """Return how many classifiers of a learner a repeat trains; those for the operating points count as well."""
+        return sum(1 + PARTS * arm.is_cross_fitted for arm in self.evaluation.resolved_arms() if arm.learner == learner)
 
     @cached_property
     def _seconds_per_classifier(self) -> float:
         """The mean over the arms of the evaluation."""
-        arms = self.evaluation.arms
-        on_features = sum(arm.learner == "features" for arm in arms)
-        seconds = self._seconds_per_network * (len(arms) - on_features)
+        arms, on_features = self.evaluation.arms, self._trainings("features")
+        seconds = 0.0
+        for learner in LENGTHS:
+            if count := self._trainings(learner):
+                seconds += self._seconds_of(learner) * count
         if on_features:
             seconds += on_features * linear_seconds(self.fold, self.evaluation, self.device)
         return seconds / len(arms)
@@ -69,8 +95,12 @@ class Probe:
 
     def seconds_to_evaluate(self, classifiers: int, fidelity_folds: int = 0) -> float:
         """Estimate the seconds to train and test classifiers, and to measure the fidelity of a number of folds."""
-        fidelity = self._seconds_per_network * CLASSIFIERS_PER_FIDELITY * fidelity_folds
+        fidelity = self._seconds_of("network") * CLASSIFIERS_PER_FIDELITY * fidelity_folds if fidelity_folds else 0.0
         return (self._seconds_per_classifier * classifiers + fidelity) / self.jobs
+
+    def of(self, evaluation: EvaluateConfig) -> Probe:
+        """Return the same for other arms, steps or operating points. What was measured is not measured again."""
+        return replace(self, evaluation=evaluation)
 
 
 def fit_seconds(train: LabelledImages, config: GeneratorConfig, device: torch.device) -> float:
@@ -79,26 +109,43 @@ def fit_seconds(train: LabelledImages, config: GeneratorConfig, device: torch.de
     return 0.0 if probe is None else probe(TrainingData(train), config, device)
 
 
-def classifier_seconds(
-    train: LabelledImages, test: LabelledImages, config: EvaluateConfig, device: torch.device
-) -> float:
-    """Estimate the seconds of one classifier of an evaluation: its views, its training steps and its predictions."""
-    arm = Arm(name="probe", policy=config.policy)
+def _real_arm(learner: TrainedLearner, config: EvaluateConfig) -> Arm:
+    return Arm(name="probe", policy=config.policy, learner=learner)
+
+
+def classifier_time(
+    learner: TrainedLearner, of_fold: Fold, config: EvaluateConfig, device: torch.device
+) -> ClassifierTime:
+    """Estimate the time of one network of an evaluation: its training steps, and its views and predictions."""
+    train, test, arm = of_fold.train, of_fold.test, _real_arm(learner, config)
+    settings, lengths = config.classifier_of(arm), LENGTHS[learner]
     subset = subset_per_class(train, max(MAX_PROBE_IMAGES // train.num_classes, 1), 0)
-    fold, trainings = Fold(subset, subset), []  # trainings: seconds of each
+    fold, trainings, models = Fold(subset, subset), [], []  # trainings: seconds of each
     with one_thread():
-        for steps in (1, *CLASSIFIER_STEPS):
-            classifier = config.classifier.model_copy(update={"steps": steps})
-            short = config.model_copy(update={"classifier": classifier, "views": 1})
-            trainings.append(_seconds(lambda c=short: train_arm(arm, fold, c, seed=0, device=device), device))  # type: ignore[misc]
-        model = train_arm(arm, fold, short, seed=0, device=device)
-        prediction = _seconds(lambda: predict(model, torch.from_numpy(np.ascontiguousarray(subset.images))), device)
+        for steps in (1, *lengths):
+            parts = {name: getattr(config, name).model_copy(update={"steps": steps}) for name in STEPPED}
+            short = config.model_copy(update={**parts, "views": 1})
+            trainings.append(
+                _seconds(lambda c=short: models.append(train_arm(arm, fold, c, seed=0, device=device)), device)  # type: ignore[misc]
+            )
+        prediction = _seconds(
+            lambda: predict(models[-1], torch.from_numpy(np.ascontiguousarray(subset.images))), device
+        )
         options = {"views": 1, "horizontal_flip": config.horizontal_flip, "seed": 0}
         view = _seconds(lambda: bank_of_views(subset, config.policy, **options), device)  # type: ignore[arg-type]
-    step = max(trainings[2] - trainings[1], 0) / (CLASSIFIER_STEPS[1] - CLASSIFIER_STEPS[0])
-    draws_per_image = math.ceil(config.classifier.steps * config.classifier.batch_size / len(train))
+    step = seconds_of_step(trainings[1:], lengths)
+    draws_per_image = math.ceil(settings.steps * settings.batch_size / len(train))
     views = min(config.views, max(draws_per_image, 1)) * len(train) / len(subset)
-    return step * config.classifier.steps + view * views + prediction * len(test) / len(subset)
+    return ClassifierTime(step, view * views + prediction * len(test) / len(subset))
+
+
+def seconds_of_step(trainings: Sequence[float], lengths: tuple[int, int]) -> float:
+    """Return the seconds of a step from those of a shorter and of a longer training of these numbers of steps.
+
+    If other programs slowed the shorter one down so that it took longer, the beginning of the longer one counts too.
+    """
+    (shorter, longer), (few, many) = trainings, lengths
+    return (longer - shorter) / (many - few) if longer > shorter else longer / many
 
 
 def linear_seconds(fold: Fold, config: EvaluateConfig, device: torch.device) -> float:
@@ -110,9 +157,10 @@ def linear_seconds(fold: Fold, config: EvaluateConfig, device: torch.device) -> 
         extract(extractor, subset.images, device)  # a warm-up
         extraction = _seconds(lambda: extract(extractor, subset.images, device), device) / len(subset)
     synthetic = max((arm.ratio_or(config.ratio) for arm in arms if arm.synthetic), default=0.0)  # per real image
-    learnt = len(fold.train) * (1 + synthetic) * (2 if config.horizontal_flip else 1)
-    shared = extraction * (learnt / max(len(fold.repeats), 1) + len(fold.test) / config.repeats) / len(arms)
-    return shared + SECONDS_OF_LINEAR_FIT * learnt
+    images = len(fold.train) * (2 if config.horizontal_flip else 1)
+    learnt, drawn = images * (1 + synthetic), images * sum(arm.ratio_or(config.ratio) for arm in arms if arm.feed)
+    extracted = learnt / max(len(fold.repeats), 1) + len(fold.test) / config.repeats + drawn  # in a repeat, by all arms
+    return extraction * extracted / len(arms) + SECONDS_OF_LINEAR_FIT * learnt
 
 
 def peak_memory(jobs: int) -> float | None:

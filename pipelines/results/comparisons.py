@@ -45,7 +45,7 @@ def declared_comparisons(arms: Sequence[Arm]) -> list[tuple[str, str]]:
     """
     by_recipe = {(a.kind, _method(a)): a for a in arms if a.real and not a.synthetic}
     real_only, references = list(by_recipe.values()), dict[Kind, Arm]()
-    for arm in sorted(real_only, key=lambda a: _method(a) != (None, None)):
+    for arm in sorted(real_only, key=lambda a: _method(a) != (None, None, False)):
         references.setdefault(arm.kind, arm)
     mixed = [(a, b) for a in arms if a.real and a.synthetic for b in real_only if a.kind == b.kind]
     mixed.sort(key=lambda pair: (pair[0].is_control, pair[0].policy is None, _method(pair[0]) != _method(pair[1])))
@@ -66,15 +66,17 @@ def control_comparisons(arms: Sequence[Arm]) -> list[tuple[str, str]]:
     """Return the pairs (arm, control): arms with a generator's images, and controls that differ in nothing else."""
 
     def recipe(arm: Arm) -> Arm:
-        return arm.model_copy(update={"name": "", "feed": None})
+        point = "cross-fitted" if arm.is_cross_fitted else None
+        return arm.model_copy(update={"name": "", "feed": None, "operating_point": point})
 
     mixed = [a for a in arms if a.real and a.synthetic]
     controls = [a for a in mixed if a.is_control]
     return [(a.name, c.name) for a in mixed if not a.is_control for c in controls if recipe(a) == recipe(c)]
 
 
-def _method(arm: Arm) -> tuple[str | None, str | None]:
-    return arm.sampling, arm.long_tail
+def _method(arm: Arm) -> tuple[str | None, str | None, bool]:
+    """Return how an arm deals with imbalanced classes; None: as the evaluation."""
+    return arm.sampling, arm.long_tail, arm.is_cross_fitted
 
 
 def headline_first(
@@ -210,10 +212,13 @@ def _check_paired(arm_records: Sequence[Record], baseline_records: Sequence[Reco
             f"expected the same repeats, each once, in both arms of a comparison, got {repeats[0]} and "
             f"{repeats[1]}; run the missing ones"
         )
-    # A learner without steps trains until it converges, and can be compared with any other.
-    compute = [{(r.steps, r.batch_size) for r in side if r.steps} for side in (arm_records, baseline_records)]
-    if all(compute) and compute[0] != compute[1]:
+    # The steps of different learners do not compare: one converges without steps, another begins with trained weights.
+    compute = [
+        {(r.learner, r.steps, r.batch_size) for r in side if r.steps} for side in (arm_records, baseline_records)
+    ]
+    learners = [{learner for learner, _, _ in side} for side in compute]
+    if learners[0] == learners[1] and compute[0] != compute[1]:
         raise ConfigError(
-            "expected equal (steps, batch size) in both arms of a comparison, "
+            "expected equal (learner, steps, batch size) in both arms of a comparison, "
             f"got {sorted(compute[0])} and {sorted(compute[1])}"
         )

@@ -89,6 +89,7 @@ class Recommendation(Part):
     )
     largest_gain_not_excluded: float | None = None
     repeats_for_one_point: int | None = None
+    repeats_for_two_points: int | None = None
     sentence: str
 
 

@@ -16,6 +16,7 @@ UNVARIED = 0.5  # lowest `spread`; real images have at least 0.55, GANs from 20 
 FEWEST_IMAGES = 100  # real and synthetic; the precision of two sets of 100 real images has a standard deviation of 0.04
 CHANCE_ERRORS = 2.0  # standard errors that an accuracy must lie above chance
 MOST_NAMED = 5  # classes that one sentence names
+RELATIVE = "in brackets, the distance between nearest images relative to real images"
 LIMITS = {"distinctness": COLLAPSED, "spread": UNVARIED}
 
 
@@ -25,21 +26,25 @@ def cautions(figures: Mapping[str, Any]) -> list[str]:
 
 
 def _unvaried(figures: Mapping[str, Any]) -> list[str]:
-    """Warn about classes whose synthetic images are nearly identical or vary too little."""
+    """Warn about classes whose synthetic images are nearly identical, in groups or all of them, or vary too little."""
     per_class = figures["per_class"]
-    collapsed, unvaried = (_below(per_class.get(key, {}), limit) for key, limit in LIMITS.items())
-    total, sentences = len(per_class.get("spread", {})), []
-    if collapsed:
-        sentences.append(
-            f"the synthetic images of {len(collapsed)} of {counted(total, 'class')} have collapsed, they are nearly "
-            f"identical: {_listed(collapsed)}; in brackets, the distance between nearest images relative to real images"
-        )
-    if others := {name: value for name, value in unvaried.items() if name not in collapsed}:
-        sentences.append(
-            f"the synthetic images of {len(others)} of {counted(total, 'class')} vary less than half as much as real "
-            f"ones: {_listed(others)}"
-        )
-    return sentences
+    alike, unvaried = (_below(per_class.get(key, {}), limit) for key, limit in LIMITS.items())
+    groups = {  # by what the sentence says of them
+        f"have collapsed, they are nearly identical: %s; {RELATIVE}": _of(alike, unvaried, among=True),
+        f"repeat a few pictures with small changes: %s; {RELATIVE}": _of(alike, unvaried, among=False),
+        "vary less than half as much as real ones: %s": _of(unvaried, alike, among=False),
+    }
+    total = counted(len(per_class.get("spread", {})), "class")
+    return [
+        f"the synthetic images of {len(classes)} of {total} {said % _listed(classes)}"
+        for said, classes in groups.items()
+        if classes
+    ]
+
+
+def _of(classes: Mapping[str, float], others: Mapping[str, float], *, among: bool) -> dict[str, float]:
+    """Return those of `classes` that are among the `others`, or are not."""
+    return {name: value for name, value in classes.items() if (name in others) == among}
 
 
 def _below(values: Mapping[str, float | None], limit: float) -> dict[str, float]:

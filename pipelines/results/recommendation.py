@@ -1,8 +1,8 @@
 """Recommend in one sentence whether to train with synthetic images: the question that users want answered.
 
 The rule is to do no harm. Synthetic images are recommended only if the interval of the gain lies above 0, if validation
-showed a gain too where the mix was chosen on validation images, and if they help more than those of every control.
-Otherwise the answer is "do not augment", for one of three reasons: synthetic images harm, a control does as well, or
+showed a gain too where the mix was chosen on validation images, and if the interval over every control lies above 0.
+Otherwise the answer is "do not augment", for one of three reasons: synthetic images harm, a control may do as well, or
 the experiment is inconclusive. If it is inconclusive, the sentence says how large a gain is still possible and how many
 repeats would show a small one.
 """
@@ -17,7 +17,9 @@ from pipelines.metric_specs import FEWEST_REPEATS, METRICS, Metric
 from pipelines.results.document import Choice, Comparison, Recommendation
 from pipelines.results.statistics import repeats_needed
 
-SMALL_GAIN = 0.01  # in the metric's own scale: 1 point, or 0.01 nats of log loss
+SMALL_GAINS = (0.01, 0.02)  # in the metric's own scale: 1 and 2 points, or 0.01 and 0.02 nats of log loss
+
+REPEATS_FOR = ("repeats_for_one_point", "repeats_for_two_points")  # the fields for these gains
 
 
 class Verdict(StrEnum):
@@ -48,19 +50,19 @@ def recommend(
     comparison: the headline; None if there is none. mix: the chosen mix, or that of the compared arm (`Arm.mix`).
     choice: the content of results.json under that name; None if the mix was fixed in advance. size: the number of
     training images per class, if they were drawn from a larger pool. controls: the comparisons of the arm with its
-    controls; its mean gain over each of them has to be above 0. same_kind: whether the arm and its baseline differ only
-    in the synthetic images and in how they deal with imbalance; if not, the sentence names the baseline.
+    controls; the interval of its gain over each of them has to be above 0. same_kind: whether the arm and its baseline
+    differ only in the synthetic images and in how they deal with imbalance; if not, the sentence names the baseline.
 
     `largest_gain_not_excluded` is the upper end of the interval, at least 0, in the metric's own scale.
-    `repeats_for_one_point` would show a gain of 0.01 in this scale with 80 % power; None if no number would.
+    `repeats_for_one_point` and `repeats_for_two_points` would show a gain of 0.01 or 0.02 in this scale with 80 %
+    power; None if no number would.
     """
     verdict = _verdict(comparison, choice, controls)
     if comparison is None:
         sentence = "Nothing to recommend: no recipe was compared with and without synthetic images."
-        limits = {"largest_gain_not_excluded": None, "repeats_for_one_point": None}
+        limits = dict.fromkeys(("largest_gain_not_excluded", *REPEATS_FOR))
         return Recommendation(augment=False, arm=None, ratio=0.0, verdict=verdict.value, sentence=sentence, **limits)
     augment = verdict == Verdict.HELPS
-    repeats = repeats_needed(SMALL_GAIN, comparison.std_gain, comparison.correlation)
     return Recommendation(
         augment=augment,
         arm=comparison.arm if augment else comparison.baseline,
@@ -68,7 +70,7 @@ def recommend(
         **({"mix": dict(mix)} if augment else {}),
         verdict=verdict.value,
         largest_gain_not_excluded=max(comparison.ci95[1], 0.0),
-        repeats_for_one_point=None if repeats is None else max(repeats, FEWEST_REPEATS),
+        **dict(zip(REPEATS_FOR, _repeats_for_small_gains(comparison), strict=True)),
         sentence=_sentence(comparison, mix, choice, controls, size=size, same_kind=same_kind),
     )
 
@@ -84,7 +86,12 @@ def _verdict(comparison: Comparison | None, choice: Choice | None, controls: Seq
         return Verdict.HARMS
     if low <= 0 or not (choice is None or choice.gain_shown):
         return Verdict.INCONCLUSIVE
-    return Verdict.HELPS if all(control.mean_gain > 0 for control in controls) else Verdict.CONTROL
+    return Verdict.CONTROL if _as_good(controls) else Verdict.HELPS
+
+
+def _as_good(controls: Sequence[Comparison]) -> list[str]:
+    """Return the names of the controls over which no gain is shown."""
+    return [control.baseline for control in controls if control.ci95[0] <= 0]
 
 
 def _sentence(
@@ -126,13 +133,13 @@ def _sentence(
 def _gain_sentence(
     change: str, evidence: str, mix: Mapping[str, Any], controls: Sequence[Comparison], at_size: str
 ) -> str:
-    """Say that a gain is shown and what to use, or which controls do as well. change: the verb and the metric."""
+    """Say that a gain is shown and what to use, or which controls may do as well. change: the verb and the metric."""
     changes = {c.baseline: _evidence(c, significant=False)[1] for c in controls}
-    if as_good := [c.baseline for c in controls if c.mean_gain <= 0]:
+    if as_good := _as_good(controls):
         others = "; ".join(f"compared with {name}, the metric changes {changes[name]}" for name in as_good)
         return (
             f"Do not use this generator{at_size}: synthetic images {change} {evidence}, but a control without a "
-            f"generator does as well ({others})."
+            f"generator may do as well ({others})."
         )
     compared = "; ".join(f"compared with {name} {words}" for name, words in changes.items())
     over = f" They do more than the controls: {compared}." if controls else ""
@@ -147,14 +154,28 @@ def _possible_gain(comparison: Comparison, metric: Metric) -> str:
     excluded = (
         f"a {gain} larger than {largest} can be excluded, a smaller one cannot" if high else "any gain is excluded"
     )
-    small = "1 point" if metric.unit == "points" else f"{SMALL_GAIN * metric.scale:g} {metric.unit}"
-    repeats = repeats_needed(SMALL_GAIN, comparison.std_gain, comparison.correlation)
-    if repeats is None:
+    return f"{excluded}; {_power(comparison, metric, gain)}"
+
+
+def _repeats_for_small_gains(comparison: Comparison) -> list[int | None]:
+    needed = (repeats_needed(gain, comparison.std_gain, comparison.correlation) for gain in SMALL_GAINS)
+    return [None if repeats is None else max(repeats, FEWEST_REPEATS) for repeats in needed]
+
+
+def _power(comparison: Comparison, metric: Metric, gain: str) -> str:
+    """Say how many repeats would show each of the small gains, or that these were enough. gain: how it is called."""
+    of_points = metric.unit == "points"
+    sizes = ["1 point", "2 points"] if of_points else [f"{small:g} {metric.unit}" for small in SMALL_GAINS]
+    (small, for_small), (larger, for_larger) = zip(sizes, _repeats_for_small_gains(comparison), strict=True)
+    if for_larger is None:
         reason = "their training sets overlap" if comparison.correlation else "they vary too much"
-        return f"{excluded}; no number of repeats would show a {gain} of {small}, because {reason}"
-    if repeats <= comparison.repeats:
-        return f"{excluded}; {comparison.repeats} repeats would have shown a {gain} of {small}"
-    return f"{excluded}; about {round_up(repeats):,} repeats would show a {gain} of {small}"
+        return f"no number of repeats would show a {gain} of {larger}, because {reason}"
+    if for_small is not None and for_small <= comparison.repeats:
+        return f"{comparison.repeats} repeats would have shown a {gain} of {small}"
+    words = f"about {round_up(for_small):,} repeats" if for_small else "no number of repeats"
+    if for_larger <= comparison.repeats:
+        return f"{words} would show a {gain} of {small}, and these would have shown one of {larger}"
+    return f"{words} would show a {gain} of {small}, and about {round_up(for_larger):,} one of {larger}"
 
 
 def round_up(repeats: int) -> int:

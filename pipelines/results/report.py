@@ -21,6 +21,7 @@ from augment.dataset.images import LabelledImages
 from pipelines.metric_specs import FEWEST_REPEATS, METRICS, Metric
 from pipelines.results.document import Choice, Results, Summary
 from pipelines.results.figures import class_gains, confusion_matrices, gain_plot, learning_curve, training_curves
+from pipelines.results.hard_images import HardImage
 from pipelines.results.svg import image_strip
 
 PER_CLASS = 8  # real and as many synthetic pictures in a row of the sample grid
@@ -64,13 +65,14 @@ class Pictures:
     """The images and training curves that the report shows; what is None or empty is left out.
 
     pairs: tuples of a synthetic image, its nearest training image (both uint8, C x H x W), their distance and the class
-    name. curves: (steps, values) of equal length, by name.
+    name. curves: (steps, values) of equal length, by name. hard: test images that are often wrong.
     """
 
     real: LabelledImages | None = None
     synthetic: LabelledImages | None = None
     pairs: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8], float, str]] = ()
     curves: Mapping[str, tuple[Sequence[float], Sequence[float]]] | None = None
+    hard: Sequence[HardImage] = ()
 
 
 def render(results: Results, pictures: Pictures, settings: Mapping[str, Any]) -> str:
@@ -98,6 +100,8 @@ def render(results: Results, pictures: Pictures, settings: Mapping[str, Any]) ->
         per_class=PER_CLASS,
         cautions=results.fidelity.get("cautions") or [],
         pairs=_pairs(pictures),
+        hard=_hard(pictures),
+        recommended=results.recommendation.arm,
         fidelity=_fidelity(results.fidelity, dataset.classes),
         curves=training_curves(pictures.curves or {}),
         settings=_as_yaml(settings),
@@ -156,6 +160,12 @@ def _pairs(pictures: Pictures) -> list[dict[str, Any]]:
         {"src": image_strip(np.stack([synthetic, real]), longest), "distance": f"{distance:.2f}", "name": name}
         for synthetic, real, distance, name in pairs
     ]
+
+
+def _hard(pictures: Pictures) -> list[dict[str, Any]]:
+    channels = sum(len(image.pixels) for image in pictures.hard)
+    longest = min(PAIR_SIZE, int((PICTURE_BYTES / max(channels, 1)) ** 0.5))
+    return [{"src": image_strip(image.pixels[None], longest), "image": image} for image in pictures.hard]
 
 
 def _fidelity(scores: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:

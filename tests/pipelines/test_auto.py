@@ -18,9 +18,15 @@ from pipelines.auto import decide
 from pipelines.config.reading import load_pipeline
 from pipelines.config.sections import Pipeline
 from pipelines.experiment.loading import load
+from pipelines.results.comparisons import control_comparisons
 from pipelines.runner import run
 
-QUICK = ("generator.steps=2", "generator.width=4", "generator.batch_size=4", "evaluate.classifier.width=4")
+PRETRAINED = ("evaluate.features.input_size=32", "evaluate.finetune.steps=1", "evaluate.finetune.batch_size=4")
+SMALL = ("generator.width=4", "generator.batch_size=4", "evaluate.classifier.width=4")
+QUICK = (*PRETRAINED, "generator.steps=2", *SMALL)
+CONTROLLED = ["classical", "classical+fresh", "classical+grid", "classical+resample"]
+ON_FEATURES = ["features", "features+fresh", "features+grid", "features+resample"]
+TUNED = ["finetune", "finetune+fresh", "finetune+grid", "finetune+resample"]
 TINY = (*QUICK, "evaluate.classifier.steps=3", "generate.per_class=2", "data.image_size=12")
 
 
@@ -84,22 +90,48 @@ def test_single_images_of_a_fold_borrow_what_there_is(
     assert f"the generator anchored, {anchors}:" in text
 
 
-def test_larger_sets_get_more_steps(source: Any, tmp_path: Path) -> None:
-    steps = [
-        decided(auto(source(*counts), *QUICK, "evaluate.classifier.batch_size=6"), tmp_path)[
-            0
-        ].evaluate.classifier.steps
-        for counts in ((8, 8, 8, 8), (90, 90, 90, 90))
-    ]
-    assert steps == [600, 1200]
+@pytest.mark.parametrize(
+    ("images", "minutes", "steps"), [(8, 500, 2400), (90, 500, 2400), (90, 0.01, 1200), (8, 0.01, 600)]
+)
+def test_larger_sets_get_more_steps_if_there_is_time(
+    images: int, minutes: float, steps: int, source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.time_budget.MINUTES", minutes)
+    tiny = (*QUICK, "generate.per_class=2", "data.image_size=12", "evaluate.classifier.batch_size=6")
+    pipeline, text = decided(auto(source(*[images] * 4), *tiny), tmp_path)
+    assert pipeline.evaluate.classifier.steps == steps
+    assert f"{4 * images} training images is seen about {round(steps * 6 / (4 * images))} times" in text
+
+
+def test_imbalanced_classes_get_cross_fitted_operating_points_if_there_is_time(source: Any, tmp_path: Path) -> None:
+    tiny = (*QUICK, "generate.per_class=2", "data.image_size=12", "evaluate.classifier.steps=3")
+    pipeline, text = decided(auto(source(30, 30, 5, 4), *tiny, "auto.minutes=500"), tmp_path)
+    assert pipeline.evaluate.operating_point == "cross-fitted"
+    assert "five more classifiers" in text
+    few = ("evaluate.arms=[classical,classical+fresh]", "generator.steps=90000")  # and so no fine-tuning
+    pipeline, text = decided(auto(source(30, 30, 5, 4), *tiny, *few), tmp_path)
+    assert pipeline.evaluate.operating_point == "as-trained"
+    assert "to cross-fit it would take" in text
+    pipeline, text = decided(auto(source(8, 8, 8, 8), *tiny, "auto.minutes=500"), tmp_path)
+    assert pipeline.evaluate.operating_point == "as-trained"
+    assert "cross-fit" not in text
+
+
+def test_given_repeats_get_the_fewest_steps(source: Any, tmp_path: Path) -> None:
+    settings = ("evaluate.repeats=7", "evaluate.classifier.batch_size=6", "auto.minutes=500")
+    pipeline, text = decided(auto(source(90, 90, 90, 90), *QUICK, *settings), tmp_path)
+    assert (pipeline.evaluate.repeats, pipeline.evaluate.classifier.steps) == (7, 1200)
+    assert "1200 steps" in text
 
 
 def test_given_settings_are_kept_and_not_explained(source: Any, tmp_path: Path) -> None:
     settings = ("evaluate.classifier.long_tail=remix", "evaluate.classifier.sampling=plain", "evaluate.repeats=7")
+    settings = (*settings, "evaluate.classifier.steps=70")
     pipeline, text = decided(auto(source(30, 30, 5, 4), *QUICK, *settings), tmp_path)
     assert (pipeline.evaluate.classifier.long_tail, pipeline.evaluate.repeats) == ("remix", 7)
     assert "logit adjustment" not in text
     assert "repeats" not in text
+    assert "steps" not in text
 
 
 def test_one_given_setting_leaves_the_others_open(source: Any, tmp_path: Path) -> None:
@@ -115,13 +147,13 @@ def test_minutes_buy_repeats_up_to_twelve(source: Any, tmp_path: Path) -> None:
 
 
 def test_too_few_minutes_are_refused_with_the_number_that_it_takes(source: Any, tmp_path: Path) -> None:
-    pipeline = auto(source(30, 30, 5, 4), "auto.minutes=0.05", "generator.steps=50000")
+    pipeline = auto(source(30, 30, 5, 4), "auto.minutes=0.05", *PRETRAINED, "generator.steps=50000")
     with pytest.raises(ConfigError, match=r"6 repeats would take about .+ --minutes is 0.05: give --minutes [1-9]\d*,"):
         decided(pipeline, tmp_path)
 
 
 def test_without_minutes_the_fewest_repeats_are_never_refused(source: Any, tmp_path: Path) -> None:
-    pipeline, text = decided(auto(source(30, 30, 5, 4), "generator.steps=50000"), tmp_path)
+    pipeline, text = decided(auto(source(30, 30, 5, 4), *PRETRAINED, "generator.steps=50000"), tmp_path)
     assert pipeline.evaluate.repeats == 6
     assert "7 would take" in text
 
@@ -143,14 +175,46 @@ def test_without_the_extra_the_sentence_says_how_to_get_features(
 ) -> None:
     monkeypatch.setattr("classifiers.backbones.find_spec", lambda _: None)
     pipeline, text = decided(auto(source(30, 30, 5, 4), *TINY), tmp_path)
-    assert [arm.name for arm in pipeline.evaluate.arms] == ["classical", "classical+fresh", "classical+grid"]
+    assert [arm.name for arm in pipeline.evaluate.arms] == CONTROLLED
     assert "pip install 'augment-osgan[pretrained]'" in text
 
 
 def test_other_generators_are_left_as_they_are(source: Any, tmp_path: Path) -> None:
-    pipeline, text = decided(auto(source(30, 30, 5, 4), "generator=resample", *TINY[3:]), tmp_path)
+    pipeline, text = decided(auto(source(30, 30, 5, 4), "generator=resample", *PRETRAINED, *TINY[7:]), tmp_path)
     assert pipeline.generator.kind == "resample"
     assert "the generator resample: as the definition says" in text
+
+
+def test_a_pretrained_network_is_fine_tuned_if_there_is_time(source: Any, tmp_path: Path) -> None:
+    pipeline, text = decided(auto(source(30, 30, 5, 4), *TINY, "auto.minutes=500"), tmp_path)
+    names = [*CONTROLLED, *ON_FEATURES]
+    assert [arm.name for arm in pipeline.evaluate.arms] == [*names, *TUNED]
+    assert {arm.operating_point for arm in pipeline.evaluate.resolved_arms()[-4:]} == {"as-trained"}
+    assert "a pretrained network is fine-tuned too" in text
+    pipeline, text = decided(auto(source(30, 30, 5, 4), *TINY, "evaluate.finetune.steps=900000"), tmp_path)
+    assert [arm.name for arm in pipeline.evaluate.arms] == names
+    assert "no fine-tuning of a pretrained network, which would take" in text
+    assert "cross-fit" not in text
+    chosen = "evaluate.arms=[classical,classical+fresh]"
+    pipeline, _ = decided(auto(source(30, 30, 5, 4), *TINY, chosen, "auto.minutes=500"), tmp_path)
+    assert [arm.name for arm in pipeline.evaluate.arms] == ["classical", "classical+fresh"]
+
+
+@pytest.mark.parametrize(("counts", "controls"), [((30, 30, 5, 4), ("grid", "resample")), ((9, 9, 9, 9), ("grid",))])
+def test_every_arm_of_the_generator_has_its_controls(
+    counts: tuple[int, ...], controls: tuple[str, ...], source: Any, tmp_path: Path
+) -> None:
+    pipeline, text = decided(auto(source(*counts), *TINY, "auto.minutes=500"), tmp_path)
+    pairs = control_comparisons(pipeline.evaluate.resolved_arms())
+    learners = ("classical", "features", "finetune")
+    assert pairs == [(f"{name}+fresh", f"{name}+{control}") for name in learners for control in controls]
+    assert ("views of the real images in their place" in text) == ("resample" in controls)
+
+
+def test_a_method_with_its_own_head_is_not_fine_tuned(source: Any, tmp_path: Path) -> None:
+    given = ("evaluate.classifier.long_tail=ldam-drw", "auto.minutes=500")
+    pipeline, _ = decided(auto(source(30, 30, 5, 4), *TINY, *given), tmp_path)
+    assert [arm.name for arm in pipeline.evaluate.arms][-1] == ON_FEATURES[-1]
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +250,7 @@ def test_the_resolved_definition_is_a_pipeline_without_open_settings(finished: t
     _, folder, _ = finished
     resolved = Pipeline.model_validate(yaml.safe_load((folder / "config.yaml").read_text()))
     assert resolved.auto is None
-    names = ["classical", "classical+fresh", "classical+grid", "features", "features+synthetic"]
+    names = [*CONTROLLED, *ON_FEATURES, *TUNED]
     assert [arm.name for arm in resolved.evaluate.arms] == names
     kept = Kept()
     run(resolved, folder, Runtime(observer=kept))

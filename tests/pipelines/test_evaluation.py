@@ -22,6 +22,7 @@ from pipelines.config.reading import parse
 from pipelines.config.sections import DataConfig, EvaluateConfig
 from pipelines.evaluation import ReportContext, evaluate, evaluate_folds
 from pipelines.experiment.folds import Design, Fold
+from pipelines.metric_specs import METRICS
 from pipelines.results.document import Results, read_results
 
 TINY = {
@@ -66,7 +67,7 @@ def test_results_json_has_the_form_that_readers_rely_on(folder: Path) -> None:
     assert results["protocol"].items() >= {"kind": "holdout", "repeats": 2, "classifier_steps": 4}.items()
     assert list(results["arms"]) == ["none", "none+synthetic"]  # gan-train is no arm
     for arm in results["arms"].values():
-        assert {"accuracy", "balanced_accuracy", "macro_f1", "log_loss", "expected_calibration_error"} <= arm.keys()
+        assert arm.keys() == METRICS.keys()
         figures = arm["accuracy"]
         assert figures["mean"] == pytest.approx(sum(figures["values"]) / 2)
         assert len(figures["values"]) == 2
@@ -191,21 +192,21 @@ def test_an_evaluation_of_a_source_reports_its_warnings(image_folder: Path, tmp_
 
 def test_arms_of_one_evaluation_may_compare_long_tail_methods(fold: Fold, tmp_path: Path) -> None:
     arms = [
-        {"name": "balanced", "sampling": "balanced"},
-        {"name": "adjusted", "sampling": "plain", "long_tail": "logit-adjustment"},
-        {"name": "idle", "long_tail": "logit-adjustment"},
+        {"name": "balanced", "sampling": "balanced", "long_tail": "none"},
+        {"name": "adjusted"},
+        {"name": "idle", "sampling": "balanced", "long_tail": "deferred-reweighting"},
     ]
     kept = Kept()
     results = run(fold, tmp_path / "out", parse(EvaluateConfig, {**TINY, "arms": arms}, "the test"), observer=kept)
     assert results is not None
-    assert [(c.arm, c.baseline) for c in results.comparisons] == [("adjusted", "balanced"), ("idle", "balanced")]
+    assert [(c.arm, c.baseline) for c in results.comparisons] == [("balanced", "adjusted"), ("idle", "adjusted")]
     assert results.arms["idle"] == results.arms["balanced"]
     assert results.arms["adjusted"] != results.arms["balanced"]
     (note,) = [note for note in kept.notes if "long-tail" in note]
     assert "changes nothing" in note
-    assert "idle (logit-adjustment);" in note
+    assert "idle (deferred-reweighting);" in note
     report = (tmp_path / "out" / "report.html").read_text()
-    assert "long_tail: logit-adjustment" in report
+    assert "long_tail: deferred-reweighting" in report
 
 
 def test_the_settings_are_those_of_the_classifier_too() -> None:

@@ -79,13 +79,21 @@ def test_an_arm_may_deal_with_imbalance_in_its_own_way() -> None:
         ),
         *(
             ({"evaluate": {"arms": [{"name": "a", "synthetic": True, "learner": "features", key: value}]}}, key)
-            for key, value in (("policy", "light"), ("feed", "grid"), ("synthetic_first", 0.5), ("sampling", "plain"))
+            for key, value in (("policy", "light"), ("synthetic_first", 0.5), ("sampling", "plain"))
         ),
         (
             {"evaluate": {"arms": [{"name": "a", "learner": "features", "long_tail": "cmo"}]}},
-            "long_tail is for learner: network, and this arm has features; leave it out",
+            "long_tail is for networks that are trained, and this arm has learner: features; leave it out",
         ),
-        ({"evaluate": {"arms": [{"name": "a", "learner": "forest"}]}}, "learner: input should be 'network' or 'feat"),
+        (
+            {"evaluate": {"arms": [{"name": "a", "learner": "finetune", "real": False, "synthetic": True}]}},
+            "learner: finetune needs real: true",
+        ),
+        (
+            {"evaluate": {"arms": ["finetune"], "classifier": {"long_tail": "ldam-drw"}}},
+            "arm 'finetune': its long_tail method has a last layer of its own, and learner: finetune begins with a lin",
+        ),
+        ({"evaluate": {"arms": [{"name": "a", "learner": "forest"}]}}, "learner: input should be 'network', 'feat"),
         (
             {"choose": {"arm": "features+synthetic"}, "evaluate": {"arms": ["none", "features+synthetic"]}},
             "evaluate.arms has no such arm without synthetic images to compare it with; add one",

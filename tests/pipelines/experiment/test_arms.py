@@ -130,7 +130,8 @@ def test_a_method_without_effect_is_named_once(fold: Fold) -> None:
         Arm(name="margins", long_tail="ldam-drw"),
         Arm(name="nothing"),
     )
-    (note,) = long_tail_notes(fold, CONFIG.model_copy(update={"arms": arms}))
+    even = FitConfig(sampling="balanced")
+    (note,) = long_tail_notes(fold, CONFIG.model_copy(update={"arms": arms, "classifier": even}))
     assert ": even (logit-adjustment), even+synthetic (logit-adjustment-post-hoc); give them sampling: plain" in note
     assert long_tail_notes(fold, CONFIG) == []
 
@@ -139,7 +140,7 @@ def test_a_method_has_an_effect_if_one_phase_is_imbalanced(fold: Fold) -> None:
     """The first half has equally many synthetic images of each class, the second one 9, 6 and 4 real ones."""
     arm = Arm(name="a", sampling="plain", long_tail="logit-adjustment", synthetic=True, synthetic_first=0.5)
     assert long_tail_notes(fold, CONFIG.model_copy(update={"arms": (arm,)})) == []
-    even = Arm(name="a", long_tail="logit-adjustment", synthetic=True, synthetic_first=0.5)
+    even = arm.model_copy(update={"sampling": "balanced"})
     assert len(long_tail_notes(fold, CONFIG.model_copy(update={"arms": (even,)}))) == 1
 
 

@@ -1,4 +1,4 @@
-"""Images that fill up the small classes are drawn together with the real ones, every class equally often."""
+"""Images that fill up the small classes are drawn together with the real ones, as if all were real."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 
 from augment.dataset.images import LabelledImages
 from augment.dataset.mixing import balances_classes
-from augment.errors import ConfigError
 from augment.generators.sampling import SyntheticImages
 from augment.runtime import Runtime
+from classifiers.pools import class_weights
 from classifiers.training import FitConfig
 from pipelines.config.arm_section import Arm
 from pipelines.config.reading import mixed_by_need, parse
@@ -69,10 +69,28 @@ def test_weights_and_soft_labels_go_with_their_images(
     assert pool.weights.tolist() == [1.0] * 19 + [0.25] * 8
 
 
-@pytest.mark.parametrize("other", [{"share": 0.5}, {"synthetic_first": 0.2}])
-def test_contradicting_settings_are_refused(other: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match="leave share and synthetic_first out"):
-        parse(Arm, {"name": "mine", "synthetic": True, "by_need": True, **other}, "the test")
+def test_a_share_draws_all_synthetic_images_apart(
+    shoes: LabelledImages, filling: LabelledImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.experiment.learners.fit", lambda pools, *_, **__: pools)
+    arms = (Arm(name="share", synthetic=True, share=0.4), Arm(name="first", synthetic=True, synthetic_first=0.5))
+    config, _ = mixed_by_need(CONFIG.model_copy(update={"arms": arms}))
+    fold = Fold(shoes, shoes, synthetic=SyntheticImages(filling))
+    check_arms(fold, config)
+    share, first = config.resolved_arms()
+    real, synthetic = train_arm(share, fold, config, seed=1, device=CPU)  # type: ignore[misc]
+    assert (real.share, synthetic.share) == (0.6, 0.4)
+    assert synthetic.labels.tolist() == filling.labels.tolist()
+    assert class_weights(synthetic, "plain").tolist() == [0, 1, 1]
+    real, synthetic = train_arm(first, fold, config, seed=1, device=CPU)  # type: ignore[misc]
+    assert (real.span, synthetic.span) == ((0.5, 1.0), (0.0, 0.5))
+
+
+def test_arms_that_are_fed_do_not_take_the_stored_images(shoes: LabelledImages) -> None:
+    arms = parse(EvaluateConfig, {"arms": ["classical", "classical+grid", "classical+synthetic"]}, "the test").arms
+    config, _ = mixed_by_need(CONFIG.model_copy(update={"arms": arms}))
+    assert [arm.by_need for arm in config.arms] == [False, False, True]
+    assert train_arm(config.resolved_arms()[1], Fold(shoes, shoes), config, seed=1, device=CPU) is not None
 
 
 def test_an_evaluation_names_the_mix(shoes: LabelledImages, filling: LabelledImages, tmp_path: Path) -> None:

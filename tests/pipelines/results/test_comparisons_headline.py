@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from toy import ALONE, ARMS, BASE, CLASSICAL, CLASSICAL_MORE, NONE, NONE_MORE, record, records_of, two_arms
 
+from augment.errors import ConfigError
 from pipelines.config.arm_section import Arm
 from pipelines.results.comparisons import compare, declared_comparisons, headline_first
 
@@ -98,6 +99,15 @@ def test_arms_that_converge_are_compared_with_any_steps():
     found = compare([*two_arms(), *converged], [("none+synthetic", "features"), ("features", "none")])
     assert found[0].mean_gain == pytest.approx(np.mean(BASE) + 0.03 - 0.7)
     assert found[1].mean_gain == pytest.approx(0.7 - np.mean(BASE))
+
+
+def test_steps_of_different_learners_are_not_compared():
+    tuned = [record(r, "finetune", 0.7, learner="finetune", steps=9, batch_size=32) for r in range(6)]
+    found = compare([*two_arms(), *tuned], [("finetune", "none")])
+    assert found[0].mean_gain == pytest.approx(0.7 - np.mean(BASE))
+    other = [record(r, "finetune+synthetic", 0.7, learner="finetune", steps=8, batch_size=32) for r in range(6)]
+    with pytest.raises(ConfigError, match=r"expected equal .*, got .*finetune.*8, 32"):
+        compare([*tuned, *other], [("finetune+synthetic", "finetune")])
 
 
 def test_without_mixed_arms_the_order_of_the_pairs_remains():

@@ -26,9 +26,19 @@ def test_good_images_have_no_warnings() -> None:
 
 
 def test_collapsed_classes_are_named_the_worst_first() -> None:
-    assert cautions(figures(distinctness={"boot": 0.2, "bag": None, "coat": 0.031})) == [
+    spread = {"boot": 0.3, "coat": 0.1}
+    assert cautions(figures(distinctness={"boot": 0.2, "bag": None, "coat": 0.031}, spread=spread)) == [
         "the synthetic images of 2 of 3 classes have collapsed, they are nearly identical: coat (3%), boot (20%); "
         "in brackets, the distance between nearest images relative to real images"
+    ]
+
+
+def test_classes_of_a_few_pictures_are_not_said_to_have_collapsed() -> None:
+    assert cautions(figures(distinctness={"boot": 0.2, "bag": 0.1}, spread={"bag": 0.1})) == [
+        "the synthetic images of 1 of 3 classes have collapsed, they are nearly identical: bag (10%); "
+        "in brackets, the distance between nearest images relative to real images",
+        "the synthetic images of 1 of 3 classes repeat a few pictures with small changes: boot (20%); "
+        "in brackets, the distance between nearest images relative to real images",
     ]
 
 

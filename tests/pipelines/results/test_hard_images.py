@@ -1,0 +1,50 @@
+"""The report shows the test images that classifiers most often get wrong, each once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from toy import record
+
+from augment.dataset.images import LabelledImages
+from pipelines.experiment.records import Record, encode_labels
+from pipelines.results.hard_images import MOST_OF_A_CONFUSION, hard_images
+
+
+def of(repeat: int, predicted: list[int], fold: str = "") -> Record:
+    return record(repeat, "a", 0.0).model_copy(update={"predicted": encode_labels(np.array(predicted)), "fold": fold})
+
+
+def test_the_images_that_are_wrong_most_often_come_first(shoes: LabelledImages) -> None:
+    test = shoes.take(np.array([0, 1, 10, 16]))  # sandal, sandal, sneaker, ankle-boot
+    records = [of(0, [0, 1, 2, 2]), of(1, [0, 2, 2, 2]), of(2, [0, 2, 1, 2])]
+    first, second = hard_images(records, {"": test})
+    assert (first.true, first.taken_for, first.wrong, first.tested) == ("sandal", "ankle-boot", 3, 3)
+    assert (second.true, second.taken_for, second.wrong, second.tested) == ("sneaker", "ankle-boot", 2, 3)
+    assert np.array_equal(first.pixels, shoes.images[1])
+
+
+def test_folds_with_the_same_test_images_count_together(shoes: LabelledImages) -> None:
+    test = shoes.take(np.array([0, 10]))
+    records = [of(0, [1, 1], "one"), of(1, [0, 0], "two"), of(2, [1, 1], "three")]
+    tests = {"one": test, "two": replace(test), "three": shoes.take(np.array([1, 10]))}
+    found = hard_images(records, tests)
+    assert [(image.true, image.wrong, image.tested) for image in found] == [
+        ("sandal", 1, 1),
+        ("sandal", 1, 2),
+        ("sneaker", 1, 2),
+    ]
+
+
+def test_few_images_of_one_confusion_are_shown(shoes: LabelledImages) -> None:
+    found = hard_images([of(0, [1] * 9 + [1] * 10)], {"": shoes})
+    confusions = [(image.true, image.taken_for) for image in found]
+    assert confusions.count(("sandal", "sneaker")) == MOST_OF_A_CONFUSION
+    assert confusions.count(("ankle-boot", "sneaker")) == MOST_OF_A_CONFUSION
+
+
+def test_an_image_that_several_sets_hold_is_shown_once(shoes: LabelledImages) -> None:
+    records = [of(0, [1, 1], "one"), of(1, [1, 0], "two")]
+    tests = {"one": shoes.take(np.array([0, 10])), "two": shoes.take(np.array([0, 1]))}
+    assert len(hard_images(records, tests)) == 1

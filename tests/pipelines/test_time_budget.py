@@ -1,0 +1,59 @@
+"""The time of a user is spent on eight repeats, then on better classifiers, then on more repeats."""
+
+from __future__ import annotations
+
+import pytest
+
+from augment.errors import ConfigError
+from augment.runtime import Runtime
+from pipelines import time_budget
+from pipelines.config.reading import load_pipeline
+from pipelines.experiment.loading import load
+from pipelines.time_budget import Spending, spend
+
+REPEATS = (6, 7, 8, 9, 10, 11, 12)
+SECONDS = [60.0, 90.0, 150.0]  # of a repeat with each option
+
+
+def spent(
+    minutes: float | None, monkeypatch: pytest.MonkeyPatch, seconds: list[float] = SECONDS, repeats: object = REPEATS
+) -> Spending:
+    monkeypatch.setattr(time_budget, "_seconds_per_repeat", lambda *_: seconds)
+    pipeline = load_pipeline("auto", ())
+    options = [pipeline.evaluate] * len(seconds)
+    return spend(pipeline, load(pipeline.data), repeats, options, minutes, Runtime())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "option", "repeats", "more"),
+    [
+        (7.9, 0, 7, 8),
+        (11.9, 0, 11, 12),
+        (12, 1, 8, 9),
+        (19.9, 1, 12, None),
+        (20, 2, 8, 9),
+        (None, 2, 8, 9),
+        (30, 2, 12, None),
+    ],
+)
+def test_better_classifiers_come_after_eight_repeats(
+    minutes: float | None, option: int, repeats: int, more: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    next_option = None if option == 2 else 8 * SECONDS[option + 1]
+    expected = (option, repeats, repeats * SECONDS[option], next_option, more, more and more * SECONDS[option])
+    assert spent(minutes, monkeypatch) == expected
+
+
+def test_a_single_option_gets_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert spent(30, monkeypatch, SECONDS[:1])[:4] == (0, 12, 720, None)
+
+
+def test_a_dear_option_that_does_not_fit_is_never_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert spent(15, monkeypatch, repeats=(12,))[:2] == (0, 12)
+    assert spent(18, monkeypatch, repeats=(12,))[:2] == (1, 12)
+
+
+def test_too_few_minutes_are_refused_and_the_default_never_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"6 repeats would take about 6 minutes.* --minutes is 5: give --minutes 6"):
+        spent(5, monkeypatch)
+    assert spent(None, monkeypatch, [6e4])[:2] == (0, 6)
