@@ -5,8 +5,10 @@
 A setting is LARGE:SMALL (in every repeat half of the classes have LARGE images and the others SMALL, drawn anew) or a
 number of images of every class. Each set and setting is a pipeline that `augment run` runs in a folder of its own under
 DIR: an interrupted measurement is continued, and a finished one is only read. The baselines are arms too, so that the
-gain is over the best of them. DIR/gains.md and DIR/gains.png hold the table and the plot, and docs/gains.md explains
-them.
+gain is over the best of them.
+
+DIR/gains.json holds a row for each set and setting, also those of earlier calls; DIR/gains.md and DIR/gains.png are the
+table and the plot of all rows. docs/gains.md explains them.
 """
 
 from __future__ import annotations
@@ -18,13 +20,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from augment.generators.anchored import AnchoredConfig
 from pipelines.results.document import Comparison, Results, read_results
+from pipelines.results.statistics import corrected_t_interval
 
 REPEATS = 12
 SHARE = 0.25
-CONTROLS = ("reconstruction", "grid", "cutmix")
+METHOD = "logit-adjustment"  # how the arms with synthetic images treat imbalance; a key of `BASELINES`
+CONTROLS = ("resample", "reconstruction", "grid", "cutmix")
 BASELINES: dict[str, dict[str, str]] = {  # settings of the classifier, by the name of the arm
     "logit-adjustment": {"sampling": "plain", "long_tail": "logit-adjustment"},
     "post-hoc": {"sampling": "plain", "long_tail": "logit-adjustment-post-hoc"},
@@ -37,24 +44,25 @@ BASELINES: dict[str, dict[str, str]] = {  # settings of the classifier, by the n
 
 
 def definition(source: Path, setting: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Return the definition of the pipeline of one set and setting. Under imbalance, all of `BASELINES` are arms."""
+    """Return the definition of the pipeline of one set and setting. Under imbalance, `options.baselines` are arms."""
     large, _, small = setting.partition(":")
     protocol: dict[str, Any] = (
         {"kind": "imbalance", "large": int(large), "small": int(small)}
         if small
         else {"kind": "subsample", "sizes": [int(large)]}
     )
+    anchors = {} if int(large) >= AnchoredConfig().lenders_from else {"anchors": "grid"}  # as `augment run auto` does
     real = {"policy": "classical"}
-    baselines = BASELINES if small else {"classical": {}}
-    method = BASELINES["logit-adjustment"] if small else {}
-    fed = [("fresh", "generator"), *((name, name) for name in CONTROLS)]
+    baselines = {name: BASELINES[name] for name in options.baselines} if small else {"classical": {}}
+    method = BASELINES[METHOD] if small else {}
+    fed = [("fresh", "generator"), *((name, name) for name in options.controls)]
     arms: list[dict[str, Any]] = [{"name": name, **real, **settings} for name, settings in baselines.items()]
     arms += [{"name": name, **real, **method, "synthetic": True, "feed": feed, "share": SHARE} for name, feed in fed]
     return {
         "description": f"gain at {setting} images",
         "data": {"source": str(source.resolve()), "largest_size": 32},
         "protocol": protocol,
-        "generator": {"kind": "anchored", **parse_settings(options.generator)},
+        "generator": {"kind": "anchored", **anchors, **parse_settings(options.generator)},
         "generate": {"per_class": 50},
         "evaluate": {
             "arms": arms,
@@ -81,58 +89,104 @@ def run(content: Mapping[str, Any], folder: Path, jobs: int) -> Results:
     return read_results(folder / "evaluation" / "results.json")
 
 
-def find(results: Results, arm: str, baseline: str) -> Comparison | None:
-    """Return the comparison of an arm with a baseline, if there is one."""
-    return next((c for c in results.comparisons if (c.arm, c.baseline) == (arm, baseline)), None)
+class Gain(BaseModel):
+    """A mean gain with its corrected 95 % interval, on a scale from 0 to 1."""
+
+    model_config = ConfigDict(frozen=True)
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{100 * self.mean:+.1f} ({100 * self.low:+.1f} to {100 * self.high:+.1f})"
 
 
-def table(results: Mapping[str, Results]) -> str:
-    """Return the table as Markdown: the best baseline, the arm, its gain over the baseline and over each control."""
-    lines = [
-        "| set and setting | best baseline | without | with | gain (95 % interval) | wins | "
-        + " | ".join(f"over {name}" for name in CONTROLS)
-        + " |",
-        "|---|---|---|---|---|---|" + "---|" * len(CONTROLS),
+class Row(BaseModel):
+    """The headline of one set and setting.
+
+    without, augmented: mean accuracy of the baseline and of the arm with synthetic images; balanced accuracy under
+    imbalance. gain: of the arm over the baseline. separation: the same in pairwise AUC. overs: gain over each control.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    baseline: str
+    without: float
+    augmented: float
+    gain: Gain
+    wins: int
+    repeats: int
+    separation: Gain
+    overs: dict[str, Gain]
+    verdict: str
+
+
+ROWS = TypeAdapter(dict[str, Row])  # by set and setting
+
+
+def row(results: Results) -> Row:
+    """Return the row of a finished measurement."""
+    headline = results.comparisons[0]
+    without, augmented = (results.arms[arm][headline.metric].mean for arm in (headline.baseline, headline.arm))
+    areas, baseline_areas = (
+        np.array(results.arms[a]["pairwise_auc"].values) for a in (headline.arm, headline.baseline)
+    )
+    low, high = corrected_t_interval(areas - baseline_areas, headline.correlation)
+    return Row(
+        baseline=headline.baseline,
+        without=without,
+        augmented=augmented,
+        gain=_gain(headline),
+        wins=headline.wins,
+        repeats=headline.repeats,
+        separation=Gain(mean=float((areas - baseline_areas).mean()), low=low, high=high),
+        overs={c.baseline: _gain(c) for c in results.comparisons if c.arm == headline.arm and c.baseline in CONTROLS},
+        verdict=results.recommendation.verdict,
+    )
+
+
+def _gain(comparison: Comparison) -> Gain:
+    low, high = comparison.ci95
+    return Gain(mean=comparison.mean_gain, low=low, high=high)
+
+
+def table(rows: Mapping[str, Row]) -> str:
+    """Return the table as Markdown, in points: gains over the best baseline and over each control."""
+    heads = [
+        "set and setting",
+        "best baseline",
+        "without",
+        "with",
+        "gain (95 % interval)",
+        "wins",
+        "gain in pairwise AUC",
     ]
-    for name, content in results.items():
-        headline = content.comparisons[0]
-        values = [content.arms[arm][headline.metric].mean for arm in (headline.baseline, headline.arm)]
-        overs = [find(content, headline.arm, control) for control in CONTROLS]
-        cells = [
-            name,
-            headline.baseline,
-            *(f"{value:.3f}" for value in values),
-            gain(headline),
-            f"{headline.wins} of {headline.repeats}",
-            *("-" if over is None else gain(over) for over in overs),
-        ]
+    heads += [f"over {name}" for name in CONTROLS] + ["verdict"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for name, r in rows.items():
+        cells = [name, r.baseline, f"{r.without:.3f}", f"{r.augmented:.3f}", str(r.gain), f"{r.wins} of {r.repeats}"]
+        cells += [str(r.separation), *(str(r.overs[c]) if c in r.overs else "-" for c in CONTROLS), r.verdict]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def gain(comparison: Comparison) -> str:
-    """Return a gain in points with its interval."""
-    low, high = (100 * end for end in comparison.ci95)
-    return f"{100 * comparison.mean_gain:+.1f} ({low:+.1f} to {high:+.1f})"
-
-
-def plot(results: Mapping[str, Results], path: Path) -> None:
+def plot(rows: Mapping[str, Row], path: Path) -> None:
     """Draw the gain over the best baseline with its interval, by set and setting."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(7, 1 + 0.5 * len(results)), layout="constrained")
-    for row, content in enumerate(results.values()):
-        headline = content.comparisons[0]
-        low, high = (100 * end for end in headline.ci95)
+    figure, axes = plt.subplots(figsize=(7, 1 + 0.5 * len(rows)), layout="constrained")
+    for height, r in enumerate(rows.values()):
+        low, mean, high = (100 * value for value in (r.gain.low, r.gain.mean, r.gain.high))
         colour = "#2f6b4f" if low > 0 else "#b5442e" if high < 0 else "#6b6b6b"
-        axes.plot([low, high], [row, row], color=colour, lw=3, solid_capstyle="round")
-        axes.plot(100 * headline.mean_gain, row, "o", color=colour, ms=8)
+        axes.plot([low, high], [height, height], color=colour, lw=3, solid_capstyle="round")
+        axes.plot(mean, height, "o", color=colour, ms=8)
     axes.axvline(0, color="black", lw=1)
-    axes.set_yticks(range(len(results)), list(results))
-    axes.invert_yaxis()
+    axes.set_yticks(range(len(rows)), [f"{name}\n{r.repeats} repeats" for name, r in rows.items()])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlabel("gain over the best baseline, in points, with its 95 % interval")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
@@ -146,17 +200,21 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=REPEATS)
     parser.add_argument("--steps", type=int, default=600, help="of each classifier")
     parser.add_argument("--generator", action="append", default=[], metavar="NAME=VALUE", help="a setting of anchored")
+    parser.add_argument("--baselines", nargs="+", choices=BASELINES, default=list(BASELINES), help="under imbalance")
+    parser.add_argument("--controls", nargs="*", choices=CONTROLS, default=list(CONTROLS))
     parser.add_argument("--flip", action="store_true", help="the classes look the same when mirrored")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
-    results: dict[str, Results] = {}
+    stored = options.out / "gains.json"
+    rows = ROWS.validate_json(stored.read_bytes()) if stored.exists() else {}
     for name, path in (pair.split("=", 1) for pair in options.sets):
         for setting in options.settings:
             folder = options.out / f"{name}-{setting.replace(':', '-')}"
-            results[f"{name} {setting}"] = run(definition(Path(path), setting, options), folder, options.jobs)
-            (options.out / "gains.md").write_text(table(results))
-            plot(results, options.out / "gains.png")
-    print(table(results))
+            rows[f"{name} {setting}"] = row(run(definition(Path(path), setting, options), folder, options.jobs))
+            stored.write_bytes(ROWS.dump_json(rows, indent=1) + b"\n")
+            (options.out / "gains.md").write_text(table(rows))
+            plot(rows, options.out / "gains.png")
+    print(table(rows))
 
 
 if __name__ == "__main__":
