@@ -9,6 +9,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 import joblib
@@ -46,6 +47,8 @@ def _processes(calls: Sequence[Call[T]], jobs: int) -> Iterator[tuple[int, T]]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*have been cancelled")  # this is intended when the work is stopped
         parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
+        if os.name != "nt":
+            resource_tracker.ensure_running()  # before joblib does: it unblocks SIGINT and SIGTERM
         with block_signals():  # the processes start here, and so does the thread that replaces broken ones
             results = parallel(joblib.delayed(_run_in_worker)(os.getpid(), *numbered) for numbered in enumerate(calls))
         yield from results

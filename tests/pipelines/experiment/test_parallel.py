@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 
 from pipelines.experiment.parallel import end_processes, run_in_processes
+from pipelines.process import SIGNALS
 
 
 def work(number: int, images: np.ndarray) -> tuple[int, int, int, float]:
@@ -40,3 +44,17 @@ def fail() -> None:
 def test_an_error_in_a_process_is_raised_here() -> None:
     with end_processes(), pytest.raises(ValueError, match="so it is"):
         list(run_in_processes([(fail, ()), (fail, ())], 2))
+
+
+def blocked() -> set[int]:
+    return set(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its signals are others")
+def test_processes_block_signals_from_their_start() -> None:
+    code = (
+        "from pipelines.experiment.parallel import *; from tests.pipelines.experiment.test_parallel import blocked\n"
+        "with end_processes(): print([sorted(map(int, s)) for _, s in run_in_processes([(blocked, ())] * 4, 2)])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{[sorted(map(int, SIGNALS))] * 4}\n"
