@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from augment.dataset.images import LabelledImages, Resize, fit_to_square
+from augment.dataset.listing import LabelledFile, Listing, PictureFile
 from augment.errors import SourceError
 from augment.files import describe_irregular
 
@@ -28,31 +30,19 @@ FORMATS = ("PNG", "JPEG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "JPEG2000", "PPM"
 ChooseSize = Callable[[Counter[tuple[int, int]]], int]  # counts of (width, height) in px -> size of all in px
 
 
-class LabelledFile(NamedTuple):
-    """A picture file and the index of its class."""
-
-    path: Path
-    label: int
-
-
-class Listing(NamedTuple):
-    """Picture files that have not been decoded yet."""
-
-    class_names: tuple[str, ...]
-    files: dict[str, list[LabelledFile]]  # by split
-
-
 class Decoded(NamedTuple):
     """The result of `decode`."""
 
     splits: dict[str, LabelledImages]
     files: dict[str, tuple[str, ...]]  # by split, the path of each image
     sizes: Counter[tuple[int, int]]  # (width, height) in px before resizing -> number of images
+    transparent: int  # how many pictures have transparent pixels
 
 
 class _Header(NamedTuple):
     size: tuple[int, int]  # width, height in px, after applying the EXIF orientation
     grey: bool
+    transparent: bool
 
 
 def decode(name: str, listing: Listing, choose_size: ChooseSize, resize: Resize, skipped: list[str] | None) -> Decoded:
@@ -62,7 +52,7 @@ def decode(name: str, listing: Listing, choose_size: ChooseSize, resize: Resize,
     a list to which the paths of broken files are appended; if None, a broken file is an error. Raises `SourceError` if
     a file is broken or no training image is readable, and `OSError` if the permission to read a file is missing.
     """
-    splits, files, sizes = {}, {}, Counter[tuple[int, int]]()
+    splits, files, sizes, transparent = {}, {}, Counter[tuple[int, int]](), 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about unusual metadata, which do not affect pixels
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -74,48 +64,53 @@ def decode(name: str, listing: Listing, choose_size: ChooseSize, resize: Resize,
         read = partial(_read_pixels, size=size, resize=resize, grey=grey)
         for split, members in headers.items():
             images, kept = np.empty((len(members), 1 if grey else 3, size, size), np.uint8), list[LabelledFile]()
-            for file, pixels in _read_each((file for file, _ in members), read, skipped):
+            for member, pixels in _read_each((member for member, _ in members), read, skipped):
                 images[len(kept)] = pixels
-                kept.append(file)
+                kept.append(member)
             if split != "train" and not kept:
                 continue
-            labels = np.array([file.label for file in kept], np.int64)
+            labels = np.array([member.label for member in kept], np.int64)
             splits[split] = LabelledImages(images[: len(kept)], labels, listing.class_names)
-            files[split] = tuple(str(file.path) for file in kept)
-            sizes.update(header.size for file, header in members if str(file.path) not in (skipped or ()))
-    return Decoded(splits, files, sizes)
+            files[split] = tuple(str(member.file) for member in kept)
+            readable = [header for member, header in members if str(member.file) not in (skipped or ())]
+            sizes.update(header.size for header in readable)
+            transparent += sum(header.transparent for header in readable)
+    return Decoded(splits, files, sizes, transparent)
 
 
 def _read_each(
-    files: Iterable[LabelledFile], read: Callable[[Path], T], skipped: list[str] | None
+    members: Iterable[LabelledFile], read: Callable[[PictureFile], T], skipped: list[str] | None
 ) -> Iterator[tuple[LabelledFile, T]]:
     """Yield each file with the result of `read`; broken files are skipped or raise `SourceError`, as in `decode`."""
-    for file in files:
+    for member in members:
         try:
-            result = read(file.path)
+            result = read(member.file)
         except (PermissionError, MemoryError):
             raise
         except Exception as error:  # Pillow's decoders raise many types of exceptions for broken files
             if skipped is None:
                 raise SourceError(
-                    f"{file.path} is no readable picture ({error}); repair it, remove it or skip broken files"
+                    f"{member.file} is no readable picture ({error}); repair it, remove it or skip broken files"
                 ) from error
-            skipped.append(str(file.path))
+            skipped.append(str(member.file))
         else:
-            yield file, result
+            yield member, result
 
 
-def open_picture(path: Path) -> Image.Image:
+@contextmanager
+def open_picture(file: PictureFile) -> Iterator[Image.Image]:
     """Open a picture without decoding it. Raises `OSError` if it is not a regular file in one of `FORMATS`."""
-    if kind := describe_irregular(path):
+    if isinstance(file, Path) and (kind := describe_irregular(file)):
         raise OSError(f"it is {kind}")
-    try:
-        return Image.open(path, formats=FORMATS)
-    except UnidentifiedImageError as error:
-        raise OSError(f"it is none of {', '.join(FORMATS)}, or damaged") from error
+    with file.open("rb") as stream:
+        try:
+            picture = Image.open(stream, formats=FORMATS)
+        except UnidentifiedImageError as error:
+            raise OSError(f"it is none of {', '.join(FORMATS)}, or damaged") from error
+        yield picture
 
 
-def read_picture(path: Path, size: int, resize: Resize, channels: int) -> NDArray[np.uint8]:
+def read_picture(file: PictureFile, size: int, resize: Resize, channels: int) -> NDArray[np.uint8]:
     """Decode a picture as the pictures of a source are decoded: channels x size x size.
 
     Raises `OSError`, or another exception of Pillow's decoders, if the file is broken, and `SourceError` if the picture
@@ -123,19 +118,20 @@ def read_picture(path: Path, size: int, resize: Resize, channels: int) -> NDArra
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        pixels = _read_pixels(path, size, resize, grey=False)
+        pixels = _read_pixels(file, size, resize, grey=False)
     if channels > 1:
         return pixels
     if (pixels != pixels[:1]).any():
-        raise SourceError(f"{path} is in colour, and the model was trained on grey pictures: convert it to grey")
+        raise SourceError(f"{file} is in colour, and the model was trained on grey pictures: convert it to grey")
     return pixels[:1]
 
 
-def _read_header(path: Path) -> _Header:
-    with open_picture(path) as picture:
+def _read_header(file: PictureFile) -> _Header:
+    with open_picture(file) as picture:
         width, height = picture.size
         rotated = "exif" in picture.info and picture.getexif().get(0x0112) in (5, 6, 7, 8)  # orientations by 90 degrees
-        return _Header((height, width) if rotated else (width, height), _is_grey(picture))
+        size = (height, width) if rotated else (width, height)
+        return _Header(size, _is_grey(picture), picture.has_transparency_data)
 
 
 def _is_grey(picture: Image.Image) -> bool:
@@ -145,9 +141,9 @@ def _is_grey(picture: Image.Image) -> bool:
     return picture.mode in ("1", "L", "LA", "La", "F") or picture.mode.startswith("I")
 
 
-def _read_pixels(path: Path, size: int, resize: Resize, grey: bool) -> NDArray[np.uint8]:
+def _read_pixels(file: PictureFile, size: int, resize: Resize, grey: bool) -> NDArray[np.uint8]:
     """Decode a picture and resize it to C x size x size."""
-    with open_picture(path) as opened:
+    with open_picture(file) as opened:
         opened.draft(None, (2 * size, 2 * size))  # decodes a JPEG faster at 1/2, 1/4 or 1/8, but not below this size
         picture = _to_opaque(ImageOps.exif_transpose(opened)).convert("L" if grey else "RGB")
     pixels = np.asarray(fit_to_square(picture, size, resize))

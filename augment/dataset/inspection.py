@@ -7,9 +7,7 @@ as found by the module `duplicates`. The module `flips` measures whether horizon
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +16,6 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-from augment.dataset.decoding import open_picture
 from augment.dataset.deduplication import COLUMNS, DuplicatePair, find_duplicate_pairs, format_csv
 from augment.dataset.duplicates import Pairs, group_copies
 from augment.dataset.flips import Flips, advise_on_flips, measure_flips
@@ -214,22 +211,13 @@ def _advise_on_pictures(source: Source, colourless: bool) -> list[str]:
             f"images of {counted(len(source.original_sizes), 'size')}, the largest {largest} px, were resized to "
             f"{size} x {size} px; --image-size and --resize change that."
         )
-    if transparent := _count_transparent(source):
-        advice.append(f"{counted(transparent, 'file')} with an alpha channel: transparent pixels were read as white.")
+    if source.transparent:
+        advice.append(
+            f"{counted(source.transparent, 'file')} with an alpha channel: transparent pixels were read as white."
+        )
     if colourless:
         advice.append("all training images are grey but stored as RGB: training is faster if they are saved as grey.")
     return advice
-
-
-def _count_transparent(source: Source) -> int:
-    """Count the picture files with transparency; arrays and files that no longer exist are not counted."""
-    count = 0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns about unusual metadata
-        for path in (path for paths in source.files.values() for path in paths):
-            with suppress(OSError), open_picture(Path(path)) as picture:  # reads the header only
-                count += picture.has_transparency_data
-    return count
 
 
 def write_duplicates(inspection: Inspection, source: Source, path: Path) -> None:

@@ -14,10 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.dataset.decoding import Listing, read_picture
+from augment.dataset.decoding import read_picture
 from augment.dataset.images import Resize, resize_images
-from augment.dataset.sources import MANIFEST, locate, visible_entries
+from augment.dataset.listing import Listing, PictureFile
+from augment.dataset.sources import MANIFEST, SUFFIXES, locate
 from augment.dataset.tables import read_rows
+from augment.dataset.trees import visible_entries
 from augment.errors import SourceError
 from augment.words import counted, quoted
 
@@ -25,10 +27,10 @@ BATCH = 256  # pictures
 
 
 class Picture(NamedTuple):
-    """A picture. name: its path, or its place in an array. content: the path, or pixels, uint8 C x H x W."""
+    """A picture. name: its path, or its place in an array. content: the file, or pixels, uint8 C x H x W."""
 
     name: str
-    content: Path | NDArray[np.uint8]
+    content: PictureFile | NDArray[np.uint8]
     class_name: str | None = None
 
 
@@ -58,12 +60,12 @@ def find_pictures(spec: str) -> tuple[list[Picture], list[str]]:
         return [Picture(str(file), file) for file in files], []
     if path.suffix.lower() == ".csv" and path.is_file():
         return _of_table(path), []
-    if path.is_file() and path.suffix.lower() != ".npz":
+    if path.is_file() and path.suffix.lower() not in SUFFIXES:
         return [Picture(spec, path)], []
     name, content = locate(spec)
     if isinstance(content, Listing):
         by_split = {
-            split: [Picture(str(file.path), file.path, content.class_names[file.label]) for file in files]
+            split: [Picture(str(file), file, content.class_names[label]) for file, label in files]
             for split, files in content.files.items()
         }
     else:
@@ -120,7 +122,7 @@ def _submit(pool: ThreadPoolExecutor, chunk: Sequence[Picture], form: Format) ->
 
 
 def _pixels(picture: Picture, form: Format) -> NDArray[np.uint8]:
-    if isinstance(picture.content, Path):
+    if not isinstance(picture.content, np.ndarray):
         return read_picture(picture.content, form.size, form.resize, form.channels)
     image = resize_images(picture.content[None], form.size, form.resize)[0]
     if form.channels == 1 and len(image) > 1:

@@ -1,24 +1,31 @@
 """Read all supported forms of labelled images into `LabelledImages`.
 
 A source is a folder of class folders (optionally below `train/`, `val/` and `test/`, or with the `manifest.csv` of
-generated images), a MedMNIST-style `.npz`, a `.csv` of `path,label[,split]`, `sklearn:digits` or `bundled:fashion`.
+generated images), such a folder as a `.zip` or `.tar`, a MedMNIST-style `.npz`, a `.csv` of `path,label[,split]`, a
+`.parquet`, a data set of Hugging Face or torchvision, `sklearn:digits` or `bundled:fashion`.
 All pictures of a source are resized to one square size and have 1 channel if all of them are grey, otherwise 3.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from augment.dataset import archives
 from augment.dataset.arrays import Arrays, read_bundled, read_npz, read_sklearn
-from augment.dataset.decoding import ChooseSize, LabelledFile, Listing, decode
+from augment.dataset.decoding import ChooseSize, decode
+from augment.dataset.hugging_face import is_saved, read_dataset
 from augment.dataset.images import SPLITS, LabelledImages, Resize, check_size, nearest_size, resize_images
+from augment.dataset.listing import Listing, Row, make_listing
+from augment.dataset.parquet import parquet_files, read_parquet, split_columns
 from augment.dataset.tables import read_rows
+from augment.dataset.torchvision_sets import read_torchvision
+from augment.dataset.trees import list_tree, visible_entries
 from augment.errors import SourceError
 from augment.files import describe_irregular
 from augment.markers import read_marker
@@ -27,10 +34,9 @@ from augment.words import counted, printable, quoted, shortened
 MANIFEST = "manifest.csv"
 DEFAULT_MAX_SIZE = 64  # px; larger images are reduced to it if no size is given, because CPUs are slow
 FORMS = (
-    "a folder of class folders, a .npz with train_images and train_labels, a .csv with path,label[,split], "
-    "sklearn:digits or bundled:fashion"
+    "a folder of class folders or a .zip or .tar of it, a .npz with train_images and train_labels, a .csv with "
+    "path,label[,split], a .parquet, datasets:NAME, torchvision:NAME:DIR, sklearn:digits or bundled:fashion"
 )
-IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}  # as well as names that start with a dot
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,8 @@ class Source:
     """The content of a source: splits that share one image size, number of channels and list of classes.
 
     original_sizes: (width, height) in px before resizing -> number of images. skipped: broken files that were left out.
-    files: split -> the path of each image; empty for sources that are arrays.
+    files: split -> the path of each image; empty for sources that are arrays. transparent: how many pictures had
+    transparent pixels, which became white.
     """
 
     name: str
@@ -48,6 +55,7 @@ class Source:
     original_sizes: Mapping[tuple[int, int], int]
     skipped: tuple[str, ...] = ()
     files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    transparent: int = 0
 
     @property
     def splits(self) -> dict[str, LabelledImages]:
@@ -96,6 +104,10 @@ def locate(spec: str) -> tuple[str, Listing | Arrays]:
         if spec.startswith(prefix):
             return spec, read_named(spec.removeprefix(prefix))
     path = Path(spec)
+    if "?" in spec and not path.exists():
+        path, columns = split_columns(spec)
+        if path.exists():
+            return printable(path.name), read_parquet(path, columns)
     if path.is_dir():
         return printable(path.resolve().name), _read_folder(path)
     if not path.exists():
@@ -136,12 +148,6 @@ def _choose_size(sizes: Counter[tuple[int, int]], requested: int | None, largest
     return min(nearest_size(float(np.median(longer_sides))), largest or DEFAULT_MAX_SIZE)
 
 
-def visible_entries(folder: Path) -> list[Path]:
-    """Return the files and folders in a folder by their names, without hidden ones and those of other programs."""
-    visible = (p for p in folder.iterdir() if not p.name.startswith(".") and p.name.lower() not in IGNORED)
-    return sorted(visible, key=lambda p: p.name)
-
-
 def _read_folder(folder: Path) -> Listing | Arrays:
     marker = read_marker(folder)
     if marker is not None and marker.command == "generate" and not marker.finished:
@@ -152,61 +158,23 @@ def _read_folder(folder: Path) -> Listing | Arrays:
             "give DIR"
         )
     entries = visible_entries(folder)
-    folders = {p.name: p for p in entries if p.is_dir()}
-    archives = [p for p in entries if p.suffix.lower() == ".npz" and p.name not in folders]
+    arrays = [p for p in entries if p.suffix.lower() == ".npz" and not p.is_dir()]
     if (folder / MANIFEST).is_file():
         return _read_csv(folder / MANIFEST)
-    if not folders and len(archives) == 1:
-        return read_npz(archives[0])
-    if not folders:
-        raise SourceError(f"{folder} holds no class folders: put the images of each class into a separate folder")
-    if not (
-        "train" in folders and any(p.is_dir() for p in visible_entries(folders["train"]))
-    ):  # "train" may be a class
-        return _listing(folder, _class_files(folder, "train"))
-    if unknown := sorted(set(folders) - set(SPLITS)):
-        raise SourceError(f"{folder} holds train/ and also {unknown[0]}/: expected train/, val/ and test/ only")
-    return _listing(folder, [row for split in folders for row in _class_files(folders[split], split)])
-
-
-def _class_files(folder: Path, split: str) -> list[tuple[str, Path, str]]:
-    """Return (split, path, class name) of all files in the class folders of `folder`."""
-    rows = []
-    for class_folder in filter(Path.is_dir, visible_entries(folder)):
-        files = visible_entries(class_folder)
-        if not files and split == "train":
-            raise SourceError(f"the class folder {class_folder} is empty: add images or remove it")
-        if inner := next(filter(Path.is_dir, files), None):
-            raise SourceError(f"the class folder {class_folder} holds the folder {inner.name}/: expected images only")
-        rows += [(split, file, class_folder.name) for file in files]
-    if not rows:
-        raise SourceError(f"{folder} holds no images: fill it with class folders or remove it")
-    return rows
-
-
-def _listing(origin: Path, rows: Iterable[tuple[str, Path, str]]) -> Listing:
-    """Number the classes of (split, path, class name) rows in the order of their names."""
-    files: dict[str, list[tuple[Path, str]]] = {}
-    for split, path, class_name in rows:
-        files.setdefault(split, []).append((path, class_name))
-    class_names = tuple(sorted({class_name for _, class_name in files.get("train", [])}))
-    if not class_names:
-        raise SourceError(f"{origin} holds no training images")
-    index = {class_name: k for k, class_name in enumerate(class_names)}
-    for split, members in files.items():
-        if unknown := sorted({class_name for _, class_name in members} - set(class_names)):
-            raise SourceError(
-                f"{origin}: class {quoted(unknown[0])} is in {split} but not in train; the classes must agree"
-            )
-    labelled = {split: [LabelledFile(p, index[c]) for p, c in files[split]] for split in SPLITS if split in files}
-    return Listing(class_names, labelled)
+    if len(arrays) == 1 and not any(p.is_dir() for p in entries):
+        return read_npz(arrays[0])
+    if is_saved(folder):
+        return read_dataset(str(folder))
+    if parquet_files(folder):
+        return read_parquet(folder)
+    return list_tree(folder)
 
 
 def _read_csv(path: Path) -> Listing:
-    return _listing(path, list(_csv_rows(path)))
+    return make_listing(path, _csv_rows(path))
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[str, Path, str]]:
+def _csv_rows(path: Path) -> Iterator[Row]:
     for where, row in read_rows(path, used=("path", "label", "split"), needed=("path", "label")):
         file, label, split = row["path"], row["label"], row.get("split") or "train"
         if not file or not label:
@@ -228,8 +196,27 @@ def _check_picture_path(where: str, path: Path, as_written: str) -> None:
         raise SourceError(f"{where}: {shortened(str(path))} is a folder; expected a picture")
 
 
-PREFIXES: dict[str, Callable[[str], Arrays]] = {"sklearn:": read_sklearn, "bundled:": read_bundled}
-SUFFIXES: dict[str, Callable[[Path], Listing | Arrays]] = {".npz": read_npz, ".csv": _read_csv}
+def _read_dataset(spec: str) -> Listing:
+    name, columns = split_columns(spec)
+    return read_dataset(name.as_posix(), columns)
+
+
+def _read_archive(path: Path) -> Listing:
+    return list_tree(archives.read_archive(path))
+
+
+PREFIXES: dict[str, Callable[[str], Listing | Arrays]] = {
+    "sklearn:": read_sklearn,
+    "bundled:": read_bundled,
+    "datasets:": _read_dataset,
+    "torchvision:": read_torchvision,
+}
+SUFFIXES: dict[str, Callable[[Path], Listing | Arrays]] = {
+    ".npz": read_npz,
+    ".csv": _read_csv,
+    ".parquet": read_parquet,
+    **dict.fromkeys(archives.SUFFIXES, _read_archive),
+}
 
 
 def _from_arrays(name: str, arrays: Arrays, choose_size: ChooseSize, resize: Resize) -> Source:
@@ -247,5 +234,7 @@ def _from_arrays(name: str, arrays: Arrays, choose_size: ChooseSize, resize: Res
 
 def _from_files(name: str, listing: Listing, choose_size: ChooseSize, resize: Resize, skip_broken: bool) -> Source:
     skipped: list[str] = []
-    splits, files, sizes = decode(name, listing, choose_size, resize, skipped if skip_broken else None)
-    return Source(name, splits["train"], splits.get("val"), splits.get("test"), sizes, tuple(skipped), files)
+    splits, files, sizes, transparent = decode(name, listing, choose_size, resize, skipped if skip_broken else None)
+    return Source(
+        name, splits["train"], splits.get("val"), splits.get("test"), sizes, tuple(skipped), files, transparent
+    )

@@ -37,8 +37,9 @@ SourceArgument = Annotated[
     str,
     typer.Argument(
         metavar="SOURCE",
-        help="A folder with one folder per class (optionally below train/ and test/), a .npz file, a .csv file with "
-        "the columns path,label[,split], sklearn:digits or bundled:fashion.",
+        help="A folder with one folder per class (optionally below train/ and test/), such a folder as .zip or .tar, a "
+        ".npz file, a .csv file with the columns path,label[,split], a .parquet file, datasets:NAME of Hugging Face, "
+        "torchvision:NAME:DIR, sklearn:digits or bundled:fashion.",
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Output folder.")]

@@ -46,6 +46,7 @@ def _processes(calls: Sequence[Call[T]], jobs: int) -> Iterator[tuple[int, T]]:
     return_freed_memory()  # such as the memory of a generator that was trained in this process
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*have been cancelled")  # this is intended when the work is stopped
+        warnings.filterwarnings("ignore", "A worker stopped")  # it had grown, and another takes its place
         parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
         if os.name != "nt":
             resource_tracker.ensure_running()  # before joblib does: it unblocks SIGINT and SIGTERM

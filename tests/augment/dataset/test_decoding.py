@@ -12,7 +12,6 @@ from PIL import Image
 
 from augment.dataset.decoding import FORMATS
 from augment.dataset.images import LabelledImages, fit_to_square
-from augment.dataset.inspection import inspect
 from augment.dataset.sources import read_source
 from augment.errors import SourceError
 
@@ -47,16 +46,6 @@ def test_other_formats_are_refused_and_start_no_program(
         read_source(folder)
     assert len(read_source(folder, skip_broken=True).train) == 4
     assert started == []
-
-
-def test_an_inspection_opens_no_other_format_either(folder: Path) -> None:
-    source = read_source(folder)
-    file = Path(source.files["train"][0])
-    Image.new("L", (28, 28)).save(file, format="EPS")
-    assert not any("alpha" in sentence for sentence in inspect(source).advice)
-    picture = Image.new("RGBA", (28, 28))
-    picture.save(file)
-    assert any("1 file with an alpha channel" in sentence for sentence in inspect(source).advice)
 
 
 def read_one(tmp_path, picture, suffix="png", other="L", size=None, **options):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -270,18 +269,3 @@ def test_the_largest_of_each_row_are_found(width):
     values = np.random.default_rng(4).normal(size=(7, width)).astype(np.float32)
     places = duplicates._largest(values, 5)
     assert np.array_equal(np.sort(places, axis=1), np.sort(np.argsort(-values, axis=1)[:, :5], axis=1))
-
-
-def test_a_search_is_faster_than_comparing_the_hashes_of_every_pair(clothes):
-    """With 20,000 images it is 0.7 s against 2 s; an exhaustive search has to compare at least the hashes."""
-    rng = np.random.default_rng(2)
-    real = np.concatenate(clothes)
-    mixed = [0.6 * real + 0.4 * real[rng.permutation(len(real))] for _ in range(7)]
-    frequencies, _ = duplicates._low_frequencies(np.concatenate([real, *mixed]).astype(np.uint8)[:20_000])
-    everything, hashes = np.arange(20_000), duplicates._hashes(frequencies)
-    began = time.process_time()
-    duplicates._candidates(frequencies, frequencies, everything, everything)
-    searched = time.process_time()
-    for some in np.array_split(hashes, 80):
-        np.nonzero(np.bitwise_count(some[:, None] ^ hashes) <= 16)
-    assert searched - began < time.process_time() - searched

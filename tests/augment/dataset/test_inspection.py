@@ -162,9 +162,8 @@ def test_files_with_an_alpha_channel_are_counted(folder):
     file = folder / "val" / "bag" / "01.png"
     Image.open(file).save(file, transparency=0)
     source = read_source(folder)
+    file.unlink()  # the files are read once
     assert any(line.startswith("3 files with an alpha channel") for line in inspect(source).advice)
-    file.unlink()
-    assert any(line.startswith("2 files with an alpha channel") for line in inspect(source).advice)
 
 
 def test_the_printed_table_contains_channels_and_balance(fashion, capsys):

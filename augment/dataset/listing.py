@@ -1,0 +1,75 @@
+"""Lists of picture files with their classes, before the pictures are read."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import IO, Literal, NamedTuple, Protocol
+
+from augment.dataset.images import SPLITS
+from augment.errors import SourceError
+from augment.words import quoted
+
+
+class PictureFile(Protocol):
+    """Something that holds the bytes of one picture, such as a `Path`. Its `str` tells a person where it is."""
+
+    def open(self, mode: Literal["rb"]) -> IO[bytes]:
+        """Open the file for reading."""
+        ...
+
+
+@dataclass(frozen=True)
+class StoredPicture:
+    """A picture inside of something else, such as a table. name: where it is. read: returns the bytes of its file."""
+
+    name: str
+    read: Callable[[], bytes]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def open(self, mode: Literal["rb"]) -> IO[bytes]:
+        """Read the bytes."""
+        return io.BytesIO(self.read())
+
+
+class LabelledFile(NamedTuple):
+    """A picture file and the index of its class."""
+
+    file: PictureFile
+    label: int
+
+
+class Listing(NamedTuple):
+    """Picture files that have not been decoded yet."""
+
+    class_names: tuple[str, ...]
+    files: dict[str, list[LabelledFile]]  # by split
+
+
+Row = tuple[str, PictureFile, str]  # split, file, class name
+
+
+def make_listing(origin: object, rows: Iterable[Row], class_names: Sequence[str] = ()) -> Listing:
+    """Number the classes of `rows`: in the order of `class_names`, or else of the names of the training images.
+
+    origin: the source, for error messages. Raises `SourceError` if there is no training image, or if a class is in
+    another split but not in train.
+    """
+    files: dict[str, list[tuple[PictureFile, str]]] = {}
+    for split, file, class_name in rows:
+        files.setdefault(split, []).append((file, class_name))
+    trained = {class_name for _, class_name in files.get("train", [])}
+    if not trained:
+        raise SourceError(f"{origin} holds no training images")
+    for split, members in files.items():
+        if unknown := sorted({class_name for _, class_name in members} - trained):
+            raise SourceError(
+                f"{origin}: class {quoted(unknown[0])} is in {split} but not in train; the classes must agree"
+            )
+    names = tuple(name for name in class_names if name in trained) or tuple(sorted(trained))
+    index = {name: k for k, name in enumerate(names)}
+    labelled = {split: [LabelledFile(f, index[c]) for f, c in files[split]] for split in SPLITS if split in files}
+    return Listing(names, labelled)

@@ -1,0 +1,163 @@
+"""Read tables that hold pictures and their labels in columns: parquet files, also as Hugging Face stores them.
+
+Hugging Face's `datasets` writes a picture as a struct of `bytes` and `path`, and the names of the classes into the
+metadata of the table (https://huggingface.co/docs/datasets/image_dataset). A column of plain bytes is read as well.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+from augment.dataset.listing import Listing, PictureFile, Row, StoredPicture, make_listing
+from augment.errors import SourceError
+from augment.words import quoted, shortened
+
+INSTALL = "pip install 'augment-osgan[datasets]'"
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+USUAL_NAMES = {  # of columns, most usual first
+    "image": ("image", "img", "picture", "photo"),
+    "label": ("label", "labels", "class", "category", "target", "fine_label"),
+}
+
+
+def split_columns(spec: str) -> tuple[Path, dict[str, str]]:
+    """Split "FILE?image=COLUMN&label=COLUMN" into the file and its columns. Raises `SourceError` for other names."""
+    file, _, query = spec.partition("?")
+    columns = dict(parse_qsl(query))
+    if unknown := sorted(set(columns) - set(USUAL_NAMES)):
+        raise SourceError(f"{quoted(spec)}: expected FILE?image=COLUMN&label=COLUMN, got {quoted(unknown[0])}")
+    return Path(file), columns
+
+
+def parquet_files(folder: Path) -> list[Path]:
+    """Return the parquet files directly in a folder or, if there are none, in its folder `data/`."""
+    return sorted(folder.glob("*.parquet")) or sorted(folder.glob("data/*.parquet"))
+
+
+def read_parquet(path: Path, columns: Mapping[str, str] | None = None) -> Listing:
+    """List the pictures of a parquet file, or of a folder of files whose names begin with that of their split.
+
+    columns: the names of the columns "image" and "label", where they are not the usual ones. A column `split` is used
+    if there is one. Raises `SourceError` if a column is not found, or a row has no picture or no label.
+    """
+    files = parquet_files(path) if path.is_dir() else [path]
+    tables = [(str(file), split_of(file.stem) if len(files) > 1 else "train", _read_table(file)) for file in files]
+    return list_tables(path, tables, columns or {}, path if path.is_dir() else path.parent)
+
+
+def split_of(name: str) -> str:
+    """Return the split that the first word of `name` means, such as "val" for "validation-00000-of-00001"."""
+    word = re.split(r"[-_.\[]", name)[0].lower()
+    if word not in SPLIT_NAMES:
+        raise SourceError(f"{name}: expected a name that begins with train, validation or test")
+    return SPLIT_NAMES[word]
+
+
+def list_tables(
+    origin: object, tables: Sequence[tuple[str, str, Any]], columns: Mapping[str, str], folder: Path
+) -> Listing:
+    """List the pictures of (name, split, pyarrow table), which share their columns; see `read_parquet`.
+
+    folder: where pictures are that the tables hold as paths.
+    """
+    image, label = (_find_column(origin, tables[0][2], kind, columns.get(kind)) for kind in ("image", "label"))
+    names = _class_names(tables[0][2], label)
+    rows = [row for name, split, table in tables for row in _rows(name, split, table, image, label, names, folder)]
+    values = {row[2] for row in rows}
+    numbers = sorted(values, key=int) if all(re.fullmatch(r"-?\d+", value) for value in values) else []
+    return make_listing(origin, rows, names or numbers)
+
+
+def _read_table(path: Path) -> Any:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise SourceError(f"{path}: reading parquet needs pyarrow; run: {INSTALL}") from error
+    try:
+        return pyarrow.parquet.read_table(path)
+    except pyarrow.ArrowException as error:
+        raise SourceError(f"{path} is no readable parquet file ({shortened(str(error))})") from error
+
+
+def _find_column(origin: object, table: Any, kind: str, named: str | None) -> str:
+    """Return the column `named`, or that of pictures or labels: the only one, or the one with a usual name."""
+    fits = _holds_pictures if kind == "image" else _holds_labels
+    found = [field.name for field in table.schema if fits(field.type)]
+    if named is not None:
+        candidates = [named] if named in found else []
+    else:
+        candidates = [name for name in USUAL_NAMES[kind] if name in found][:1] or found
+    if len(candidates) == 1:
+        return candidates[0]
+    wanted = f"column {quoted(named)} of" if named else "column of" if not candidates else "single column of"
+    content = "pictures (bytes, or a struct with bytes)" if kind == "image" else "labels (text or whole numbers)"
+    present = ", ".join(f"{field.name} ({shortened(str(field.type))})" for field in table.schema)
+    raise SourceError(f"{origin} has no {wanted} {content}; name one as {origin}?{kind}=COLUMN. It has: {present}")
+
+
+def _holds_pictures(kind: Any) -> bool:
+    import pyarrow.types as types
+
+    if types.is_struct(kind):
+        return any(kind.field(i).name == "bytes" for i in range(kind.num_fields))
+    return bool(types.is_binary(kind) or types.is_large_binary(kind))
+
+
+def _holds_labels(kind: Any) -> bool:
+    import pyarrow.types as types
+
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    return any(fits(kind) for fits in (types.is_integer, types.is_boolean, types.is_string, types.is_large_string))
+
+
+def _class_names(table: Any, label: str) -> tuple[str, ...]:
+    """Return the names that Hugging Face's metadata give the numbers of a column, or () if there are none."""
+    metadata = json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}"))
+    return tuple(metadata.get("info", {}).get("features", {}).get(label, {}).get("names", ()))
+
+
+def _rows(
+    origin: str, split: str, table: Any, image: str, label: str, names: Sequence[str], folder: Path
+) -> Iterator[Row]:
+    if missing := [column for column in (image, label) if column not in table.column_names]:
+        raise SourceError(f"{origin} has no column {quoted(missing[0])}, unlike the files before it")
+    files = _picture_files(origin, table[image], folder)
+    splits = table["split"].to_pylist() if "split" in table.column_names else [split] * len(table)
+    for row, (file, value, part) in enumerate(zip(files, table[label].to_pylist(), splits, strict=True)):
+        if value is None or (names and not 0 <= value < len(names)):
+            raise SourceError(f"{origin}[{row}] has no label ({quoted(value)} in the column {quoted(label)})")
+        yield split_of(str(part)), file, names[value] if names else str(value)
+
+
+def _picture_files(origin: str, column: Any, folder: Path) -> Iterator[PictureFile]:
+    import pyarrow.compute as compute
+    import pyarrow.types as types
+
+    paths: list[str | None] = [None] * len(column)
+    if types.is_struct(column.type):
+        if "path" in {column.type.field(i).name for i in range(column.type.num_fields)}:
+            paths = compute.struct_field(column, "path").to_pylist()
+        column = compute.struct_field(column, "bytes")
+    for row, (empty, path) in enumerate(zip(column.is_null().to_pylist(), paths, strict=True)):
+        if not empty:
+            yield StoredPicture(f"{origin}[{row}]", partial(_cell, column, row))
+        elif path:
+            yield folder / path
+        else:
+            raise SourceError(f"{origin}[{row}] has no picture")
+
+
+def _cell(column: Any, row: int) -> bytes:
+    content: bytes = column[row].as_py()
+    return content

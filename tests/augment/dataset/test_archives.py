@@ -1,0 +1,94 @@
+"""An archive of a folder is read as the folder is."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from augment.dataset.archives import read_archive
+from augment.dataset.pictures import Format, decoded, find_pictures
+from augment.dataset.sources import read_source
+from augment.errors import SourceError
+
+FORMATS = ("zip", "tar", "gztar", "bztar", "xztar")
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("base", [None, "source"], ids=["its content", "the folder itself"])
+def test_an_archive_of_a_folder_is_read_as_the_folder_is(
+    image_folder: Path, tmp_path: Path, form: str, base: str | None
+) -> None:
+    folder = shutil.copytree(image_folder, tmp_path / "source")
+    (folder / "train" / "trouser" / ".DS_Store").write_text("no picture")
+    root = tmp_path if base else folder
+    archive = shutil.make_archive(str(tmp_path / "packed" / "images"), form, root, base)
+    packed, unpacked = read_source(archive), read_source(folder)
+    assert list(packed.splits) == list(unpacked.splits) == ["train", "test"]
+    for split, data in unpacked.splits.items():
+        assert packed.splits[split].class_names == data.class_names
+        assert np.array_equal(packed.splits[split].images, data.images)
+        assert np.array_equal(packed.splits[split].labels, data.labels)
+    inside = [Path(name).relative_to(folder) for name in unpacked.files["train"]]
+    assert packed.files["train"] == tuple(str(Path(archive) / (base or "") / name) for name in inside)
+
+
+@pytest.mark.parametrize("form", ["zip", "gztar"])
+def test_pictures_of_an_archive_are_decoded_in_threads(image_folder: Path, tmp_path: Path, form: str) -> None:
+    archive = shutil.make_archive(str(tmp_path / "images"), form, image_folder)
+    found, _ = find_pictures(archive)
+    images = np.concatenate([batch.images for batch in decoded(found, Format(28, "pad", 1), 4, skip_broken=False)])
+    assert np.array_equal(images, read_source(image_folder).test.images)
+    with ThreadPoolExecutor(8) as pool:
+        contents = list(pool.map(lambda picture: picture.content.open("rb").read(), found * 20))
+    assert contents == [p.content.open("rb").read() for p in found] * 20
+
+
+def test_links_and_folders_above_the_archive_are_left_out(image_folder: Path, tmp_path: Path) -> None:
+    picture = next((image_folder / "train" / "trouser").iterdir())
+    with tarfile.open(tmp_path / "images.tar", "w") as archive:
+        archive.add(picture, "cat/1.png")
+        archive.add(picture, "../dog/1.png")
+        link = tarfile.TarInfo("cat/2.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    root = read_archive(tmp_path / "images.tar")
+    assert [entry.name for entry in root.iterdir()] == ["cat", ".."]
+    assert [entry.name for entry in next(root.iterdir()).iterdir()] == ["1.png"]
+    with pytest.raises(SourceError, match=r"has 1 class, \['cat'\]"):
+        read_source(tmp_path / "images.tar")
+
+
+def test_an_archive_without_class_folders_is_refused(image_folder: Path, tmp_path: Path) -> None:
+    archive = shutil.make_archive(str(tmp_path / "images"), "zip", image_folder / "train" / "trouser")
+    with pytest.raises(SourceError, match=r"images.zip holds no class folders: put the images of each class"):
+        read_source(archive)
+
+
+@pytest.mark.parametrize("name", ["images.zip", "images.tar", "images.tar.gz", "images.tar.xz", "images.tbz2"])
+@pytest.mark.parametrize("content", [b"", b"no archive at all" * 100], ids=["empty", "text"])
+def test_a_damaged_archive_is_one_sentence(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SourceError, match=rf"{name} is no readable archive .*; pack it again$"):
+        read_source(tmp_path / name)
+
+
+def test_a_cut_archive_is_one_sentence(image_folder: Path, tmp_path: Path) -> None:
+    archive = Path(shutil.make_archive(str(tmp_path / "images"), "gztar", image_folder))
+    archive.write_bytes(archive.read_bytes()[:-2000])
+    with pytest.raises(SourceError, match=r"is no readable archive .*; pack it again$"):
+        read_source(archive)
+
+
+def test_a_broken_picture_in_an_archive_is_named_or_skipped(image_folder: Path, tmp_path: Path) -> None:
+    archive = shutil.make_archive(str(tmp_path / "images"), "zip", image_folder)
+    with zipfile.ZipFile(archive, "a") as packed:
+        packed.writestr("train/trouser/x.png", "no picture")
+    with pytest.raises(SourceError, match=r"images.zip.train.trouser.x.png is no readable picture"):
+        read_source(archive)
+    assert read_source(archive, skip_broken=True).skipped == (f"{archive}/train/trouser/x.png",)
