@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from classifiers.long_tail import LONG_TAIL
 from pipelines.config.sections import Pipeline
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.loading import LoadedSource
+from pipelines.experiment.partial_training import FEWEST, FRACTIONS
 from pipelines.metric_specs import imbalanced
 
 SHARE = 0.25  # of synthetic images in a batch
@@ -104,6 +106,19 @@ def _arms(facts: Facts) -> Decision:
     )
 
 
+def _forecast(facts: Facts) -> Decision:
+    smallest = math.ceil(FEWEST / min(FRACTIONS))
+    if facts.smallest < smallest:
+        return Decision({}, f"no estimate of what more images would give: that needs {smallest} images of each class")
+    evaluate = facts.pipeline.evaluate
+    given = [arm.name for arm in evaluate.arms] if "arms" in evaluate.model_fields_set else None
+    arms = ["classical", *(["features"] if weights_installed() else [])]
+    return Decision(
+        {"evaluate": {"forecast": [name for name in arms if given is None or name in given]}},
+        "classifiers on a quarter and on a half of the images, to tell what twice as many would give",
+    )
+
+
 def fine_tuned_arms(pipeline: Pipeline, facts: Facts) -> list[dict[str, Any]]:
     """Return the arms that fine-tune a pretrained network, if its weights are installed and the settings allow it."""
     if not weights_installed() or LONG_TAIL[pipeline.evaluate.classifier.long_tail].head is not None:
@@ -130,4 +145,4 @@ def _classifier(**settings: Any) -> dict[str, Any]:
     return {"evaluate": {"classifier": settings}}
 
 
-CHOICES: tuple[Callable[[Facts], Decision], ...] = (_image_size, _imbalance, _anchors, _arms)
+CHOICES: tuple[Callable[[Facts], Decision], ...] = (_image_size, _imbalance, _anchors, _arms, _forecast)

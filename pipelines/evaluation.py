@@ -26,9 +26,11 @@ from pipelines.experiment.loading import leak_warnings, load, load_synthetic, re
 from pipelines.experiment.parallel import end_processes, run_in_processes
 from pipelines.experiment.records import Record
 from pipelines.experiment.time_estimate import Probe
+from pipelines.metric_specs import default_metric
 from pipelines.results.closest_pairs import closest_pairs
 from pipelines.results.document import Choice, Dataset, Results, to_json
 from pipelines.results.fidelity_evaluation import Fidelity, fidelity_calls, mean_fidelity
+from pipelines.results.forecast import ERRORS, forecast
 from pipelines.results.hard_images import HardImage, hard_images
 from pipelines.results.report import Pictures, render
 from pipelines.results.results import build_results
@@ -157,7 +159,13 @@ def _results(
         metric=config.metric,
         choice=context.choice,
     )
-    return results.model_copy(update={"warnings": list(context.warnings), "versions": versions()})
+    added: dict[str, Any] = {"warnings": list(context.warnings), "versions": versions()}
+    metric = config.metric or default_metric(results.dataset.train_per_class)
+    if config.forecast and metric in ERRORS:
+        of_first_size = [record for record in records if record.size == fold.size]
+        correlation = context.design.correlation[fold.size]
+        added["forecast"] = [forecast(of_first_size, arm, metric, correlation) for arm in config.forecast]
+    return results.model_copy(update=added)
 
 
 def _ratio(fold: Fold, config: EvaluateConfig) -> float:

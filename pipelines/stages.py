@@ -18,7 +18,7 @@ from augment.runtime import Runtime
 from pipelines.choosing import candidate_mixes, choose_mix, read_choice
 from pipelines.config.sections import Pipeline
 from pipelines.evaluation import ReportContext, evaluate_folds
-from pipelines.experiment.experiment import GAN_TRAIN_REPEATS
+from pipelines.experiment.experiment import count_trainings
 from pipelines.experiment.fold_generators import fit_all, generate_all
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.time_estimate import SECONDS_PER_IMAGE, Probe
@@ -120,8 +120,7 @@ def _choose(folds: PipelineFolds) -> Stage | None:
 
 def _evaluate(folds: PipelineFolds) -> Stage:
     pipeline, outer = folds.pipeline, folds.protocol.folds
-    total = sum(len(pipeline.evaluate.arms) * len(fold.repeats) for fold in outer)
-    total += sum(min(GAN_TRAIN_REPEATS, len(fold.repeats)) for fold in outer)
+    total = count_trainings(pipeline.evaluate, outer)
 
     def run(runtime: Runtime, seconds: float, overwrite: bool) -> bool:
         choice = read_choice(folds.folder / "choice") if pipeline.choose else None

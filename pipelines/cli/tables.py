@@ -13,6 +13,7 @@ from augment.words import printable
 from pipelines.cli.terminal import OUT
 from pipelines.metric_specs import METRICS
 from pipelines.results.document import Results
+from pipelines.results.forecast import in_words
 from pipelines.results.side_by_side import SHOWN, Evaluation, headline_metric, rows
 from pipelines.tuning import TuningResult
 
@@ -55,6 +56,8 @@ def print_results(results: Results) -> None:
             f"memorised {fidelity['memorised_fraction']:.1%}"
         )
     OUT.print(results.recommendation.sentence, style="bold")
+    for forecast in results.forecast:
+        OUT.print(in_words(forecast))
 
 
 def print_evaluations(evaluations: Sequence[Evaluation]) -> None:

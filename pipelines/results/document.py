@@ -93,6 +93,18 @@ class Recommendation(Part):
     sentence: str
 
 
+class Forecast(Part):
+    """What more training images would give an arm, estimated by a power law through its errors with fewer of them."""
+
+    arm: str
+    metric: str
+    at_fractions: dict[str, float] = Field(description="Mean of the metric by the fraction of the training images.")
+    exponent: float = Field(description="The error falls with the number of images to the power of minus this.")
+    at_double: float = Field(description="Estimate of the metric with twice as many images of each class.")
+    at_double_ci95: Interval = Field(description="95 % interval of this estimate, if the power law holds.")
+    times_for_one_point: float | None = Field(description="Times as many images for 0.01 more; None: more than 2.")
+
+
 class CurvePoint(Part):
     """The results at one size of a learning curve."""
 
@@ -126,6 +138,7 @@ class Results(Part):
     fidelity: dict[str, Any] = Field(description="Synthetic images compared with real ones; empty without any.")
     choice: Choice | None = Field(None, description="How the mix was chosen on validation images.")
     recommendation: Recommendation
+    forecast: list[Forecast] = Field([], description="What more training images would give.")
     confusion: dict[str, list[list[int]]] = Field({}, description="K x K counts per arm; rows are true classes.")
     learning_curve: list[CurvePoint] = Field([], description="One point per size; empty with a single size.")
     seeds: list[int] = Field([], description="One seed per repeat.")

@@ -21,6 +21,7 @@ from augment.dataset.images import LabelledImages
 from pipelines.metric_specs import FEWEST_REPEATS, METRICS, Metric
 from pipelines.results.document import Choice, Results, Summary
 from pipelines.results.figures import class_gains, confusion_matrices, gain_plot, learning_curve, training_curves
+from pipelines.results.forecast import in_words
 from pipelines.results.hard_images import HardImage
 from pipelines.results.svg import image_strip
 
@@ -100,6 +101,7 @@ def render(results: Results, pictures: Pictures, settings: Mapping[str, Any]) ->
         per_class=PER_CLASS,
         cautions=results.fidelity.get("cautions") or [],
         pairs=_pairs(pictures),
+        forecast=[in_words(one) for one in results.forecast],
         hard=_hard(pictures),
         recommended=results.recommendation.arm,
         fidelity=_fidelity(results.fidelity, dataset.classes),

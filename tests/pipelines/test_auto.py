@@ -117,6 +117,17 @@ def test_imbalanced_classes_get_cross_fitted_operating_points_if_there_is_time(s
     assert "cross-fit" not in text
 
 
+def test_classes_of_eight_images_get_a_forecast(source: Any, tmp_path: Path) -> None:
+    pipeline, text = decided(auto(source(8, 8, 8, 8), *TINY), tmp_path)
+    assert pipeline.evaluate.forecast == ("classical", "features")
+    assert "to tell what twice as many would give" in text
+    pipeline, text = decided(auto(source(8, 8, 8, 7), *TINY), tmp_path)
+    assert pipeline.evaluate.forecast == ()
+    assert "that needs 8 images of each class" in text
+    pipeline, _ = decided(auto(source(8, 8, 8, 8), *TINY, "evaluate.arms=[none,features]"), tmp_path)
+    assert pipeline.evaluate.forecast == ("features",)
+
+
 def test_given_repeats_get_the_fewest_steps(source: Any, tmp_path: Path) -> None:
     settings = ("evaluate.repeats=7", "evaluate.classifier.batch_size=6", "auto.minutes=500")
     pipeline, text = decided(auto(source(90, 90, 90, 90), *QUICK, *settings), tmp_path)

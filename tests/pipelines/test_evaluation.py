@@ -24,6 +24,7 @@ from pipelines.evaluation import ReportContext, evaluate, evaluate_folds
 from pipelines.experiment.folds import Design, Fold
 from pipelines.metric_specs import METRICS
 from pipelines.results.document import Results, read_results
+from pipelines.results.forecast import in_words
 
 TINY = {
     "repeats": 2,
@@ -95,6 +96,28 @@ def test_without_synthetic_images_there_is_no_fidelity(fold: Fold, tmp_path: Pat
     assert results is not None
     assert results.fidelity == {}
     assert results.recommendation.augment is False
+
+
+def test_a_forecast_trains_on_parts_of_the_images_and_is_reported(fold: Fold, tmp_path: Path) -> None:
+    settings = {**TINY, "arms": ["none", "classical"], "forecast": ["classical"]}
+    results = run(replace(fold, synthetic=None), tmp_path / "out", parse(EvaluateConfig, settings, "the test"))
+    assert results is not None
+    assert list(results.arms) == ["none", "classical"]
+    (found,) = results.forecast
+    assert found.arm == "classical"
+    assert found.at_fractions["1"] == results.arms["classical"]["balanced_accuracy"].mean
+    assert len((tmp_path / "out" / "records.jsonl").read_text().splitlines()) == 2 * (2 + 2)
+    assert in_words(found) in (tmp_path / "out" / "report.html").read_text()
+    assert read_results(tmp_path / "out" / "results.json") == results
+
+
+@pytest.mark.parametrize("settings", [{"metric": "log_loss", "forecast": ["none"]}, {}])
+def test_without_an_error_or_an_arm_there_is_no_forecast(settings: Any, fold: Fold, tmp_path: Path) -> None:
+    config = parse(EvaluateConfig, {**TINY, **settings, "arms": ["none"]}, "the test")
+    results = run(replace(fold, synthetic=None), tmp_path / "out", config)
+    assert results is not None
+    assert results.forecast == []
+    assert "What more images would give" not in (tmp_path / "out" / "report.html").read_text()
 
 
 @pytest.mark.parametrize(("name", "judges"), [("score", 0), ("confidence", 1), ("distance", 1)])
