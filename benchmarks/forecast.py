@@ -2,9 +2,9 @@
 
     python benchmarks/forecast.py --out DIR --set fashion=fashion.npz --set cifar10=cifar10.npz --size 10 --size 20
 
-For each set and each number n of images of a class, `classical` classifiers are trained on n / 4, n / 2 and n images, and
-on 2n. In every repeat the images are drawn anew; those of 2n images are others than those of n. DIR holds an evaluation
-for each, with its records: an interrupted measurement is continued.
+For each set and each number n of images of a class, classifiers are trained on n / 4, n / 2 and n images, and on 2n. In
+every repeat the images are drawn anew; those of 2n images are others than those of n. DIR holds an evaluation for each,
+with its records: an interrupted measurement is continued.
 """
 
 from __future__ import annotations
@@ -60,9 +60,8 @@ def main() -> None:
     parser.add_argument("--flip", action="store_true", help="the classes look the same when mirrored")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
-    print(
-        "| set, n | n / 4 | n / 2 | n | forecast of 2n (95 % interval) | 2n | difference |\n|---|---|---|---|---|---|---|"
-    )
+    print("| set, n | n / 4 | n / 2 | n | forecast of 2n (95 % interval) | 2n | difference |")
+    print("|---|---|---|---|---|---|---|")
     for name, path in (pair.split("=", 1) for pair in options.sets):
         for size in options.sizes:
             row = measure(Path(path), size, options.out / f"{name}-{size}-{options.arm}", options)

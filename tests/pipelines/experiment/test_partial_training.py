@@ -8,7 +8,7 @@ from augment.dataset.images import LabelledImages
 from pipelines.experiment.partial_training import part_of
 
 
-def test_a_part_has_a_fraction_of_each_class_but_at_least_two_images(four: LabelledImages) -> None:
+def test_a_part_has_a_fraction_of_each_class_or_two_images(four: LabelledImages) -> None:
     data = four.take(np.concatenate([np.arange(100 * k, 100 * k + n) for k, n in enumerate((40, 10, 3, 1))]))
     assert part_of(data, 0.25, seed=1).counts().tolist() == [10, 2, 2, 1]
     assert part_of(data, 0.5, seed=1).counts().tolist() == [20, 5, 2, 1]
