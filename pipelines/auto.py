@@ -181,7 +181,8 @@ def _repeats(spent: Spending, fewest: int) -> Decision:
 
 
 def _fingerprints(loaded: LoadedSource) -> list[str]:
-    return [fingerprint(data) for data in (loaded.train, loaded.pool, loaded.test, loaded.val) if data is not None]
+    parts = (loaded.train, loaded.pool, loaded.test, loaded.val, loaded.unlabelled)
+    return [fingerprint(data) for data in parts if data is not None]
 
 
 def with_settings(pipeline: Pipeline, settings: Mapping[str, Any]) -> Pipeline:

@@ -11,6 +11,7 @@ from augment.generators.anchored import AnchoredConfig
 from augment.words import counted
 from classifiers.backbones import weights_installed
 from classifiers.long_tail import LONG_TAIL
+from pipelines.config.arm_section import ARMS
 from pipelines.config.sections import Pipeline
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.loading import LoadedSource
@@ -97,6 +98,9 @@ def _arms(facts: Facts) -> Decision:
     arms = _with_fed("classical", facts, policy="classical")
     controls = " and ".join(CONTROLS[name] for name in _controls(facts))
     sentence = f"{SHARE:.0%} of each batch are synthetic, new for every batch; for control, {controls} in their place"
+    if facts.loaded.unlabelled is not None:
+        arms.append({"name": "classical+unlabelled"} | ARMS["classical+unlabelled"])
+        sentence += f"; an arm learns from {counted(len(facts.loaded.unlabelled), 'unlabelled image')} too"
     if weights_installed():
         arms += _with_fed("features", facts, learner="features")
         return Decision({"evaluate": {"arms": arms}}, f"{sentence}; pretrained features are compared too")

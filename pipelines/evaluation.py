@@ -195,7 +195,7 @@ def identity_of(folds: Sequence[Fold], config: EvaluateConfig) -> Identity:
     images: dict[str, Any] = {}
     for fold in folds:
         synthetic = None if fold.synthetic is None else fold.synthetic.data
-        parts = {"train": fold.train, "test": fold.test, "synthetic": synthetic}
+        parts = {"train": fold.train, "test": fold.test, "synthetic": synthetic, "unlabelled": fold.unlabelled}
         prefix = f"{fold.name} " if fold.name else ""
         images |= {f"{prefix}{name} images": fingerprint(data) for name, data in parts.items() if data is not None}
     mixes = {fold.name: {arm: dict(mix) for arm, mix in fold.mixes.items()} for fold in folds if fold.mixes}

@@ -143,7 +143,11 @@ def _evaluate(folds: PipelineFolds) -> Stage:
         "evaluate",
         Identity(
             _all_settings(pipeline),
-            {**_training_images(folds), "test images": _fingerprint_all(fold.test for fold in outer)},
+            {
+                **_training_images(folds),
+                "test images": _fingerprint_all(fold.test for fold in outer),
+                **_unlabelled_images(folds),
+            },
         ),
         ["evaluation"],
         total,
@@ -184,6 +188,11 @@ def _all_settings(pipeline: Pipeline) -> dict[str, Any]:
 
 def _training_images(folds: PipelineFolds) -> dict[str, str]:
     return {"training images": _fingerprint_all(fold.train for fold in folds.generator_folds)}
+
+
+def _unlabelled_images(folds: PipelineFolds) -> dict[str, str]:
+    unlabelled = folds.loaded.unlabelled
+    return {} if unlabelled is None else {"unlabelled images": _fingerprint_all([unlabelled])}
 
 
 def _fingerprint_all(sets: Iterable[LabelledImages]) -> str:

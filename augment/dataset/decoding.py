@@ -122,7 +122,7 @@ def read_picture(file: PictureFile, size: int, resize: Resize, channels: int) ->
     if channels > 1:
         return pixels
     if (pixels != pixels[:1]).any():
-        raise SourceError(f"{file} is in colour, and the model was trained on grey pictures: convert it to grey")
+        raise SourceError(f"{file} is in colour, and the others are grey: convert it to grey")
     return pixels[:1]
 
 

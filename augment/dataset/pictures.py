@@ -55,31 +55,38 @@ def find_pictures(spec: str) -> tuple[list[Picture], list[str]]:
 
     Of a source with test images, only these are listed. Raises `SourceError` if there are none.
     """
-    path = Path(spec)
-    if path.is_dir() and not (path / MANIFEST).is_file() and (files := _files(path)):
-        return [Picture(str(file), file) for file in files], []
-    if path.suffix.lower() == ".csv" and path.is_file():
-        return _of_table(path), []
-    if path.is_file() and path.suffix.lower() not in SUFFIXES:
-        return [Picture(spec, path)], []
-    name, content = locate(spec)
-    if isinstance(content, Listing):
-        by_split = {
-            split: [Picture(str(file), file, content.class_names[label]) for file, label in files]
-            for split, files in content.files.items()
-        }
-    else:
-        by_split = {
-            split: [
-                Picture(f"{split}[{i}]", image, content.class_names[label])
-                for i, (image, label) in enumerate(zip(images, content.labels[split], strict=True))
-            ]
-            for split, images in content.images.items()
-        }
+    by_split, name = pictures_by_split(spec), Path(spec).name or spec
     selected = ["test"] if by_split.get("test") else list(by_split)
     left_out = [counted(len(by_split[split]), f"{split} image") for split in by_split if split not in selected]
     notes = [f"only the test images of {name} are classified, not its {' and '.join(left_out)}"] if left_out else []
     return [picture for split in selected for picture in by_split[split]], notes
+
+
+def pictures_by_split(spec: str) -> dict[str, list[Picture]]:
+    """List the pictures of a file, a folder or a source by their split; those without a split are the split "".
+
+    Raises `SourceError` if there are none.
+    """
+    path = Path(spec)
+    if path.is_dir() and not (path / MANIFEST).is_file() and (files := _files(path)):
+        return {"": [Picture(str(file), file) for file in files]}
+    if path.suffix.lower() == ".csv" and path.is_file():
+        return {"": _of_table(path)}
+    if path.is_file() and path.suffix.lower() not in SUFFIXES:
+        return {"": [Picture(spec, path)]}
+    _, content = locate(spec)
+    if isinstance(content, Listing):
+        return {
+            split: [Picture(str(file), file, content.class_names[label]) for file, label in files]
+            for split, files in content.files.items()
+        }
+    return {
+        split: [
+            Picture(f"{split}[{i}]", image, content.class_names[label])
+            for i, (image, label) in enumerate(zip(images, content.labels[split], strict=True))
+        ]
+        for split, images in content.images.items()
+    }
 
 
 def _files(folder: Path) -> list[Path]:
@@ -126,7 +133,7 @@ def _pixels(picture: Picture, form: Format) -> NDArray[np.uint8]:
         return read_picture(picture.content, form.size, form.resize, form.channels)
     image = resize_images(picture.content[None], form.size, form.resize)[0]
     if form.channels == 1 and len(image) > 1:
-        raise SourceError(f"{picture.name} is in colour, and the model was trained on grey pictures")
+        raise SourceError(f"{picture.name} is in colour, and the others are grey")
     return np.repeat(image, form.channels, axis=0) if len(image) < form.channels else image
 
 

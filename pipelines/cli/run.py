@@ -82,8 +82,8 @@ def run(
 
     settings = [*(overrides or []), *_as_overrides(images, drop_duplicates, seed)]
     definition = load_pipeline(pipeline, settings, horizontal_flip=horizontal_flip, minutes=minutes)
-    folder = out or Path("runs") / Path(pipeline).stem
-    check_outside_sources(folder, definition.data.source, definition.data.test)
+    folder, data = out or Path("runs") / Path(pipeline).stem, definition.data
+    check_outside_sources(folder, data.source, data.test, data.unlabelled)
     set_threads(threads)
     if dry_run:
         with replace(computing, quiet=False, track=None).runtime(folder, jobs) as runtime:

@@ -27,7 +27,7 @@ Feed = Literal["generator", "reconstruction", "resample", "grid", "cutmix"]
 OperatingPoint = Literal["as-trained", "cross-fitted"]
 
 FOR_STORED_IMAGES = ("keep", "weight", "by_need", "soft_labels")  # settings of an arm that a feed does not have
-FOR_NETWORKS = ("policy", "synthetic_first", "sampling", "long_tail")  # those that features do not have
+FOR_NETWORKS = ("policy", "synthetic_first", "unlabelled", "sampling", "long_tail")  # those that features do not have
 
 
 class Arm(Settings):
@@ -56,6 +56,8 @@ class Arm(Settings):
     # fraction of the steps that train on synthetic images only; the steps after them train on real images only
     synthetic_first: float = Field(0.0, ge=0, lt=1)
     soft_labels: bool = False  # by a cross-fitted teacher; those of real images are averaged with their one-hot classes
+    # share of unlabelled images in each batch, with the probabilities that a first classifier of the arm gives them
+    unlabelled: float = Field(0.0, ge=0, lt=1)
     # how the classifier deals with imbalanced classes; None: as the classifier of the evaluation
     sampling: Annotated[str, name_in(SAMPLING)] | None = None
     long_tail: Annotated[str, name_in(LONG_TAIL)] | None = None
@@ -150,6 +152,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "synthetic": {"real": False, "synthetic": True},
     "none+synthetic": {"synthetic": True},
     "classical+synthetic": {"synthetic": True, "policy": "classical"},
+    "classical+unlabelled": {"policy": "classical", "unlabelled": 0.5},
     "features": {"learner": "features"},
     "features+synthetic": {"learner": "features", "synthetic": True},
     "finetune": {"learner": "finetune", "policy": "classical"},

@@ -31,6 +31,7 @@ DEPRECATED_SECTIONS = {"gan": "generator"}  # deprecated name -> name
 PATHS = (
     ("data", "source"),
     ("data", "test"),
+    ("data", "unlabelled"),
     ("evaluate", "inception"),
     ("evaluate", "features", "backbone_weights"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -38,8 +39,13 @@ def arms_of(fold: Fold, config: EvaluateConfig) -> tuple[Arm, ...]:
 
 
 def check_arms(fold: Fold, config: EvaluateConfig) -> None:
-    """Raise `ConfigError` if an arm needs synthetic images or scores that the fold does not have."""
+    """Raise `ConfigError` if an arm needs unlabelled or synthetic images, or scores, that the fold does not have."""
     for arm in arms_of(fold, config):
+        if arm.unlabelled and fold.unlabelled is None:
+            raise ConfigError(
+                f"arm {arm.name!r} learns from unlabelled images, and there are none; give them with --set "
+                "data.unlabelled=DIR"
+            )
         if not arm.synthetic or arm.feed:
             continue
         if fold.synthetic is None:
@@ -62,13 +68,34 @@ def train_arm(arm: Arm, fold: Fold, config: EvaluateConfig, *, seed: int, device
 
     def train(fold: Fold, seed: int) -> nn.Module:
         settings = config.model_copy(update={"classifier": config.classifier_of(arm)})
-        pools = _pools(arm, fold, settings, seed)
-        return LEARNERS[arm.learner].train(pools, fold, settings, derive_seed(seed, "classifier"), device)
+        learner, pools = LEARNERS[arm.learner], _pools(arm, fold, settings, seed)
+        model = learner.train(pools, fold, settings, derive_seed(seed, "classifier"), device)
+        if not arm.unlabelled:
+            return model
+        pools = with_unlabelled(pools, arm, model, fold, settings, seed)
+        return learner.train(pools, fold, settings, derive_seed(seed, "classifier"), device)
 
     model = train(fold, seed)
     if arm.is_cross_fitted:
         favour_rare_classes(model, fold, train, LEARNERS[arm.learner].predict, derive_seed(seed, "operating point"))
     return model
+
+
+def with_unlabelled(
+    pools: Sequence[AnyPool], arm: Arm, teacher: nn.Module, fold: Fold, config: EvaluateConfig, seed: int
+) -> list[AnyPool]:
+    """Return the pools and one of the unlabelled images, whose targets are the probabilities that `teacher` gives.
+
+    Source: Xie et al., "Self-training with Noisy Student", arXiv 1911.04252, section 2: soft pseudo-labels of images
+    as they are, learnt in augmented views. All images are kept, also those of which the teacher is unsure.
+    """
+    assert fold.unlabelled is not None
+    logits = LEARNERS[arm.learner].predict(teacher, replace(fold, test=fold.unlabelled))
+    probabilities = logits.softmax(1)
+    labelled = replace(fold.unlabelled, labels=probabilities.argmax(1).numpy())
+    pool = _pool(arm, labelled, config, arm.unlabelled, (0.0, 1.0), derive_seed(seed, "unlabelled views"))
+    others = [replace(one, share=one.share * (1 - arm.unlabelled)) for one in pools]
+    return [*others, replace(pool, soft=probabilities)]
 
 
 def predict_test(arm: Arm, model: nn.Module, fold: Fold) -> Tensor:

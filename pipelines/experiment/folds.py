@@ -28,6 +28,8 @@ class Fold:
     learning curve has several. numbers: the numbers that the seed of its generator is derived from; they are unique in
     a run. val: the images that its mix is chosen on; if None, a part of `train` is split off for that.
 
+    unlabelled: images whose labels are all 0 and mean nothing, for arms that learn from them.
+
     The other fields are filled in later. run: the folder of its fitted generator, for arms that it feeds. synthetic:
     images with the classes and the size of `train`. judged: the predictions of cross-fitted classifiers, for arms that
     need them. features: pretrained features of its images, for arms that learn from them; images that it lacks are
@@ -42,6 +44,7 @@ class Fold:
     size: int | None = None
     numbers: tuple[int, ...] = ()
     val: LabelledImages | None = None
+    unlabelled: LabelledImages | None = None
     run: Path | None = None
     synthetic: SyntheticImages | None = None
     judged: CrossFittedPredictions | None = None

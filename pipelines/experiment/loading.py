@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from augment.dataset.deduplication import drop_duplicates
 from augment.dataset.duplicates import find_leaks, group_copies, near_duplicates, near_matches
 from augment.dataset.export import read_scores
 from augment.dataset.images import LabelledImages, subset_per_class
 from augment.dataset.mixing import match_format
+from augment.dataset.pictures import Format, decoded, pictures_by_split
 from augment.dataset.sources import Source, read_source
 from augment.errors import SourceError
 from augment.generators.sampling import SyntheticImages
@@ -23,7 +28,8 @@ class LoadedSource:
     """The images of a source, with the same classes and size in every split, and warnings about them.
 
     pool: all training images. train: the training images that are used, at most `samples_per_class` of each class.
-    val: images to choose a mix on; None if the source has none or if they serve as the test set.
+    val: images to choose a mix on; None if the source has none or if they serve as the test set. unlabelled: images
+    whose labels are all 0 and mean nothing.
     """
 
     name: str
@@ -32,6 +38,7 @@ class LoadedSource:
     test: LabelledImages | None
     warnings: tuple[str, ...]
     val: LabelledImages | None = None
+    unlabelled: LabelledImages | None = None
 
 
 def load(config: DataConfig) -> LoadedSource:
@@ -46,7 +53,8 @@ def load(config: DataConfig) -> LoadedSource:
         skip_broken=config.skip_broken,
         largest=config.largest_size,
     )
-    pool, val, notes = source.train, source.val, _skipped_notes(source)
+    pool, val = source.train, source.val
+    notes: tuple[str, ...] = (_skipped_note(source.skipped),) if source.skipped else ()
     test, test_notes = _find_test(config, source)
     if test is source.val:
         val = None
@@ -56,7 +64,35 @@ def load(config: DataConfig) -> LoadedSource:
             pool, {name: data for name, data in other_splits.items() if data is not None}
         )
         notes += copy_notes
-    return LoadedSource(source.name, pool, limit_per_class(pool, config), test, (*notes, *test_notes), val)
+    labelled = [data for data in (source.train, source.val, test) if data is not None]
+    unlabelled, unlabelled_notes = _load_unlabelled(config, labelled)
+    notes = (*notes, *test_notes, *unlabelled_notes)
+    return LoadedSource(source.name, pool, limit_per_class(pool, config), test, notes, val, unlabelled)
+
+
+def _load_unlabelled(
+    config: DataConfig, labelled: Sequence[LabelledImages]
+) -> tuple[LabelledImages | None, tuple[str, ...]]:
+    """Return the unlabelled images in the format of the labelled ones, without copies of these, and notes on them."""
+    if config.unlabelled is None:
+        return None, ()
+    like = labelled[0]
+    pictures = [picture for of_split in pictures_by_split(config.unlabelled).values() for picture in of_split]
+    form = Format(like.size, config.resize, like.channels)
+    batches = list(decoded(pictures, form, os.cpu_count() or 1, skip_broken=config.skip_broken))
+    broken = [name for batch in batches for name in batch.broken]
+    images = np.concatenate([batch.images for batch in batches])
+    known = {image.tobytes() for data in labelled for image in data.images}
+    new = np.array([image.tobytes() not in known for image in images], bool)
+    if not new.any():
+        raise SourceError(f"{config.unlabelled} has no unlabelled image that is not among the labelled ones")
+    notes = [f"{counted(int(new.sum()), 'unlabelled image')} of {printable(config.unlabelled)}"]
+    if copies := int((~new).sum()):
+        notes.append(f"{counted(copies, 'unlabelled image')} left out: the same as a labelled image, pixel for pixel")
+    if broken:
+        notes.append(_skipped_note(broken))
+    unlabelled = LabelledImages(images[new], np.zeros(int(new.sum()), np.int64), like.class_names)
+    return unlabelled, tuple(notes)
 
 
 def limit_per_class(data: LabelledImages, config: DataConfig) -> LabelledImages:
@@ -179,11 +215,7 @@ def _find_test(config: DataConfig, source: Source) -> tuple[LabelledImages | Non
     return match_format(other.splits[selected], source.train, "test images"), tuple(notes)
 
 
-def _skipped_notes(source: Source) -> tuple[str, ...]:
-    if not source.skipped:
-        return ()
-    first, *others = source.skipped
-    return (
-        f"{counted(1 + len(others), 'broken file')} skipped: {printable(first)}"
-        + (f" and {len(others)} more" if others else ""),
-    )
+def _skipped_note(names: Sequence[str]) -> str:
+    first, *others = names
+    more = f" and {len(others)} more" if others else ""
+    return f"{counted(len(names), 'broken file')} skipped: {printable(first)}{more}"

@@ -44,7 +44,8 @@ def make_protocol(
     kind, why = (config.kind, "chosen in the definition") if config.kind else infer_protocol(loaded, data)
     protocol = PROTOCOLS[kind](loaded, data, config, repeats)
     warnings = (*protocol.warnings, *_validation_notes(loaded, protocol.folds[0], kind, chooses_mix))
-    return replace(protocol, design=replace(protocol.design, why=f"{kind}: {why}"), warnings=warnings)
+    folds = tuple(replace(fold, unlabelled=loaded.unlabelled) for fold in protocol.folds)
+    return Protocol(folds, replace(protocol.design, why=f"{kind}: {why}"), warnings)
 
 
 def _validation_notes(loaded: LoadedSource, fold: Fold, kind: str, chooses_mix: bool | None) -> tuple[str, ...]:

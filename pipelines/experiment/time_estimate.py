@@ -71,8 +71,9 @@ class Probe:
         return seconds.step * settings.steps + seconds.rest
 
     def _trainings(self, learner: str) -> int:
-        """Return how many classifiers of a learner a repeat trains; those for the operating points count as well."""
-        return sum(1 + PARTS * arm.is_cross_fitted for arm in self.evaluation.resolved_arms() if arm.learner == learner)
+        """Return how many classifiers of a learner a repeat trains; also those for operating points and as teachers."""
+        arms = [arm for arm in self.evaluation.resolved_arms() if arm.learner == learner]
+        return sum((1 + PARTS * arm.is_cross_fitted) * (2 if arm.unlabelled else 1) for arm in arms)
 
     @cached_property
     def _seconds_per_classifier(self) -> float:

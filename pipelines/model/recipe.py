@@ -43,8 +43,8 @@ class Recipe(Settings):
     """An arm with all the settings that it depends on.
 
     evaluate: the settings of an evaluation of this arm alone. generator, generate: None if it needs no generator. why:
-    where the recipe comes from. image_size, resize: how the images were read; None: as the command decides. classes: of
-    the run; None without one.
+    where the recipe comes from. image_size, resize: how the images were read; None: as the command decides. unlabelled:
+    the source of unlabelled images that the arm learns from. classes: of the run; None without one.
     """
 
     evaluate: EvaluateConfig
@@ -54,6 +54,7 @@ class Recipe(Settings):
     measured: Measured | None = None
     image_size: int | None = None
     resize: Resize | None = None
+    unlabelled: str | None = None
     classes: tuple[str, ...] | None = None
 
     @property
@@ -64,7 +65,7 @@ class Recipe(Settings):
 
     def reading(self) -> dict[str, Any]:
         """Return how the run read its images, under the names of the fields in `DataConfig`."""
-        return self.model_dump(include={"image_size", "resize"}, exclude_none=True)
+        return self.model_dump(include={"image_size", "resize", "unlabelled"}, exclude_none=True)
 
 
 def choose_recipe(
@@ -118,6 +119,7 @@ def recipe_of_run(folder: Path) -> Recipe:
         measured=_measured(results, arm),
         image_size=results.dataset.image_size,
         resize=pipeline.data.resize if pipeline else None,
+        unlabelled=pipeline.data.unlabelled if pipeline and arm.unlabelled else None,
         classes=tuple(results.dataset.classes),
     )
 

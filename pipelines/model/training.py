@@ -40,7 +40,7 @@ from pipelines.experiment.arms import predict_test, train_arm
 from pipelines.experiment.cross_fitting import judge
 from pipelines.experiment.fold_generators import FoldGenerators, fit_all, generate_all
 from pipelines.experiment.folds import Fold
-from pipelines.experiment.loading import load, load_synthetic
+from pipelines.experiment.loading import LoadedSource, load, load_synthetic
 from pipelines.experiment.operating_point import EVERYWHERE, assign_parts, fit_shift
 from pipelines.experiment.parallel import end_processes, run_in_processes
 from pipelines.metric_specs import default_metric, image_weights
@@ -107,14 +107,17 @@ def train(
     numbers, is always alone. keep_test: leave the test images of the source out. Raises the errors of `read_source`,
     and `OutputError` if `folder` holds another output.
     """
-    name, labelled = _load(data, recipe, keep_test, runtime)
+    loaded, labelled = _load(data, recipe, keep_test, runtime)
     members = 1 if recipe.arm.learner == "features" else members
     inputs = {"images": fingerprint(labelled), "members": members, "resize": data.resize}
+    if loaded.unlabelled is not None:
+        inputs["unlabelled images"] = fingerprint(loaded.unlabelled)
     identity, files = Identity({"recipe": recipe}, inputs), (WEIGHTS, DESCRIPTION, CARD)
     with open_output(folder, "train", identity, files=files, overwrite=overwrite) as output:
         if output.finished:
             return load_about(folder / WEIGHTS, ModelAbout)
-        fold = _prepared(Fold(labelled, labelled), recipe, name, output, runtime)
+        whole = Fold(labelled, labelled, unlabelled=loaded.unlabelled)
+        fold = _prepared(whole, recipe, loaded.name, output, runtime)
         if fold is None:
             return None
         images = Images(fold, assign_parts(fold, derive_seed(recipe.evaluate.seed, "parts")))
@@ -123,7 +126,7 @@ def train(
             return None
         results = {training.key: load_tensors(folder / training.file, Training)[0] for training in trainings}
         network, validation = ensemble_of(results, images, recipe)
-        about = _describe(labelled, network, validation, recipe, source=name, resize=data.resize)
+        about = _describe(labelled, network, validation, recipe, source=loaded.name, resize=data.resize)
         save_model(output, network, about, model_card(about))
         _delete_parts(trainings, output)
         output.finish(WEIGHTS)
@@ -155,8 +158,8 @@ def _describe(
     )
 
 
-def _load(data: DataConfig, recipe: Recipe, keep_test: bool, runtime: Runtime) -> tuple[str, LabelledImages]:
-    """Return the name of the source and all its images, or all but the test images.
+def _load(data: DataConfig, recipe: Recipe, keep_test: bool, runtime: Runtime) -> tuple[LoadedSource, LabelledImages]:
+    """Return the source, and all its labelled images or all but the test images.
 
     Raises `ConfigError` if the source has other classes than the run that the recipe is from.
     """
@@ -170,7 +173,7 @@ def _load(data: DataConfig, recipe: Recipe, keep_test: bool, runtime: Runtime) -
             "the source of the run, or train without --run"
         )
     others = [loaded.val, None if keep_test else loaded.test]
-    return loaded.name, concatenate([loaded.train, *(other for other in others if other is not None)])
+    return loaded, concatenate([loaded.train, *(other for other in others if other is not None)])
 
 
 def _delete_parts(trainings: Sequence[Training], output: OutputFolder) -> None:

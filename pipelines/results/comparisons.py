@@ -27,6 +27,7 @@ from pipelines.results.statistics import (
 )
 
 Kind = tuple[str, str | None, bool]  # `Arm.kind`
+Method = tuple[str | None, str | None, bool, float]  # `_method`
 PLAIN: Kind = Arm(name="none").kind
 
 
@@ -36,16 +37,16 @@ def declared_comparisons(arms: Sequence[Arm]) -> list[tuple[str, str]]:
     The pairs depend only on the definitions of the arms, so they are declared before there is any result. In order:
 
     1. real and synthetic images against real images, with the same learner, policy and kind of labels; arms with a
-       classical policy come before arms without one, and baselines with the same sampling and long-tail method as the
-       arm before those with others; controls come last;
+       classical policy come before arms without one, and baselines with the same method (sampling, long-tail method,
+       operating point, unlabelled images) as the arm before those with others; controls come last;
     2. each policy and each other learner against a network without a policy, on real images, and then each arm of real
-       images with a sampling or a long-tail method of its own against an arm of the same learner, policy and labels:
-       the one without its own, or else the first one;
+       images with a method of its own against an arm of the same learner, policy and labels: the one without its own,
+       or else the first one;
     3. synthetic images alone against real images.
     """
     by_recipe = {(a.kind, _method(a)): a for a in arms if a.real and not a.synthetic}
     real_only, references = list(by_recipe.values()), dict[Kind, Arm]()
-    for arm in sorted(real_only, key=lambda a: _method(a) != (None, None, False)):
+    for arm in sorted(real_only, key=lambda a: _method(a) != PLAIN_METHOD):
         references.setdefault(arm.kind, arm)
     mixed = [(a, b) for a in arms if a.real and a.synthetic for b in real_only if a.kind == b.kind]
     mixed.sort(key=lambda pair: (pair[0].is_control, pair[0].policy is None, _method(pair[0]) != _method(pair[1])))
@@ -74,9 +75,12 @@ def control_comparisons(arms: Sequence[Arm]) -> list[tuple[str, str]]:
     return [(a.name, c.name) for a in mixed if not a.is_control for c in controls if recipe(a) == recipe(c)]
 
 
-def _method(arm: Arm) -> tuple[str | None, str | None, bool]:
-    """Return how an arm deals with imbalanced classes; None: as the evaluation."""
-    return arm.sampling, arm.long_tail, arm.is_cross_fitted
+def _method(arm: Arm) -> Method:
+    """Return how an arm deals with imbalanced classes, None: as the evaluation, and with unlabelled images."""
+    return arm.sampling, arm.long_tail, arm.is_cross_fitted, arm.unlabelled
+
+
+PLAIN_METHOD = _method(Arm(name="none"))
 
 
 def headline_first(

@@ -128,6 +128,13 @@ def test_classes_of_eight_images_get_a_forecast(source: Any, tmp_path: Path) -> 
     assert pipeline.evaluate.forecast == ("features",)
 
 
+def test_unlabelled_images_are_learnt_from_by_an_arm(source: Any, tmp_path: Path, four: LabelledImages) -> None:
+    np.savez(tmp_path / "more.npz", train_images=four.images[50:80, 0], train_labels=np.zeros(30, np.int64))
+    pipeline, text = decided(auto(source(8, 8, 8, 8), *TINY, f"data.unlabelled={tmp_path / 'more.npz'}"), tmp_path)
+    assert {arm.name: arm.unlabelled for arm in pipeline.evaluate.arms}["classical+unlabelled"] == 0.5
+    assert "an arm learns from 30 unlabelled images too" in text
+
+
 def test_given_repeats_get_the_fewest_steps(source: Any, tmp_path: Path) -> None:
     settings = ("evaluate.repeats=7", "evaluate.classifier.batch_size=6", "auto.minutes=500")
     pipeline, text = decided(auto(source(90, 90, 90, 90), *QUICK, *settings), tmp_path)

@@ -74,7 +74,7 @@ def test_broken_files_are_named_or_skipped(flat: Path) -> None:
 def test_colours_are_refused_where_the_model_is_grey(flat: Path) -> None:
     Image.new("RGB", (12, 12), (200, 10, 10)).save(flat / "1.png")
     found, _ = find_pictures(str(flat))
-    with pytest.raises(SourceError, match="in colour, and the model was trained on grey"):
+    with pytest.raises(SourceError, match="in colour, and the others are grey"):
         list(decoded(found, GREY, 1, skip_broken=True))
     (batch,) = decoded(found, Format(12, "pad", 3), 1, skip_broken=False)
     assert batch.images[1, :, 5, 5].tolist() == [200, 10, 10]

@@ -210,3 +210,40 @@ def test_copies_are_dropped_from_training_images_alone(three_splits: Path) -> No
     assert (len(dropped.val), len(require_test(dropped))) == (7, 14)
     assert leak_warnings(dropped.train, require_test(dropped)) == ()
     assert leak_warnings(dropped.train, dropped.val) == ()
+
+
+def test_unlabelled_images_are_read_from_any_folder(image_folder: Path, tmp_path: Path) -> None:
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for i, file in enumerate(sorted((image_folder / "train").rglob("*.png"))):
+        Image.open(file).rotate(90 if i % 2 else 0).save(flat / f"{i:02}.png")
+    loaded = load(config(image_folder, unlabelled=str(flat)))
+    assert loaded.unlabelled is not None
+    assert (len(loaded.unlabelled), set(loaded.unlabelled.labels)) == (18, {0})
+    assert not images(loaded.unlabelled) & (images(loaded.train) | images(loaded.test))
+    assert loaded.warnings == (
+        f"18 unlabelled images of {flat}",
+        "18 unlabelled images left out: the same as a labelled image, pixel for pixel",
+    )
+
+
+def test_labels_of_unlabelled_images_are_not_looked_at(image_folder: Path, tmp_path: Path) -> None:
+    archive = shutil.make_archive(str(tmp_path / "all"), "zip", image_folder)
+    loaded = load(config(image_folder / "train", unlabelled=archive))  # its test images are new here
+    assert loaded.unlabelled is not None
+    assert images(loaded.unlabelled) == images(read_source(image_folder / "test", image_size=12).train)
+
+
+def test_unlabelled_images_have_to_be_new_readable_and_of_the_same_channels(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="has no unlabelled image that is not among the labelled ones"):
+        load(config(folder, unlabelled=str(folder / "train")))
+    other = Path(shutil.copytree(folder / "test" / "trouser", tmp_path / "other"))
+    (other / "broken.png").write_text("no picture")
+    with pytest.raises(SourceError, match=r"broken.png is no readable picture"):
+        load(config(folder / "train", unlabelled=str(other)))
+    loaded = load(config(folder / "train", unlabelled=str(other), skip_broken=True))
+    assert loaded.warnings[-1].startswith("1 broken file skipped: ")
+    (other / "broken.png").unlink()
+    repaint(other, "RGB")
+    with pytest.raises(SourceError, match="is in colour, and the others are grey"):
+        load(config(folder / "train", unlabelled=str(other)))

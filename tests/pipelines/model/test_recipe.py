@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from observing import Kept
+from PIL import Image
 
-from augment.errors import ConfigError
+from augment.errors import ConfigError, OutputError
 from augment.runtime import Runtime
-from pipelines.config.sections import DataConfig, EvaluateConfig
+from pipelines.config.sections import DataConfig, EvaluateConfig, Pipeline
 from pipelines.evaluation import evaluate
 from pipelines.model.recipe import choose_recipe, recipe_of_run
+from pipelines.model.training import train
+from pipelines.runner import plan, run
 
 
 def recommend(folder: Path, arm: str | None, mix: dict[str, object] | None = None) -> None:
@@ -74,3 +79,26 @@ def test_other_folders_are_refused(tmp_path: Path, out: Path) -> None:
     recommend(out, "other")
     with pytest.raises(ConfigError, match="is damaged: it recommends 'other'"):
         recipe_of_run(out)
+
+
+def test_a_recipe_of_unlabelled_images_is_trained_with_them(
+    image_folder: Path, pipeline: Callable[..., Pipeline], tmp_path: Path
+) -> None:
+    unlabelled = tmp_path / "unlabelled"
+    unlabelled.mkdir()
+    for i, file in enumerate(sorted((image_folder / "test").rglob("*.png"))):
+        Image.open(file).rotate(90).save(unlabelled / f"{i}.png")
+    arms = ["classical", "classical+unlabelled", "none+synthetic"]
+    changed = pipeline(data={"unlabelled": str(unlabelled)}, evaluate={"arms": arms})
+    out, kept = tmp_path / "run", Kept()
+    assert run(changed, out, Runtime(observer=kept)) is not None
+    assert f"18 unlabelled images of {unlabelled}" in kept.notes
+    recommend(out, "classical+unlabelled")
+    recipe = recipe_of_run(out)
+    assert (recipe.unlabelled, recipe.arm.unlabelled) == (str(unlabelled), 0.5)
+    data = DataConfig.model_validate({"source": str(image_folder), **recipe.reading()})
+    assert train(data, recipe, tmp_path / "model", Runtime(), members=1) is not None
+    next(unlabelled.rglob("*.png")).unlink()
+    assert [planned.name for planned in plan(changed, out, Runtime()) if planned.runs] == ["evaluate"]
+    with pytest.raises(OutputError, match="unlabelled images"):
+        train(data, recipe, tmp_path / "model", Runtime(), members=1)

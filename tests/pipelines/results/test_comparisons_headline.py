@@ -114,3 +114,13 @@ def test_without_mixed_arms_the_order_of_the_pairs_remains():
     for arms in ([NONE, CLASSICAL, FEATURES], [NONE, ALONE], []):
         pairs = declared_comparisons(arms)
         assert headline_first(pairs, arms, [], "accuracy") == pairs
+
+
+def test_unlabelled_images_are_a_method_of_their_own():
+    plain, unlabelled = (Arm(name=name, policy="light", unlabelled=u) for name, u in (("plain", 0.0), ("more", 0.5)))
+    fresh = Arm(name="fresh", policy="light", synthetic=True, feed="generator")
+    assert declared_comparisons([plain, unlabelled]) == [("more", "plain")]
+    pairs = declared_comparisons([unlabelled, plain, fresh])
+    assert pairs == [("fresh", "plain"), ("fresh", "more"), ("more", "plain")]
+    records = records_of(plain=[0.6, 0.7], more=[0.8, 0.7], fresh=[0.7, 0.8])
+    assert headline_first(pairs, [unlabelled, plain, fresh], records, "accuracy")[0] == ("fresh", "more")
