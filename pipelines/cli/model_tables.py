@@ -32,6 +32,10 @@ def print_model(about: ModelAbout) -> None:
         f"{about.temperature:.2f} {after:.1f}",
         style="bold",
     )
+    if about.suspect_labels is None:
+        OUT.print("labels were not checked; to check them: pip install 'augment-osgan[labels]'")
+    elif about.suspect_labels:
+        OUT.print(f"{counted(about.suspect_labels, 'label')} may be wrong: suspect-labels.csv in the model names them")
 
 
 def print_predictions(predictions: Predictions, classes: Sequence[str]) -> None:

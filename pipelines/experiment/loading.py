@@ -13,6 +13,7 @@ from augment.dataset.deduplication import drop_duplicates
 from augment.dataset.duplicates import find_leaks, group_copies, near_duplicates, near_matches
 from augment.dataset.export import read_scores
 from augment.dataset.images import LabelledImages, subset_per_class
+from augment.dataset.inspection import image_name
 from augment.dataset.mixing import match_format
 from augment.dataset.pictures import Format, decoded, pictures_by_split
 from augment.dataset.sources import Source, read_source
@@ -29,7 +30,7 @@ class LoadedSource:
 
     pool: all training images. train: the training images that are used, at most `samples_per_class` of each class.
     val: images to choose a mix on; None if the source has none or if they serve as the test set. unlabelled: images
-    whose labels are all 0 and mean nothing.
+    whose labels are all 0 and mean nothing. source: what all of them but `unlabelled` were read from.
     """
 
     name: str
@@ -39,6 +40,17 @@ class LoadedSource:
     warnings: tuple[str, ...]
     val: LabelledImages | None = None
     unlabelled: LabelledImages | None = None
+    source: Source | None = None
+
+    def names(self) -> dict[bytes, str]:
+        """Return the file of each image of the source, or its place in an array, by its pixels."""
+        if self.source is None:
+            return {}
+        return {
+            np.ascontiguousarray(image).tobytes(): image_name(self.source, split, i)
+            for split, data in self.source.splits.items()
+            for i, image in enumerate(data.images)
+        }
 
 
 def load(config: DataConfig) -> LoadedSource:
@@ -67,7 +79,7 @@ def load(config: DataConfig) -> LoadedSource:
     labelled = [data for data in (source.train, source.val, test) if data is not None]
     unlabelled, unlabelled_notes = _load_unlabelled(config, labelled)
     notes = (*notes, *test_notes, *unlabelled_notes)
-    return LoadedSource(source.name, pool, limit_per_class(pool, config), test, notes, val, unlabelled)
+    return LoadedSource(source.name, pool, limit_per_class(pool, config), test, notes, val, unlabelled, source)
 
 
 def _load_unlabelled(

@@ -83,6 +83,10 @@ def _figures(about: ModelAbout) -> list[str]:
         f"- Calibration: the temperature changes the calibration error from {before:.1f} to {after:.1f} points, on the "
         "predictions that it was fitted on."
     )
+    if about.suspect_labels:
+        lines.append(
+            f"- {counted(about.suspect_labels, 'training image')} with a label that looks wrong: suspect-labels.csv."
+        )
     return lines
 
 

@@ -64,6 +64,7 @@ class ModelAbout(BaseModel):
     train_per_class: dict[str, int]
     fingerprint: str  # of the training images
     cross_validation: CrossValidation | None  # None if no image could be left out
+    suspect_labels: int | None = None  # labels that look wrong; None if they were not checked
     versions: dict[str, str]
 
 

@@ -12,7 +12,7 @@ continues where it stopped.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel
-from torch import Tensor
 
 from augment.dataset.images import LabelledImages, Resize, concatenate, fingerprint
 from augment.dataset.mixing import needed_per_class
@@ -32,37 +31,35 @@ from augment.runtime import Runtime, Task
 from augment.seeds import derive_seed
 from augment.tensor_files import dump_tensors, load_about, load_tensors
 from augment.versions import versions
-from classifiers.ensemble import Ensemble, fit_temperature, mean_log_probabilities
-from classifiers.long_tail import log_prior
-from classifiers.metrics import expected_calibration_error, score, softmax
 from pipelines.config.sections import DataConfig, GenerateConfig
 from pipelines.experiment.arms import predict_test, train_arm
 from pipelines.experiment.cross_fitting import judge
 from pipelines.experiment.fold_generators import FoldGenerators, fit_all, generate_all
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.loading import LoadedSource, load, load_synthetic
-from pipelines.experiment.operating_point import EVERYWHERE, assign_parts, fit_shift
+from pipelines.experiment.operating_point import EVERYWHERE, assign_parts
 from pipelines.experiment.parallel import end_processes, run_in_processes
-from pipelines.metric_specs import default_metric, image_weights
 from pipelines.model.card import model_card
+from pipelines.model.cross_validation import (
+    ALL,
+    Images,
+    Key,
+    Tensors,
+    calibrate,
+    ensemble_of,
+    unseen_predictions,
+)
 from pipelines.model.recipe import Recipe
 from pipelines.model.saved_model import (
     CARD,
     DESCRIPTION,
     WEIGHTS,
-    CrossValidation,
     ModelAbout,
-    new_member,
-    restored,
     save_model,
 )
+from pipelines.model.suspect_labels import SUSPECTS, as_csv, labels_are_checked, suspects
 
-ALL = -1  # the part of a training on all images
 PARTS_FOLDER = "parts"
-
-
-Key = tuple[int, int]  # part and member
-Tensors = dict[str, Tensor]
 
 
 class Training(BaseModel):
@@ -80,14 +77,6 @@ class Training(BaseModel):
     def file(self) -> str:
         """The file that keeps its result, relative to the MODEL folder."""
         return f"{PARTS_FOLDER}/{'all' if self.part == ALL else self.part}-{self.member}.safetensors"
-
-
-@dataclass(frozen=True)
-class Images:
-    """The labelled images with their parts: int64, N; see `operating_point.assign_parts`."""
-
-    fold: Fold
-    part_of: NDArray[np.int64]
 
 
 @end_processes()
@@ -112,7 +101,7 @@ def train(
     inputs = {"images": fingerprint(labelled), "members": members, "resize": data.resize}
     if loaded.unlabelled is not None:
         inputs["unlabelled images"] = fingerprint(loaded.unlabelled)
-    identity, files = Identity({"recipe": recipe}, inputs), (WEIGHTS, DESCRIPTION, CARD)
+    identity, files = Identity({"recipe": recipe}, inputs), (WEIGHTS, DESCRIPTION, CARD, SUSPECTS)
     with open_output(folder, "train", identity, files=files, overwrite=overwrite) as output:
         if output.finished:
             return load_about(folder / WEIGHTS, ModelAbout)
@@ -125,24 +114,26 @@ def train(
         if not _train_missing(trainings, images, recipe, output, runtime):
             return None
         results = {training.key: load_tensors(folder / training.file, Training)[0] for training in trainings}
-        network, validation = ensemble_of(results, images, recipe)
-        about = _describe(labelled, network, validation, recipe, source=loaded.name, resize=data.resize)
-        save_model(output, network, about, model_card(about))
+        about = _assemble(results, images, recipe, loaded, data.resize, output)
         _delete_parts(trainings, output)
         output.finish(WEIGHTS)
     return about
 
 
-def _describe(
-    labelled: LabelledImages,
-    network: Ensemble,
-    validation: CrossValidation | None,
+def _assemble(
+    results: Mapping[Key, Tensors],
+    images: Images,
     recipe: Recipe,
-    *,
-    source: str,
+    loaded: LoadedSource,
     resize: Resize,
+    output: OutputFolder,
 ) -> ModelAbout:
-    return ModelAbout(
+    """Write the calibrated ensemble, its description and card, and the images whose labels look wrong."""
+    labelled = images.fold.train
+    network, unseen = ensemble_of(results, images, recipe), unseen_predictions(results, images)
+    validation = calibrate(network, unseen, recipe) if unseen else None
+    found = suspects(unseen, network) if unseen and labels_are_checked() else None
+    about = ModelAbout(
         classes=labelled.class_names,
         image_size=labelled.size,
         channels=labelled.channels,
@@ -150,12 +141,17 @@ def _describe(
         members=len(network.members),
         temperature=float(network.temperature),
         recipe=recipe,
-        source=source,
+        source=loaded.name,
         train_per_class=labelled.per_class(),
         fingerprint=fingerprint(labelled),
         cross_validation=validation,
+        suspect_labels=None if found is None else len(found),
         versions=versions(),
     )
+    if found is not None:
+        output.write(SUSPECTS, as_csv(found, labelled, loaded.names()))
+    save_model(output, network, about, model_card(about))
+    return about
 
 
 def _load(data: DataConfig, recipe: Recipe, keep_test: bool, runtime: Runtime) -> tuple[LoadedSource, LabelledImages]:
@@ -245,49 +241,3 @@ def train_one(training: Training, images: Images, recipe: Recipe, device: torch.
 def _of(judged: CrossFittedPredictions | None, seen: NDArray[np.int64]) -> CrossFittedPredictions | None:
     """Return the predictions for the synthetic images and for the `seen` real ones."""
     return judged and replace(judged, real_probabilities=judged.real_probabilities[seen])
-
-
-def ensemble_of(
-    results: Mapping[Key, Tensors], images: Images, recipe: Recipe
-) -> tuple[Ensemble, CrossValidation | None]:
-    """Return the ensemble of the members, calibrated on the images that were left out, and what these show.
-
-    results: of all trainings of `plan`.
-    """
-    data = images.fold.train
-    members = [
-        restored(new_member(data.num_classes, data.channels, data.size, recipe), tensors)
-        for (part, _), tensors in results.items()
-        if part == ALL
-    ]
-    network = Ensemble(members, data.num_classes)
-    unseen = np.flatnonzero(images.part_of != EVERYWHERE)
-    if not len(unseen) or len(results) == len(members):
-        return network, None
-    predictions = torch.empty(len(data), data.num_classes)
-    for part in set(images.part_of[unseen].tolist()):
-        logits = torch.stack([results[part, number]["logits"] for number in range(len(members))])
-        predictions[torch.from_numpy(images.part_of == part)] = mean_log_probabilities(logits)
-    return network, _calibrate(network, predictions[unseen], data, unseen, recipe)
-
-
-def _calibrate(
-    network: Ensemble, predictions: Tensor, data: LabelledImages, unseen: NDArray[np.int64], recipe: Recipe
-) -> CrossValidation:
-    """Set the operating point and the temperature. predictions: log probabilities of the `unseen` images, n x K."""
-    z, labels = predictions.double().numpy(), data.labels[unseen]
-    weights = image_weights(labels, default_metric(data.per_class()))  # classes count equally if they are imbalanced
-    before = _scores(z, labels, weights)
-    if recipe.arm.is_cross_fitted:
-        prior = log_prior(torch.from_numpy(data.counts()).clamp(min=1).double()).numpy()
-        network.shift = torch.from_numpy(fit_shift(z, labels, prior) * prior).float()
-        z = z - network.shift.numpy()
-    network.temperature = torch.tensor(fit_temperature(z, labels, weights))
-    return CrossValidation(
-        images=len(unseen), before=before, after=_scores(z / float(network.temperature), labels, weights)
-    )
-
-
-def _scores(z: NDArray[np.float64], labels: NDArray[np.int64], weights: NDArray[np.float64]) -> dict[str, float]:
-    scores = score(z, labels, z.shape[1])
-    return {**scores, "expected_calibration_error": expected_calibration_error(softmax(z), labels, weights)}

@@ -25,6 +25,7 @@ from pipelines.model.saved_model import load_model
 from pipelines.model.training import train
 
 CPU = torch.device("cpu")
+FILES = [".augment.json", "README.md", "model.json", "model.safetensors", "suspect-labels.csv"]
 ANCHORED = AnchoredConfig(anchors="grid", width=4, latent_dim=8, steps=2, batch_size=8)
 
 
@@ -48,7 +49,7 @@ def test_all_labelled_images_are_learnt_from(data: DataConfig, tmp_path: Path) -
 
 def test_the_folder_holds_the_model_its_description_and_its_card(model: Path) -> None:
     about = load_model(model, CPU).about
-    assert sorted(p.name for p in model.iterdir()) == [".augment.json", "README.md", "model.json", "model.safetensors"]
+    assert sorted(p.name for p in model.iterdir()) == sorted(FILES)
     assert (about.classes, about.image_size, about.channels) == (("ankle-boot", "sandal", "trouser"), 12, 1)
     assert type(about).model_validate_json((model / "model.json").read_text()) == about
     assert about.cross_validation is not None
