@@ -142,6 +142,12 @@ class RunLog(Observer):
         self.output.write(LOG, "".join(line.model_dump_json(exclude_none=True) + "\n" for line in kept))
 
 
+def newest_step(folder: Path) -> int:
+    """Return the step of the newest checkpoint in a RUN folder, or 0 if it has none."""
+    names = [path.stem for path in folder.glob("checkpoints/step-*.safetensors")]
+    return max((int(name.removeprefix("step-")) for name in names if name.removeprefix("step-").isdigit()), default=0)
+
+
 @contextmanager
 def open_run(
     folder: Path,

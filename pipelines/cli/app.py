@@ -35,7 +35,6 @@ from pipelines.cli.tune import tune
 from pipelines.process import STOPPED, received_signal, tune_allocator, tune_threads
 
 app = typer.Typer(
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help="Measure whether synthetic images from a GAN help your image classifier, by how much, and how certain that "

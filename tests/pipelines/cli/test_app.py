@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from command_line import Augment
@@ -21,6 +25,14 @@ def test_without_a_command_the_help_is_shown(augment: Augment) -> None:
 def test_the_version_is_that_of_the_package(augment: Augment) -> None:
     result = augment("--version")
     assert (result.status, result.out) == (0, f"{version('augment-osgan')}\n")
+
+
+@pytest.mark.parametrize(("typed", "completed"), [("augment ev", "evaluate"), ("augment fit --lo", "--loss")])
+def test_a_shell_completes_commands_and_options(typed: str, completed: str) -> None:
+    asked = {"_AUGMENT_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    command = [Path(sys.executable).parent / "augment"]
+    done = subprocess.run(command, env={**os.environ, **asked}, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [completed]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

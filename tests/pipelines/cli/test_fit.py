@@ -22,6 +22,17 @@ def test_a_finished_run_is_kept_and_more_steps_continue_it(
     assert (tmp_path / "run" / "checkpoints" / "step-00000006.safetensors").exists()
 
 
+def test_it_says_what_it_will_do_and_where_it_continues(
+    photos: Path, tiny: Path, tmp_path: Path, augment: Augment
+) -> None:
+    command = ("fit", photos, "--out", tmp_path / "run", "--config", tiny, "--image-size", "12")
+    first = "note: cgan: 4 steps on 36 images of 3 classes at 12 px, about a few seconds"
+    assert first in augment(*command).err.splitlines()
+    assert "note: cgan: " not in augment(*command).err
+    more = augment(*command, "--steps", "6").err
+    assert "note: cgan: from step 4 to 6 on 36 images of 3 classes at 12 px, about a few seconds" in more
+
+
 def test_a_generator_of_one_picture_is_noted(photos: Path, tiny: Path, tmp_path: Path, augment: Augment) -> None:
     wild = TINY_GAN | {"network": "dcgan", "lr_generator": 1, "lr_discriminator": 1, "steps": 400, "seed": 4}
     tiny.write_text(json.dumps(wild))
