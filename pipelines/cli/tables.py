@@ -56,6 +56,8 @@ def print_results(results: Results) -> None:
             f"memorised {fidelity['memorised_fraction']:.1%}"
         )
     OUT.print(results.recommendation.sentence, style="bold")
+    if results.unlabelled:
+        OUT.print(results.unlabelled)
     for forecast in results.forecast:
         OUT.print(in_words(forecast))
 

@@ -138,6 +138,7 @@ class Results(Part):
     fidelity: dict[str, Any] = Field(description="Synthetic images compared with real ones; empty without any.")
     choice: Choice | None = Field(None, description="How the mix was chosen on validation images.")
     recommendation: Recommendation
+    unlabelled: str = Field("", description="What unlabelled images change; empty if no arm learns from them.")
     forecast: list[Forecast] = Field([], description="What more training images would give.")
     confusion: dict[str, list[list[int]]] = Field({}, description="K x K counts per arm; rows are true classes.")
     learning_curve: list[CurvePoint] = Field([], description="One point per size; empty with a single size.")

@@ -75,6 +75,18 @@ def recommend(
     )
 
 
+def unlabelled_sentence(comparison: Comparison) -> str:
+    """Say what unlabelled images change, by the comparison of an arm that learns from them with one that does not."""
+    low, high = comparison.ci95
+    significant = comparison.repeats >= FEWEST_REPEATS and not low <= 0 <= high
+    verb, evidence = _evidence(comparison, significant)
+    words = METRICS[comparison.metric].words
+    if significant:
+        return f"Unlabelled images {verb} {words} {evidence}."
+    reason = "too few repeats for a claim" if comparison.repeats < FEWEST_REPEATS else "no change can be shown"
+    return f"With unlabelled images, {words} changes {evidence}: {reason}."
+
+
 def _verdict(comparison: Comparison | None, choice: Choice | None, controls: Sequence[Comparison]) -> Verdict:
     """Return the verdict; a gain on the test images proves nothing if validation did not show one for the mix."""
     if comparison is None:

@@ -85,7 +85,8 @@ def render(results: Results, pictures: Pictures, settings: Mapping[str, Any]) ->
     source = resources.files("pipelines.results").joinpath("templates/report.html").read_text(encoding="utf-8")
     dataset = results.dataset
     return environment.from_string(source).render(
-        sentence=re.sub(r"(?<!\w)-(?=\d)", "\N{MINUS SIGN}", results.recommendation.sentence),
+        sentence=_with_minus_signs(results.recommendation.sentence),
+        unlabelled=_with_minus_signs(results.unlabelled),
         dataset=dataset,
         train_size=sum(dataset.train_per_class.values()),
         protocol=results.protocol,
@@ -197,6 +198,10 @@ def _score(score: float | str | None) -> str:
 def _as_yaml(settings: Mapping[str, Any]) -> str:
     plain = json.loads(json.dumps(settings, default=str))  # YAML has no paths and tuples
     return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)) if plain else ""
+
+
+def _with_minus_signs(sentence: str) -> str:
+    return re.sub(r"(?<!\w)-(?=\d)", "\N{MINUS SIGN}", sentence)
 
 
 def _signed(value: float, decimals: int = 1) -> str:

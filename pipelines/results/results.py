@@ -31,7 +31,7 @@ from pipelines.results.document import (
     Results,
     Summary,
 )
-from pipelines.results.recommendation import describe_mix, recommend
+from pipelines.results.recommendation import describe_mix, recommend, unlabelled_sentence
 
 PROTOCOL_NOTES = {
     "holdout": (
@@ -96,10 +96,18 @@ def build_results(
         fidelity=dict(fidelity or {}),
         choice=choice,
         recommendation=recommend(headline, mix, choice, first, controls=controls, same_kind=_are_alike(headline, arms)),
+        **_unlabelled(comparisons, arms),
         confusion=sum_confusions(records, names),
         learning_curve=_learning_curve(by_size, comparisons_by_size, names) if len(by_size) > 1 else [],
         seeds=list(_seeds(records).values()),
     )
+
+
+def _unlabelled(comparisons: Sequence[Comparison], arms: Sequence[Arm]) -> dict[str, str]:
+    """Return the sentence on unlabelled images, if an arm of real images is compared with and without them."""
+    shares = {arm.name: arm.unlabelled for arm in arms if not arm.synthetic}
+    found = next((c for c in comparisons if shares.get(c.arm) and shares.get(c.baseline) == 0), None)
+    return {} if found is None else {"unlabelled": unlabelled_sentence(found)}
 
 
 def _are_alike(comparison: Comparison | None, arms: Sequence[Arm]) -> bool:

@@ -1,11 +1,13 @@
 """The answer in one sentence: augment only where a gain is shown."""
 
+import re
+
 import numpy as np
 import pytest
 from scipy import stats
 from toy import GAIN, UNCLEAR, chosen, headline
 
-from pipelines.results.recommendation import describe_mix, recommend, round_up
+from pipelines.results.recommendation import describe_mix, recommend, round_up, unlabelled_sentence
 
 MIX = {"ratio": 1.0}
 
@@ -18,6 +20,19 @@ def test_a_shown_gain_recommends_the_arm_and_its_ratio():
         "use 1 synthetic image per real image."
     )
     assert "use 2.5 synthetic images per real image" in recommend(headline(GAIN), {"ratio": 2.5}).sentence
+
+
+@pytest.mark.parametrize(
+    ("gain", "words"),
+    [
+        (GAIN, r"Unlabelled images raise accuracy by 3.0 points \(95 % interval 1.5 to 4.5, 6 of 6 repeats better\)\."),
+        ([-g for g in GAIN], r"Unlabelled images lower accuracy by 3.0 points .*better\)\."),
+        (UNCLEAR, r"With unlabelled images, accuracy changes by .*better\): no change can be shown\."),
+        ([0.05] * 5, r"With unlabelled images, accuracy changes by \+5.0 .*: too few repeats for a claim\."),
+    ],
+)
+def test_a_change_by_unlabelled_images_is_told_with_its_interval(gain, words):
+    assert re.fullmatch(words, unlabelled_sentence(headline(gain)))
 
 
 @pytest.mark.parametrize(

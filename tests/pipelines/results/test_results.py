@@ -126,3 +126,12 @@ def gained():
 
 def test_every_protocol_names_what_its_interval_leaves_out():
     assert {kind.split(",")[0] for kind in PROTOCOL_NOTES} == {"holdout", "subsample", "imbalance", "kfold"}
+
+
+def test_a_sentence_on_unlabelled_images_compares_real_arms():
+    arms = [Arm(name="plain", policy="light"), Arm(name="more", policy="light", unlabelled=0.5)]
+    fresh = Arm(name="fresh", policy="light", synthetic=True, feed="generator", unlabelled=0.5)
+    records = records_of(plain=BASE, more=[b + 0.1 for b in BASE], fresh=BASE)
+    results = build_results(records, [*arms, fresh], DATASET, Design(), 1.0)
+    assert results.unlabelled.startswith("Unlabelled images raise accuracy by 10.0 points")
+    assert build_results(records, [arms[0], fresh], DATASET, Design(), 1.0).unlabelled == ""
