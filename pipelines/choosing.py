@@ -90,8 +90,8 @@ def choose_mix(
     identity = Identity({"choose": config, **evaluation.settings}, evaluation.data)
     task = Task("choose", len(trainings), seconds, config.model_dump(mode="json"))
     with open_output(folder, "choose", identity, files=files, overwrite=overwrite, replace=replace) as output:
-        runtime.observer.on_start(task)
         judged_folds = with_judgements(folds, candidates, runtime)
+        runtime.observer.on_start(task)
         completed = run_experiment(trainings, judged_folds, candidates, output, runtime, task)
         if completed is None:
             return None

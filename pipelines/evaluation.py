@@ -110,8 +110,8 @@ def evaluate_folds(
     settings = context.settings or {"evaluate": config.model_dump(mode="json")}
     task = Task("evaluate", len(trainings), seconds, settings)
     with open_output(folder, "evaluate", identity, files=files, overwrite=overwrite, replace=replace) as output:
-        runtime.observer.on_start(task)
         folds = with_judgements(folds, config, runtime)
+        runtime.observer.on_start(task)
         _report(long_tail_notes(folds[0], config), runtime)
         calls = fidelity_calls(folds, config, runtime.device)
         completed = run_experiment(trainings, folds, config, output, runtime, task, extra_calls=calls)
@@ -181,8 +181,18 @@ def with_judgements(folds: Sequence[Fold], config: EvaluateConfig, runtime: Runt
     They are computed in parallel, one fold per process.
     """
     selected = [fold for fold in folds if any(arm.needs_judges for arm in arms_of(fold, config))]
-    calls = [(_with_judgement, (fold, config, runtime.device)) for fold in selected]
-    judged = {fold.name: fold for _, fold in run_in_processes(calls, runtime.jobs)}
+    if not selected:
+        return list(folds)
+    calls, task = (
+        [(_with_judgement, (fold, config, runtime.device)) for fold in selected],
+        Task("cross-fit", len(selected)),
+    )
+    runtime.observer.on_start(task)
+    judged: dict[str, Fold] = {}
+    for _, fold in run_in_processes(calls, runtime.jobs):
+        judged[fold.name] = fold
+        runtime.observer.on_progress(task, len(judged), {})
+    runtime.observer.on_end(task, {})
     return [judged.get(fold.name, fold) for fold in folds]
 
 

@@ -54,15 +54,23 @@ def _gain_row(arms: Mapping[str, Mapping[str, Summary]], comparison: Comparison,
 
 
 def class_gains(results: Results) -> dict[str, Any] | None:
-    """Return (name, value) per class; value is (gain, low, high) in points of recall, None without test images."""
+    """Return (name, count, value) per class, those with the most images first.
+
+    count: of training images; None if it is the same for all, or drawn anew in each repeat. value: (gain, low, high) in
+    points of recall; None without test images.
+    """
     if not results.comparisons:
         return None
     headline = results.comparisons[0]
     rows, known = [], [0.0]
+    counts: Mapping[str, int | None] = results.dataset.train_per_class
+    if len(set(counts.values())) == 1 or results.protocol.kind == "imbalance":
+        counts = dict.fromkeys(counts)
     for name, gain, ends in zip(results.dataset.classes, headline.per_class_gain, headline.per_class_ci95, strict=True):
         value = None if gain is None else (100 * gain, *(100 * end for end in ends or ()))
         known += value or ()
-        rows.append((name, value))
+        rows.append((name, counts[name], value))
+    rows.sort(key=lambda row: -(row[1] or 0))
     return {"rows": rows, "scale": scale_over(known), **headline.model_dump()} if len(known) > 1 else None
 
 

@@ -130,9 +130,12 @@ def test_synthetic_images_are_judged_only_for_a_filter_by_classifiers(
         evaluation, "judge", lambda fold, *rest, **seed: calls.append(fold) or judge(fold, *rest, **seed)
     )
     arm = {"name": "best", "synthetic": True, "keep": 0.75, "ratio": 0.5, "filter": name}
-    results = run(fold, tmp_path / "out", parse(EvaluateConfig, {**TINY, "arms": ["none", arm]}, "the test"))
-    assert results is not None
+    kept = Kept()
+    config = parse(EvaluateConfig, {**TINY, "arms": ["none", arm]}, "the test")
+    assert run(fold, tmp_path / "out", config, observer=kept) is not None
     assert len(calls) == judges
+    assert [task.name for task in kept.started] == ["cross-fit"] * judges + ["evaluate"]
+    assert kept.done.get("cross-fit", []) == [1] * judges
 
 
 def test_a_second_run_trains_nothing_and_returns_the_same(

@@ -7,7 +7,7 @@ import pytest
 from page import Page
 from reported import CLASSES, GAIN, results_of
 
-from pipelines.results.figures import gain_plot
+from pipelines.results.figures import class_gains, gain_plot
 from pipelines.results.report import Pictures, render
 
 
@@ -54,6 +54,29 @@ def test_a_gain_lies_right_of_the_zero_line(full_page):
     zero = next(e for e in page.all("line") if e["attrs"]["class"] == "grid zero")["attrs"]["x1"]
     whisker = next(e for e in page.all("line") if e["attrs"]["class"] == "whisker")["attrs"]
     assert float(zero.rstrip("%")) < float(whisker["x1"].rstrip("%")) < float(whisker["x2"].rstrip("%"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "counts", "shown"),
+    [
+        ("holdout", [3, 30], [("many", 30), ("few", 3)]),
+        ("holdout", [9, 9], [("few", None), ("many", None)]),
+        ("imbalance", [3, 30], [("few", None), ("many", None)]),
+    ],
+)
+def test_classes_are_in_the_order_of_their_counts_where_these_differ(kind, counts, shown):
+    results = results_of()
+    comparison = results.comparisons[0].model_copy(
+        update={"per_class_gain": [0.1, 0.2], "per_class_ci95": [(0.0, 0.2), (0.1, 0.3)]}
+    )
+    dataset = results.dataset.model_copy(
+        update={"classes": ["few", "many"], "train_per_class": dict(zip(["few", "many"], counts, strict=True))}
+    )
+    protocol = results.protocol.model_copy(update={"kind": kind})
+    changed = results.model_copy(update={"comparisons": [comparison], "dataset": dataset, "protocol": protocol})
+    rows = class_gains(changed)["rows"]
+    assert [(name, count) for name, count, _ in rows] == shown
+    assert {name: value for name, _, value in rows}["few"] == pytest.approx((10, 0, 20))
 
 
 def test_confusions_are_shares_of_the_true_class(full_page):
