@@ -1,7 +1,7 @@
 """Pictures to be classified, with labels or without: `find_pictures` lists them, and `decoded` reads them in batches.
 
-Beside the forms of `augment.dataset.sources`, a picture file, a folder of picture files and a table without labels are
-accepted. The list holds the paths only, so 100,000 pictures need little memory.
+Beside the forms of `augment.dataset.sources`, a picture file, a folder or an archive of picture files, and a table
+without labels are accepted. The list holds the paths only, so 100,000 pictures need little memory.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from augment.dataset import archives
 from augment.dataset.decoding import read_picture
 from augment.dataset.images import Resize, resize_images
 from augment.dataset.listing import Listing, PictureFile
 from augment.dataset.sources import MANIFEST, SUFFIXES, locate
 from augment.dataset.tables import read_rows
-from augment.dataset.trees import visible_entries
+from augment.dataset.trees import T, visible_entries
 from augment.errors import SourceError
 from augment.words import counted, quoted
 
@@ -70,6 +71,8 @@ def pictures_by_split(spec: str) -> dict[str, list[Picture]]:
     path = Path(spec)
     if path.is_dir() and not (path / MANIFEST).is_file() and (files := _files(path)):
         return {"": [Picture(str(file), file) for file in files]}
+    if path.is_file() and path.suffix.lower() in archives.SUFFIXES and (inside := _files(archives.read_archive(path))):
+        return {"": [Picture(str(entry), entry) for entry in inside]}
     if path.suffix.lower() == ".csv" and path.is_file():
         return {"": _of_table(path)}
     if path.is_file() and path.suffix.lower() not in SUFFIXES:
@@ -89,12 +92,12 @@ def pictures_by_split(spec: str) -> dict[str, list[Picture]]:
     }
 
 
-def _files(folder: Path) -> list[Path]:
-    """Return the files directly in a folder without folders; the list is empty if it has any."""
+def _files(folder: T) -> list[T]:
+    """Return the files directly in a folder or an archive without folders; the list is empty if it has any."""
     entries = visible_entries(folder)
     if not entries:
         raise SourceError(f"{folder} is empty: expected pictures, or folders of pictures")
-    if any(p.is_dir() for p in entries) or [p.suffix.lower() for p in entries] == [".npz"]:
+    if any(p.is_dir() for p in entries) or [Path(p.name).suffix.lower() for p in entries] == [".npz"]:
         return []
     return entries
 

@@ -33,6 +33,17 @@ def test_a_folder_of_pictures_has_no_labels(flat: Path) -> None:
     assert notes == []
 
 
+def test_an_archive_of_pictures_has_no_labels(flat: Path, tmp_path: Path) -> None:
+    archive = shutil.make_archive(str(tmp_path / "flat"), "zip", flat)
+    found, notes = find_pictures(archive)
+    assert [(p.name, p.class_name) for p in found] == [(f"{archive}/{i}.png", None) for i in range(3)]
+    assert notes == []
+    packed, plain = (
+        next(decoded(pictures, GREY, 1, skip_broken=False)) for pictures in (found, find_pictures(str(flat))[0])
+    )
+    assert np.array_equal(packed.images, plain.images)
+
+
 def test_only_the_test_images_of_a_source_are_listed(image_folder: Path) -> None:
     found, notes = find_pictures(str(image_folder))
     assert len(found) == 18
