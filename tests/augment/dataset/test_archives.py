@@ -92,3 +92,14 @@ def test_a_broken_picture_in_an_archive_is_named_or_skipped(image_folder: Path, 
     with pytest.raises(SourceError, match=r"images.zip.train.trouser.x.png is no readable picture"):
         read_source(archive)
     assert read_source(archive, skip_broken=True).skipped == (f"{archive}/train/trouser/x.png",)
+
+
+@pytest.mark.parametrize("form", ["zip", "tar"])
+def test_a_huge_file_in_an_archive_is_not_read(
+    image_folder: Path, tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = shutil.make_archive(str(tmp_path / "images"), form, image_folder)
+    largest = max(file.stat().st_size for file in image_folder.rglob("*.png"))
+    monkeypatch.setattr("augment.dataset.archives.MAX_BYTES", largest - 1)
+    with pytest.raises(SourceError, match=rf"is no readable picture \(it has {largest} bytes\)"):
+        read_source(archive)
