@@ -1,9 +1,9 @@
 """Measure what unlabelled images give a classifier of few labelled ones.
 
-    python benchmarks/unlabelled.py --out DIR --set fashion=fashion.npz --per-class 20 --unlabelled 5000
+    python benchmarks/unlabelled.py --out DIR --set fashion=fashion.npz --setting 20 --unlabelled 5000
 
-Of the training images of a set, `--unlabelled` random ones lose their labels. From the others, every repeat draws
-`--per-class` images of each class anew. DIR holds the images and a run for each set; an interrupted measurement is
+Of the training images of a set, `--unlabelled` random ones lose their labels. From the others, every repeat draws its
+labelled images anew: a number of each class, or LARGE:SMALL, many of half of the classes and few of the others. DIR holds the images and a run for each set; an interrupted measurement is
 continued.
 """
 
@@ -49,10 +49,13 @@ def measure(source: Path, folder: Path, options: argparse.Namespace) -> str:
     """Return the row of a set."""
     labelled, unlabelled = split(source, options.unlabelled, folder)
     share = {"name": ARM, "policy": "classical", "unlabelled": options.share}
+    large, _, small = options.setting.partition(":")
     definition = {
-        "description": f"{options.per_class} labelled images of a class, {options.unlabelled} unlabelled ones",
+        "description": f"{options.setting} labelled images, {options.unlabelled} unlabelled ones",
         "data": {"source": str(labelled), "unlabelled": str(unlabelled)},
-        "protocol": {"kind": "subsample", "sizes": [options.per_class]},
+        "protocol": {"kind": "imbalance", "large": int(large), "small": int(small)}
+        if small
+        else {"kind": "subsample", "sizes": [int(large)]},
         "generator": {"kind": "resample"},
         "generate": {"per_class": 2},
         "evaluate": {
@@ -81,7 +84,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="a folder for all results")
     parser.add_argument("--set", action="append", required=True, metavar="NAME=FILE", dest="sets")
-    parser.add_argument("--per-class", type=int, default=20)
+    parser.add_argument("--setting", default="20", metavar="LARGE:SMALL or N")
     parser.add_argument("--unlabelled", type=int, default=5000)
     parser.add_argument("--share", type=float, default=0.5, help="of unlabelled images in each batch")
     parser.add_argument("--repeats", type=int, default=12)
@@ -91,8 +94,8 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     for name, path in (pair.split("=", 1) for pair in options.sets):
-        folder = options.out / f"{name}-{options.per_class}-{options.unlabelled}"
-        rows.append(f"| {name} {options.per_class} {measure(Path(path), folder, options)}")
+        folder = options.out / f"{name}-{options.setting.replace(':', '-')}-{options.unlabelled}"
+        rows.append(f"| {name} {options.setting} {measure(Path(path), folder, options)}")
     print(f"| set | {BASELINE} | {ARM} | gain (95 % interval) | wins |\n|---|---|---|---|---|")
     print("\n".join(rows))
 
