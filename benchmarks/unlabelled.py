@@ -3,8 +3,8 @@
     python benchmarks/unlabelled.py --out DIR --set fashion=fashion.npz --setting 20 --unlabelled 5000
 
 Of the training images of a set, `--unlabelled` random ones lose their labels. From the others, every repeat draws its
-labelled images anew: a number of each class, or LARGE:SMALL, many of half of the classes and few of the others. DIR holds the images and a run for each set; an interrupted measurement is
-continued.
+labelled images anew: a number of each class, or LARGE:SMALL, many of half of the classes and few of the others. DIR
+holds the images and a run for each set and setting; an interrupted measurement is continued.
 """
 
 from __future__ import annotations
