@@ -27,7 +27,7 @@ HEAD = """\
 # All settings: augment schema pipeline. Paths are relative to this file.
 """
 COMMENTS = {  # of each section, before the reasons for its values
-    "data": "the images; samples_per_class: N would use at most N of each class",
+    "data": "the images; samples_per_class: N uses at most N of each class, unlabelled: DIR adds images without labels",
     "protocol": "how the repeats differ: holdout, kfold, or for a larger pool subsample or imbalance",
     "generator": "kind: anchored, cgan or resample; horizontal flips: add flip to augment if the classes allow it",
     "generate": "stored synthetic images of each class, for the figures on them and for arms without a feed",

@@ -43,8 +43,8 @@ def check_arms(fold: Fold, config: EvaluateConfig) -> None:
     for arm in arms_of(fold, config):
         if arm.unlabelled and fold.unlabelled is None:
             raise ConfigError(
-                f"arm {arm.name!r} learns from unlabelled images, and there are none; give them with --set "
-                "data.unlabelled=DIR"
+                f"arm {arm.name!r} learns from unlabelled images, and there are none; give them to `augment run` with "
+                "--set data.unlabelled=DIR"
             )
         if not arm.synthetic or arm.feed:
             continue

@@ -75,7 +75,9 @@ def test_the_shares_of_real_and_synthetic_images_stay_in_proportion(
 
 
 def test_without_unlabelled_images_the_arm_is_refused(fold: Fold) -> None:
-    with pytest.raises(ConfigError, match=r"arm 'a' learns from unlabelled images, and there are none; give them with"):
+    with pytest.raises(
+        ConfigError, match=r"arm 'a' learns from unlabelled images, and there are none; give them to `augment run`"
+    ):
         check_arms(replace(fold, unlabelled=None), of(unlabelled=0.5))
     check_arms(fold, of(unlabelled=0.5))
 
