@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 from augment.runtime import Runtime
+from pipelines.config.arm_section import ARMS
 from pipelines.config.reading import parse
 from pipelines.config.sections import Pipeline
 from pipelines.evaluation import ReportContext, evaluate_folds
@@ -26,8 +27,7 @@ def measure(source: Path, size: int, folder: Path, options: argparse.Namespace) 
         "data": {"source": str(source), "largest_size": 32},
         "protocol": {"kind": "subsample", "sizes": [size, 2 * size]},
         "evaluate": {
-            "arms": [options.arm],
-            "forecast": [options.arm],
+            "arms": [{**ARMS[options.arm], "name": options.arm, "forecast": True}],
             "repeats": options.repeats,
             "horizontal_flip": options.flip,
             "classifier": {"steps": options.steps},

@@ -19,6 +19,7 @@ from pipelines.experiment.partial_training import FEWEST, FRACTIONS
 from pipelines.metric_specs import imbalanced
 
 SHARE = 0.25  # of synthetic images in a batch
+WITH_FORECAST = ("classical", "features")  # arms; a fine-tuned network would take too long
 CONTROLS = {"grid": "mixtures of the pixels of two images", "resample": "views of the real images"}  # feeds, in words
 
 
@@ -103,6 +104,8 @@ def _arms(facts: Facts) -> Decision:
         sentence += f"; an arm learns from {counted(len(facts.loaded.unlabelled), 'unlabelled image')} too"
     if weights_installed():
         arms += _with_fed("features", facts, learner="features")
+    sentence += _add_forecasts(arms, facts)
+    if weights_installed():
         return Decision({"evaluate": {"arms": arms}}, f"{sentence}; pretrained features are compared too")
     return Decision(
         {"evaluate": {"arms": arms}},
@@ -110,17 +113,15 @@ def _arms(facts: Facts) -> Decision:
     )
 
 
-def _forecast(facts: Facts) -> Decision:
+def _add_forecasts(arms: list[dict[str, Any]], facts: Facts) -> str:
+    """Add a forecast to the arms of real images, if there are enough of each class, and return the words for it."""
     smallest = math.ceil(FEWEST / min(FRACTIONS))
     if facts.smallest < smallest:
-        return Decision({}, f"no estimate of what more images would give: that needs {smallest} images of each class")
-    evaluate = facts.pipeline.evaluate
-    given = [arm.name for arm in evaluate.arms] if "arms" in evaluate.model_fields_set else None
-    arms = ["classical", *(["features"] if weights_installed() else [])]
-    return Decision(
-        {"evaluate": {"forecast": [name for name in arms if given is None or name in given]}},
-        "classifiers on a quarter and on a half of the images, to tell what twice as many would give",
-    )
+        return f"; what more images would give is not told, which needs {smallest} of each class"
+    for arm in arms:
+        if arm["name"] in WITH_FORECAST:
+            arm["forecast"] = True
+    return "; a quarter and a half of the images show what twice as many would give"
 
 
 def fine_tuned_arms(pipeline: Pipeline, facts: Facts) -> list[dict[str, Any]]:
@@ -149,4 +150,4 @@ def _classifier(**settings: Any) -> dict[str, Any]:
     return {"evaluate": {"classifier": settings}}
 
 
-CHOICES: tuple[Callable[[Facts], Decision], ...] = (_image_size, _imbalance, _anchors, _arms, _forecast)
+CHOICES: tuple[Callable[[Facts], Decision], ...] = (_image_size, _imbalance, _anchors, _arms)

@@ -82,8 +82,7 @@ def choose_mix(
     Returns None if it was stopped. inner: the validation splits, with synthetic images, by the name of their outer
     fold. metric: the metric of the evaluation. seconds: the expected time.
     """
-    changes = {"arms": candidate_arms(config, evaluate), "repeats": config.repeats, "forecast": ()}
-    candidates = evaluate.model_copy(update=changes)
+    candidates = evaluate.model_copy(update={"arms": candidate_arms(config, evaluate), "repeats": config.repeats})
     folds = [fold for splits in inner.values() for fold in splits]
     trainings = [training for training in plan_trainings(candidates, folds) if training.arm.name != GAN_TRAIN.name]
     evaluation, files = identity_of(folds, candidates), (RECORDS, CHOICE)

@@ -161,10 +161,11 @@ def _results(
     )
     added: dict[str, Any] = {"warnings": list(context.warnings), "versions": versions()}
     metric = config.metric or default_metric(results.dataset.train_per_class)
-    if config.forecast and metric in ERRORS:
+    forecasts = [arm.name for arm in config.arms if arm.forecast]
+    if forecasts and metric in ERRORS:
         of_first_size = [record for record in records if record.size == fold.size]
         correlation = context.design.correlation[fold.size]
-        added["forecast"] = [forecast(of_first_size, arm, metric, correlation) for arm in config.forecast]
+        added["forecast"] = [forecast(of_first_size, arm, metric, correlation) for arm in forecasts]
     return results.model_copy(update=added)
 
 

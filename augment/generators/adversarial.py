@@ -27,7 +27,7 @@ from augment.gan.step_times import bfloat16_is_faster, seconds_per_step
 from augment.gan.steps import GanSetup
 from augment.gan.training import make_step, recalibrate, update_ema
 from augment.gan.training_state import State, dump_state, restore
-from augment.generators.base import Fitted, Generator, GeneratorConfig, Load, Outcome, TrainingData
+from augment.generators.base import Fitted, Generator, GeneratorConfig, Load, Outcome, TrainingData, work_ahead
 from augment.generators.previews import tile
 from augment.generators.runs import ModelAbout, Run, RunLog, open_run
 from augment.output_folders import Replace
@@ -119,6 +119,8 @@ def _fit(training: Training, data: TrainingData, config: AdversarialConfig, run:
     finished = run.finished_step()
     if finished is not None and finished >= config.steps:
         return Fitted(Outcome.ALREADY_FINISHED, finished)
+    if runtime.observer.wants_estimates:
+        runtime.observer.on_note(work_ahead(config, data.images, run.newest_step()))
     step = steps_of(training, data, config)
     if not train(state, config, run, runtime, step=step, preview=training.preview):
         return Fitted(Outcome.STOPPED, state.step)

@@ -22,6 +22,7 @@ from augment.fields import Seed, Settings
 from augment.generators.runs import ModelAbout, Run
 from augment.output_folders import Replace
 from augment.runtime import Runtime
+from augment.words import counted
 
 
 class GeneratorConfig(Settings):
@@ -135,3 +136,10 @@ class Generator:
     fit: Fit
     load: Load
     estimate_seconds: Callable[[TrainingData, Any, torch.device], float] | None = None  # of a fit; None: negligible
+
+
+def work_ahead(config: GeneratorConfig, images: LabelledImages, begun: int) -> str:
+    """Return a sentence on the work ahead. begun: steps that are done."""
+    steps = f"from step {begun:,} to {config.total:,}" if begun else counted(config.total, "step")
+    classes = counted(images.num_classes, "class")
+    return f"{config.kind}: {steps} on {counted(len(images), 'image')} of {classes} at {images.size} px"

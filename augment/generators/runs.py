@@ -113,6 +113,10 @@ class Run:
         names = [name for name in self.output.files if name.startswith("checkpoints/")]
         return [path for name in sorted(names, reverse=True) if (path := self.output.path / name).exists()]
 
+    def newest_step(self) -> int:
+        """Return the step of the newest checkpoint, or 0 if there is none."""
+        return max((int(path.stem.removeprefix("step-")) for path in self.checkpoints()), default=0)
+
     def save_checkpoint(self, step: int, content: bytes) -> None:
         """Write the checkpoint of `step`, then delete all but the newest `CHECKPOINTS_KEPT`."""
         self.output.write(f"checkpoints/step-{step:08d}.safetensors", content)
@@ -140,12 +144,6 @@ class RunLog(Observer):
         """Delete the lines after `step`, because a continued run repeats these steps."""
         kept = [line for line in read_log(self.output.path) if line.step <= step]
         self.output.write(LOG, "".join(line.model_dump_json(exclude_none=True) + "\n" for line in kept))
-
-
-def newest_step(folder: Path) -> int:
-    """Return the step of the newest checkpoint in a RUN folder, or 0 if it has none."""
-    names = [path.stem for path in folder.glob("checkpoints/step-*.safetensors")]
-    return max((int(name.removeprefix("step-")) for name in names if name.removeprefix("step-").isdigit()), default=0)
 
 
 @contextmanager

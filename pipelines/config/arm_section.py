@@ -58,6 +58,7 @@ class Arm(Settings):
     soft_labels: bool = False  # by a cross-fitted teacher; those of real images are averaged with their one-hot classes
     # share of unlabelled images in each batch, with the probabilities that a first classifier of the arm gives them
     unlabelled: float = Field(0.0, ge=0, lt=1)
+    forecast: bool = False  # train it on parts of the images too, to tell what more of them would give
     # how the classifier deals with imbalanced classes; None: as the classifier of the evaluation
     sampling: Annotated[str, name_in(SAMPLING)] | None = None
     long_tail: Annotated[str, name_in(LONG_TAIL)] | None = None
@@ -76,6 +77,8 @@ class Arm(Settings):
         if self.feed and (changed or not self.synthetic):
             found = f"{changed[0]} is for stored images" if changed else "synthetic: true is missing"
             raise ValueError(f"feed generates the synthetic images while the classifier trains, but {found}")
+        if self.forecast and (self.synthetic or self.soft_labels):
+            raise ValueError("forecast is for arms of real images with their own labels, without synthetic: true")
         if self.synthetic_first and not (self.real and self.synthetic):
             raise ValueError("synthetic_first needs real: true and synthetic: true, to change from one to the other")
         if self.is_cross_fitted and not self.allows_cross_fitting:

@@ -114,8 +114,6 @@ class EvaluateConfig(Settings):
     operating_point: OperatingPoint = "as-trained"  # of the arms that allow it and have none of their own
     features: FeatureConfig = FeatureConfig()  # of arms with learner: features, and with finetune as a start
     finetune: FineTuneConfig = FineTuneConfig()  # of arms with learner: finetune
-    # names of arms of real images, which are trained on parts of them too, to tell what more of them would give
-    forecast: tuple[str, ...] = ()
     # weights of the network whose features the fidelity figures use; None: a classifier trained on the training images
     inception: Annotated[FilePath, AfterValidator(check_inception)] | None = None
     seed: Seed = 0
@@ -155,16 +153,6 @@ class EvaluateConfig(Settings):
                     f"arm {quoted(arm.name)}: its long_tail method has no biases that operating_point: cross-fitted "
                     "could shift; use another method, such as logit-adjustment"
                 )
-        return self
-
-    @model_validator(mode="after")
-    def _forecasts_real_arms(self) -> Self:
-        real = [arm.name for arm in self.arms if not arm.synthetic and not arm.soft_labels]
-        if unknown := [name for name in self.forecast if name not in real]:
-            raise ValueError(
-                f"forecast has {quoted(unknown[0])}: expected arms of real images without soft labels, "
-                + (shortened(", ".join(real), 300) or "but there are none")
-            )
         return self
 
     def classifier_of(self, arm: Arm) -> FitConfig:

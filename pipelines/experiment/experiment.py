@@ -52,7 +52,7 @@ class Training:
 
 
 def plan_trainings(config: EvaluateConfig, folds: Sequence[Fold]) -> list[Training]:
-    """List all trainings, repeat by repeat; those for the forecast and for GAN-train come last.
+    """List all trainings, repeat by repeat; those on parts of the images and for GAN-train come last.
 
     Raises `ConfigError` if an arm needs synthetic images or scores that a fold does not have.
     """
@@ -70,12 +70,12 @@ def plan_trainings(config: EvaluateConfig, folds: Sequence[Fold]) -> list[Traini
 
 
 def _partial_trainings(config: EvaluateConfig, folds: Sequence[Fold]) -> list[Training]:
-    """List the trainings of the forecast's arms on parts of the images; of a learning curve, at its first size."""
+    """List the trainings on parts of the images of arms with a forecast; of a learning curve, at its first size."""
     of_first_size = [fold for fold in folds if fold.size == folds[0].size]
     return [
         Training(arm.model_copy(update={"name": name_of_part(arm.name, fraction)}), repeat, fold.name, fraction)
         for arm in config.resolved_arms()
-        if arm.name in config.forecast
+        if arm.forecast
         for fold in of_first_size
         for repeat in fold.repeats
         for fraction in FRACTIONS

@@ -99,7 +99,7 @@ def test_without_synthetic_images_there_is_no_fidelity(fold: Fold, tmp_path: Pat
 
 
 def test_a_forecast_trains_on_parts_of_the_images_and_is_reported(fold: Fold, tmp_path: Path) -> None:
-    settings = {**TINY, "arms": ["none", "classical"], "forecast": ["classical"]}
+    settings = {**TINY, "arms": ["none", {"name": "classical", "policy": "classical", "forecast": True}]}
     results = run(replace(fold, synthetic=None), tmp_path / "out", parse(EvaluateConfig, settings, "the test"))
     assert results is not None
     assert list(results.arms) == ["none", "classical"]
@@ -111,9 +111,9 @@ def test_a_forecast_trains_on_parts_of_the_images_and_is_reported(fold: Fold, tm
     assert read_results(tmp_path / "out" / "results.json") == results
 
 
-@pytest.mark.parametrize("settings", [{"metric": "log_loss", "forecast": ["none"]}, {}])
+@pytest.mark.parametrize("settings", [{"metric": "log_loss"}, {"arms": ["none"]}])
 def test_without_an_error_or_an_arm_there_is_no_forecast(settings: Any, fold: Fold, tmp_path: Path) -> None:
-    config = parse(EvaluateConfig, {**TINY, **settings, "arms": ["none"]}, "the test")
+    config = parse(EvaluateConfig, {**TINY, "arms": [{"name": "none", "forecast": True}], **settings}, "the test")
     results = run(replace(fold, synthetic=None), tmp_path / "out", config)
     assert results is not None
     assert results.forecast == []

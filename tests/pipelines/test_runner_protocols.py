@@ -63,7 +63,7 @@ def done(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     assert [task.name for task in training.started] == ["fit"]
     stopped = Runtime(jobs=2, observer=choosing, stopped=lambda: choosing.done.get("choose", [0])[-1] == 9)
     assert run(pipeline, folder, stopped) is None
-    assert [task.name for task in choosing.started] == ["fit", "generate", "choose"]
+    assert [task.name for task in choosing.started] == ["fit", "generate", "cross-fit", "choose"]
     results = run(pipeline, folder, Runtime(jobs=2))
     assert results is not None
     return folder, results

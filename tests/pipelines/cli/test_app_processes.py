@@ -107,7 +107,10 @@ def test_ctrl_c_in_training_keeps_everything_and_it_can_be_continued(
     stopped_at = [0]
     for number in (signal.SIGINT, signal.SIGTERM):
         status, err = interrupt(start(*command), lambda: any(step > stopped_at[-1] for step in steps(run)), number)
-        assert (status, err) == (128 + number, "augment: stopped; the same command goes on where it stopped\n")
+        begin = f"from step {stopped_at[-1]:,} to 1,000,000" if stopped_at[-1] else "1,000,000 steps"
+        note = f"note: cgan: {begin} on 36 images of 3 classes at 12 px\n"
+        stopped = "augment: stopped; the same command goes on where it stopped\n"
+        assert (status, err) == (128 + number, note + stopped)
         checkpoint = max((run / "checkpoints").iterdir())
         stopped_at.append(step_of(checkpoint))
         assert not (run / "model.safetensors").exists()

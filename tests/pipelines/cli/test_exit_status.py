@@ -65,7 +65,7 @@ def test_a_diverged_training_is_not_the_inputs_fault(
 ) -> None:
     steep = LOSSES["hinge"]._replace(generator=lambda _, l_f: -l_f.exp().mean() * 1e38)
     monkeypatch.setitem(LOSSES, "hinge", steep)
-    result = augment("fit", photos, "--out", tmp_path / "run", "--config", tiny, "--image-size", "12")
+    result = augment("fit", photos, "--out", tmp_path / "run", "--config", tiny, "--image-size", "12", "--quiet")
     check_refused(result, "training diverged", status=1)
 
 

@@ -94,8 +94,8 @@ def test_an_arm_may_deal_with_imbalance_in_its_own_way() -> None:
             "arm 'finetune': its long_tail method has a last layer of its own, and learner: finetune begins with a lin",
         ),
         (
-            {"evaluate": {"arms": ["none", "none+synthetic"], "forecast": ["none+synthetic"]}},
-            "forecast has 'none\\+synthetic': expected arms of real images without soft labels, none",
+            {"evaluate": {"arms": [{"name": "a", "synthetic": True, "forecast": True}]}},
+            "forecast is for arms of real images with their own labels, without synthetic: true",
         ),
         ({"evaluate": {"arms": [{"name": "a", "learner": "forest"}]}}, "learner: input should be 'network', 'feat"),
         (
