@@ -2,7 +2,7 @@
 
     python benchmarks/forecast.py --out DIR --set fashion=fashion.npz --set cifar10=cifar10.npz --size 10 --size 20
 
-For each set and each number n of images of a class, classifiers are trained on n / 4, n / 2 and n images, and on 2n. In
+For each set and each number n of images of a class, classifiers are trained on n / 2 and n images, and on 2n. In
 every repeat the images are drawn anew; those of 2n images are others than those of n. DIR holds an evaluation for each,
 with its records: an interrupted measurement is continued.
 """
@@ -40,11 +40,11 @@ def measure(source: Path, size: int, folder: Path, options: argparse.Namespace) 
     results = evaluate_folds(protocol.folds, pipeline.evaluate, folder, context, Runtime(jobs=options.jobs))
     assert results is not None
     (forecast,) = results.forecast
-    quarter, half, whole = (100 * value for value in forecast.at_fractions.values())
+    half, whole = 100 * forecast.at_half, 100 * forecast.at_all
     low, high = (100 * end for end in forecast.at_double_ci95)
     double = 100 * results.learning_curve[1].arms[options.arm][forecast.metric].mean
     return (
-        f"| {quarter:.1f} | {half:.1f} | {whole:.1f} | {100 * forecast.at_double:.1f} ({low:.1f} to {high:.1f}) "
+        f"| {half:.1f} | {whole:.1f} | {100 * forecast.at_double:.1f} ({low:.1f} to {high:.1f}) "
         f"| {double:.1f} | {double - 100 * forecast.at_double:+.1f} |"
     )
 
@@ -60,8 +60,8 @@ def main() -> None:
     parser.add_argument("--flip", action="store_true", help="the classes look the same when mirrored")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
-    print("| set, n | n / 4 | n / 2 | n | forecast of 2n (95 % interval) | 2n | difference |")
-    print("|---|---|---|---|---|---|---|")
+    print("| set, n | n / 2 | n | forecast of 2n (95 % interval) | 2n | difference |")
+    print("|---|---|---|---|---|---|")
     for name, path in (pair.split("=", 1) for pair in options.sets):
         for size in options.sizes:
             row = measure(Path(path), size, options.out / f"{name}-{size}-{options.arm}", options)

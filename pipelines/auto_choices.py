@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,10 +14,10 @@ from pipelines.config.arm_section import ARMS
 from pipelines.config.sections import Pipeline
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.loading import LoadedSource
-from pipelines.experiment.partial_training import FEWEST, FRACTIONS
 from pipelines.metric_specs import imbalanced
 
 SHARE = 0.25  # of synthetic images in a batch
+FEWEST_FOR_FORECAST = 8  # images of each class
 WITH_FORECAST = ("classical", "features")  # arms; a fine-tuned network would take too long
 CONTROLS = {"grid": "mixtures of the pixels of two images", "resample": "views of the real images"}  # feeds, in words
 
@@ -115,13 +114,12 @@ def _arms(facts: Facts) -> Decision:
 
 def _add_forecasts(arms: list[dict[str, Any]], facts: Facts) -> str:
     """Add a forecast to the arms of real images, if there are enough of each class, and return the words for it."""
-    smallest = math.ceil(FEWEST / min(FRACTIONS))
-    if facts.smallest < smallest:
-        return f"; what more images would give is not told, which needs {smallest} of each class"
+    if facts.smallest < FEWEST_FOR_FORECAST:
+        return f"; what more images would give is not told, which needs {FEWEST_FOR_FORECAST} of each class"
     for arm in arms:
         if arm["name"] in WITH_FORECAST:
             arm["forecast"] = True
-    return "; a quarter and a half of the images show what twice as many would give"
+    return "; classifiers on half of the images show what twice as many would give"
 
 
 def fine_tuned_arms(pipeline: Pipeline, facts: Facts) -> list[dict[str, Any]]:

@@ -58,7 +58,7 @@ class Arm(Settings):
     soft_labels: bool = False  # by a cross-fitted teacher; those of real images are averaged with their one-hot classes
     # share of unlabelled images in each batch, with the probabilities that a first classifier of the arm gives them
     unlabelled: float = Field(0.0, ge=0, lt=1)
-    forecast: bool = False  # train it on parts of the images too, to tell what more of them would give
+    forecast: bool = False  # train it on half of the images too, to tell what twice as many would give
     # how the classifier deals with imbalanced classes; None: as the classifier of the evaluation
     sampling: Annotated[str, name_in(SAMPLING)] | None = None
     long_tail: Annotated[str, name_in(LONG_TAIL)] | None = None

@@ -27,7 +27,7 @@ from pipelines.experiment.feature_learning import with_features
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.learners import LEARNERS
 from pipelines.experiment.parallel import Call, run_in_processes
-from pipelines.experiment.partial_training import FRACTIONS, name_of_part, part_of
+from pipelines.experiment.partial_training import half_of, name_of_half
 from pipelines.experiment.records import Record, RecordFile, encode_labels
 
 # This arm gives the fidelity figure GAN-train and takes no part in the comparison.
@@ -38,12 +38,12 @@ RECORDS = "records.jsonl"
 
 @dataclass(frozen=True)
 class Training:
-    """One classifier to train. fold: the name of its fold. fraction: of the training images of each class."""
+    """One classifier to train. fold: the name of its fold. on_half: on half of the images of each class only."""
 
     arm: Arm
     repeat: int
     fold: str = ""
-    fraction: float = 1.0
+    on_half: bool = False
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -52,7 +52,7 @@ class Training:
 
 
 def plan_trainings(config: EvaluateConfig, folds: Sequence[Fold]) -> list[Training]:
-    """List all trainings, repeat by repeat; those on parts of the images and for GAN-train come last.
+    """List all trainings, repeat by repeat; those on half of the images and for GAN-train come last.
 
     Raises `ConfigError` if an arm needs synthetic images or scores that a fold does not have.
     """
@@ -61,7 +61,7 @@ def plan_trainings(config: EvaluateConfig, folds: Sequence[Fold]) -> list[Traini
         check_arms(fold, config)
         arms = arms_of(fold, config)
         trainings += [Training(arm, repeat, fold.name) for repeat in fold.repeats for arm in arms]
-    trainings += _partial_trainings(config, folds)
+    trainings += _trainings_on_half(config, folds)
     gan_train = GAN_TRAIN.model_copy(update={"policy": config.policy})
     for fold in folds:
         if fold.synthetic is not None:
@@ -69,16 +69,15 @@ def plan_trainings(config: EvaluateConfig, folds: Sequence[Fold]) -> list[Traini
     return trainings
 
 
-def _partial_trainings(config: EvaluateConfig, folds: Sequence[Fold]) -> list[Training]:
-    """List the trainings on parts of the images of arms with a forecast; of a learning curve, at its first size."""
+def _trainings_on_half(config: EvaluateConfig, folds: Sequence[Fold]) -> list[Training]:
+    """List the trainings on half of the images of arms with a forecast; of a learning curve, at its first size."""
     of_first_size = [fold for fold in folds if fold.size == folds[0].size]
     return [
-        Training(arm.model_copy(update={"name": name_of_part(arm.name, fraction)}), repeat, fold.name, fraction)
+        Training(arm.model_copy(update={"name": name_of_half(arm.name)}), repeat, fold.name, on_half=True)
         for arm in config.resolved_arms()
         if arm.forecast
         for fold in of_first_size
         for repeat in fold.repeats
-        for fraction in FRACTIONS
     ]
 
 
@@ -86,7 +85,7 @@ def count_trainings(config: EvaluateConfig, folds: Sequence[Fold]) -> int:
     """Return how many trainings there will be when all folds have synthetic images."""
     gan_trainings = sum(min(GAN_TRAIN_REPEATS, len(fold.repeats)) for fold in folds)
     of_arms = sum(len(config.arms) * len(fold.repeats) for fold in folds)
-    return of_arms + len(_partial_trainings(config, folds)) + gan_trainings
+    return of_arms + len(_trainings_on_half(config, folds)) + gan_trainings
 
 
 def run_experiment(
@@ -133,8 +132,8 @@ def train_and_test(training: Training, fold: Fold, config: EvaluateConfig, devic
     """Train and test one classifier, and return its record."""
     start = time.perf_counter()
     seed = repeat_seed(config.seed, training.repeat)
-    if training.fraction < 1:
-        fold = replace(fold, train=part_of(fold.train, training.fraction, derive_seed(seed, "part")))
+    if training.on_half:
+        fold = replace(fold, train=half_of(fold.train, derive_seed(seed, "half")))
     model = train_arm(training.arm, fold, config, seed=seed, device=device)
     labels, classes, converges = fold.test.labels, fold.test.num_classes, LEARNERS[training.arm.learner].converges
     logits, classifier = predict_test(training.arm, model, fold), config.classifier_of(training.arm)

@@ -1,4 +1,4 @@
-"""Training on parts of the images, which shows what more images would give; see `pipelines.results.forecast`."""
+"""Training on half of the images, which shows what more images would give; see `pipelines.results.forecast`."""
 
 from __future__ import annotations
 
@@ -6,23 +6,19 @@ import numpy as np
 
 from augment.dataset.images import LabelledImages
 
-FRACTIONS = (0.25, 0.5)  # of the training images of each class
-FEWEST = 2  # images of a class in a part, if the class has them
+FEWEST = 2  # images of a class in the half, if the class has them
 
 
-def name_of_part(arm: str, fraction: float) -> str:
-    """Return the name, in the records, of an arm that learns from a fraction of the images only."""
-    return f"{fraction:g} of the images: {arm}"
+def name_of_half(arm: str) -> str:
+    """Return the name, in the records, of an arm that learns from half of the images only."""
+    return f"half of the images: {arm}"
 
 
-def part_of(data: LabelledImages, fraction: float, seed: int) -> LabelledImages:
-    """Draw a fraction of the images of each class without replacement, rounded, but at least 2 where there are 2.
-
-    With the same seed, a smaller part lies in a larger one.
-    """
+def half_of(data: LabelledImages, seed: int) -> LabelledImages:
+    """Draw half of the images of each class without replacement, rounded down, but at least 2 where there are 2."""
     rng = np.random.default_rng(seed)
     drawn = []
     for k in range(data.num_classes):
         members = rng.permutation(np.flatnonzero(data.labels == k))
-        drawn.append(members[: max(round(fraction * len(members)), FEWEST)])
+        drawn.append(members[: max(len(members) // 2, FEWEST)])
     return data.take(np.sort(np.concatenate(drawn)))

@@ -94,14 +94,14 @@ class Recommendation(Part):
 
 
 class Forecast(Part):
-    """What more training images would give an arm, estimated by a power law through its errors with fewer of them."""
+    """What twice as many training images would give an arm, estimated by what the second half of them gave."""
 
     arm: str
     metric: str
-    at_fractions: dict[str, float] = Field(description="Mean of the metric by the fraction of the training images.")
-    exponent: float = Field(description="The error falls with the number of images to the power of minus this.")
+    at_half: float = Field(description="Mean of the metric with half of the training images of each class.")
+    at_all: float = Field(description="Mean of the metric with all of them.")
     at_double: float = Field(description="Estimate of the metric with twice as many images of each class.")
-    at_double_ci95: Interval = Field(description="95 % interval of this estimate, if the power law holds.")
+    at_double_ci95: Interval = Field(description="95 % interval of this estimate, over the repeats.")
     times_for_one_point: float | None = Field(description="Times as many images for 0.01 more; None: more than 2.")
 
 
