@@ -124,7 +124,7 @@ def _advise_on_classes(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
     if ratio > MAX_IMBALANCE:
         advice.append(
             f"class {largest!r} has {ratio:.1f} times the training images of class {smallest!r}: "
-            "classifiers sample all classes equally by default, and `augment tune` tries other methods."
+            "classifiers correct for it by logit adjustment, and `augment tune` tries other methods."
         )
     if "test" not in counts and "val" not in counts:
         advice.append(

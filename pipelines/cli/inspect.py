@@ -49,9 +49,6 @@ def inspect(
     if out is not None:
         write_sheet(contact_sheet(data.train, samples_per_class), out)
         print_line(f"contact sheet: {out}")
-    if data.test is not None or data.val is not None:
-        print_next_command("augment", "fit", source, *reading.arguments(), "--out", "runs/gan")
-    else:
-        print_next_command(
-            "augment", "run", "auto", "--set", f"data.source={source}", *reading.arguments(), "--out", "runs/mine"
-        )
+    print_next_command(
+        "augment", "run", "auto", "--set", f"data.source={source}", *reading.arguments(), "--out", "runs/mine"
+    )

@@ -18,11 +18,12 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
+from augment.dataset.images import image_hashes
 from augment.dataset.pictures import Format, Picture, decoded, find_pictures
 from augment.errors import ConfigError
 from augment.files import errors_naming
 from augment.runtime import Runtime, Task
-from augment.words import quoted
+from augment.words import counted, quoted
 from classifiers.metrics import calibration_error
 from classifiers.training import predict as predict_logits
 from pipelines.model.saved_model import SavedModel
@@ -105,14 +106,14 @@ def predict(
         try:
             with temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
                 table = _Table(file, classes, top)
-                counted = _classify(model, pictures, table, labelled, runtime, skip_broken=skip_broken)
-            if counted is not None:
+                classified = _classify(model, pictures, table, labelled, runtime, skip_broken=skip_broken)
+            if classified is not None:
                 temporary.replace(out)
         finally:
             temporary.unlink(missing_ok=True)
-    if counted is None:
+    if classified is None:
         return None
-    counts, broken = counted
+    counts, broken = classified
     figures = labelled.figures(len(classes)) if labelled and labelled.labels else None
     return Predictions(int(counts.sum()), dict(zip(classes, counts.tolist(), strict=True)), figures, broken)
 
@@ -127,22 +128,28 @@ def _classify(
     skip_broken: bool,
 ) -> tuple[NDArray[np.int64], list[str]] | None:
     """Return how many pictures have which class, int64, K, and the broken files; None if it was stopped."""
-    about, broken, done, task = model.about, list[str](), 0, Task("predict", len(pictures))
+    about, broken, done, seen, task = model.about, list[str](), 0, 0, Task("predict", len(pictures))
     counts = np.zeros(len(about.classes), np.int64)
     runtime.observer.on_start(task)
-    form = Format(about.image_size, about.resize, about.channels)
+    known, form = about.training_hashes(), Format(about.image_size, about.resize, about.channels)
     for batch in decoded(pictures, form, runtime.jobs, skip_broken=skip_broken):
         p = _probabilities(model, batch.images)
         table.write(batch.pictures, p)
         counts += np.bincount(p.argmax(1), minlength=len(counts))
         if labelled is not None:
             labelled.add([about.classes.index(str(picture.class_name)) for picture in batch.pictures], p)
+            seen += sum(digest in known for digest in image_hashes(batch.images))
         broken += batch.broken
         done += len(batch.pictures) + len(batch.broken)
         runtime.observer.on_progress(task, done, {})
         if runtime.stopped():
             return None
     runtime.observer.on_end(task, {})
+    if seen:
+        runtime.observer.on_note(
+            f"the model was trained on {seen:,} of these {counted(len(pictures), 'picture')}, so the figures say "
+            "little about new ones; `augment train --keep-test` leaves test images out"
+        )
     return counts, broken
 
 

@@ -19,7 +19,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from augment.dataset.images import Resize, check_size
+from augment.dataset.images import HASH_DIGITS, Resize, check_size
 from augment.errors import SourceError
 from augment.output_folders import OutputFolder
 from augment.tensor_files import check_finite, check_fit, dump_tensors, load_tensors
@@ -64,8 +64,13 @@ class ModelAbout(BaseModel):
     train_per_class: dict[str, int]
     fingerprint: str  # of the training images
     cross_validation: CrossValidation | None  # None if no image could be left out
+    trained_on: str = ""  # `image_hashes` of the training images, one after the other
     suspect_labels: int | None = None  # labels that look wrong; None if they were not checked
     versions: dict[str, str]
+
+    def training_hashes(self) -> set[str]:
+        """Return the hashes of the training images; the set is empty for a model of an earlier version."""
+        return {self.trained_on[i : i + HASH_DIGITS] for i in range(0, len(self.trained_on), HASH_DIGITS)}
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from augment.dataset.images import LabelledImages, Resize, concatenate, fingerprint
+from augment.dataset.images import LabelledImages, Resize, concatenate, fingerprint, image_hashes
 from augment.dataset.mixing import needed_per_class
 from augment.errors import ConfigError
 from augment.filtering import CrossFittedPredictions
@@ -145,6 +145,7 @@ def _assemble(
         train_per_class=labelled.per_class(),
         fingerprint=fingerprint(labelled),
         cross_validation=validation,
+        trained_on="".join(image_hashes(labelled.images)),
         suspect_labels=None if found is None else len(found),
         versions=versions(),
     )

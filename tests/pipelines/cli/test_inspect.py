@@ -14,7 +14,8 @@ from PIL import Image
 def test_inspect_counts_and_draws_a_contact_sheet(image_folder: Path, tmp_path: Path, augment: Augment) -> None:
     result = augment("inspect", image_folder, "--out", tmp_path / "new" / "sheet.png", "--samples-per-class", "4")
     assert (result.status, result.err) == (0, "")
-    assert next_command(result) == ["augment", "fit", str(image_folder), "--out", "runs/gan"]
+    command = ["augment", "run", "auto", "--set", f"data.source={image_folder}", "--out", "runs/mine"]
+    assert next_command(result) == command
     with Image.open(tmp_path / "new" / "sheet.png") as sheet:
         assert sheet.width > 4 * 28
     before = contents(tmp_path)
@@ -24,7 +25,7 @@ def test_inspect_counts_and_draws_a_contact_sheet(image_folder: Path, tmp_path: 
     assert augment("inspect", image_folder, "--out", tmp_path / "new" / "sheet.png", "--overwrite").status == 0
 
 
-def test_without_test_images_the_next_command_sets_some_aside(
+def test_the_next_command_reads_the_images_in_the_same_way(
     photos: Path, tiny: Path, tmp_path: Path, augment: Augment
 ) -> None:
     command = next_command(augment("inspect", photos, "--image-size", "12", "--resize", "crop"))

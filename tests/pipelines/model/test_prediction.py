@@ -54,6 +54,25 @@ def test_labelled_pictures_give_figures(saved: SavedModel, image_folder: Path, t
     assert found.figures.balanced_accuracy == pytest.approx(right / 18)
 
 
+def test_pictures_that_the_model_was_trained_on_are_noted(
+    saved: SavedModel, image_folder: Path, tmp_path: Path
+) -> None:
+    inputs = [str(image_folder / split / name) for split, name in (("train", "sandal"), ("test", "trouser"))]
+    folder = tmp_path / "both"
+    for path in inputs:
+        shutil.copytree(path, folder / Path(path).name)
+    kept = Kept()
+    predict(saved, [str(folder)], tmp_path / "p.csv", Runtime(observer=kept))
+    (note,) = kept.notes
+    assert note.startswith(
+        "the model was trained on 12 of these 18 pictures, so the figures say little about new ones;"
+    )
+    kept = Kept()
+    predict(saved, [str(image_folder)], tmp_path / "p.csv", Runtime(observer=kept), top=1)
+    predict(saved, inputs[:1], tmp_path / "p.csv", Runtime(observer=kept))  # without labels there are no figures
+    assert [note for note in kept.notes if "trained on" in note] == []
+
+
 def test_files_and_folders_may_be_mixed(saved: SavedModel, image_folder: Path, tmp_path: Path) -> None:
     folder = image_folder / "test" / "sandal"
     one = next((image_folder / "test" / "trouser").iterdir())
