@@ -26,12 +26,10 @@ shared Xeon, and 28 s if each image occurs three times.
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.dataset.images import LabelledImages
+from augment.dataset.images import LabelledImages, image_hashes
 
 MAX_COMPARED_SIZE = 32  # px; larger images are reduced before they are compared
 FREQUENCIES, MAX_DIFFERENT_BITS = 8, 16  # frequencies per direction; hash bits that may differ
@@ -51,20 +49,15 @@ Pairs = tuple[Pair, ...]
 def find_leaks(train: LabelledImages, other: LabelledImages) -> Pairs:
     """Return (i, j) for each training image i with equal pixels in `other`, where j is the first such image."""
     groups = group_copies(other)
-    return tuple((i, groups[digest][0]) for i, digest in enumerate(_digests(train)) if digest in groups)
+    return tuple((i, groups[digest][0]) for i, digest in enumerate(image_hashes(train.images)) if digest in groups)
 
 
-def group_copies(data: LabelledImages) -> dict[bytes, list[int]]:
-    """Return the indices of each distinct image, in order, by the digest of its pixels."""
-    groups: dict[bytes, list[int]] = {}
-    for i, digest in enumerate(_digests(data)):
+def group_copies(data: LabelledImages) -> dict[str, list[int]]:
+    """Return the indices of each distinct image, in order, by its hash."""
+    groups: dict[str, list[int]] = {}
+    for i, digest in enumerate(image_hashes(data.images)):
         groups.setdefault(digest, []).append(i)
     return groups
-
-
-def _digests(data: LabelledImages) -> list[bytes]:
-    shape = repr(data.images.shape[1:]).encode()
-    return [hashlib.blake2b(shape + image.tobytes(), digest_size=16).digest() for image in data.images]
 
 
 def near_duplicates(data: LabelledImages) -> Pairs:
@@ -99,7 +92,7 @@ def measure_matches(train: LabelledImages, other: LabelledImages) -> dict[Pair, 
     j is the image of `other` that differs least from i. Both sets must have images of the same shape. Training images
     with an exact copy in `other` are not included; `find_leaks` returns them.
     """
-    digests = np.array([*_digests(train), *_digests(other)])
+    digests = np.array(image_hashes(train.images) + image_hashes(other.images))
     _, firsts, distinct = np.unique(digests, return_index=True, return_inverse=True)
     pool = np.concatenate([_reduced(train.images), _reduced(other.images)])[firsts]
     in_train, in_other = distinct[: len(train)], distinct[len(train) :]  # indices in `pool`

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Resize = Literal["pad", "crop", "stretch"]
 MIN_SIZE, MAX_SIZE, SIZE_STEP = 8, 128, 4  # px
 SPLITS = ("train", "val", "test")
-HASH_DIGITS = 12  # of `image_hashes`
+HASH_DIGITS = 32  # of `image_hashes`
 
 
 @dataclass(frozen=True)
@@ -192,8 +192,12 @@ def fingerprint(data: LabelledImages) -> str:
 
 
 def image_hashes(images: NDArray[np.uint8]) -> list[str]:
-    """Return a hash of the pixels of each image, `HASH_DIGITS` hexadecimal digits. images: uint8, N x C x H x W."""
-    return [hashlib.blake2b(image.tobytes(), digest_size=HASH_DIGITS // 2).hexdigest() for image in images]
+    """Return a hash of the pixels of each image, `HASH_DIGITS` hexadecimal digits. images: uint8, N x C x H x W.
+
+    Images of different shapes have different hashes.
+    """
+    shape = repr(images.shape[1:]).encode()
+    return [hashlib.blake2b(shape + image.tobytes(), digest_size=HASH_DIGITS // 2).hexdigest() for image in images]
 
 
 def to_signed(images: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import IO, Literal, NamedTuple, Protocol
@@ -50,6 +51,12 @@ class Listing(NamedTuple):
 
 
 Row = tuple[str, PictureFile, str]  # split, file, class name
+
+
+def numeric_order(rows: Iterable[Row]) -> list[str]:
+    """Return the class names in the order of their values if all are whole numbers, else none."""
+    names = {class_name for _, _, class_name in rows}
+    return sorted(names, key=int) if all(re.fullmatch(r"-?\d+", name) for name in names) else []
 
 
 def make_listing(origin: object, rows: Iterable[Row], class_names: Sequence[str] = ()) -> Listing:

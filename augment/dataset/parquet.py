@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from augment.dataset.listing import Listing, PictureFile, Row, StoredPicture, make_listing
+from augment.dataset.listing import Listing, PictureFile, Row, StoredPicture, make_listing, numeric_order
 from augment.errors import SourceError
 from augment.words import quoted, shortened
 
@@ -73,9 +73,7 @@ def list_tables(
     image, label = (_find_column(origin, tables[0][2], kind, columns.get(kind)) for kind in ("image", "label"))
     names = _class_names(tables[0][2], label)
     rows = [row for name, split, table in tables for row in _rows(name, split, table, image, label, names, folder)]
-    values = {row[2] for row in rows}
-    numbers = sorted(values, key=int) if all(re.fullmatch(r"-?\d+", value) for value in values) else []
-    return make_listing(origin, rows, names or numbers)
+    return make_listing(origin, rows, names or numeric_order(rows))
 
 
 def _read_table(path: Path) -> Any:

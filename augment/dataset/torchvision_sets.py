@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from augment.dataset.listing import Listing, Row, StoredPicture, make_listing
+from augment.dataset.listing import Listing, Row, StoredPicture, make_listing, numeric_order
 from augment.errors import SourceError
 from augment.words import quoted, shortened
 
@@ -46,8 +46,7 @@ def read_torchvision(spec: str) -> Listing:
                 ) from error
     names = _class_names(parts["train"])
     rows = [row for split, part in parts.items() for row in _rows(f"torchvision:{name}/{split}", split, part, names)]
-    numbers = sorted({row[2] for row in rows}, key=int) if not names else []
-    return make_listing(f"torchvision:{spec}", rows, names or numbers)
+    return make_listing(f"torchvision:{spec}", rows, names or numeric_order(rows))
 
 
 def _class_names(dataset: Any) -> list[str]:

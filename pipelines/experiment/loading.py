@@ -12,7 +12,7 @@ import numpy as np
 from augment.dataset.deduplication import drop_duplicates
 from augment.dataset.duplicates import find_leaks, group_copies, near_duplicates, near_matches
 from augment.dataset.export import read_scores
-from augment.dataset.images import LabelledImages, subset_per_class
+from augment.dataset.images import LabelledImages, image_hashes, subset_per_class
 from augment.dataset.inspection import image_name
 from augment.dataset.mixing import match_format
 from augment.dataset.pictures import Format, decoded, pictures_by_split
@@ -42,14 +42,14 @@ class LoadedSource:
     unlabelled: LabelledImages | None = None
     source: Source | None = None
 
-    def names(self) -> dict[bytes, str]:
-        """Return the file of each image of the source, or its place in an array, by its pixels."""
+    def names(self) -> dict[str, str]:
+        """Return the file of each image of the source, or its place in an array, by its hash."""
         if self.source is None:
             return {}
         return {
-            np.ascontiguousarray(image).tobytes(): image_name(self.source, split, i)
+            digest: image_name(self.source, split, i)
             for split, data in self.source.splits.items()
-            for i, image in enumerate(data.images)
+            for i, digest in enumerate(image_hashes(data.images))
         }
 
 
@@ -94,17 +94,17 @@ def _load_unlabelled(
     batches = list(decoded(pictures, form, os.cpu_count() or 1, skip_broken=config.skip_broken))
     broken = [name for batch in batches for name in batch.broken]
     images = np.concatenate([batch.images for batch in batches])
-    known = {image.tobytes() for data in labelled for image in data.images}
-    new = np.array([image.tobytes() not in known for image in images], bool)
-    if not new.any():
+    read = LabelledImages(images, np.zeros(len(images), np.int64), like.class_names)
+    copies = {i for data in labelled for i, _ in find_leaks(read, data)}
+    if len(copies) == len(read):
         raise SourceError(f"{config.unlabelled} has no unlabelled image that is not among the labelled ones")
-    notes = [f"{counted(int(new.sum()), 'unlabelled image')} of {printable(config.unlabelled)}"]
-    if copies := int((~new).sum()):
-        notes.append(f"{counted(copies, 'unlabelled image')} left out: the same as a labelled image, pixel for pixel")
+    notes = [f"{counted(len(read) - len(copies), 'unlabelled image')} of {printable(config.unlabelled)}"]
+    if copies:
+        same = "the same as a labelled image, pixel for pixel"
+        notes.append(f"{counted(len(copies), 'unlabelled image')} left out: {same}")
     if broken:
         notes.append(_skipped_note(broken))
-    unlabelled = LabelledImages(images[new], np.zeros(int(new.sum()), np.int64), like.class_names)
-    return unlabelled, tuple(notes)
+    return read.take(np.array([i for i in range(len(read)) if i not in copies], np.int64)), tuple(notes)
 
 
 def limit_per_class(data: LabelledImages, config: DataConfig) -> LabelledImages:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from augment.dataset.images import LabelledImages
+from augment.dataset.images import LabelledImages, image_hashes
 from classifiers.ensemble import Ensemble
 from classifiers.metrics import softmax
 from pipelines.model.cross_validation import Unseen
@@ -50,13 +50,14 @@ def suspects(unseen: Unseen, network: Ensemble) -> list[Suspect]:
     ]
 
 
-def as_csv(found: Sequence[Suspect], data: LabelledImages, names: Mapping[bytes, str]) -> str:
-    """Return a table with a line for each suspect. data: all images. names: of the images, by their pixels."""
+def as_csv(found: Sequence[Suspect], data: LabelledImages, names: Mapping[str, str]) -> str:
+    """Return a table with a line for each suspect. data: all images. names: of the images, by their hashes."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for one in found:
-        name = names.get(np.ascontiguousarray(data.images[one.image]).tobytes(), f"image {one.image}")
+    images = data.images[np.array([one.image for one in found], np.int64)]
+    for one, digest in zip(found, image_hashes(images), strict=True):
+        name = names.get(digest, f"image {one.image}")
         classes = data.class_names[one.label], data.class_names[one.suggested]
         writer.writerow([name, *classes, f"{one.probability:.3f}", f"{one.of_suggested:.3f}"])
     return file.getvalue()
