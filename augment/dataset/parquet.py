@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from augment.dataset.listing import Listing, PictureFile, Row, StoredPicture, make_listing, numeric_order
@@ -28,6 +28,14 @@ USUAL_NAMES = {  # of columns, most usual first
     "image": ("image", "img", "picture", "photo"),
     "label": ("label", "labels", "class", "category", "target", "fine_label"),
 }
+
+
+class _Columns(NamedTuple):
+    """The columns that are read. class_names: of the numbers in the column `label`; empty if it holds other values."""
+
+    image: str
+    label: str
+    class_names: tuple[str, ...]
 
 
 def split_columns(spec: str) -> tuple[Path, dict[str, str]]:
@@ -71,9 +79,9 @@ def list_tables(
     folder: where pictures are that the tables hold as paths.
     """
     image, label = (_find_column(origin, tables[0][2], kind, columns.get(kind)) for kind in ("image", "label"))
-    names = _class_names(tables[0][2], label)
-    rows = [row for name, split, table in tables for row in _rows(name, split, table, image, label, names, folder)]
-    return make_listing(origin, rows, names or numeric_order(rows))
+    used = _Columns(image, label, _class_names(tables[0][2], label))
+    rows = [row for name, split, table in tables for row in _rows(name, split, table, used, folder)]
+    return make_listing(origin, rows, used.class_names or numeric_order(rows))
 
 
 def _read_table(path: Path) -> Any:
@@ -125,9 +133,8 @@ def _class_names(table: Any, label: str) -> tuple[str, ...]:
     return tuple(metadata.get("info", {}).get("features", {}).get(label, {}).get("names", ()))
 
 
-def _rows(
-    origin: str, split: str, table: Any, image: str, label: str, names: Sequence[str], folder: Path
-) -> Iterator[Row]:
+def _rows(origin: str, split: str, table: Any, columns: _Columns, folder: Path) -> Iterator[Row]:
+    image, label, names = columns
     if missing := [column for column in (image, label) if column not in table.column_names]:
         raise SourceError(f"{origin} has no column {quoted(missing[0])}, unlike the files before it")
     files = _picture_files(origin, table[image], folder)
