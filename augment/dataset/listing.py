@@ -37,46 +37,53 @@ class StoredPicture:
 
 
 class LabelledFile(NamedTuple):
-    """A picture file and the index of its class."""
+    """A picture file and the index of its class, or None."""
 
     file: PictureFile
-    label: int
+    label: int | None
 
 
 class Listing(NamedTuple):
-    """Picture files that have not been decoded yet."""
+    """Picture files that have not been decoded yet. unlabelled: why some have no label; empty if all have one."""
 
     class_names: tuple[str, ...]
     files: dict[str, list[LabelledFile]]  # by split
+    unlabelled: str = ""
+
+    def class_of(self, file: LabelledFile) -> str | None:
+        """Return the class name of one of `files`, or None if it has no label."""
+        return None if file.label is None else self.class_names[file.label]
 
 
-Row = tuple[str, PictureFile, str]  # split, file, class name
+Row = tuple[str, PictureFile, str | None]  # split, file, class name
 
 
 def numeric_order(rows: Iterable[Row]) -> list[str]:
     """Return the class names in the order of their values if all are whole numbers, else none."""
-    names = {class_name for _, _, class_name in rows}
+    names = {class_name for _, _, class_name in rows if class_name is not None}
     return sorted(names, key=int) if all(re.fullmatch(r"-?\d+", name) for name in names) else []
 
 
-def make_listing(origin: object, rows: Iterable[Row], class_names: Sequence[str] = ()) -> Listing:
+def make_listing(origin: object, rows: Iterable[Row], class_names: Sequence[str] = (), unlabelled: str = "") -> Listing:
     """Number the classes of `rows`: in the order of `class_names`, or else of the names of the training images.
 
-    origin: the source, for error messages. Raises `SourceError` if there is no training image, or if a class is in
-    another split but not in train.
+    origin: the source, for error messages. unlabelled: why no image has a label. Raises `SourceError` if there is no
+    training image, or if a class is in another split but not in train.
     """
-    files: dict[str, list[tuple[PictureFile, str]]] = {}
+    files: dict[str, list[tuple[PictureFile, str | None]]] = {}
     for split, file, class_name in rows:
         files.setdefault(split, []).append((file, class_name))
-    trained = {class_name for _, class_name in files.get("train", [])}
-    if not trained:
+        if class_name is None:
+            unlabelled = unlabelled or f"{file} has no label"
+    trained = {class_name for _, class_name in files.get("train", []) if class_name is not None}
+    if not files.get("train") and not unlabelled:
         raise SourceError(f"{origin} holds no training images")
     for split, members in files.items():
-        if unknown := sorted({class_name for _, class_name in members} - trained):
+        if unknown := sorted({class_name for _, class_name in members if class_name is not None} - trained):
             raise SourceError(
                 f"{origin}: class {quoted(unknown[0])} is in {split} but not in train; the classes must agree"
             )
     names = tuple(name for name in class_names if name in trained) or tuple(sorted(trained))
-    index = {name: k for k, name in enumerate(names)}
-    labelled = {split: [LabelledFile(f, index[c]) for f, c in files[split]] for split in SPLITS if split in files}
-    return Listing(names, labelled)
+    index: dict[str | None, int] = {name: k for k, name in enumerate(names)}
+    labelled = {split: [LabelledFile(f, index.get(c)) for f, c in files[split]] for split in SPLITS if split in files}
+    return Listing(names, labelled, unlabelled)

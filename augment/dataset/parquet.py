@@ -34,7 +34,7 @@ class _Columns(NamedTuple):
     """The columns that are read. class_names: of the numbers in the column `label`; empty if it holds other values."""
 
     image: str
-    label: str
+    label: str | None
     class_names: tuple[str, ...]
 
 
@@ -56,7 +56,8 @@ def read_parquet(path: Path, columns: Mapping[str, str] | None = None) -> Listin
     """List the pictures of a parquet file, or of a folder of files whose names begin with that of their split.
 
     columns: the names of the columns "image" and "label", where they are not the usual ones. A column `split` is used
-    if there is one. Raises `SourceError` if a column is not found, or a row has no picture or no label.
+    if there is one. A table without a column of labels lists pictures without labels. Raises `SourceError` if a named
+    column is not found, if there are no pictures, or if a row has none.
     """
     files = parquet_files(path) if path.is_dir() else [path]
     tables = [(str(file), split_of(file.stem) if len(files) > 1 else "train", _read_table(file)) for file in files]
@@ -78,10 +79,17 @@ def list_tables(
 
     folder: where pictures are that the tables hold as paths.
     """
-    image, label = (_find_column(origin, tables[0][2], kind, columns.get(kind)) for kind in ("image", "label"))
-    used = _Columns(image, label, _class_names(tables[0][2], label))
+    first, unlabelled = tables[0][2], ""
+    image, label = _find_column(origin, first, "image", columns.get("image")), None
+    try:
+        label = _find_column(origin, first, "label", columns.get("label"))
+    except SourceError as error:
+        if "label" in columns:
+            raise
+        unlabelled = str(error)
+    used = _Columns(image, label, _class_names(first, label) if label else ())
     rows = [row for name, split, table in tables for row in _rows(name, split, table, used, folder)]
-    return make_listing(origin, rows, used.class_names or numeric_order(rows))
+    return make_listing(origin, rows, used.class_names or numeric_order(rows), unlabelled)
 
 
 def _read_table(path: Path) -> Any:
@@ -135,14 +143,14 @@ def _class_names(table: Any, label: str) -> tuple[str, ...]:
 
 def _rows(origin: str, split: str, table: Any, columns: _Columns, folder: Path) -> Iterator[Row]:
     image, label, names = columns
-    if missing := [column for column in (image, label) if column not in table.column_names]:
+    if missing := [column for column in (image, label) if column and column not in table.column_names]:
         raise SourceError(f"{origin} has no column {quoted(missing[0])}, unlike the files before it")
     files = _picture_files(origin, table[image], folder)
     splits = table["split"].to_pylist() if "split" in table.column_names else [split] * len(table)
-    for row, (file, value, part) in enumerate(zip(files, table[label].to_pylist(), splits, strict=True)):
-        if value is None or (names and not 0 <= value < len(names)):
-            raise SourceError(f"{origin}[{row}] has no label ({quoted(value)} in the column {quoted(label)})")
-        yield split_of(str(part)), file, names[value] if names else str(value)
+    values = table[label].to_pylist() if label else [None] * len(table)
+    for file, value, part in zip(files, values, splits, strict=True):
+        missing_value = value is None or (names and not 0 <= value < len(names))  # Hugging Face writes -1 for none
+        yield split_of(str(part)), file, None if missing_value else names[value] if names else str(value)
 
 
 def _picture_files(origin: str, column: Any, folder: Path) -> Iterator[PictureFile]:

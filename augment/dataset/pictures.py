@@ -74,13 +74,13 @@ def pictures_by_split(spec: str) -> dict[str, list[Picture]]:
     if path.is_file() and path.suffix.lower() in archives.SUFFIXES and (inside := _files(archives.read_archive(path))):
         return {"": [Picture(str(entry), entry) for entry in inside]}
     if path.suffix.lower() == ".csv" and path.is_file():
-        return {"": _of_table(path)}
+        return _of_table(path)
     if path.is_file() and path.suffix.lower() not in SUFFIXES:
         return {"": [Picture(spec, path)]}
     _, content = locate(spec)
     if isinstance(content, Listing):
         return {
-            split: [Picture(str(file), file, content.class_names[label]) for file, label in files]
+            split: [Picture(str(member.file), member.file, content.class_of(member)) for member in files]
             for split, files in content.files.items()
         }
     return {
@@ -102,13 +102,13 @@ def _files(folder: T) -> list[T]:
     return entries
 
 
-def _of_table(path: Path) -> list[Picture]:
-    pictures = []
-    for where, row in read_rows(path, used=("path", "label"), needed=("path",)):
+def _of_table(path: Path) -> dict[str, list[Picture]]:
+    pictures: dict[str, list[Picture]] = {}
+    for where, row in read_rows(path, used=("path", "label", "split"), needed=("path",)):
         if not row["path"]:
             raise SourceError(f"{where}: expected a path, got {quoted(row['path'])}")
-        file = path.parent / row["path"]
-        pictures.append(Picture(str(file), file, row.get("label") or None))
+        file, split = path.parent / row["path"], row.get("split") or ""
+        pictures.setdefault(split, []).append(Picture(str(file), file, row.get("label") or None))
     if not pictures:
         raise SourceError(f"{path} names no pictures")
     return pictures

@@ -86,6 +86,8 @@ def read_source(
     try:
         name, content = locate(str(spec))
         if isinstance(content, Listing):
+            if content.unlabelled:
+                raise SourceError(content.unlabelled)
             source = _from_files(name, content, choose_size, resize, skip_broken)
         else:
             source = _from_arrays(name, content, choose_size, resize)

@@ -50,7 +50,7 @@ def test_images_without_labels_are_refused(source: Source, tmp_path: Path) -> No
     names = ["trouser", "sandal", "ankle-boot"]
     part = as_dataset(source, "train", names).map(lambda row: {"label": -1})
     part.save_to_disk(tmp_path / "saved")
-    with pytest.raises(SourceError, match=r"train\[0\] has no label \(-1 in the column 'label'\)"):
+    with pytest.raises(SourceError, match=r"train\[0\] has no label$"):
         read_source(tmp_path / "saved")
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from augment.dataset.pictures import Format, decoded, find_pictures
 from augment.dataset.sources import Source, read_source
 from augment.errors import SourceError
 
@@ -93,6 +94,26 @@ def test_a_table_without_pictures_lists_its_columns(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", width=[0.5, 0.25], label=["a", "b"])
     with pytest.raises(SourceError, match=r"has no column of pictures .* It has: width \(double\), label \(string\)$"):
         read_source(path)
+
+
+def test_a_table_without_labels_is_unlabelled(source: Source, tmp_path: Path) -> None:
+    contents = pictures(source, "train")
+    path = write(tmp_path / "a.parquet", image=contents, width=[0.5] * 36)
+    found, _ = find_pictures(str(path))
+    assert [p.class_name for p in found] == [None] * 36
+    (batch,) = decoded(found, Format(source.train.size, "pad", 1), 1, skip_broken=False)
+    assert np.array_equal(batch.images, source.train.images)
+    with pytest.raises(SourceError, match=r"has no column of labels .* name one as .*\?label=COLUMN. It has: image"):
+        read_source(path)
+    with pytest.raises(SourceError, match=r"has no column 'class' of labels"):
+        find_pictures(f"{path}?label=class")
+
+
+def test_single_rows_may_lack_a_label(source: Source, tmp_path: Path) -> None:
+    labels: list[str | None] = [*names(source, "train")]
+    labels[3] = None
+    path = write(tmp_path / "a.parquet", image=pictures(source, "train"), label=labels)
+    assert [p.class_name for p in find_pictures(str(path))[0]] == labels
 
 
 @pytest.mark.parametrize(

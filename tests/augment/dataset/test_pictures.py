@@ -57,6 +57,13 @@ def test_a_table_may_lack_labels(flat: Path) -> None:
     assert [p.name for p in found] == [str(flat / "1.png"), str(flat / "0.png")]
 
 
+def test_only_the_test_images_of_a_table_are_listed(flat: Path) -> None:
+    (flat / "table.csv").write_text("path,split\n1.png,test\n0.png,train\n")
+    found, notes = find_pictures(str(flat / "table.csv"))
+    assert [p.name for p in found] == [str(flat / "1.png")]
+    assert notes == ["only the test images of table.csv are classified, not its 1 train image"]
+
+
 def test_arrays_are_named_by_their_places() -> None:
     found, _ = find_pictures("bundled:fashion")
     test = read_source("bundled:fashion").splits["test"]
