@@ -1,7 +1,7 @@
 """`Runtime`: the device, the number of processes, the stop condition and the observer of a long computation.
 
-Observers receive four events: a task starts, makes progress or ends, and a note for the user. Progress bars, log files
-and trackers are observers; `Observers` combines several into one.
+Observers receive five events: a task starts, makes progress or ends, a note for the user, and progress of work between
+tasks. Progress bars, log files and trackers are observers; `Observers` combines several into one.
 """
 
 from __future__ import annotations
@@ -44,6 +44,9 @@ class Observer:
     def on_note(self, sentence: str) -> None:
         """Called with a sentence about something that the user might not expect."""
 
+    def on_work(self, name: str, done: int, total: int) -> None:
+        """Called when `done` of `total` parts of some work between tasks are complete, such as reading pictures."""
+
 
 @dataclass(frozen=True)
 class Observers(Observer):
@@ -74,6 +77,11 @@ class Observers(Observer):
         """Pass the event on to all observers."""
         for member in self.members:
             member.on_note(sentence)
+
+    def on_work(self, name: str, done: int, total: int) -> None:
+        """Pass the event on to all observers."""
+        for member in self.members:
+            member.on_work(name, done, total)
 
 
 def never() -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from augment.runtime import NO_OBSERVER, Observer
 from augment.words import counted, printable
 from pipelines.auto import allowed_repeats, facts_of, with_settings
 from pipelines.auto_choices import CHOICES, Decision
@@ -35,13 +36,13 @@ COMMENTS = {  # of each section, before the reasons for its values
 }
 
 
-def draft(overrides: Sequence[str], file: str) -> str:
+def draft(overrides: Sequence[str], file: str, observer: Observer = NO_OBSERVER) -> str:
     """Return the YAML text. overrides: settings of `augment run auto`, such as `data.source=DIR`. file: its own name.
 
     Raises the errors of `load_pipeline` and `load`.
     """
     pipeline = load_pipeline("auto", overrides)
-    loaded = load(pipeline.data)
+    loaded = load(pipeline.data, observer)
     protocol, why = infer_protocol(loaded, pipeline.data)
     allowed = allowed_repeats(loaded, pipeline)
     repeats = next((number for number in allowed if number >= COMFORTABLE_REPEATS), allowed[-1])

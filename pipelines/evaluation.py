@@ -69,9 +69,9 @@ def evaluate(
     are mixed in by need, unless `config` sets a ratio. Raises the errors of `evaluate_folds` and `read_source`, and
     `SourceError` if there are no test images.
     """
-    loaded = load(data)
+    loaded = load(data, runtime.observer)
     test = require_test(loaded)
-    warnings = [*loaded.warnings, *unused_notes(loaded, data), *leak_warnings(loaded.train, test)]
+    warnings = [*loaded.warnings, *unused_notes(loaded, data), *leak_warnings(loaded.train, test, runtime.observer)]
     fold = Fold(loaded.train, test, tuple(range(config.repeats)))
     if synthetic is not None:
         images, resized = load_synthetic(synthetic, loaded.train)

@@ -26,7 +26,7 @@ def fit_source(
     arguments: command-line arguments that read the same source, for the next command that `augment generate` prints.
     Raises the errors of `read_source` and `registry.fit`.
     """
-    loaded = load(data)
+    loaded = load(data, runtime.observer)
     for note in (*loaded.warnings, *unused_notes(loaded, data)):
         runtime.observer.on_note(note)
     origin = Origin(loaded.name, arguments, tested=loaded.test is not None)

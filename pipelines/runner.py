@@ -27,6 +27,7 @@ from pipelines.config.sections import Pipeline
 from pipelines.evaluation import RESULTS
 from pipelines.experiment.loading import load
 from pipelines.experiment.parallel import end_processes
+from pipelines.experiment.protocols import with_copy_warnings
 from pipelines.experiment.time_estimate import Probe, format_duration, peak_memory
 from pipelines.pipeline_folds import PipelineFolds, divide
 from pipelines.results.document import Results, read_results
@@ -86,11 +87,11 @@ def plan(pipeline: Pipeline, folder: Path, runtime: Runtime = DEFAULT_RUNTIME) -
 
 def _prepare(pipeline: Pipeline, folder: Path, runtime: Runtime) -> tuple[PipelineFolds, Decisions | None]:
     """Load the images, choose the settings that are left open, if the pipeline wants that, and draw the folds."""
-    loaded = load(pipeline.data)
-    if pipeline.auto is None:
-        return divide(pipeline, loaded, folder), None
-    decided, decisions = decide(pipeline, loaded, folder, runtime)
-    return divide(decided, loaded, folder, decisions.sentences), decisions
+    loaded, decisions = load(pipeline.data, runtime.observer), None
+    if pipeline.auto is not None:
+        pipeline, decisions = decide(pipeline, loaded, folder, runtime)
+    folds = divide(pipeline, loaded, folder, decisions.sentences if decisions else ())
+    return replace(folds, protocol=with_copy_warnings(folds.protocol, runtime.observer)), decisions
 
 
 def _plan(folds: PipelineFolds, stages: Sequence[Stage], runtime: Runtime) -> list[Plan]:

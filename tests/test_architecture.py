@@ -15,6 +15,7 @@ PACKAGES = ("augment", "classifiers", "pipelines")
 ROOMS = (  # from the lowest to the highest: a module imports from its own room and from those above it in this list
     "augment.errors",
     "augment.words",
+    "augment.progress",
     "augment.fields",
     "augment.seeds",
     "augment.runtime",

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -23,6 +24,7 @@ from augment.dataset.images import LabelledImages, Resize, fit_to_square
 from augment.dataset.listing import LabelledFile, Listing, PictureFile
 from augment.errors import SourceError
 from augment.files import describe_irregular
+from augment.progress import Progress, no_progress
 
 T = TypeVar("T")
 # Formats that Pillow reads without another program (as EPS needs); no drawings, videos or scientific data
@@ -45,18 +47,26 @@ class _Header(NamedTuple):
     transparent: bool
 
 
-def decode(name: str, listing: Listing, choose_size: ChooseSize, resize: Resize, skipped: list[str] | None) -> Decoded:
+def decode(
+    name: str,
+    listing: Listing,
+    choose_size: ChooseSize,
+    resize: Resize,
+    skipped: list[str] | None,
+    progress: Progress = no_progress,
+) -> Decoded:
     """Decode all pictures of `listing`, with 1 channel if all of them are grey and otherwise 3.
 
     name: the source, for error messages. choose_size: computes the common size from the sizes of all pictures. skipped:
-    a list to which the paths of broken files are appended; if None, a broken file is an error. Raises `SourceError` if
-    a file is broken or no training image is readable, and `OSError` if the permission to read a file is missing.
+    a list to which the paths of broken files are appended; if None, a broken file is an error. progress: called after
+    each file. Raises `SourceError` if a file is broken or no training image is readable, and `OSError` if the
+    permission to read a file is missing.
     """
     splits, files, sizes, transparent = {}, {}, Counter[tuple[int, int]](), 0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns about unusual metadata, which do not affect pixels
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        headers = {split: list(_read_each(members, _read_header, skipped)) for split, members in listing.files.items()}
+    opened, total = count(1), 2 * sum(map(len, listing.files.values()))
+    read_each = partial(_read_each, skipped=skipped, opened=lambda: progress(next(opened), total))
+    with _bombs_are_errors():
+        headers = {split: list(read_each(members, _read_header)) for split, members in listing.files.items()}
         if not headers["train"]:
             raise SourceError(f"{name}: no training image is readable")
         all_headers = [header for members in headers.values() for _, header in members]
@@ -64,13 +74,13 @@ def decode(name: str, listing: Listing, choose_size: ChooseSize, resize: Resize,
         read = partial(_read_pixels, size=size, resize=resize, grey=grey)
         for split, members in headers.items():
             images, kept = np.empty((len(members), 1 if grey else 3, size, size), np.uint8), list[LabelledFile]()
-            for member, pixels in _read_each((member for member, _ in members), read, skipped):
+            for member, pixels in read_each((member for member, _ in members), read):
                 images[len(kept)] = pixels
                 kept.append(member)
             if split != "train" and not kept:
                 continue
-            labels = np.array([member.label for member in kept], np.int64)
-            splits[split] = LabelledImages(images[: len(kept)], labels, listing.class_names)
+            labels = [member.label for member in kept]
+            splits[split] = LabelledImages(images[: len(kept)], np.array(labels, np.int64), listing.class_names)
             files[split] = tuple(str(member.file) for member in kept)
             readable = [header for member, header in members if str(member.file) not in (skipped or ())]
             sizes.update(header.size for header in readable)
@@ -78,11 +88,27 @@ def decode(name: str, listing: Listing, choose_size: ChooseSize, resize: Resize,
     return Decoded(splits, files, sizes, transparent)
 
 
+@contextmanager
+def _bombs_are_errors() -> Iterator[None]:
+    """Make Pillow refuse pictures that would fill the memory, and ignore its warnings about unusual metadata."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
 def _read_each(
-    members: Iterable[LabelledFile], read: Callable[[PictureFile], T], skipped: list[str] | None
+    members: Iterable[LabelledFile],
+    read: Callable[[PictureFile], T],
+    skipped: list[str] | None,
+    opened: Callable[[], None],
 ) -> Iterator[tuple[LabelledFile, T]]:
-    """Yield each file with the result of `read`; broken files are skipped or raise `SourceError`, as in `decode`."""
+    """Yield each file with the result of `read`; broken files are skipped or raise `SourceError`, as in `decode`.
+
+    opened: called before each file is opened.
+    """
     for member in members:
+        opened()
         try:
             result = read(member.file)
         except (PermissionError, MemoryError):

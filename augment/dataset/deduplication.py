@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from augment.dataset.duplicates import find_leaks, group_copies, measure_duplicates, measure_matches
 from augment.dataset.images import LabelledImages
 from augment.errors import SourceError
+from augment.progress import Progress, no_progress
 from augment.words import counted
 
 COLUMNS = ("kind", "first_split", "first", "second_split", "second", "first_class", "second_class", "difference")
@@ -36,22 +37,21 @@ class DuplicatePair(NamedTuple):
     difference: float
 
 
-def find_duplicate_pairs(splits: Mapping[str, LabelledImages]) -> list[DuplicatePair]:
+def find_duplicate_pairs(splits: Mapping[str, LabelledImages], progress: Progress = no_progress) -> list[DuplicatePair]:
     """Find duplicates among the training images and between them and each other split, exact before near ones.
 
     Exact copies are paired with the first of them. A training image is paired with one image per other split: the
-    first exact copy, or else the most similar near duplicate.
+    first exact copy, or else the most similar near duplicate. progress: called during each search.
     """
     train = splits["train"]
     groups = [group for group in group_copies(train).values() if len(group) > 1]
     found = [DuplicatePair(True, first, "train", other, 0.0) for first, *others in groups for other in others]
-    found += [
-        DuplicatePair(False, i, "train", j, difference) for (i, j), difference in measure_duplicates(train).items()
-    ]
+    found += [DuplicatePair(False, i, "train", j, d) for (i, j), d in measure_duplicates(train, progress).items()]
     for split, data in splits.items():
         if split != "train":
             found += [DuplicatePair(True, i, split, j, 0.0) for i, j in find_leaks(train, data)]
-            found += [DuplicatePair(False, i, split, j, d) for (i, j), d in measure_matches(train, data).items()]
+            near = measure_matches(train, data, progress)
+            found += [DuplicatePair(False, i, split, j, d) for (i, j), d in near.items()]
     return found
 
 
@@ -80,7 +80,7 @@ def format_csv(
 
 
 def drop_duplicates(
-    train: LabelledImages, others: Mapping[str, LabelledImages]
+    train: LabelledImages, others: Mapping[str, LabelledImages], progress: Progress = no_progress
 ) -> tuple[LabelledImages, tuple[str, ...]]:
     """Remove duplicates from `train`, and return the remaining images and a note on what was removed, if anything.
 
@@ -88,7 +88,7 @@ def drop_duplicates(
     than one class, because the right one is unknown, or if one of them is in `others`, because the rest are copies of
     it. Raises `SourceError` if fewer than 2 images of a class are left.
     """
-    pairs = find_duplicate_pairs({"train": train, **others})
+    pairs = find_duplicate_pairs({"train": train, **others}, progress)
     leaked = {pair.first for pair in pairs if pair.split != "train"}
     in_other, in_conflict, repeated = set(leaked), set[int](), set[int]()
     for group in _groups(pairs):

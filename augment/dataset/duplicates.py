@@ -20,16 +20,18 @@ training images match one of 10,000 test images, all correctly; in Fashion-MNIST
 same article and 6 are too similar to decide. Subsets of 20 and 20 to 500 and 200 images have 0.05 to 0.3 such matches
 on average (100 draws each). Images with a dominant frame count as duplicates. The thresholds were chosen on these sets.
 
-All pairs are compared, but most of them only by a matrix product: 60,000 images of 28 px take 16 s on one core of a
-shared Xeon, and 28 s if each image occurs three times.
+All pairs are compared, but most only by a matrix product: 60,000 images of 28 px take 16 s on one core of a Xeon.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from augment.dataset.images import LabelledImages, image_hashes
+from augment.progress import Progress, no_progress
 
 MAX_COMPARED_SIZE = 32  # px; larger images are reduced before they are compared
 FREQUENCIES, MAX_DIFFERENT_BITS = 8, 16  # frequencies per direction; hash bits that may differ
@@ -44,6 +46,7 @@ Floats = NDArray[np.float32]
 Indices = NDArray[np.intp]
 Pair = tuple[int, int]
 Pairs = tuple[Pair, ...]
+Differences = dict[Pair, float]
 
 
 def find_leaks(train: LabelledImages, other: LabelledImages) -> Pairs:
@@ -60,43 +63,43 @@ def group_copies(data: LabelledImages) -> dict[str, list[int]]:
     return groups
 
 
-def near_duplicates(data: LabelledImages) -> Pairs:
+def near_duplicates(data: LabelledImages, progress: Progress = no_progress) -> Pairs:
     """Return the pairs of `measure_duplicates`, without their differences."""
-    return tuple(measure_duplicates(data))
+    return tuple(measure_duplicates(data, progress))
 
 
-def measure_duplicates(data: LabelledImages) -> dict[Pair, float]:
+def measure_duplicates(data: LabelledImages, progress: Progress = no_progress) -> Differences:
     """Return the difference of each pair (i, j), i < j, of near duplicates or near mirror images, in order.
 
     Exact copies are represented by the first of them. In a group of more than five near copies, the fifth nearest image
-    of each copy is in the group too, so only pairs with a difference below 0.005 pass the ratio test.
+    of each copy is in the group too, so only pairs below 0.005 pass the ratio test. progress: called meanwhile.
     """
     firsts = np.array([group[0] for group in group_copies(data).values()])
     indices = np.arange(len(firsts))
-    i, j, difference = _near_pairs(_reduced(data.images)[firsts], indices, indices)
-    found: dict[Pair, float] = {}
+    i, j, difference = _near_pairs(_reduced(data.images)[firsts], indices, indices, progress)
+    found: Differences = {}
     for a, b, d in zip(firsts[i].tolist(), firsts[j].tolist(), difference.tolist(), strict=True):
         pair = (min(a, b), max(a, b))
         found[pair] = min(d, found.get(pair, np.inf))
     return dict(sorted(found.items()))
 
 
-def near_matches(train: LabelledImages, other: LabelledImages) -> Pairs:
+def near_matches(train: LabelledImages, other: LabelledImages, progress: Progress = no_progress) -> Pairs:
     """Return the pairs of `measure_matches`, without their differences."""
-    return tuple(measure_matches(train, other))
+    return tuple(measure_matches(train, other, progress))
 
 
-def measure_matches(train: LabelledImages, other: LabelledImages) -> dict[Pair, float]:
+def measure_matches(train: LabelledImages, other: LabelledImages, progress: Progress = no_progress) -> Differences:
     """Return the difference of (i, j) for each training image i that has a near duplicate in `other`, in order.
 
     j is the image of `other` that differs least from i. Both sets must have images of the same shape. Training images
-    with an exact copy in `other` are not included; `find_leaks` returns them.
+    with an exact copy in `other` are not included; `find_leaks` returns them. progress: as in `measure_duplicates`.
     """
     digests = np.array(image_hashes(train.images) + image_hashes(other.images))
     _, firsts, distinct = np.unique(digests, return_index=True, return_inverse=True)
     pool = np.concatenate([_reduced(train.images), _reduced(other.images)])[firsts]
     in_train, in_other = distinct[: len(train)], distinct[len(train) :]  # indices in `pool`
-    i, j, difference = _near_pairs(pool, np.setdiff1d(in_train, in_other), np.unique(in_other))
+    i, j, difference = _near_pairs(pool, np.setdiff1d(in_train, in_other), np.unique(in_other), progress)
     order = np.argsort(-difference)  # the smallest difference comes last and overwrites the others
     match = {k: (n, d) for k, n, d in zip(*(part[order].tolist() for part in (i, j, difference)), strict=True)}
     first_index = {k: n for n, k in reversed(list(enumerate(in_other.tolist())))}
@@ -119,11 +122,13 @@ def _reduced(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return out
 
 
-def _near_pairs(pool: NDArray[np.uint8], left: Indices, right: Indices) -> tuple[Indices, Indices, Floats]:
+def _near_pairs(
+    pool: NDArray[np.uint8], left: Indices, right: Indices, progress: Progress
+) -> tuple[Indices, Indices, Floats]:
     """Return near duplicates i of `left` and j of `right`, indices in a pool of distinct images, and differences."""
-    plain, mirrored = _low_frequencies(pool)
-    i, j = _candidates(plain, plain, left, right)
-    p, q = _candidates(mirrored, plain, left, right)
+    (plain, mirrored), count = _low_frequencies(pool), len(left)
+    i, j = _candidates(plain, plain, left, right, lambda done: progress(done, 2 * count))
+    p, q = _candidates(mirrored, plain, left, right, lambda done: progress(count + done, 2 * count))
     difference = _differences(pool, pool, i, j)
     fifth = np.full(len(pool), np.inf, np.float32)  # the difference of each image from its fifth nearest other image
     known = _ranks(i, difference) == NEIGHBOUR_RANK
@@ -159,7 +164,9 @@ def _hashes(frequencies: Floats) -> NDArray[np.uint64]:
     return np.packbits(bits, axis=1).view(np.uint64)[:, 0]
 
 
-def _candidates(first: Floats, second: Floats, left: Indices, right: Indices) -> tuple[Indices, Indices]:
+def _candidates(
+    first: Floats, second: Floats, left: Indices, right: Indices, progress: Callable[[int], None]
+) -> tuple[Indices, Indices]:
     """Return pairs (i, j) of `left` and `right` with similar hashes: for each i, the most similar frequencies.
 
     The similarity of frequencies is their scalar product. It must be at least 1 - `MAX_DIFFERENCE`, and is computed for
@@ -180,6 +187,7 @@ def _candidates(first: Floats, second: Floats, left: Indices, right: Indices) ->
             if symmetric:
                 row, column = _at_least(similarity, lists.threshold[columns])
                 lists.add(columns[column], rows[row], similarity[row, column])
+        progress(min(start + ROWS, len(left)))
     return lists.pairs()
 
 

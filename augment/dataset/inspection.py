@@ -22,6 +22,7 @@ from augment.dataset.flips import Flips, advise_on_flips, measure_flips
 from augment.dataset.images import LabelledImages, subset_per_class
 from augment.dataset.sources import Source
 from augment.files import write_bytes, write_text
+from augment.progress import Progress, no_progress
 from augment.words import counted, printable
 
 PROGRAM = "augment inspect"  # the `Software` entry of contact sheets
@@ -54,26 +55,20 @@ class Inspection:
     advice: tuple[str, ...]
 
 
-def inspect(source: Source) -> Inspection:
-    """Find class counts, image sizes, duplicates, leaks between splits and the safety of flips, and give advice."""
-    splits, train = source.splits, source.train
-    others = [split for split in splits if split != "train"]
+def inspect(source: Source, progress: Progress = no_progress) -> Inspection:
+    """Find class counts, sizes, duplicates, leaks between splits and the safety of flips, and give advice.
+
+    progress: called during the searches for duplicates.
+    """
+    splits, train, others = source.splits, source.train, [split for split in source.splits if split != "train"]
     counts = {split: data.per_class() for split, data in splits.items()}
     duplicates = tuple(tuple(group) for group in group_copies(train).values() if len(group) > 1)
     conflicts = tuple(group for group in duplicates if len(set(train.labels[list(group)].tolist())) > 1)
-    pairs = find_duplicate_pairs(splits)
+    pairs = find_duplicate_pairs(splits, progress)
     near = _indices(pairs, "train", exact=False)
     leaks, near_leaks = ({split: _indices(pairs, split, exact=exact) for split in others} for exact in (True, False))
     colourless = train.channels == 3 and all((image == image[:1]).all() for image in train.images)
     flips = measure_flips(train)
-    advice = (
-        *_advise_on_classes(counts),
-        *_advise_on_repeats(source, duplicates, conflicts, leaks),
-        *_advise_on_near_repeats(source, near, near_leaks),
-        *_advise_to_drop(len(pairs)),
-        *_advise_on_pictures(source, colourless),
-        advise_on_flips(flips),
-    )
     return Inspection(
         name=source.name,
         counts=counts,
@@ -90,7 +85,14 @@ def inspect(source: Source) -> Inspection:
         flips=flips,
         skipped=source.skipped,
         use=describe_splits(splits),
-        advice=advice,
+        advice=(
+            *_advise_on_classes(counts),
+            *_advise_on_repeats(source, duplicates, conflicts, leaks),
+            *_advise_on_near_repeats(source, near, near_leaks),
+            *_advise_to_drop(len(pairs)),
+            *_advise_on_pictures(source, colourless),
+            advise_on_flips(flips),
+        ),
     )
 
 

@@ -29,6 +29,7 @@ from augment.dataset.trees import list_tree, visible_entries
 from augment.errors import SourceError
 from augment.files import describe_irregular
 from augment.markers import read_marker
+from augment.progress import Progress, no_progress
 from augment.words import counted, printable, quoted, shortened
 
 MANIFEST = "manifest.csv"
@@ -71,14 +72,16 @@ def read_source(
     skip_broken: bool = False,
     complete: bool = True,
     largest: int | None = None,
+    progress: Progress = no_progress,
 ) -> Source:
     """Read the source `spec` and resize its images to image_size x image_size px.
 
     Without `image_size`, images that all have the same allowed square size keep it; others get the allowed size nearest
     to the median of their longer sides, at most 64 px. largest: an upper limit of this size, in px. skip_broken: skip
     files that are not pictures and list them, instead of raising an error. complete: require at least two classes with
-    at least two training images each; False is for images that are not trained on alone, such as generated ones. Raises
-    `SourceError` if the source cannot be read, `ConfigError` if the size is not allowed.
+    at least two training images each; False is for images that are not trained on alone, such as generated ones.
+    progress: called while picture files are read. Raises `SourceError` if the source cannot be read, `ConfigError` if
+    the size is not allowed.
     """
     if image_size is not None:
         check_size(image_size)
@@ -88,7 +91,7 @@ def read_source(
         if isinstance(content, Listing):
             if content.unlabelled:
                 raise SourceError(content.unlabelled)
-            source = _from_files(name, content, choose_size, resize, skip_broken)
+            source = _from_files(name, content, choose_size, resize, skip_broken, progress)
         else:
             source = _from_arrays(name, content, choose_size, resize)
     except OSError as error:
@@ -234,9 +237,12 @@ def _from_arrays(name: str, arrays: Arrays, choose_size: ChooseSize, resize: Res
     return Source(name, splits["train"], splits.get("val"), splits.get("test"), sizes)
 
 
-def _from_files(name: str, listing: Listing, choose_size: ChooseSize, resize: Resize, skip_broken: bool) -> Source:
+def _from_files(
+    name: str, listing: Listing, choose_size: ChooseSize, resize: Resize, skip_broken: bool, progress: Progress
+) -> Source:
     skipped: list[str] = []
-    splits, files, sizes, transparent = decode(name, listing, choose_size, resize, skipped if skip_broken else None)
+    broken = skipped if skip_broken else None
+    splits, files, sizes, transparent = decode(name, listing, choose_size, resize, broken, progress)
     return Source(
         name, splits["train"], splits.get("val"), splits.get("test"), sizes, tuple(skipped), files, transparent
     )

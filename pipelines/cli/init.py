@@ -17,13 +17,15 @@ MARK = b"written by augment init"
 def init(source: SourceArgument, out: File, images: ImageOptions, overwrite: Overwrite = False) -> None:
     """Write a commented pipeline for your images, to be changed and run."""
     from augment.files import errors_naming, write_text
+    from pipelines.cli.terminal import Terminal
     from pipelines.drafting import draft
 
     check_outside_sources(out, source)
     check_replaceable(out, overwrite, "init", [MARK])
     resolved = str(Path(source).resolve()) if Path(source).exists() else source
     settings = {"source": resolved, **images.settings()}
-    text = draft([f"data.{name}={value}" for name, value in settings.items()], out.name)
+    with Terminal() as terminal:
+        text = draft([f"data.{name}={value}" for name, value in settings.items()], out.name, terminal)
     with errors_naming(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         write_text(out, text)

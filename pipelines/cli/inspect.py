@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -36,12 +37,15 @@ def inspect(
     from augment.dataset.sources import read_source
     from augment.words import counted
     from pipelines.cli.tables import print_inspection
+    from pipelines.cli.terminal import Terminal
+    from pipelines.experiment.loading import COMPARING, READING
 
     for file in (out, duplicates):
         check_outside_sources(file, source)
         check_replaceable(file, overwrite, "inspect", MARKS)
-    data = read_source(source, **reading.settings())
-    inspection = inspect_source(data)
+    with Terminal() as terminal:
+        data = read_source(source, **reading.settings(), progress=partial(terminal.on_work, READING))
+        inspection = inspect_source(data, partial(terminal.on_work, COMPARING))
     print_inspection(inspection)
     if duplicates is not None:
         write_duplicates(inspection, data, duplicates)

@@ -58,10 +58,10 @@ def tune(
     )
     check_outside_sources(out, source)
     data = images.config(source, seed=seed)
-    loaded = load(data)
-    print_notes((*loaded.warnings, *unused_notes(loaded, data)))
     options = {"trials": trials, "splits": splits, "minutes": minutes, "overwrite": computing.overwrite}
     with computing.runtime(out, jobs) as runtime:
+        loaded = load(data, runtime.observer)
+        print_notes((*loaded.warnings, *unused_notes(loaded, data)))
         result = tune_classifier(loaded.train, initial, out, runtime, **options)  # type: ignore[arg-type]
     if result is None:
         raise KeyboardInterrupt

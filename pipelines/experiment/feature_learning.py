@@ -57,6 +57,7 @@ def with_features(
     features = {}
     for index, result in run_in_processes(calls, runtime.jobs):
         features[index] = result
+        runtime.observer.on_work("compute features", len(features), len(calls))
         if runtime.stopped():
             return None
     table = FeatureTable(np.array(digests, np.uint64), np.concatenate([features[index] for index in range(len(calls))]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,12 @@ from augment.dataset.export import read_scores
 from augment.dataset.images import LabelledImages, image_hashes, subset_per_class
 from augment.dataset.inspection import image_name
 from augment.dataset.mixing import match_format
-from augment.dataset.pictures import Format, decoded, pictures_by_split
+from augment.dataset.pictures import BATCH, Batch, Format, decoded, pictures_by_split
 from augment.dataset.sources import Source, read_source
 from augment.errors import SourceError
 from augment.generators.sampling import SyntheticImages
+from augment.progress import Progress
+from augment.runtime import NO_OBSERVER, Observer
 from augment.seeds import derive_seed
 from augment.words import counted, printable
 from pipelines.config.sections import DataConfig
@@ -53,37 +56,42 @@ class LoadedSource:
         }
 
 
-def load(config: DataConfig) -> LoadedSource:
+READING, COMPARING = "read pictures", "search for copies"  # work that observers are told of
+
+
+def load(config: DataConfig, observer: Observer = NO_OBSERVER) -> LoadedSource:
     """Read the source and select its test images: those of `config.test`, else its test split, else its val split.
 
     Raises `SourceError` or `ConfigError`.
     """
+    reading, comparing = (partial(observer.on_work, name) for name in (READING, COMPARING))
     source = read_source(
         config.source,
         image_size=config.image_size,
         resize=config.resize,
         skip_broken=config.skip_broken,
         largest=config.largest_size,
+        progress=reading,
     )
     pool, val = source.train, source.val
     notes: tuple[str, ...] = (_skipped_note(source.skipped),) if source.skipped else ()
-    test, test_notes = _find_test(config, source)
+    test, test_notes = _find_test(config, source, reading)
     if test is source.val:
         val = None
     if config.drop_duplicates:
         other_splits = {"val": val, "test": test}
         pool, copy_notes = drop_duplicates(
-            pool, {name: data for name, data in other_splits.items() if data is not None}
+            pool, {name: data for name, data in other_splits.items() if data is not None}, comparing
         )
         notes += copy_notes
     labelled = [data for data in (source.train, source.val, test) if data is not None]
-    unlabelled, unlabelled_notes = _load_unlabelled(config, labelled)
+    unlabelled, unlabelled_notes = _load_unlabelled(config, labelled, reading)
     notes = (*notes, *test_notes, *unlabelled_notes)
     return LoadedSource(source.name, pool, limit_per_class(pool, config), test, notes, val, unlabelled, source)
 
 
 def _load_unlabelled(
-    config: DataConfig, labelled: Sequence[LabelledImages]
+    config: DataConfig, labelled: Sequence[LabelledImages], progress: Progress
 ) -> tuple[LabelledImages | None, tuple[str, ...]]:
     """Return the unlabelled images in the format of the labelled ones, without copies of these, and notes on them."""
     if config.unlabelled is None:
@@ -91,7 +99,10 @@ def _load_unlabelled(
     like = labelled[0]
     pictures = [picture for of_split in pictures_by_split(config.unlabelled).values() for picture in of_split]
     form = Format(like.size, config.resize, like.channels)
-    batches = list(decoded(pictures, form, os.cpu_count() or 1, skip_broken=config.skip_broken))
+    batches = list[Batch]()
+    for batch in decoded(pictures, form, os.cpu_count() or 1, skip_broken=config.skip_broken):
+        batches.append(batch)
+        progress(min(BATCH * len(batches), len(pictures)), len(pictures))
     broken = [name for batch in batches for name in batch.broken]
     images = np.concatenate([batch.images for batch in batches])
     read = LabelledImages(images, np.zeros(len(images), np.int64), like.class_names)
@@ -131,7 +142,9 @@ def unused_notes(loaded: LoadedSource, config: DataConfig) -> tuple[str, ...]:
     return (*notes, f"{count} of the source not used: only `augment run` uses them, to choose a mix")
 
 
-def leak_warnings(train: LabelledImages, test: LabelledImages, split: str = "test") -> tuple[str, ...]:
+def leak_warnings(
+    train: LabelledImages, test: LabelledImages, observer: Observer = NO_OBSERVER, split: str = "test"
+) -> tuple[str, ...]:
     """Return warnings about training images that are also in the test set, as exact or near duplicates.
 
     Such images make the accuracies of all arms too high. split: the name of the other images.
@@ -142,7 +155,7 @@ def leak_warnings(train: LabelledImages, test: LabelledImages, split: str = "tes
         harm = "mixes of memorised images win the choice"
     if leaks := find_leaks(train, test):
         warnings.append(f"{counted(len(leaks), 'training image')} also in the {split} set, pixel for pixel: the {harm}")
-    if near := near_matches(train, test):
+    if near := near_matches(train, test, partial(observer.on_work, COMPARING)):
         warnings.append(
             f"{counted(len(near), 'training image')} nearly the same as a {split} image or its mirror image "
             f"(`augment inspect` names some): if these are copies, the {harm}"
@@ -150,7 +163,7 @@ def leak_warnings(train: LabelledImages, test: LabelledImages, split: str = "tes
     return tuple(warnings)
 
 
-def duplicate_warnings(data: LabelledImages) -> tuple[str, ...]:
+def duplicate_warnings(data: LabelledImages, observer: Observer = NO_OBSERVER) -> tuple[str, ...]:
     """Return warnings about exact and near duplicates within a set that is split into folds.
 
     One image of a pair may be trained on while the other is tested on.
@@ -159,7 +172,7 @@ def duplicate_warnings(data: LabelledImages) -> tuple[str, ...]:
     too_high = "where they fall into different folds the accuracies are too high for all arms"
     if copies := len(data) - len(group_copies(data)):
         warnings.append(f"exact copies among the images, {copies:,} too many: {too_high}")
-    if near := near_duplicates(data):
+    if near := near_duplicates(data, partial(observer.on_work, COMPARING)):
         warnings.append(
             f"{counted(len(near), 'pair')} of images nearly the same, or one nearly the other's mirror image "
             f"(`augment inspect` names some): if these are copies, {too_high}"
@@ -204,7 +217,7 @@ def missing_test_note(loaded: LoadedSource) -> tuple[str, ...]:
     )
 
 
-def _find_test(config: DataConfig, source: Source) -> tuple[LabelledImages | None, tuple[str, ...]]:
+def _find_test(config: DataConfig, source: Source, progress: Progress) -> tuple[LabelledImages | None, tuple[str, ...]]:
     """Return the test images, and notes on which split they are from and which images are not used."""
     if config.test is None:
         if source.test is not None or source.val is None:
@@ -212,7 +225,12 @@ def _find_test(config: DataConfig, source: Source) -> tuple[LabelledImages | Non
         note = f"the source has no test split, so its {counted(len(source.val), 'validation image')} are the test set"
         return source.val, (note,)
     other = read_source(
-        config.test, image_size=source.train.size, resize=config.resize, skip_broken=config.skip_broken, complete=False
+        config.test,
+        image_size=source.train.size,
+        resize=config.resize,
+        skip_broken=config.skip_broken,
+        complete=False,
+        progress=progress,
     )
     notes = []
     if source.test is not None:

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from augment.dataset.images import LabelledImages, split_per_class, subset_per_class
 from augment.errors import ConfigError
+from augment.runtime import Observer
 from augment.seeds import derive_seed
 from augment.words import counted
 from pipelines.config.sections import ChooseConfig, DataConfig, ProtocolConfig
@@ -24,17 +26,34 @@ from pipelines.experiment.loading import LoadedSource, duplicate_warnings, leak_
 FOLDS = 5
 
 
+class Searched(NamedTuple):
+    """Images that may have copies among others. others: None if copies among the images themselves matter."""
+
+    images: LabelledImages
+    others: LabelledImages | None
+    split: str = "test"  # the name of the others
+
+
 @dataclass(frozen=True)
 class Protocol:
-    """The folds, their design for the statistics, and warnings for the user."""
+    """The folds, their design for the statistics, and warnings for the user.
+
+    searched: where `with_copy_warnings` searches for copies.
+    """
 
     folds: tuple[Fold, ...]
     design: Design
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...]
+    searched: tuple[Searched, ...]
 
 
 def make_protocol(
-    loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, repeats: int, *, chooses_mix: bool | None = None
+    loaded: LoadedSource,
+    data: DataConfig,
+    config: ProtocolConfig,
+    repeats: int,
+    *,
+    chooses_mix: bool | None = None,
 ) -> Protocol:
     """Draw the folds by the protocol that `config` names, or otherwise by the one that fits the source.
 
@@ -43,13 +62,27 @@ def make_protocol(
     """
     kind, why = (config.kind, "chosen in the definition") if config.kind else infer_protocol(loaded, data)
     protocol = PROTOCOLS[kind](loaded, data, config, repeats)
-    warnings = (*protocol.warnings, *_validation_notes(loaded, protocol.folds[0], kind, chooses_mix))
+    first, searched = protocol.folds[0], protocol.searched
+    warnings = (*protocol.warnings, *_validation_notes(loaded, first, kind, chooses_mix))
+    if first.val is not None and chooses_mix is not False:
+        searched = (*searched, Searched(first.train, first.val, "validation"))
     folds = tuple(replace(fold, unlabelled=loaded.unlabelled) for fold in protocol.folds)
-    return Protocol(folds, replace(protocol.design, why=f"{kind}: {why}"), warnings)
+    return Protocol(folds, replace(protocol.design, why=f"{kind}: {why}"), warnings, searched)
+
+
+def with_copy_warnings(protocol: Protocol, observer: Observer) -> Protocol:
+    """Return the protocol with warnings about copies among its images, which takes seconds for 10,000 images."""
+    warnings = list(protocol.warnings)
+    for images, others, split in protocol.searched:
+        if others is None:
+            warnings += duplicate_warnings(images, observer)
+        else:
+            warnings += leak_warnings(images, others, observer, split)
+    return replace(protocol, warnings=tuple(warnings))
 
 
 def _validation_notes(loaded: LoadedSource, fold: Fold, kind: str, chooses_mix: bool | None) -> tuple[str, ...]:
-    """Return notes on what the validation images are used for, and on training images that are among them."""
+    """Return notes on what the validation images are used for."""
     if loaded.val is None:
         return ()
     count = counted(len(loaded.val), "validation image")
@@ -58,7 +91,7 @@ def _validation_notes(loaded: LoadedSource, fold: Fold, kind: str, chooses_mix: 
     if chooses_mix is False:
         return (f"{count} of the source not used: no mix is chosen",)
     use = f"{count} of the source: the mix is chosen on them" + (", if one is chosen" if chooses_mix is None else "")
-    return (f"{use}, and nothing else", *leak_warnings(fold.train, loaded.val, "validation"))
+    return (f"{use}, and nothing else",)
 
 
 def infer_protocol(loaded: LoadedSource, data: DataConfig) -> tuple[str, str]:
@@ -77,12 +110,13 @@ def infer_protocol(loaded: LoadedSource, data: DataConfig) -> tuple[str, str]:
 def _holdout(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, repeats: int) -> Protocol:
     pool, test, warnings = _with_test(loaded, data)
     train = limit_per_class(pool, data)
-    warnings += limit_notes(pool, data) + leak_warnings(train, test)
+    warnings += limit_notes(pool, data)
     if not config.redraw_generator:
         folds: tuple[Fold, ...] = (Fold(train, test, tuple(range(repeats)), val=loaded.val),)
-        return Protocol(folds, Design("holdout", test_labels=test.labels), warnings)
+        return Protocol(folds, Design("holdout", test_labels=test.labels), warnings, (Searched(train, test),))
     folds = tuple(Fold(train, test, (r,), f"g{r}", numbers=(r,), val=loaded.val) for r in range(repeats))
-    return Protocol(folds, Design("holdout, generator redrawn", test_labels=test.labels), warnings)
+    design = Design("holdout, generator redrawn", test_labels=test.labels)
+    return Protocol(folds, design, warnings, (Searched(train, test),))
 
 
 def _subsample(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, repeats: int) -> Protocol:
@@ -112,7 +146,7 @@ def _subsample(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, r
         f"every repeat draws {' or '.join(map(str, sizes))} images of each class: at most {drawn:,} of "
         f"{counted(len(pool), 'training image')}",
     )
-    return Protocol(tuple(folds), design, warnings + leak_warnings(pool, test))
+    return Protocol(tuple(folds), design, warnings, (Searched(pool, test),))
 
 
 def _imbalance(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, repeats: int) -> Protocol:
@@ -146,7 +180,7 @@ def _imbalance(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, r
         f"{classes - large}, and draws anew which classes those are: {drawn_images:,} of "
         f"{counted(len(pool), 'training image')}",
     )
-    return Protocol(tuple(folds), design, warnings + leak_warnings(pool, test))
+    return Protocol(tuple(folds), design, warnings, (Searched(pool, test),))
 
 
 def _kfold(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, repeats: int) -> Protocol:
@@ -175,7 +209,7 @@ def _kfold(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, repea
         unused = counted(len(loaded.test), "test image")
         warnings += (f"the source's test split is not used, {unused}: kfold tests on the training images",)
     design = Design("kfold", correlation={None: 1 / k}, reported={"folds": k, "rounds": repeats // k})
-    return Protocol(folds, design, warnings + duplicate_warnings(train))
+    return Protocol(folds, design, warnings, (Searched(train, None),))
 
 
 def _nearest_divisor(repeats: int, fewest: int) -> int:

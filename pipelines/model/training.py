@@ -160,7 +160,7 @@ def _load(data: DataConfig, recipe: Recipe, keep_test: bool, runtime: Runtime) -
 
     Raises `ConfigError` if the source has other classes than the run that the recipe is from.
     """
-    loaded = load(data)
+    loaded = load(data, runtime.observer)
     for note in loaded.warnings:
         runtime.observer.on_note(note)
     names = loaded.train.class_names

@@ -259,7 +259,7 @@ def test_no_pair_of_an_exhaustive_search_is_missed(mirrored, within, clothes, mo
     expected = exhaustive(turned if mirrored else plain, plain, left, right)
     for name, value in (("ROWS", 50), ("COLUMNS", 70), ("MAX_PENDING", 3000)):
         monkeypatch.setattr(duplicates, name, value)
-    i, j = duplicates._candidates(turned if mirrored else plain, plain, left, right)
+    i, j = duplicates._candidates(turned if mirrored else plain, plain, left, right, lambda done: None)
     assert set(zip(i.tolist(), j.tolist(), strict=True)) == expected
     assert len(i) == len(expected) > 200  # and none twice
 
@@ -269,3 +269,9 @@ def test_the_largest_of_each_row_are_found(width):
     values = np.random.default_rng(4).normal(size=(7, width)).astype(np.float32)
     places = duplicates._largest(values, 5)
     assert np.array_equal(np.sort(places, axis=1), np.sort(np.argsort(-values, axis=1)[:, :5], axis=1))
+
+
+def test_progress_covers_the_images_and_their_mirror_images(clothes: tuple[Picture, Picture]) -> None:
+    calls: list[tuple[int, int]] = []
+    near_duplicates(of(*clothes[0][:300]), lambda done, total: calls.append((done, total)))
+    assert calls == [(256, 600), (300, 600), (556, 600), (600, 600)]

@@ -123,6 +123,12 @@ def test_a_file_without_read_permission_is_an_error_and_not_skipped(photos):
         read_source(photos, skip_broken=True)
 
 
+def test_progress_counts_headers_and_pictures(photos: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    read_source(photos, progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(done, 20) for done in range(1, 21)]
+
+
 def test_a_csv_names_files_labels_and_splits(photos, fashion):
     rows = [f"{f.relative_to(photos.parent)},{f.parent.name},{f.parents[1].name},x" for f in photos.glob("*/*/*.png")]
     table = photos.parent / "table.csv"

@@ -183,36 +183,6 @@ def test_the_protocol_follows_from_the_source_with_its_reason(
     assert made.design.kind in PROTOCOL_NOTES
 
 
-def with_copies(data: LabelledImages, copied: LabelledImages) -> LabelledImages:
-    """`data`, then three exact copies of the last images of `copied`, and two that are brighter."""
-    last = copied.images[-5:]
-    brighter = (last[3:] * 0.9).astype(np.uint8)
-    images, labels = np.concatenate([data.images, last[:3], brighter]), np.append(data.labels, copied.labels[-5:])
-    return LabelledImages(images, labels, data.class_names)
-
-
-@pytest.mark.parametrize("config", [{"kind": "holdout"}, {"kind": "subsample", "sizes": (2,)}])
-def test_images_in_both_training_and_test_are_reported(
-    config: dict[str, Any], split: tuple[LabelledImages, LabelledImages]
-) -> None:
-    """This holds for a pool too, of which one draw of 20 leaves out most images."""
-    train, test = split
-    before = protocol_of(train, test, 2, **config).warnings
-    *others, exact, near = protocol_of(train, with_copies(test, train), 2, **config).warnings
-    assert tuple(others) == before
-    assert not any("test" in line for line in before)
-    assert exact.startswith("3 training images also in the test set")
-    assert near.startswith("2 training images nearly the same as a test image")
-
-
-def test_repeated_images_are_reported_where_folds_are_cut(split: tuple[LabelledImages, LabelledImages]) -> None:
-    train, _ = split
-    assert protocol_of(train, None, 3, kind="kfold", folds=3).warnings == ()
-    exact, near = protocol_of(with_copies(train, train), None, 3, kind="kfold", folds=3).warnings
-    assert exact.startswith("exact copies among the images, 3 too many: where they fall into different")
-    assert near.startswith("2 pairs of images nearly the same, or one nearly the other's mirror image")
-
-
 def test_inner_splits_stay_within_their_folds_training_images(split: tuple[LabelledImages, LabelledImages]) -> None:
     train, _ = split
     outer = protocol_of(train, None, 3, kind="kfold", folds=3).folds
@@ -277,15 +247,6 @@ def test_the_use_of_validation_images_is_reported_under_holdout(
     chooses_mix: bool | None, words: str, split: tuple[LabelledImages, LabelledImages]
 ) -> None:
     assert with_val(split, kind="holdout", chooses_mix=chooses_mix).warnings == (words,)
-
-
-def test_training_images_in_the_validation_set_are_reported(split: tuple[LabelledImages, LabelledImages]) -> None:
-    train, test = split
-    loaded = LoadedSource("-", train, train, test, (), with_copies(test, train))
-    protocol = make_protocol(loaded, DataConfig(source="-"), ProtocolConfig(kind="holdout"), 2, chooses_mix=True)
-    _, exact, near = protocol.warnings
-    assert exact.startswith("3 training images also in the validation set, pixel for pixel: the mixes of memorised")
-    assert near.startswith("2 training images nearly the same as a validation image")
 
 
 def test_images_beyond_the_number_of_each_class_are_counted(split: tuple[LabelledImages, LabelledImages]) -> None:
