@@ -3,8 +3,9 @@
     python benchmarks/unlabelled.py --out DIR --set fashion=fashion.npz --setting 20 --unlabelled 5000
 
 Of the training images of a set, `--unlabelled` random ones lose their labels. From the others, every repeat draws its
-labelled images anew: a number of each class, or LARGE:SMALL, many of half of the classes and few of the others. DIR
-holds the images and a run for each set and setting; an interrupted measurement is continued.
+labelled images anew: a number of each class, or LARGE:SMALL, many of half of the classes and few of the others. Each arm
+of `--arms` is compared with the same arm that learns from the unlabelled images too. DIR holds the images and a run for
+each set, setting and choice of arms; an interrupted measurement is continued.
 """
 
 from __future__ import annotations
@@ -20,9 +21,8 @@ import yaml
 from numpy.typing import NDArray
 
 from augment.dataset.sources import read_source
-from pipelines.results.document import read_results
-
-BASELINE, ARM = "classical", "classical+unlabelled"
+from pipelines.config.arm_section import ARMS
+from pipelines.results.document import Results, read_results
 
 
 def split(source: Path, count: int, folder: Path) -> tuple[Path, Path]:
@@ -45,10 +45,10 @@ def _channels_last(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(images.transpose(0, 2, 3, 1))
 
 
-def measure(source: Path, folder: Path, options: argparse.Namespace) -> str:
-    """Return the row of a set."""
+def measure(source: Path, folder: Path, options: argparse.Namespace) -> list[str]:
+    """Return the row of each arm on a set."""
     labelled, unlabelled = split(source, options.unlabelled, folder)
-    share = {"name": ARM, "policy": "classical", "unlabelled": options.share}
+    pairs = {name: {"name": f"{name}+unlabelled", **ARMS[name], "unlabelled": options.share} for name in options.arms}
     large, _, small = options.setting.partition(":")
     definition = {
         "description": f"{options.setting} labelled images, {options.unlabelled} unlabelled ones",
@@ -59,7 +59,7 @@ def measure(source: Path, folder: Path, options: argparse.Namespace) -> str:
         "generator": {"kind": "resample"},
         "generate": {"per_class": 2},
         "evaluate": {
-            "arms": [BASELINE, share],
+            "arms": [*pairs, *pairs.values()],
             "repeats": options.repeats,
             "horizontal_flip": options.flip,
             "classifier": {"steps": options.steps},
@@ -71,12 +71,16 @@ def measure(source: Path, folder: Path, options: argparse.Namespace) -> str:
     if status := subprocess.run([*command, "--jobs", str(options.jobs)]).returncode:
         sys.exit(status)
     results = read_results(folder / "run" / "evaluation" / "results.json")
-    gain = next(c for c in results.comparisons if (c.arm, c.baseline) == (ARM, BASELINE))
-    means = [results.arms[arm][gain.metric].mean for arm in (BASELINE, ARM)]
+    return [_row(results, name) for name in pairs]
+
+
+def _row(results: Results, name: str) -> str:
+    gain = next(c for c in results.comparisons if (c.arm, c.baseline) == (f"{name}+unlabelled", name))
+    means = [results.arms[arm][gain.metric].mean for arm in (gain.baseline, gain.arm)]
     low, high = gain.ci95
     return (
-        f"| {means[0]:.3f} | {means[1]:.3f} | {100 * gain.mean_gain:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}) "
-        f"| {gain.wins} of {gain.repeats} |"
+        f"{name} | {means[0]:.3f} | {means[1]:.3f} | {100 * gain.mean_gain:+.1f} ({100 * low:+.1f} to "
+        f"{100 * high:+.1f}) | {gain.wins} of {gain.repeats} |"
     )
 
 
@@ -85,6 +89,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="a folder for all results")
     parser.add_argument("--set", action="append", required=True, metavar="NAME=FILE", dest="sets")
     parser.add_argument("--setting", default="20", metavar="LARGE:SMALL or N")
+    parser.add_argument("--arms", nargs="+", default=["classical"], choices=["classical", "features", "finetune"])
     parser.add_argument("--unlabelled", type=int, default=5000)
     parser.add_argument("--share", type=float, default=0.5, help="of unlabelled images in each batch")
     parser.add_argument("--repeats", type=int, default=12)
@@ -94,9 +99,10 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     for name, path in (pair.split("=", 1) for pair in options.sets):
-        folder = options.out / f"{name}-{options.setting.replace(':', '-')}-{options.unlabelled}"
-        rows.append(f"| {name} {options.setting} {measure(Path(path), folder, options)}")
-    print(f"| set | {BASELINE} | {ARM} | gain (95 % interval) | wins |\n|---|---|---|---|---|")
+        arms = "-".join(options.arms)
+        folder = options.out / f"{name}-{options.setting.replace(':', '-')}-{options.unlabelled}-{arms}"
+        rows += [f"| {name} {options.setting} | {row}" for row in measure(Path(path), folder, options)]
+    print("| set | arm | alone | with unlabelled images | gain (95 % interval) | wins |\n|---|---|---|---|---|---|")
     print("\n".join(rows))
 
 

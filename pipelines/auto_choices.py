@@ -99,11 +99,13 @@ def _arms(facts: Facts) -> Decision:
     controls = " and ".join(CONTROLS[name] for name in _controls(facts))
     parts = [f"{SHARE:.0%} of each batch are synthetic, new for every batch; for control, {controls} in their place"]
     if unlabelled is not None:
-        arms.append({"name": "classical+unlabelled"} | ARMS["classical+unlabelled"])
+        arms.append(_named("classical+unlabelled"))
         parts.append(f"an arm learns from {counted(len(unlabelled), 'unlabelled image')} too")
     if weights_installed():
         arms += _with_fed("features", facts, learner="features")
-        parts.append("pretrained features are compared too")
+        arms += [_named("features+unlabelled")] if unlabelled is not None else []
+        also = ", with the unlabelled images and without" if unlabelled is not None else ""
+        parts.append(f"pretrained features are compared too{also}")
     else:
         parts.append("for photographs, compare pretrained networks too: pip install 'augment-osgan[pretrained]'")
     if facts.smallest >= FEWEST_FOR_FORECAST:
@@ -126,6 +128,10 @@ def _with_fed(name: str, facts: Facts, **settings: Any) -> list[dict[str, Any]]:
     feeds = {"fresh": "generator"} | {control: control for control in _controls(facts)}
     fed = ({"name": f"{name}+{n}", "synthetic": True, "feed": f, "share": SHARE, **settings} for n, f in feeds.items())
     return [{"name": name, **settings}, *fed]
+
+
+def _named(name: str) -> dict[str, Any]:
+    return {"name": name, **ARMS[name]}
 
 
 def _controls(facts: Facts) -> list[str]:

@@ -27,7 +27,7 @@ Feed = Literal["generator", "reconstruction", "resample", "grid", "cutmix"]
 OperatingPoint = Literal["as-trained", "cross-fitted"]
 
 FOR_STORED_IMAGES = ("keep", "weight", "by_need", "soft_labels")  # settings of an arm that a feed does not have
-FOR_NETWORKS = ("policy", "synthetic_first", "unlabelled", "sampling", "long_tail")  # those that features do not have
+FOR_NETWORKS = ("policy", "synthetic_first", "sampling", "long_tail")  # those that features do not have
 
 
 class Arm(Settings):
@@ -158,6 +158,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "classical+unlabelled": {"policy": "classical", "unlabelled": 0.5},
     "features": {"learner": "features"},
     "features+synthetic": {"learner": "features", "synthetic": True},
+    "features+unlabelled": {"learner": "features", "unlabelled": 0.5},
     "finetune": {"learner": "finetune", "policy": "classical"},
     "finetune+synthetic": {"learner": "finetune", "policy": "classical", "synthetic": True},
     "classical+fresh": {"synthetic": True, "policy": "classical", "feed": "generator"},

@@ -90,8 +90,9 @@ def with_unlabelled(
     as they are, learnt in augmented views. All images are kept, also those of which the teacher is unsure.
     """
     assert fold.unlabelled is not None
-    logits = LEARNERS[arm.learner].predict(teacher, replace(fold, test=fold.unlabelled))
-    probabilities = logits.softmax(1)
+    learner = LEARNERS[arm.learner]
+    logits = learner.predict(teacher, replace(fold, test=fold.unlabelled))
+    probabilities = (logits / learner.temperature).softmax(1)
     labelled = replace(fold.unlabelled, labels=probabilities.argmax(1).numpy())
     pool = _pool(arm, labelled, config, arm.unlabelled, (0.0, 1.0), derive_seed(seed, "unlabelled views"))
     others = [replace(one, share=one.share * (1 - arm.unlabelled)) for one in pools]

@@ -45,7 +45,7 @@ def with_features(
     if not learning:
         return list(folds)
     images: dict[int, Pixels] = {}  # by its digest
-    for some in _needed_images(folds, any(arm.synthetic for arm in learning), config.horizontal_flip):
+    for some in _needed_images(folds, learning, config.horizontal_flip):
         for digest, image in zip(image_digests(some).tolist(), some, strict=True):
             images.setdefault(digest, image)
     digests = sorted(images)
@@ -64,13 +64,15 @@ def with_features(
     return [replace(fold, features=table) for fold in folds]
 
 
-def _needed_images(folds: Sequence[Fold], synthetic: bool, mirrored: bool) -> Iterator[Pixels]:
-    """Yield the images that classifiers are tested on and trained on, with synthetic and mirror images if wanted."""
+def _needed_images(folds: Sequence[Fold], arms: Sequence[Arm], mirrored: bool) -> Iterator[Pixels]:
+    """Yield the images that the arms' classifiers are tested on and trained on, with mirror images if wanted."""
     for fold in folds:
         yield fold.test.images
         learnt = [fold.train.images]
-        if synthetic and fold.synthetic is not None:
+        if any(arm.synthetic for arm in arms) and fold.synthetic is not None:
             learnt.append(fold.synthetic.data.images)
+        if any(arm.unlabelled for arm in arms) and fold.unlabelled is not None:
+            learnt.append(fold.unlabelled.images)
         for images in learnt:
             yield from with_mirror_images(images) if mirrored else [images]
 

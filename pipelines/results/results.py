@@ -104,10 +104,11 @@ def build_results(
 
 
 def _unlabelled(comparisons: Sequence[Comparison], arms: Sequence[Arm]) -> dict[str, str]:
-    """Return the sentence on unlabelled images, if an arm of real images is compared with and without them."""
+    """Return a sentence on unlabelled images for each arm of real images that is compared with and without them."""
     shares = {arm.name: arm.unlabelled for arm in arms if not arm.synthetic}
-    found = next((c for c in comparisons if shares.get(c.arm) and shares.get(c.baseline) == 0), None)
-    return {} if found is None else {"unlabelled": unlabelled_sentence(found)}
+    found = [c for c in comparisons if shares.get(c.arm) and shares.get(c.baseline) == 0]
+    sentences = [(f"{c.baseline}: " if len(found) > 1 else "") + unlabelled_sentence(c) for c in found]
+    return {"unlabelled": " ".join(sentences)} if sentences else {}
 
 
 def _are_alike(comparison: Comparison | None, arms: Sequence[Arm]) -> bool:

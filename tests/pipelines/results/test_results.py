@@ -135,3 +135,8 @@ def test_a_sentence_on_unlabelled_images_compares_real_arms():
     results = build_results(records, [*arms, fresh], DATASET, Design(), 1.0)
     assert results.unlabelled.startswith("Unlabelled images raise accuracy by 10.0 points")
     assert build_results(records, [arms[0], fresh], DATASET, Design(), 1.0).unlabelled == ""
+    features = [Arm(name="f", learner="features"), Arm(name="g", learner="features", unlabelled=0.5)]
+    records = records_of(plain=BASE, more=[b + 0.1 for b in BASE], f=BASE, g=BASE)
+    both = build_results(records, [*arms, *features], DATASET, Design(), 1.0).unlabelled
+    assert both.startswith("plain: Unlabelled images raise accuracy by 10.0 points")
+    assert "f: With unlabelled images, accuracy changes by +0.0 points" in both
