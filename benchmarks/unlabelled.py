@@ -3,7 +3,7 @@
     python benchmarks/unlabelled.py --out DIR --set fashion=fashion.npz --setting 20 --unlabelled 5000
 
 Of the training images of a set, `--unlabelled` random ones lose their labels. From the others, every repeat draws its
-labelled images anew: a number of each class, or LARGE:SMALL, many of half of the classes and few of the others. Each arm
+labelled images anew: a number of each class, or LARGE:SMALL, many of half of the classes and few of the others. An arm
 of `--arms` is compared with the same arm that learns from the unlabelled images too. DIR holds the images and a run for
 each set, setting and choice of arms; an interrupted measurement is continued.
 """
