@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from augment.errors import ConfigError
 from augment.generators.base import GeneratorConfig, Origin, Outcome, TrainingData
 from augment.generators.registry import fit
 from augment.runtime import Runtime
@@ -24,12 +25,18 @@ def fit_source(
     """Fit a generator to the training images of a source. Returns the outcome and the loaded images.
 
     arguments: command-line arguments that read the same source, for the next command that `augment generate` prints.
-    Raises the errors of `read_source` and `registry.fit`.
+    Raises the errors of `read_source` and `registry.fit`, and `ConfigError` for unlabelled images that the generator
+    does not learn from.
     """
+    if data.unlabelled is not None and not config.uses_unlabelled:
+        raise ConfigError(
+            f"the generator {config.kind} with these settings does not learn from unlabelled images; give an "
+            "adversarial one `unlabelled: 0.5` in its settings, or leave --unlabelled out"
+        )
     loaded = load(data, runtime.observer)
     for note in (*loaded.warnings, *unused_notes(loaded, data)):
         runtime.observer.on_note(note)
     origin = Origin(loaded.name, arguments, tested=loaded.test is not None)
     seconds = fit_seconds(loaded.train, config, runtime.device) if runtime.observer.wants_estimates else None
-    training = TrainingData(loaded.train, origin)
+    training = TrainingData(loaded.train, origin, loaded.unlabelled if config.uses_unlabelled else None)
     return fit(training, config, folder, runtime, overwrite=overwrite, seconds=seconds).outcome, loaded

@@ -55,7 +55,7 @@ def _fit(folds: PipelineFolds) -> Stage:
 
     return Stage(
         "fit",
-        Identity({"generator": config}, _training_images(folds)),
+        Identity({"generator": config}, _fitted_images(folds)),
         folders,
         config.total * len(fitted_folds),
         lambda probe: probe.seconds_to_fit(config, len(fitted_folds)),
@@ -75,7 +75,7 @@ def _generate(folds: PipelineFolds) -> Stage:
 
     return Stage(
         "generate",
-        Identity({"generator": pipeline.generator, "generate": pipeline.generate}, _training_images(folds)),
+        Identity({"generator": pipeline.generator, "generate": pipeline.generate}, _fitted_images(folds)),
         folders,
         total,
         lambda probe: total * SECONDS_PER_IMAGE,
@@ -109,7 +109,7 @@ def _choose(folds: PipelineFolds) -> Stage | None:
 
     return Stage(
         "choose",
-        Identity(_all_settings(folds.pipeline), {**_training_images(folds), **validation}),
+        Identity(_all_settings(folds.pipeline), {**_fitted_images(folds), **validation}),
         ["choice"],
         total,
         lambda probe: probe.seconds_to_evaluate(total),
@@ -188,6 +188,12 @@ def _all_settings(pipeline: Pipeline) -> dict[str, Any]:
 
 def _training_images(folds: PipelineFolds) -> dict[str, str]:
     return {"training images": _fingerprint_all(fold.train for fold in folds.generator_folds)}
+
+
+def _fitted_images(folds: PipelineFolds) -> dict[str, str]:
+    """Return the fingerprints of what the generators are fitted to."""
+    unlabelled = _unlabelled_images(folds) if folds.pipeline.generator.uses_unlabelled else {}
+    return {**_training_images(folds), **unlabelled}
 
 
 def _unlabelled_images(folds: PipelineFolds) -> dict[str, str]:

@@ -25,6 +25,8 @@ class TrainingConfig(Settings):
     trainer: Annotated[str, name_in(STEPS)] = "one-stage"
     steps: Interval = 2500
     batch_size: int = Field(64, ge=2, le=MAX_BATCH_SIZE)  # real images per update of D, and equally many fakes
+    # share of them that are unlabelled, if there are such images: D scores these, and as many fakes, without a class
+    unlabelled: float = Field(0.0, ge=0, lt=1)
     lr_generator: Rate = 2e-4
     lr_discriminator: Rate = 8e-4  # four times that of G: in one-stage training G follows a D one update older
     beta1: float = Field(0.0, ge=0, lt=1)

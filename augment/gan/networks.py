@@ -23,7 +23,10 @@ from augment.dataset.images import check_size
 
 
 class Pair(NamedTuple):
-    """A generator and a discriminator, which share no weights."""
+    """A generator and a discriminator, which share no weights.
+
+    A label of D that is `num_classes` or more hides the class: D then scores the image without it.
+    """
 
     generator: nn.Module  # (z: (B, latent_dim), y: int64 (B,)) -> (B, C, size, size) in [-1, 1]
     discriminator: nn.Module  # (images: (B, C, size, size), y: int64 (B,)) -> logits (B,)
@@ -145,7 +148,7 @@ class ProjectionDiscriminator(nn.Module):
         for conv in self.convs:
             x = leaky_relu_(conv(x), 0.1)
         h = x.sum((2, 3))
-        logits: Tensor = self.linear(h).squeeze(1) + (self.embed(y) * h).sum(1)
+        logits: Tensor = self.linear(h).squeeze(1) + (class_vectors(self.embed, y) * h).sum(1)
         return logits
 
 
@@ -192,8 +195,16 @@ class DCGANDiscriminator(nn.Module):
         """Map x: (B, C, size, size) and y: int64 (B,) to logits (B,)."""
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = leaky_relu_(norm(conv(x)), 0.2)
-        logits: Tensor = self.head(x.flatten(1)).squeeze(1) + (self.embed(y) * x.mean((2, 3))).sum(1)
+        logits: Tensor = self.head(x.flatten(1)).squeeze(1) + (class_vectors(self.embed, y) * x.mean((2, 3))).sum(1)
         return logits
+
+
+def class_vectors(embed: nn.Module, y: Tensor) -> Tensor:
+    """Return the vector of each class by an embedding, (B, width), and zeros for a label that hides the class."""
+    assert isinstance(embed, nn.Embedding)
+    classes = embed.num_embeddings
+    vectors: Tensor = embed(y % classes)
+    return vectors * (y < classes)[:, None]
 
 
 def _dcgan_init(module: nn.Module) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -63,13 +64,23 @@ def make_setup(
 
 
 def make_step(
-    data: LabelledImages, state: State, config: TrainingConfig, setup: GanSetup, classes: Tensor | None = None
+    data: LabelledImages,
+    state: State,
+    config: TrainingConfig,
+    setup: GanSetup,
+    classes: Tensor | None = None,
+    unlabelled: LabelledImages | None = None,
 ) -> Callable[[bool], None]:
     """Return a function that does one training step; its argument says whether the step includes the penalties.
 
-    It updates `state` except for the EMA of G and the step counter. classes: see `make_batch_sampler`.
+    It updates `state` except for the EMA of G and the step counter. classes: see `make_batch_sampler`. unlabelled:
+    real images whose labels mean nothing; D learns from them by `with_unlabelled`.
     """
     draw, update = make_batch_sampler(data, config.batch_size, state.random, classes), STEPS[config.trainer]
+    if unlabelled is not None and (count := round(config.unlabelled * config.batch_size)):
+        draw = with_unlabelled(draw, unlabelled, count, torch.from_numpy(np.flatnonzero(data.counts())), state.random)
+        generate = setup.generate
+        setup = replace(setup, generate=lambda labels: generate(labels % data.num_classes))
 
     def step(setup: GanSetup) -> None:
         for _ in range(config.n_critic - 1):
@@ -106,6 +117,32 @@ def make_batch_sampler(
         return to_signed(batch.contiguous(memory_format=torch.channels_last)), labels
 
     return draw
+
+
+def with_unlabelled(
+    draw: Callable[[], tuple[Tensor, Tensor]],
+    unlabelled: LabelledImages,
+    count: int,
+    classes: Tensor,
+    random: torch.Generator,
+) -> Callable[[], tuple[Tensor, Tensor]]:
+    """Return `draw` with the first `count` real images replaced by unlabelled ones.
+
+    Their labels are random ones of `classes` (int64) plus the number of classes: G makes a fake of the class, and D
+    scores the unlabelled image and this fake without a class. So D gives one logit per sample, as one-stage training
+    requires, and its score without a class learns from all images. (Lucic et al., arXiv 1903.02271, label such images
+    by a classifier instead.)
+    """
+    images, classes = torch.from_numpy(unlabelled.images).to(random.device), classes.to(random.device)
+
+    def draw_both() -> tuple[Tensor, Tensor]:
+        real, labels = draw()
+        i = torch.randint(len(images), (count,), generator=random, device=random.device)
+        real[:count] = to_signed(images[i])
+        labels[:count] = draw_labels(classes, count, random) + unlabelled.num_classes
+        return real, labels
+
+    return draw_both
 
 
 @torch.no_grad()

@@ -47,6 +47,11 @@ class AdversarialConfig(TrainingConfig, GeneratorConfig):
         """Number of optimiser steps."""
         return self.steps
 
+    @property
+    def uses_unlabelled(self) -> bool:
+        """Whether D learns from unlabelled images, if there are any."""
+        return self.unlabelled > 0
+
     def with_horizontal_flip(self) -> Self:
         """Return these settings with flips added to the augmentation of D's inputs."""
         return self if "flip" in self.augment else self.model_copy(update={"augment": (*self.augment, "flip")})
@@ -96,7 +101,8 @@ def adversarial_generator(
         data: TrainingData, config: C, folder: Path, runtime: Runtime, *, overwrite: bool, replace: Replace
     ) -> Fitted:
         training = prepare(data, config, runtime.device)
-        with open_run(folder, config, data.images, data.origin.name, overwrite=overwrite, replace=replace) as run:
+        options = {"unlabelled": data.unlabelled, "overwrite": overwrite, "replace": replace}
+        with open_run(folder, config, data.images, data.origin.name, **options) as run:  # type: ignore[arg-type]
             if config.precision == "auto" and not (config.fast or run.checkpoints() or run.finished_step()):
                 low = config.model_copy(update={"precision": "bfloat16"})
                 float32, bfloat16 = (new_steps(data, choice, runtime.device) for choice in (config, low))
@@ -120,7 +126,7 @@ def _fit(training: Training, data: TrainingData, config: AdversarialConfig, run:
     if finished is not None and finished >= config.steps:
         return Fitted(Outcome.ALREADY_FINISHED, finished)
     if runtime.observer.wants_estimates:
-        runtime.observer.on_note(work_ahead(config, data.images, run.newest_step()))
+        runtime.observer.on_note(work_ahead(config, data, run.newest_step()))
     step = steps_of(training, data, config)
     if not train(state, config, run, runtime, step=step, preview=training.preview):
         return Fitted(Outcome.STOPPED, state.step)
@@ -132,7 +138,7 @@ def _fit(training: Training, data: TrainingData, config: AdversarialConfig, run:
 
 def steps_of(training: Training, data: TrainingData, config: AdversarialConfig) -> Callable[[bool], None]:
     """Return a function that does one training step on all images of `data`; see `make_step`."""
-    return make_step(data.images, training.state, config, training.setup, training.classes)
+    return make_step(data.images, training.state, config, training.setup, training.classes, data.unlabelled)
 
 
 def network_shape(images: LabelledImages, width: int, latent_dim: int) -> Shape:

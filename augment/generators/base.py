@@ -36,6 +36,11 @@ class GeneratorConfig(Settings):
         """Total for the progress of a fit: the number of optimiser steps, or 1."""
         return 1
 
+    @property
+    def uses_unlabelled(self) -> bool:
+        """Whether unlabelled images are learnt from, if there are any."""
+        return False
+
     def with_horizontal_flip(self) -> GeneratorConfig:
         """Return these settings with horizontal flips, for classes that look the same when mirrored."""
         return self
@@ -55,10 +60,15 @@ UNKNOWN = Origin()
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The images that a generator is fitted to, and their source."""
+    """The images that a generator is fitted to, and their source.
+
+    unlabelled: further images of the same size and channels, whose labels mean nothing; None if the config does not use
+    them.
+    """
 
     images: LabelledImages
     origin: Origin = UNKNOWN
+    unlabelled: LabelledImages | None = None
 
 
 class Outcome(StrEnum):
@@ -94,6 +104,7 @@ def describe(data: TrainingData, config: GeneratorConfig, run: Run, step: int) -
         "name": data.origin.name,
         "origin": data.origin.arguments,
         "tested": data.origin.tested,
+        "unlabelled": len(data.unlabelled) if data.unlabelled is not None else 0,
         "step": step,
         "threads": torch.get_num_threads(),
     }
@@ -138,8 +149,10 @@ class Generator:
     estimate_seconds: Callable[[TrainingData, Any, torch.device], float] | None = None  # of a fit; None: negligible
 
 
-def work_ahead(config: GeneratorConfig, images: LabelledImages, begun: int) -> str:
+def work_ahead(config: GeneratorConfig, data: TrainingData, begun: int) -> str:
     """Return a sentence on the work ahead. begun: steps that are done."""
+    images = data.images
     steps = f"from step {begun:,} to {config.total:,}" if begun else counted(config.total, "step")
     classes = counted(images.num_classes, "class")
-    return f"{config.kind}: {steps} on {counted(len(images), 'image')} of {classes} at {images.size} px"
+    more = f" and {counted(len(data.unlabelled), 'unlabelled image')}" if data.unlabelled is not None else ""
+    return f"{config.kind}: {steps} on {counted(len(images), 'image')} of {classes}{more} at {images.size} px"

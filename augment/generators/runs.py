@@ -37,7 +37,7 @@ from augment.tensor_files import check_finite, dump_tensors, load_about, load_te
 from augment.versions import versions
 
 CONFIG, LOG, MODEL = "config.yaml", "log.jsonl", "model.safetensors"
-IMAGES = "training images"
+IMAGES, UNLABELLED = "training images", "unlabelled images"
 CHECKPOINTS_KEPT = 2
 CHANGEABLE_SETTINGS = {"steps", "log_every", "sample_every", "checkpoint_every"}  # a continued run may change them
 
@@ -69,6 +69,7 @@ class ModelAbout(BaseModel):
     name: str  # of the source
     origin: tuple[str, ...] = ()  # command line arguments that read the source, as the user gave them
     tested: bool = False  # whether the source has test images
+    unlabelled: int = Field(0, ge=0)  # images without labels that it has learnt from too
     step: int = Field(ge=0)
     threads: int = Field(ge=1)  # used for fitting; results depend on it, through rounding
 
@@ -153,15 +154,16 @@ def open_run(
     data: LabelledImages,
     name: str,
     *,
+    unlabelled: LabelledImages | None = None,
     overwrite: bool = False,
     replace: Replace = "nothing",
 ) -> Iterator[Run]:
     """Lock `folder` while a new or a continued run fits `config` to `data`.
 
-    name: that of the source. overwrite, replace: see `open_output`. Raises `OutputError` if the folder holds a run with
-    other settings, which are named, or something else.
+    name: that of the source. unlabelled: further images that are learnt from. overwrite, replace: see `open_output`.
+    Raises `OutputError` if the folder holds a run with other settings, which are named, or something else.
     """
-    identity = run_identity(config, data)
+    identity = run_identity(config, data, unlabelled)
     files = (CONFIG, LOG, MODEL)
     with open_output(folder, "fit", identity, files=files, overwrite=overwrite, replace=replace) as output:
         description = _describe(config, data, name, identity)
@@ -169,10 +171,13 @@ def open_run(
         yield Run(output, identity)
 
 
-def run_identity(config: Settings, data: LabelledImages) -> Identity:
-    """Return the identity of a run: its settings and the fingerprint of its data."""
+def run_identity(config: Settings, data: LabelledImages, unlabelled: LabelledImages | None = None) -> Identity:
+    """Return the identity of a run: its settings and the fingerprints of its data."""
     changeable = {f"generator.{key}" for key in CHANGEABLE_SETTINGS}
-    return Identity({"generator": config}, {IMAGES: fingerprint(data)}, changeable)
+    fingerprints = {IMAGES: fingerprint(data)}
+    if unlabelled is not None:
+        fingerprints[UNLABELLED] = fingerprint(unlabelled)
+    return Identity({"generator": config}, fingerprints, changeable)
 
 
 def read_log(folder: Path) -> list[LogLine]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +22,9 @@ from pipelines.cli.options import (
 )
 from pipelines.cli.output import print_line, print_next_command, print_notes
 
+if TYPE_CHECKING:
+    from augment.generators.base import GeneratorConfig
+
 Generator = Annotated[
     str | None, typer.Option("--generator", metavar="KIND", help="Kind of generator: anchored, cgan or resample.")
 ]
@@ -32,22 +36,43 @@ Trainer = Annotated[
     str | None, typer.Option("--trainer", help="Training method: one-stage, two-stage or two-stage-published.")
 ]
 Network = Annotated[str | None, typer.Option("--network", help="Network architecture: projection or dcgan.")]
+Unlabelled = Annotated[
+    str | None,
+    typer.Option(
+        "--unlabelled", metavar="SOURCE", help="Images without labels, for a generator with the setting `unlabelled`."
+    ),
+]
 Fast = Annotated[bool, typer.Option("--fast", help="On CUDA: train faster with bfloat16 and CUDA graphs.")]
+
+
+@dataclass(frozen=True)
+class GeneratorOptions:
+    """The kind of a generator and its settings."""
+
+    generator: Generator = None
+    config: Config = None
+    steps: Steps = None
+    batch_size: BatchSize = None
+    loss: Loss = None
+    trainer: Trainer = None
+    network: Network = None
+    fast: Fast = False
+
+    def settings(self, seed: int | None) -> GeneratorConfig:
+        """Return the settings of --config with those of the options. Raises `ConfigError` for settings out of range."""
+        from pipelines.config.reading import load_generator_config
+
+        options = {name: getattr(self, name) for name in ("steps", "batch_size", "loss", "trainer", "network")}
+        return load_generator_config(self.config, self.generator, **options, fast=self.fast or None, seed=seed)
 
 
 def fit(
     source: SourceArgument,
     out: Out,
     images: ImageOptions,
+    options: GeneratorOptions,
     computing: ComputingOptions,
-    generator: Generator = None,
-    config: Config = None,
-    steps: Steps = None,
-    batch_size: BatchSize = None,
-    loss: Loss = None,
-    trainer: Trainer = None,
-    network: Network = None,
-    fast: Fast = False,
+    unlabelled: Unlabelled = None,
     horizontal_flip: Flip = False,
     drop_duplicates: Drop = False,
     seed: OptionalSeed = None,
@@ -56,15 +81,13 @@ def fit(
     """Train a generator. An interrupted run is continued; a finished run is continued only with more --steps."""
     from augment.generators.base import Outcome
     from augment.generators.collapse import notes_on_run
-    from pipelines.config.reading import load_generator_config
     from pipelines.experiment.loading import missing_test_note
     from pipelines.fitting import fit_source
 
-    options = {"steps": steps, "batch_size": batch_size, "loss": loss, "trainer": trainer, "network": network}
-    settings = load_generator_config(config, generator, **options, fast=fast or None, seed=seed)
+    settings = options.settings(seed)
     settings = settings.with_horizontal_flip() if horizontal_flip else settings
-    check_outside_sources(out, source)
-    data = images.config(source, seed=settings.seed, drop_duplicates=drop_duplicates)
+    check_outside_sources(out, source, unlabelled)
+    data = images.config(source, seed=settings.seed, drop_duplicates=drop_duplicates, unlabelled=unlabelled)
     set_threads(threads)
     with computing.runtime(out) as runtime:
         seed_option = ("--seed", str(settings.seed)) if settings.seed else ()  # selects the same subset of the images

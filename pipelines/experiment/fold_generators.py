@@ -45,6 +45,11 @@ class FoldGenerators:
         """Return the folder that holds `gan/` and `synthetic/` of a fold."""
         return self.folder / "folds" / fold.name if fold.name else self.folder
 
+    def data_of(self, fold: Fold) -> TrainingData:
+        """Return the images that the generator of a fold is fitted to."""
+        unlabelled = fold.unlabelled if self.config.uses_unlabelled else None
+        return TrainingData(fold.train, Origin(self.source), unlabelled)
+
     def config_of(self, fold: Fold) -> GeneratorConfig:
         """Return the settings with a seed that is derived for the fold."""
         return self.config.model_copy(update={"seed": derive_seed(self.config.seed, "generator", *fold.numbers)})
@@ -65,8 +70,7 @@ def fit_all(
     """
     if len(folds) == 1:
         (fold,) = folds
-        data = TrainingData(fold.train, Origin(generators.source))
-        path, config = generators.folder_of(fold) / "gan", generators.config_of(fold)
+        data, path, config = generators.data_of(fold), generators.folder_of(fold) / "gan", generators.config_of(fold)
         options = {"overwrite": overwrite, "replace": "anything", "seconds": seconds}
         return fit(data, config, path, runtime, **options).outcome != Outcome.STOPPED  # type: ignore[arg-type]
     settings = generators.config.model_dump(mode="json")
@@ -108,8 +112,7 @@ def _fit_in_worker(
     tune_allocator()
     notes = _NoteCollector()
     runtime = Runtime(device, stopped=stop_file.exists, observer=notes)
-    data = TrainingData(fold.train, Origin(generators.source))
-    path, config = generators.folder_of(fold) / "gan", generators.config_of(fold)
+    data, path, config = generators.data_of(fold), generators.folder_of(fold) / "gan", generators.config_of(fold)
     return fit(data, config, path, runtime, overwrite=overwrite, replace="anything"), notes.sentences
 
 
@@ -119,7 +122,8 @@ class _Logs:
     def __init__(self, generators: FoldGenerators, folds: Sequence[Fold], overwrite: bool) -> None:
         self.total = generators.config.total
         self.runs = {
-            generators.folder_of(fold) / "gan": run_identity(generators.config_of(fold), fold.train) for fold in folds
+            generators.folder_of(fold) / "gan": run_identity(generators.config_of(fold), data.images, data.unlabelled)
+            for fold, data in ((fold, generators.data_of(fold)) for fold in folds)
         }
         self.overwritten = {run: _modified_at(run / LOG) for run in self.runs} if overwrite else {}
 

@@ -259,6 +259,6 @@ def inner_folds(folds: Sequence[Fold], config: ChooseConfig, seed: int) -> dict[
                 train, validation = split_per_class(fold.train, config.validation, seed=split_seed)
             name = "-".join(filter(None, (fold.name, f"inner{s}")))
             repeats, numbers = tuple(range(config.repeats)), (*fold.numbers, s)
-            splits.append(Fold(train, validation, repeats, name, fold.size, numbers))
+            splits.append(Fold(train, validation, repeats, name, fold.size, numbers, unlabelled=fold.unlabelled))
         inner[fold.name] = tuple(splits)
     return inner

@@ -136,3 +136,18 @@ def test_widths_double_at_each_halving_up_to_sixteen_times(network: str) -> None
     narrow, wide = (build(network, SHOES._replace(width=width), seed=0) for width in (4, 8))
     for small, large in zip(narrow, wide, strict=True):
         assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in large.parameters())
+
+
+@networks
+def test_a_hidden_class_does_not_count(network: str, real: tuple[Tensor, Tensor]) -> None:
+    """The logit is then that of a class whose vector is zero."""
+    images, labels = real
+    discriminator = build(network, SHOES, seed=1).discriminator.double().eval()
+    with torch.no_grad():
+        for p in discriminator.embed.parameters():
+            p.add_(torch.randn(p.shape, generator=torch.Generator().manual_seed(4)))
+        hidden = discriminator(images, labels + 3)
+        assert torch.equal(hidden, discriminator(images, torch.full_like(labels, 3)))
+        assert (hidden - discriminator(images, labels)).abs().min() > 1e-3
+        discriminator.embed = torch.nn.Embedding.from_pretrained(torch.zeros(3, discriminator.embed.embedding_dim))
+        torch.testing.assert_close(hidden, discriminator(images, labels))

@@ -15,6 +15,7 @@ from textbook_gan import (
     LAMBDA,
     REGIMES,
     RHO,
+    SHAPE,
     TEXTBOOK,
     WEIGHTS,
     Rigged,
@@ -74,6 +75,26 @@ def test_one_stage_gradients_equal_two_separate_passes(
     network: str, loss: str, regime: str, extras: bool, dtype: torch.dtype
 ) -> None:
     compare(Setting(network, regime, dtype), loss, extras=extras)
+
+
+class Hiding(Setting):
+    """Three real images and three fakes are judged without their class, and nothing moves the logits."""
+
+    def __init__(self, network: str) -> None:
+        super().__init__(network, next(iter(REGIMES)), torch.float64)
+        self.discriminator = self.discriminator.inner  # type: ignore[assignment]
+        self.real_labels[:3] += SHAPE.num_classes
+        self.fake_labels[2:5] += SHAPE.num_classes
+
+    def fake(self) -> Tensor:
+        images: Tensor = self.generator(self.z, self.fake_labels % SHAPE.num_classes)
+        return images
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_gradients_are_exact_where_classes_are_hidden(network: str, loss: str) -> None:
+    compare(Hiding(network), loss, extras=False)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,11 +12,11 @@ from fitting import SMALL
 from gan_steps import begun, setup_of
 from torch import nn
 
-from augment.dataset.images import LabelledImages
+from augment.dataset.images import LabelledImages, to_uint8
 from augment.gan.networks import NETWORKS, Shape, build
 from augment.gan.penalties import PENALTIES, Batch, Critic
 from augment.gan.steps import STEPS
-from augment.gan.training import make_batch_sampler, make_step, recalibrate, update_ema
+from augment.gan.training import make_batch_sampler, make_step, recalibrate, update_ema, with_unlabelled
 from augment.generators.cgan import random_inputs
 
 SHAPE = Shape(num_classes=3, channels=1, image_size=12, width=4, latent_dim=8)
@@ -127,3 +129,55 @@ def test_recalibration_repeats_with_its_seed() -> None:
         buffers.append(torch.cat([b.flatten().float() for b in generator.buffers()]))
     assert torch.equal(buffers[0], buffers[1])
     assert not torch.equal(buffers[0], buffers[2])
+
+
+def test_unlabelled_images_come_with_labels_that_hide_the_class(shoes: LabelledImages) -> None:
+    """The others of a batch stay as they were drawn. A hidden label tells G which class to make."""
+    few, more = shoes.take(np.arange(4)), shoes.take(np.arange(4, 19))
+    batches = []
+    for unlabelled in (False, True):
+        random = torch.Generator().manual_seed(3)
+        draw = make_batch_sampler(few, 40, random)
+        batches.append((with_unlabelled(draw, more, 30, torch.tensor([0, 2]), random) if unlabelled else draw)())
+    (plain, plain_labels), (images, labels) = batches
+    assert torch.equal(images[30:], plain[30:])
+    assert torch.equal(labels[30:], plain_labels[30:])
+    assert set(labels[:30].tolist()) == {3, 5}
+    pixels = to_uint8(images[:30]).numpy()
+    assert {image.tobytes() for image in pixels} <= {image.tobytes() for image in more.images}
+    assert len({image.tobytes() for image in pixels}) > 10
+
+
+@pytest.mark.parametrize("trainer", STEPS)
+def test_g_makes_the_class_that_a_hidden_label_names(
+    trainer: str, shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = SMALL.model_copy(update={"trainer": trainer, "unlabelled": 0.75})
+    state = begun(config, SHAPE)
+    seen: dict[str, list[torch.Tensor]] = {"G": [], "D": []}
+    setup = setup_of(state, config)
+    generate, discriminate = setup.generate, setup.discriminate
+    spied = replace(
+        setup,
+        generate=lambda y: seen["G"].append(y) or generate(y),  # type: ignore[func-returns-value]
+        discriminate=lambda x, y: seen["D"].append(y) or discriminate(x, y),  # type: ignore[func-returns-value]
+    )
+    make_step(shoes, state, config, spied, unlabelled=shoes)(False)
+    fakes, judged = torch.cat(seen["G"]), torch.cat(seen["D"])
+    assert set(fakes.tolist()) <= {0, 1, 2}
+    assert (judged >= 3).float().mean() == 0.75
+    for y in seen["G"]:
+        assert any(torch.equal(y, labels[-len(y) :] % 3) for labels in seen["D"])
+
+
+def test_without_a_share_unlabelled_images_change_nothing(shoes: LabelledImages) -> None:
+    weights = []
+    for share, unlabelled in ((0.0, None), (0.0, shoes), (0.5, shoes)):
+        config = SMALL.model_copy(update={"unlabelled": share})
+        state = begun(config, SHAPE)
+        step = make_step(shoes, state, config, setup_of(state, config), unlabelled=unlabelled)
+        step(False)
+        step(False)
+        weights.append(torch.cat([p.detach().flatten() for p in state.generator.parameters()]))
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 from command_line import QUICK, TINY_GAN, Augment, check_refused
 from folders import contents
+
+from augment.generators.registry import load_model
 
 
 def test_a_finished_run_is_kept_and_more_steps_continue_it(
@@ -56,3 +59,18 @@ def test_a_run_or_an_evaluation_of_other_settings_is_left_alone(
     check_refused(augment("generate", tmp_path / "run", "--out", tmp_path / "run", "--per-class", "2"), "`augment fit`")
     assert contents(tmp_path) == before
     assert augment(*fitting, "--loss", "wasserstein", "--overwrite").status == 0
+
+
+def test_unlabelled_images_are_learnt_from_where_the_settings_say_so(
+    photos: Path, tiny: Path, tmp_path: Path, augment: Augment
+) -> None:
+    more = tmp_path / "more.npz"
+    np.savez(more, train_images=np.random.default_rng(0).integers(0, 256, (9, 12, 12), np.uint8), train_labels=[0] * 9)
+    tiny.write_text(json.dumps(TINY_GAN | {"unlabelled": 0.5}))
+    command = ("fit", photos, "--out", tmp_path / "run", "--config", tiny, "--image-size", "12")
+    result = augment(*command, "--unlabelled", more)
+    assert "note: cgan: 4 steps on 36 images of 3 classes and 9 unlabelled images at 12 px" in result.err.splitlines()
+    assert load_model(tmp_path / "run").about.unlabelled == 9
+    check_refused(augment(*command), "unlabelled images: gone")
+    tiny.write_text(json.dumps(TINY_GAN))
+    check_refused(augment(*command, "--unlabelled", more), "does not learn from unlabelled images")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from augment.dataset.images import LabelledImages
 from augment.dataset.sources import read_source
 from augment.generators.base import GeneratorConfig
 from augment.generators.cgan import CganConfig
+from augment.generators.registry import load_model
 from augment.generators.resample import ResampleConfig
 from augment.generators.runs import read_log
 from augment.runtime import Runtime
@@ -119,3 +121,12 @@ def test_the_images_of_all_folds_are_one_task(folds: list[Fold], tmp_path: Path)
     assert (kept.done, kept.started[0].total, kept.ended) == ({"generate": [15, 30, 45]}, 45, ["generate"])
     made = [read_source(generators.folder_of(fold) / "synthetic", image_size=12).train for fold in folds]
     assert [data.per_class() for data in made] == [{"ankle-boot": 5, "sandal": 5, "sneaker": 5}] * 3
+
+
+def test_unlabelled_images_are_learnt_from_where_the_settings_say_so(folds: list[Fold], tmp_path: Path) -> None:
+    given = [replace(fold, unlabelled=fold.test) for fold in folds[:2]]
+    for share, expected in ((0.5, 19), (0.0, 0)):
+        generators = generators_in(tmp_path / str(share), steps=4, unlabelled=share)
+        assert fit_all(generators, given, Runtime(jobs=1))
+        assert [load_model(generators.folder_of(fold) / "gan").about.unlabelled for fold in given] == [expected] * 2
+        assert fold_generators._Logs(generators, given, overwrite=False).last_lines()  # of runs of these images
