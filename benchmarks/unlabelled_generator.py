@@ -3,8 +3,8 @@
     python benchmarks/unlabelled_generator.py --source fashion.npz --out DIR --seeds 0 1
 
 Half of the training images lose their labels. From the others, a seed draws 20 images of each class for the generator
-and 200 unseen ones of each class to compare with. The figures are those of the report, on the features of a classifier of
-the 20 images. GAN-train is the accuracy on the unseen images of a classifier of 200 synthetic images of each class.
+and 200 unseen ones of each class to compare with. The figures are those of the report, on the features of a classifier
+of the 20 images. GAN-train is the accuracy on the unseen images of a classifier of 200 synthetic images of each class.
 
 Every result is a line of DIR/figures.jsonl, so an interrupted measurement is continued. DIR/<kind>-<share>-<seed>.png
 shows 10 images of each class.
