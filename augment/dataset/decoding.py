@@ -63,8 +63,8 @@ def decode(
     permission to read a file is missing.
     """
     splits, files, sizes, transparent = {}, {}, Counter[tuple[int, int]](), 0
-    opened, total = count(1), 2 * sum(map(len, listing.files.values()))
-    read_each = partial(_read_each, skipped=skipped, opened=lambda: progress(next(opened), total))
+    opened, total = count(1), sum(map(len, listing.files.values()))  # each file is opened twice
+    read_each = partial(_read_each, skipped=skipped, opened=lambda: progress(next(opened) // 2, total))
     with _bombs_are_errors():
         headers = {split: list(read_each(members, _read_header)) for split, members in listing.files.items()}
         if not headers["train"]:
