@@ -158,10 +158,13 @@ def linear_seconds(fold: Fold, config: EvaluateConfig, device: torch.device) -> 
         extract(extractor, subset.images, device)  # a warm-up
         extraction = _seconds(lambda: extract(extractor, subset.images, device), device) / len(subset)
     synthetic = max((arm.ratio_or(config.ratio) for arm in arms if arm.synthetic), default=0.0)  # per real image
-    images = len(fold.train) * (2 if config.horizontal_flip else 1)
+    views, learning = 2 if config.horizontal_flip else 1, sum(arm.unlabelled > 0 for arm in arms)
+    images, unlabelled = len(fold.train) * views, len(fold.unlabelled or ()) * views if learning else 0
     learnt, drawn = images * (1 + synthetic), images * sum(arm.ratio_or(config.ratio) for arm in arms if arm.feed)
-    extracted = learnt / max(len(fold.repeats), 1) + len(fold.test) / config.repeats + drawn  # in a repeat, by all arms
-    return extraction * extracted / len(arms) + SECONDS_OF_LINEAR_FIT * learnt
+    shared = (len(fold.test) + unlabelled) / config.repeats
+    extracted = learnt / max(len(fold.repeats), 1) + shared + drawn  # in a repeat, by all arms
+    trainings = len(arms) + learning  # an arm with unlabelled images fits a first classifier without them
+    return extraction * extracted / trainings + SECONDS_OF_LINEAR_FIT * (learnt + unlabelled * learning / trainings)
 
 
 def peak_memory(jobs: int) -> float | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
-from augment.dataset.images import LabelledImages, subset_per_class
+from augment.dataset.images import LabelledImages, concatenate, subset_per_class
 from augment.generators.cgan import CganConfig
 from augment.generators.resample import ResampleConfig
 from classifiers.features import FeatureConfig
@@ -115,6 +116,9 @@ def test_more_images_make_a_linear_classifier_dearer(shoes: LabelledImages, monk
         assert linear_seconds(fold, changed, CPU) == pytest.approx(expected)
     fed = config.model_copy(update={"arms": (arms[0], own[1].model_copy(update={"feed": "grid"}))})  # 19 in each repeat
     assert linear_seconds(fold, fed, CPU) == pytest.approx((38 + 19) / 10 / 2 + 19 / 2 + 0.001 * 19 * 2)
+    learning = config.model_copy(update={"arms": (arms[0], Arm(name="c", learner="features", unlabelled=0.5))})
+    more = replace(fold, unlabelled=concatenate([shoes] * 5))
+    assert linear_seconds(more, learning, CPU) == pytest.approx((38 + 95) / 10 / 3 + 0.001 * (19 + 95 / 3))
 
 
 def test_a_classifier_is_timed_once_and_only_on_request(shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch) -> None:
