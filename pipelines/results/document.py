@@ -87,9 +87,13 @@ class Recommendation(Part):
     verdict: str = Field(
         "", description="helps, no better than a control, harms, inconclusive, too few repeats, or nothing to compare."
     )
-    largest_gain_not_excluded: float | None = None
-    repeats_for_one_point: int | None = None
-    repeats_for_two_points: int | None = None
+    largest_gain_not_excluded: float | None = Field(
+        None, description="Upper end of the interval, at least 0, in the metric's own scale."
+    )
+    repeats_for_one_point: int | None = Field(
+        None, description="That would show a gain of 0.01 in this scale with 80 % power; null if no number would."
+    )
+    repeats_for_two_points: int | None = Field(None, description="The same for a gain of 0.02.")
     sentence: str
 
 

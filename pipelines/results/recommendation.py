@@ -4,12 +4,12 @@ The rule is to do no harm. Synthetic images are recommended only if the interval
 showed a gain too where the mix was chosen on validation images, and if the interval over every control lies above 0.
 Otherwise the answer is "do not augment", for one of three reasons: synthetic images harm, a control may do as well, or
 the experiment is inconclusive. If it is inconclusive, the sentence says how large a gain is still possible and how many
-repeats would show a small one.
+repeats would show a small one. A control that gains over the baseline needs no generator, and is then recommended.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -17,6 +17,7 @@ from pipelines.metric_specs import FEWEST_REPEATS, METRICS, Metric
 from pipelines.results.document import Choice, Comparison, Recommendation
 from pipelines.results.statistics import repeats_needed
 
+SIGNIFICANT = 0.05  # p-values
 SMALL_GAINS = (0.01, 0.02)  # in the metric's own scale: 1 and 2 points, or 0.01 and 0.02 nats of log loss
 
 REPEATS_FOR = ("repeats_for_one_point", "repeats_for_two_points")  # the fields for these gains
@@ -40,39 +41,55 @@ def recommend(
     size: int | None = None,
     *,
     controls: Sequence[Comparison] = (),
+    instead: Comparison | None = None,
     same_kind: bool = True,
 ) -> Recommendation:
     """Return the content of results.json under `recommendation`: what to train with, and why.
 
     It recommends synthetic images only if the lower end of the interval is above 0 with at least 6 repeats and, where
-    the mix was chosen, `choice` shows a gain. Otherwise it names the baseline and the ratio 0.
+    the mix was chosen, `choice` shows a gain. Otherwise it names the arm of `instead` or the baseline, and the ratio 0.
 
     comparison: the headline; None if there is none. mix: the chosen mix, or that of the compared arm (`Arm.mix`).
     choice: the content of results.json under that name; None if the mix was fixed in advance. size: the number of
     training images per class, if they were drawn from a larger pool. controls: the comparisons of the arm with its
-    controls; the interval of its gain over each of them has to be above 0. same_kind: whether the arm and its baseline
-    differ only in the synthetic images and in how they deal with imbalance; if not, the sentence names the baseline.
-
-    `largest_gain_not_excluded` is the upper end of the interval, at least 0, in the metric's own scale.
-    `repeats_for_one_point` and `repeats_for_two_points` would show a gain of 0.01 or 0.02 in this scale with 80 %
-    power; None if no number would.
+    controls; the interval of its gain over each of them has to be above 0. instead: what `best_control` returns.
+    same_kind: whether the arm and its baseline differ only in the synthetic images and in how they deal with imbalance;
+    if not, the sentence names the baseline.
     """
     verdict = _verdict(comparison, choice, controls)
     if comparison is None:
         sentence = "Nothing to recommend: no recipe was compared with and without synthetic images."
-        limits = dict.fromkeys(("largest_gain_not_excluded", *REPEATS_FOR))
-        return Recommendation(augment=False, arm=None, ratio=0.0, verdict=verdict.value, sentence=sentence, **limits)
+        return Recommendation(augment=False, arm=None, ratio=0.0, verdict=verdict.value, sentence=sentence)
     augment = verdict == Verdict.HELPS
+    sentence = _sentence(comparison, mix, choice, controls, size=size, same_kind=same_kind)
+    use: dict[str, Any] = {"arm": comparison.baseline, "ratio": 0.0, "sentence": sentence}
+    if augment:
+        use |= {"arm": comparison.arm, "ratio": float(mix["ratio"]), "mix": dict(mix)}
+    elif instead is not None:
+        use |= {"arm": instead.arm, "sentence": f"{sentence} {_instead(instead)}"}
     return Recommendation(
         augment=augment,
-        arm=comparison.arm if augment else comparison.baseline,
-        ratio=float(mix["ratio"]) if augment else 0.0,
-        **({"mix": dict(mix)} if augment else {}),
+        **use,
         verdict=verdict.value,
         largest_gain_not_excluded=max(comparison.ci95[1], 0.0),
         **dict(zip(REPEATS_FOR, _repeats_for_small_gains(comparison), strict=True)),
-        sentence=_sentence(comparison, mix, choice, controls, size=size, same_kind=same_kind),
     )
+
+
+def best_control(comparisons: Sequence[Comparison], controls: Collection[str]) -> Comparison | None:
+    """Return the comparison of the control with the largest gain, of those whose gain is shown; None if there is none.
+
+    A gain is shown if its interval lies above 0 and, since the best of k controls is taken, k times its p-value is
+    below 0.05 (Bonferroni). comparisons: those with the baseline of the headline. controls: the names of the arms.
+    """
+    compared = [c for c in comparisons if c.arm in controls and c.repeats >= FEWEST_REPEATS]
+    shown = [c for c in compared if c.ci95[0] > 0 and len(compared) * c.p_value < SIGNIFICANT]
+    return max(shown, key=lambda c: c.mean_gain, default=None)
+
+
+def _instead(control: Comparison) -> str:
+    verb, evidence = _evidence(control, significant=True, against=f" compared with {control.baseline}")
+    return f"Use {control.arm}, which needs no generator: it {verb}s {METRICS[control.metric].words} {evidence}."
 
 
 def unlabelled_sentence(comparison: Comparison) -> str:

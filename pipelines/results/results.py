@@ -28,10 +28,11 @@ from pipelines.results.document import (
     CurvePoint,
     Dataset,
     ProtocolSummary,
+    Recommendation,
     Results,
     Summary,
 )
-from pipelines.results.recommendation import describe_mix, recommend, unlabelled_sentence
+from pipelines.results.recommendation import best_control, describe_mix, recommend, unlabelled_sentence
 
 PROTOCOL_NOTES = {
     "holdout": (
@@ -81,12 +82,11 @@ def build_results(
     by_size = {size: [r for r in records if r.size == size and r.arm in names] for size in design.correlation}
     first = next(iter(by_size))
     pairs = headline_first(declared_comparisons(arms), arms, by_size[first], metric, choice.arm if choice else None)
-    pairs += (control_pairs := control_comparisons(arms))
+    pairs += control_comparisons(arms)
     comparisons_by_size = _compare(by_size, pairs, metric, design)
     records, comparisons = by_size[first], comparisons_by_size[first]
     mixes = {a.name: a.mix(ratio) for a in arms if a.real and a.synthetic}
     headline = comparisons[0] if pairs and pairs[0][0] in mixes else None
-    controls = [c for c in comparisons if headline and c.arm == headline.arm and (c.arm, c.baseline) in control_pairs]
     mix = {**mixes[headline.arm], **(choice.mix if choice else {})} if headline else {}
     return Results(
         dataset=dataset,
@@ -95,12 +95,27 @@ def build_results(
         comparisons=comparisons,
         fidelity=dict(fidelity or {}),
         choice=choice,
-        recommendation=recommend(headline, mix, choice, first, controls=controls, same_kind=_are_alike(headline, arms)),
+        recommendation=_recommendation(headline, comparisons, arms, mix, choice, first),
         **_unlabelled(comparisons, arms),
         confusion=sum_confusions(records, names),
         learning_curve=_learning_curve(by_size, comparisons_by_size, names) if len(by_size) > 1 else [],
         seeds=list(_seeds(records).values()),
     )
+
+
+def _recommendation(
+    headline: Comparison | None,
+    comparisons: Sequence[Comparison],
+    arms: Sequence[Arm],
+    mix: Mapping[str, Any],
+    choice: Choice | None,
+    size: int | None,
+) -> Recommendation:
+    pairs, names = control_comparisons(arms), {arm.name for arm in arms if arm.is_control}
+    controls = [c for c in comparisons if headline and c.arm == headline.arm and (c.arm, c.baseline) in pairs]
+    instead = best_control([c for c in comparisons if headline and c.baseline == headline.baseline], names)
+    alike = _are_alike(headline, arms)
+    return recommend(headline, mix, choice, size, controls=controls, instead=instead, same_kind=alike)
 
 
 def _unlabelled(comparisons: Sequence[Comparison], arms: Sequence[Arm]) -> dict[str, str]:
