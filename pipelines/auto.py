@@ -165,7 +165,7 @@ def _better_classifiers(
         sentences.append(
             f"the operating point as trained; to cross-fit it would take {format_duration(seconds)}: {BY_CROSS_FITTING}"
         )
-    return [Decision({"evaluate": settings}, "; ".join(sentences))] if sentences else []
+    return [Decision("evaluate", settings, "; ".join(sentences))] if sentences else []
 
 
 def _repeats(spent: Spending, fewest: int) -> Decision:
@@ -174,7 +174,8 @@ def _repeats(spent: Spending, fewest: int) -> Decision:
     else:
         limit = f"{spent.more} would take {format_duration(spent.seconds_with_more)}"
     return Decision(
-        {"evaluate": {"repeats": spent.repeats}},
+        "evaluate",
+        {"repeats": spent.repeats},
         f"{counted(spent.repeats, 'repeat')}, each with its own generator, in about {format_duration(spent.seconds)}: "
         f"{limit}, and fewer than {fewest} support no claim",
     )

@@ -23,10 +23,16 @@ CONTROLS = {"grid": "mixtures of the pixels of two images", "resample": "views o
 
 
 class Decision(NamedTuple):
-    """A part of a pipeline definition, and why it was chosen."""
+    """What was decided about a section of a pipeline definition, and why. own: its settings; empty if they stay."""
 
-    settings: dict[str, Any]
+    section: str
+    own: dict[str, Any]
     sentence: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings as those of a pipeline."""
+        return {self.section: self.own} if self.own else {}
 
 
 @dataclass(frozen=True)
@@ -60,28 +66,29 @@ def _image_size(facts: Facts) -> Decision:
         if limit
         else "as the definition says"
     )
-    return Decision({}, f"images of {size} px: {why}")
+    return Decision("data", {}, f"images of {size} px: {why}")
 
 
 def _imbalance(facts: Facts) -> Decision:
     largest, smallest = max(facts.counts.values()), min(facts.counts.values())
     images = counted(largest, "image") if smallest == largest else f"{smallest} to {largest} images"
     if imbalanced(facts.counts):
-        settings = _classifier(sampling="plain", long_tail="logit-adjustment")
+        classifier = {"sampling": "plain", "long_tail": "logit-adjustment"}
         sentence = f"plain sampling with logit adjustment, the best treatment known here of classes of {images}"
     else:
-        settings = _classifier(sampling="balanced", long_tail="none")
+        classifier = {"sampling": "balanced", "long_tail": "none"}
         sentence = f"no treatment of imbalance: the classes have {images} each"
-    return Decision(settings, sentence)
+    return Decision("evaluate", {"classifier": classifier}, sentence)
 
 
 def _anchors(facts: Facts) -> Decision:
     config = facts.pipeline.generator
     if not isinstance(config, AnchoredConfig):
-        return Decision({}, f"the generator {config.kind}: as the definition says")
+        return Decision("generator", {}, f"the generator {config.kind}: as the definition says")
     lenders_from, largest, smallest = config.lenders_from, facts.largest, facts.smallest
     if largest >= lenders_from:
-        return Decision({}, f"the generator anchored, {config.anchors}: a class has {largest} images to lend from")
+        why = f"a class has {largest} images to lend from"
+        return Decision("generator", {}, f"the generator anchored, {config.anchors}: {why}")
     if smallest > 1:
         anchors, why = "grid", f"no class has the {lenders_from} images that lending differences needs"
     elif largest > 1:
@@ -89,9 +96,8 @@ def _anchors(facts: Facts) -> Decision:
         why = f"a class has one image, and there is nothing to mix it with but differences of a class of {largest}"
     else:
         anchors, why = "reconstruction", "every class has one image, and there is nothing to mix it with"
-    return Decision(
-        {"generator": {"anchors": anchors, "lenders_from": lenders_from}}, f"the generator anchored, {anchors}: {why}"
-    )
+    own = {"anchors": anchors, "lenders_from": lenders_from}
+    return Decision("generator", own, f"the generator anchored, {anchors}: {why}")
 
 
 def _arms(facts: Facts) -> Decision:
@@ -113,7 +119,7 @@ def _arms(facts: Facts) -> Decision:
         parts.append("classifiers on half of the images show what twice as many would give")
     else:
         parts.append(f"what more images would give is not told, which needs {FEWEST_FOR_FORECAST} of each class")
-    return Decision({"evaluate": {"arms": arms}}, "; ".join(parts))
+    return Decision("evaluate", {"arms": arms}, "; ".join(parts))
 
 
 def fine_tuned_arms(pipeline: Pipeline, facts: Facts) -> list[dict[str, Any]]:
@@ -140,10 +146,6 @@ def _controls(facts: Facts) -> list[str]:
     Under imbalance all synthetic images favour rare classes, also images that are not new.
     """
     return list(CONTROLS) if imbalanced(facts.counts) else ["grid"]
-
-
-def _classifier(**settings: Any) -> dict[str, Any]:
-    return {"evaluate": {"classifier": settings}}
 
 
 CHOICES: tuple[Callable[[Facts], Decision], ...] = (_image_size, _imbalance, _anchors, _arms)

@@ -14,7 +14,7 @@ import yaml
 from augment.runtime import NO_OBSERVER, Observer
 from augment.words import counted, printable
 from pipelines.auto import allowed_repeats, facts_of, with_settings
-from pipelines.auto_choices import CHOICES, Decision
+from pipelines.auto_choices import CHOICES
 from pipelines.config.reading import load_pipeline
 from pipelines.experiment.loading import load
 from pipelines.experiment.protocols import infer_protocol
@@ -53,20 +53,13 @@ def draft(overrides: Sequence[str], file: str, observer: Observer = NO_OBSERVER)
     for choose in CHOICES:
         decision = choose(facts)
         pipeline = with_settings(pipeline, decision.settings)
-        reasons.setdefault(_section(decision), []).append(decision.sentence)
+        reasons.setdefault(decision.section, []).append(decision.sentence)
     content = pipeline.model_dump(mode="json", exclude_unset=True, exclude={"auto", "description"})
     images = counted(len(loaded.train), "image")
     head = HEAD.format(
         source=printable(loaded.name), images=images, classes=counted(loaded.train.num_classes, "class"), file=file
     )
     return head + "".join(_text(name, content[name], reasons.get(name, [])) for name in COMMENTS if name in content)
-
-
-def _section(decision: Decision) -> str:
-    """Return the section that a decision is about; those without settings are about the images or the generator."""
-    if decision.settings:
-        return next(iter(decision.settings))
-    return "generator" if decision.sentence.startswith("the generator") else "data"
 
 
 def _text(name: str, values: Mapping[str, Any], reasons: Sequence[str]) -> str:
