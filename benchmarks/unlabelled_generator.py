@@ -2,12 +2,13 @@
 
     python benchmarks/unlabelled_generator.py --source fashion.npz --out DIR --seeds 0 1
 
-Half of the training images lose their labels. From the others, a seed draws 20 images of each class for the generator
-and 200 unseen ones of each class to compare with. The figures are those of the report, on the features of a classifier
-of the 20 images. GAN-train is the accuracy on the unseen images of a classifier of 200 synthetic images of each class.
+Half of the training images lose their labels. From the others, a seed draws the images for the generator, by default 20
+of each class and with `--setting LARGE:SMALL` many of every second class and few of the others, and 200 unseen ones of
+each class to compare with. The figures are those of the report, on the features of a classifier of the drawn images.
+GAN-train is the accuracy on the unseen images of a classifier of 200 synthetic images of each class.
 
-Every result is a line of DIR/figures.jsonl, so an interrupted measurement is continued. DIR/<kind>-<share>-<seed>.png
-shows 10 images of each class.
+Every result is a line of DIR/figures.jsonl, so an interrupted measurement is continued. A picture beside it shows 10
+images of each class.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from augment.dataset.images import LabelledImages, split_per_class, subset_per_class
+from augment.dataset.images import LabelledImages, concatenate, split_per_class, subset_per_class
 from augment.dataset.sources import read_source
 from augment.generators.base import TrainingData
 from augment.generators.previews import tile
@@ -35,7 +36,7 @@ from pipelines.experiment.arms import train_arm
 from pipelines.experiment.folds import Fold
 from pipelines.results.fidelity_evaluation import measure_fidelity
 
-PER_CLASS, COMPARED = 20, 200  # images
+COMPARED = 200  # images of each class
 FIGURES = ("precision", "recall", "density", "coverage", "kid", "gan_test_accuracy", "memorised_fraction")
 CPU = torch.device("cpu")
 KINDS: dict[str, dict[str, Any]] = {
@@ -45,11 +46,20 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-def measure(name: str, share: float, source: LabelledImages, seed: int, out: Path) -> dict[str, Any]:
+def draw(data: LabelledImages, setting: str, seed: int) -> LabelledImages:
+    """Draw the images of a setting, N or LARGE:SMALL."""
+    large, _, small = setting.partition(":")
+    drawn = subset_per_class(data, int(large), seed)
+    few = subset_per_class(data, int(small or large), seed)
+    even = drawn.take(np.flatnonzero(drawn.labels % 2 == 0))
+    return concatenate([even, few.take(np.flatnonzero(few.labels % 2 == 1))])
+
+
+def measure(name: str, share: float, source: LabelledImages, setting: str, seed: int, out: Path) -> dict[str, Any]:
     """Return the figures of one generator, and write its pictures."""
     labelled, unlabelled = split_per_class(source, 0.5, 0)
     train, rest = split_per_class(labelled, 0.5, seed)
-    train, test = subset_per_class(train, PER_CLASS, seed), subset_per_class(rest, COMPARED, 0)
+    train, test = draw(train, setting, seed), subset_per_class(rest, COMPARED, 0)
     settings = KINDS[name]
     config = GENERATORS[settings["kind"]].config.model_validate({**settings, "unlabelled": share, "seed": seed})
     run = out / "run"
@@ -58,13 +68,15 @@ def measure(name: str, share: float, source: LabelledImages, seed: int, out: Pat
     model = load_model(run)
     synthetic = generate(model, dict.fromkeys(model.about.classes, COMPARED), seed=seed).data
     shown = np.concatenate([np.flatnonzero(synthetic.labels == k)[:10] for k in range(train.num_classes)])
-    tile(synthetic.images[shown], 10).save(out / f"{name.replace(' ', '-')}-{share}-{seed}.png")
-    settings_of_classifiers = EvaluateConfig(classifier={"steps": 600})
-    figures = measure_fidelity(Fold(train, test, synthetic=SyntheticImages(synthetic)), settings_of_classifiers, CPU)
-    classifier = train_arm(Arm(name="gan-train"), Fold(synthetic, test), settings_of_classifiers, seed=seed, device=CPU)
+    picture = f"{name}-{setting}-{share}-{seed}.png".replace(" ", "-").replace(":", "-")
+    tile(synthetic.images[shown], 10).save(out / picture)
+    evaluation = EvaluateConfig(classifier={"steps": 600})
+    figures = measure_fidelity(Fold(train, test, synthetic=SyntheticImages(synthetic)), evaluation, CPU)
+    classifier = train_arm(Arm(name="gan-train"), Fold(synthetic, test), evaluation, seed=seed, device=CPU)
     logits = predict(classifier, torch.from_numpy(np.ascontiguousarray(test.images)))
     return {
         "kind": name,
+        "setting": setting,
         "share": share,
         "seed": seed,
         **{figure: round(float(figures.figures[figure]), 4) for figure in FIGURES},
@@ -78,6 +90,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--shares", type=float, nargs="+", default=[0.0, 0.25, 0.5, 0.75])
+    parser.add_argument("--setting", default="20", metavar="LARGE:SMALL or N")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -88,9 +101,10 @@ def main() -> None:
     for seed in options.seeds:
         for kind in options.kinds:
             for share in options.shares:
-                if any((row["kind"], row["share"], row["seed"]) == (kind, share, seed) for row in done):
+                key = {"kind": kind, "share": share, "seed": seed, "setting": options.setting}
+                if any(key.items() <= row.items() for row in done):
                     continue
-                row = measure(kind, share, source, seed, options.out)
+                row = measure(kind, share, source, options.setting, seed, options.out)
                 with file.open("a") as lines:
                     lines.write(json.dumps(row) + "\n")
                 print(row, flush=True)
