@@ -106,7 +106,8 @@ def _arms(facts: Facts) -> Decision:
     parts = [f"{SHARE:.0%} of each batch are synthetic, new for every batch; for control, {controls} in their place"]
     if unlabelled is not None:
         arms.append(_named("classical+unlabelled"))
-        parts.append(f"an arm learns from {counted(len(unlabelled), 'unlabelled image')} too")
+        generator = ", and so does the generator" if facts.pipeline.generator.uses_unlabelled else ""
+        parts.append(f"an arm learns from {counted(len(unlabelled), 'unlabelled image')} too{generator}")
     if weights_installed():
         arms += _with_fed("features", facts, learner="features")
         arms += [_named("features+unlabelled")] if unlabelled is not None else []

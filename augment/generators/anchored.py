@@ -7,7 +7,7 @@ only.
 
 D learns from the classes that are large enough to lend differences, and G learns from D what a real change looks like.
 On the few images of a small class D would learn these images by heart, and G to ignore the differences. Images of all
-classes are reconstructed.
+classes are reconstructed. Unlabelled images, if there are any, are half of the real images that D sees.
 
 The training images are part of the finished run as uint8, so a run can generate without its source.
 """
@@ -76,6 +76,7 @@ class AnchoredConfig(AdversarialConfig):
     latent_dim: int = Field(32, ge=1, le=2**16)
     steps: Interval = 1000
     lr_generator: Rate = 4e-4
+    unlabelled: float = Field(0.5, ge=0, lt=1)  # as in `TrainingConfig`; the images come closer to real ones with it
 
 
 class AnchoredAbout(AdversarialAbout):

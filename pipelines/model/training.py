@@ -34,6 +34,7 @@ from augment.versions import versions
 from pipelines.config.sections import DataConfig, GenerateConfig
 from pipelines.experiment.arms import predict_test, train_arm
 from pipelines.experiment.cross_fitting import judge
+from pipelines.experiment.feature_learning import with_features
 from pipelines.experiment.fold_generators import FoldGenerators, fit_all, generate_all
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.loading import LoadedSource, load, load_synthetic
@@ -186,7 +187,7 @@ def plan(images: Images, members: int) -> list[Training]:
 
 
 def _prepared(fold: Fold, recipe: Recipe, name: str, output: OutputFolder, runtime: Runtime) -> Fold | None:
-    """Return the fold with the generator, the images and their scores that the arm needs; None if it was stopped."""
+    """Return the fold with all that the arm needs: a generator, images, scores, features; None if it was stopped."""
     if recipe.generator is not None:
         generators = FoldGenerators(output.path, name, recipe.generator)
         if not fit_all(generators, [fold], runtime):
@@ -195,10 +196,11 @@ def _prepared(fold: Fold, recipe: Recipe, name: str, output: OutputFolder, runti
         if recipe.generate is not None:
             generate_all(generators, [fold], _enough(recipe.generate, fold.train, recipe), runtime)
             fold = replace(fold, synthetic=load_synthetic(output.path / "synthetic", fold.train)[0])
-    if not recipe.arm.needs_judges:
-        return fold
-    seed = derive_seed(recipe.evaluate.seed, "cross-fitting")
-    return replace(fold, judged=judge(fold, recipe.evaluate, seed=seed, device=runtime.device))
+    if recipe.arm.needs_judges:
+        seed = derive_seed(recipe.evaluate.seed, "cross-fitting")
+        fold = replace(fold, judged=judge(fold, recipe.evaluate, seed=seed, device=runtime.device))
+    folds = with_features([fold], [recipe.arm], recipe.evaluate, runtime)
+    return folds[0] if folds else None
 
 
 def _enough(generate: GenerateConfig, train: LabelledImages, recipe: Recipe) -> GenerateConfig:

