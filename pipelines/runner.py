@@ -28,7 +28,7 @@ from pipelines.evaluation import RESULTS
 from pipelines.experiment.loading import load
 from pipelines.experiment.parallel import end_processes
 from pipelines.experiment.protocols import with_copy_warnings
-from pipelines.experiment.time_estimate import Probe, format_duration, peak_memory
+from pipelines.experiment.time_estimate import MEASURING, Probe, format_duration, peak_memory
 from pipelines.pipeline_folds import PipelineFolds, divide
 from pipelines.results.document import Results, read_results
 from pipelines.stage_file import STAGES_FILE, Entry, Plan, plan_stage, read_entries, write_entry
@@ -106,7 +106,10 @@ def _plan(folds: PipelineFolds, stages: Sequence[Stage], runtime: Runtime) -> li
     if not any(planned.runs for planned in plans):
         return plans
     probe = Probe(folds.generator_folds[0], folds.pipeline.evaluate, runtime.device, runtime.jobs)
-    return [replace(planned, seconds=stage.seconds(probe)) for stage, planned in zip(stages, plans, strict=True)]
+    for i, stage in enumerate(stages):
+        plans[i] = replace(plans[i], seconds=stage.seconds(probe))
+        runtime.observer.on_work(MEASURING, i + 1, len(stages))
+    return plans
 
 
 def _notes(folds: PipelineFolds) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from augment.errors import ConfigError
 from augment.runtime import Runtime
 from pipelines.config.sections import EvaluateConfig, Pipeline
 from pipelines.experiment.loading import LoadedSource
-from pipelines.experiment.time_estimate import Probe, format_duration
+from pipelines.experiment.time_estimate import MEASURING, Probe, format_duration
 from pipelines.pipeline_folds import divide
 from pipelines.stages import stages_of
 
@@ -78,5 +79,11 @@ def _seconds_per_repeat(
     folds = divide(pipeline, loaded, Path())
     *earlier, evaluate = stages_of(folds)
     probe = Probe(folds.generator_folds[0], pipeline.evaluate, runtime.device, runtime.jobs)
-    before = sum(stage.seconds(probe) for stage in earlier)
-    return [(before + evaluate.seconds(probe.of(option))) / repeats for option in options]
+    measurements = [partial(stage.seconds, probe) for stage in earlier]
+    measurements += [partial(evaluate.seconds, probe.of(option)) for option in options]
+    seconds = []
+    for measure in measurements:
+        seconds.append(measure())
+        runtime.observer.on_work(MEASURING, len(seconds), len(measurements))
+    before, of_options = sum(seconds[: len(earlier)]), seconds[len(earlier) :]
+    return [(before + of_option) / repeats for of_option in of_options]

@@ -10,13 +10,14 @@ from augment.runtime import Observer, Task
 
 @dataclass
 class Kept(Observer):
-    """Tasks that began and ended, notes, and by the task's name the parts that were done and their labels."""
+    """Tasks that began and ended, notes, work, and by the task's name the parts that were done and their labels."""
 
     started: list[Task] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     done: dict[str, list[int]] = field(default_factory=dict)
     labels: list[str] = field(default_factory=list)
+    work: list[tuple[str, int, int]] = field(default_factory=list)
 
     def on_start(self, task: Task) -> None:
         self.started.append(task)
@@ -30,3 +31,6 @@ class Kept(Observer):
 
     def on_note(self, sentence: str) -> None:
         self.notes.append(sentence)
+
+    def on_work(self, name: str, done: int, total: int) -> None:
+        self.work.append((name, done, total))

@@ -170,3 +170,4 @@ def test_the_cost_is_reported_first_and_only_where_something_runs(
         plans = plan(pipeline(), folder, Runtime(observer=kept))
         assert any("estimated by a short probe" in note for note in kept.notes) == said
         assert all((stage.seconds > 0) == said for stage in plans)
+        assert (("measure speeds", len(plans), len(plans)) in kept.work) == said

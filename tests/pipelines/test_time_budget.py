@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from observing import Kept
 
 from augment.errors import ConfigError
 from augment.runtime import Runtime
 from pipelines import time_budget
 from pipelines.config.reading import load_pipeline
 from pipelines.experiment.loading import load
+from pipelines.experiment.time_estimate import Probe
 from pipelines.time_budget import Spending, spend
 
 REPEATS = (6, 7, 8, 9, 10, 11, 12)
@@ -57,3 +59,15 @@ def test_too_few_minutes_are_refused_and_the_default_never_is(monkeypatch: pytes
     with pytest.raises(ConfigError, match=r"6 repeats would take about 6 minutes.* --minutes is 5: give --minutes 6"):
         spent(5, monkeypatch)
     assert spent(None, monkeypatch, [6e4])[:2] == (0, 6)
+
+
+def test_the_measurements_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three stages come before the evaluation or none of them, and each of two options is measured."""
+    monkeypatch.setattr(Probe, "seconds_to_fit", lambda *_: 6.0)
+    monkeypatch.setattr(Probe, "seconds_to_evaluate", lambda *_, **__: 12.0)
+    pipeline, kept = load_pipeline("quickstart", ("evaluate.repeats=6",)), Kept()
+    runtime, loaded = Runtime(observer=kept), load(pipeline.data)
+    seconds = time_budget._seconds_per_repeat(pipeline, loaded, [pipeline.evaluate] * 2, 6, runtime)
+    assert seconds[0] == seconds[1] > (6 + 12) / 6
+    total = kept.work[-1][2]
+    assert kept.work == [("measure speeds", done, total) for done in range(1, total + 1)]
