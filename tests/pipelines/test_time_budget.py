@@ -62,7 +62,7 @@ def test_too_few_minutes_are_refused_and_the_default_never_is(monkeypatch: pytes
 
 
 def test_the_measurements_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three stages come before the evaluation or none of them, and each of two options is measured."""
+    """First what comes before the evaluation is measured, and then each of two options."""
     monkeypatch.setattr(Probe, "seconds_to_fit", lambda *_: 6.0)
     monkeypatch.setattr(Probe, "seconds_to_evaluate", lambda *_, **__: 12.0)
     pipeline, kept = load_pipeline("quickstart", ("evaluate.repeats=6",)), Kept()
