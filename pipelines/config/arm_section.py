@@ -123,6 +123,11 @@ class Arm(Settings):
         return self.feed not in (None, "generator")
 
     @property
+    def needs_generator(self) -> bool:
+        """Whether its synthetic images are made by a fitted generator, as those of some controls are too."""
+        return self.synthetic and self.feed in (None, "generator", "reconstruction")
+
+    @property
     def needs_judges(self) -> bool:
         """Whether cross-fitted classifiers have to judge the images before the arm is trained."""
         filtered = self.keep < 1 and FILTERS[self.filter].by_classifiers is not None

@@ -105,16 +105,15 @@ def recipe_of_run(folder: Path) -> Recipe:
     results = read_results(folder / "evaluation" / "results.json" if pipeline else folder / "results.json")
     evaluation = pipeline.evaluate if pipeline else _evaluation(folder, marker)
     arm = _recommended(results, evaluation, folder)
-    fed = arm.synthetic and arm.feed in (None, "generator", "reconstruction")
-    if fed and pipeline is None:
+    if arm.needs_generator and pipeline is None:
         raise ConfigError(
             f"--run {folder} recommends images of a generator that it does not hold: give the folder of an "
             "`augment run`, which trains its own"
         )
     return Recipe(
         evaluate=evaluation.model_copy(update={"arms": (arm,)}),
-        generator=pipeline.generator if pipeline and fed else None,
-        generate=pipeline.generate if pipeline and fed and arm.feed is None else None,
+        generator=pipeline.generator if pipeline and arm.needs_generator else None,
+        generate=pipeline.generate if pipeline and arm.needs_generator and arm.feed is None else None,
         why=f"the arm {arm.name} of {folder.name}, which is recommended there",
         measured=_measured(results, arm),
         image_size=results.dataset.image_size,

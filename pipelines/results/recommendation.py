@@ -80,11 +80,12 @@ def best_control(comparisons: Sequence[Comparison], controls: Collection[str]) -
     """Return the comparison of the control with the largest gain, of those whose gain is shown; None if there is none.
 
     A gain is shown if its interval lies above 0 and, since the best of k controls is taken, k times its p-value is
-    below 0.05 (Bonferroni). comparisons: those with the baseline of the headline. controls: the names of the arms.
+    below 0.05 (Bonferroni). comparisons: those with the baseline of the headline. controls: the names of the controls
+    that need no generator.
     """
     compared = [c for c in comparisons if c.arm in controls and c.repeats >= FEWEST_REPEATS]
-    shown = [c for c in compared if c.ci95[0] > 0 and len(compared) * c.p_value < SIGNIFICANT]
-    return max(shown, key=lambda c: c.mean_gain, default=None)
+    gaining = [c for c in compared if c.ci95[0] > 0 and len(compared) * c.p_value < SIGNIFICANT]
+    return max(gaining, key=lambda c: c.mean_gain, default=None)
 
 
 def _instead(control: Comparison) -> str:

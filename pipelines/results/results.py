@@ -111,7 +111,7 @@ def _recommendation(
     choice: Choice | None,
     size: int | None,
 ) -> Recommendation:
-    pairs, names = control_comparisons(arms), {arm.name for arm in arms if arm.is_control}
+    pairs, names = control_comparisons(arms), {a.name for a in arms if a.is_control and not a.needs_generator}
     controls = [c for c in comparisons if headline and c.arm == headline.arm and (c.arm, c.baseline) in pairs]
     instead = best_control([c for c in comparisons if headline and c.baseline == headline.baseline], names)
     alike = _are_alike(headline, arms)

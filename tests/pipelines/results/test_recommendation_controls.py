@@ -62,6 +62,14 @@ def test_a_gain_that_is_not_shown_recommends_the_baseline(grid: list[float]) -> 
     assert "which needs no generator" not in said.sentence
 
 
+def test_a_control_that_needs_a_generator_is_not_recommended() -> None:
+    decoded = Arm(name="decoded", policy="light", synthetic=True, feed="reconstruction")
+    records = records_of(plain=BASE, fresh=BASE, decoded=[b + 0.03 for b in BASE])
+    said = build_results(records, [PLAIN, FRESH, decoded], DATASET, Design(), 1.0).recommendation
+    assert said.arm == "plain"
+    assert "which needs no generator" not in said.sentence
+
+
 def test_five_repeats_are_too_few_for_a_control_too() -> None:
     records = [r for r in toy.records_of(plain=BASE, fresh=BASE, grid=[b + 0.03 for b in BASE]) if r.repeat < 5]
     said = build_results(records, [PLAIN, FRESH, GRID], DATASET, Design(), 1.0).recommendation
