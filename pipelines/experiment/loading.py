@@ -13,7 +13,7 @@ import numpy as np
 from augment.dataset.deduplication import drop_duplicates
 from augment.dataset.duplicates import find_leaks, group_copies, near_duplicates, near_matches
 from augment.dataset.export import read_scores
-from augment.dataset.images import LabelledImages, image_hashes, subset_per_class
+from augment.dataset.images import LabelledImages, concatenate, image_hashes, subset_per_class
 from augment.dataset.inspection import image_name
 from augment.dataset.mixing import match_format
 from augment.dataset.pictures import BATCH, Batch, Format, decoded, pictures_by_split
@@ -25,6 +25,8 @@ from augment.runtime import NO_OBSERVER, Observer
 from augment.seeds import derive_seed
 from augment.words import counted, printable
 from pipelines.config.sections import DataConfig
+
+READING, COMPARING = "read pictures", "search for copies"  # work that observers are told of
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,6 @@ class LoadedSource:
             for split, data in self.source.splits.items()
             for i, digest in enumerate(image_hashes(data.images))
         }
-
-
-READING, COMPARING = "read pictures", "search for copies"  # work that observers are told of
 
 
 def load(config: DataConfig, observer: Observer = NO_OBSERVER) -> LoadedSource:
@@ -106,7 +105,7 @@ def _load_unlabelled(
     broken = [name for batch in batches for name in batch.broken]
     images = np.concatenate([batch.images for batch in batches])
     read = LabelledImages(images, np.zeros(len(images), np.int64), like.class_names)
-    copies = {i for data in labelled for i, _ in find_leaks(read, data)}
+    copies = [i for i, _ in find_leaks(read, concatenate(labelled))]
     if len(copies) == len(read):
         raise SourceError(f"{config.unlabelled} has no unlabelled image that is not among the labelled ones")
     notes = [f"{counted(len(read) - len(copies), 'unlabelled image')} of {printable(config.unlabelled)}"]
@@ -115,7 +114,7 @@ def _load_unlabelled(
         notes.append(f"{counted(len(copies), 'unlabelled image')} left out: {same}")
     if broken:
         notes.append(_skipped_note(broken))
-    return read.take(np.array([i for i in range(len(read)) if i not in copies], np.int64)), tuple(notes)
+    return read.take(np.setdiff1d(np.arange(len(read)), copies)), tuple(notes)
 
 
 def limit_per_class(data: LabelledImages, config: DataConfig) -> LabelledImages:

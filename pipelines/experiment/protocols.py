@@ -48,12 +48,7 @@ class Protocol:
 
 
 def make_protocol(
-    loaded: LoadedSource,
-    data: DataConfig,
-    config: ProtocolConfig,
-    repeats: int,
-    *,
-    chooses_mix: bool | None = None,
+    loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, repeats: int, *, chooses_mix: bool | None = None
 ) -> Protocol:
     """Draw the folds by the protocol that `config` names, or otherwise by the one that fits the source.
 
