@@ -1,12 +1,11 @@
 """Features of images by a pretrained network that is not trained further, computed once for each image.
 
-A `FeatureTable` finds the features of an image by a digest of its pixels. Images that several arms, repeats or folds
+A `FeatureTable` finds the features of an image by the hash of its pixels. Images that several arms, repeats or folds
 share are therefore computed once, and it does not matter in which set they are.
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
-from augment.dataset.images import to_signed
+from augment.dataset.images import image_hashes, to_signed
 from classifiers.backbones import BACKBONES, INPUT_SIZE, build_body, load_body
 from classifiers.networks import Classifier
 
@@ -77,23 +76,16 @@ def extract(extractor: nn.Module, images: Pixels, device: torch.device) -> NDArr
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """Features by the digests of N > 0 images. digests: uint64, N, ascending. features: float32, N x D."""
+    """Features by the `image_hashes` of N > 0 images. hashes: strings, N, ascending. features: float32, N x D."""
 
-    digests: NDArray[np.uint64]
+    hashes: NDArray[np.str_]
     features: NDArray[np.float32]
 
     def find(self, images: Pixels) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return the row of each image, and whether the table has it; the row of one that it lacks means nothing."""
-        wanted = image_digests(images)
-        rows = np.searchsorted(self.digests, wanted).clip(max=len(self.digests) - 1)
-        return rows, self.digests[rows] == wanted
-
-
-def image_digests(images: Pixels) -> NDArray[np.uint64]:
-    """Return a digest of 64 bits of the shape and the pixels of each image, uint8 N x C x H x W: N."""
-    shape = repr(images.shape[1:]).encode()
-    digests = [hashlib.blake2b(image.tobytes(), digest_size=8, key=shape).digest() for image in images]
-    return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
+        wanted = np.array(image_hashes(images))
+        rows = np.searchsorted(self.hashes, wanted).clip(max=len(self.hashes) - 1)
+        return rows, self.hashes[rows] == wanted
 
 
 def features_of(

@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from augment.dataset.images import image_hashes
 from augment.runtime import Runtime
 from augment.words import counted
-from classifiers.features import FeatureTable, Pixels, extract, features_of, image_digests, load_extractor
+from classifiers.features import FeatureTable, Pixels, extract, features_of, load_extractor
 from classifiers.linear_head import fit_linear_head, log_priors, weighted_targets
 from classifiers.networks import Classifier
 from classifiers.pools import AnyPool, Pool
@@ -44,23 +45,23 @@ def with_features(
     learning = [arm for arm in arms if arm.learner == "features"]
     if not learning:
         return list(folds)
-    images: dict[int, Pixels] = {}  # by its digest
+    images: dict[str, Pixels] = {}  # by its hash
     for some in _needed_images(folds, learning, config.horizontal_flip):
-        for digest, image in zip(image_digests(some).tolist(), some, strict=True):
-            images.setdefault(digest, image)
-    digests = sorted(images)
+        for hashed, image in zip(image_hashes(some), some, strict=True):
+            images.setdefault(hashed, image)
+    hashes = sorted(images)
     runtime.observer.on_note(
-        f"computing the features of {counted(len(digests), 'image')} with {config.features.backbone}"
+        f"computing the features of {counted(len(hashes), 'image')} with {config.features.backbone}"
     )
-    chunks = [digests[start : start + CHUNK] for start in range(0, len(digests), CHUNK)]
-    calls = [(_extract, (np.stack([images[d] for d in chunk]), config, runtime.device)) for chunk in chunks]
+    chunks = [hashes[start : start + CHUNK] for start in range(0, len(hashes), CHUNK)]
+    calls = [(_extract, (np.stack([images[hashed] for hashed in chunk]), config, runtime.device)) for chunk in chunks]
     features = {}
     for index, result in run_in_processes(calls, runtime.jobs):
         features[index] = result
         runtime.observer.on_work("compute features", len(features), len(calls))
         if runtime.stopped():
             return None
-    table = FeatureTable(np.array(digests, np.uint64), np.concatenate([features[index] for index in range(len(calls))]))
+    table = FeatureTable(np.array(hashes), np.concatenate([features[index] for index in range(len(calls))]))
     return [replace(fold, features=table) for fold in folds]
 
 

@@ -10,6 +10,7 @@ from augment.dataset.images import (
     concatenate,
     fingerprint,
     fit_to_square,
+    image_hashes,
     nearest_size,
     resize_images,
     split_per_class,
@@ -139,6 +140,17 @@ def test_the_fingerprint_sees_pixels_labels_and_names(data):
     assert len({fingerprint(variant) for variant in variants}) == 4
     strided = np.ascontiguousarray(data.images.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
     assert fingerprint(LabelledImages(strided, data.labels, NAMES)) == fingerprint(data)
+
+
+def test_hashes_tell_pixels_and_shapes_apart(data):
+    images = data.images
+    changed = images.copy()
+    changed[:, 0, 3, 5] ^= 1
+    wide = images.reshape(12, 3, 4, 16)
+    hashes = image_hashes(images)
+    different = [*hashes, *image_hashes(changed), *image_hashes(wide), *image_hashes(images[..., ::-1])]
+    assert len(set(different)) == 48
+    assert image_hashes(images[::-1]) == hashes[::-1]
 
 
 def test_pixels_survive_the_way_to_floats_and_back():
