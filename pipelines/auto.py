@@ -98,9 +98,9 @@ def allowed_repeats(loaded: LoadedSource, pipeline: Pipeline) -> list[int]:
 def _time(
     pipeline: Pipeline, facts: Facts, allowed: Sequence[int], given: Mapping[str, Any], runtime: Runtime
 ) -> list[Decision]:
-    """Return the steps of the classifiers, their operating point and the number of repeats, as far as not given.
+    """Decide what costs time, as far as it is not given: fine-tuned arms, operating point, steps and repeats.
 
-    Without given repeats they depend on the time, and it raises `ConfigError` as `spend` does.
+    If the repeats are not given, these depend on the time available, and the errors of `spend` are raised.
     """
     evaluate = given.get("evaluate", {})
     options = [{"evaluate": option} for option in _options(pipeline, facts, evaluate)]

@@ -60,10 +60,11 @@ class Facts:
 
 
 def _image_size(facts: Facts) -> Decision:
-    limit, size = facts.pipeline.data.largest_size, facts.loaded.train.size
+    data, size = facts.pipeline.data, facts.loaded.train.size
     why = (
-        f"larger images are reduced to {limit} px, since the time grows with the area; --image-size sets another size"
-        if limit
+        f"larger images are reduced to {data.largest_size} px, since the time grows with the area; --image-size sets "
+        "another size"
+        if data.largest_size and data.image_size is None
         else "as the definition says"
     )
     return Decision("data", {}, f"images of {size} px: {why}")
@@ -74,16 +75,21 @@ def _imbalance(facts: Facts) -> Decision:
     images = counted(largest, "image") if smallest == largest else f"{smallest} to {largest} images"
     if imbalanced(facts.counts):
         classifier = {"sampling": "plain", "long_tail": "logit-adjustment"}
-        sentence = f"plain sampling with logit adjustment, the best treatment known here of classes of {images}"
+        sentence = (
+            f"plain sampling with logit adjustment, the best treatment that we have measured for classes of {images}"
+        )
     else:
         classifier = {"sampling": "balanced", "long_tail": "none"}
         sentence = f"no treatment of imbalance: the classes have {images} each"
+    if given := facts.pipeline.evaluate.classifier.model_fields_set & classifier.keys():
+        left_open = ", ".join(f"{name}: {value}" for name, value in classifier.items() if name not in given)
+        sentence = f"{left_open}, for classes of {images}; {', '.join(sorted(given))} as the definition says"
     return Decision("evaluate", {"classifier": classifier}, sentence)
 
 
 def _anchors(facts: Facts) -> Decision:
     config = facts.pipeline.generator
-    if not isinstance(config, AnchoredConfig):
+    if not isinstance(config, AnchoredConfig) or "anchors" in config.model_fields_set:
         return Decision("generator", {}, f"the generator {config.kind}: as the definition says")
     lenders_from, largest, smallest = config.lenders_from, facts.largest, facts.smallest
     if largest >= lenders_from:
@@ -103,7 +109,7 @@ def _anchors(facts: Facts) -> Decision:
 def _arms(facts: Facts) -> Decision:
     arms, unlabelled = _with_fed("classical", facts, policy="classical"), facts.loaded.unlabelled
     controls = " and ".join(CONTROLS[name] for name in _controls(facts))
-    parts = [f"{SHARE:.0%} of each batch are synthetic, new for every batch; for control, {controls} in their place"]
+    parts = [f"{SHARE:.0%} of each batch is synthetic, new for every batch; as controls, {controls} in their place"]
     if unlabelled is not None:
         arms.append(_named("classical+unlabelled"))
         generator = ", and so does the generator" if facts.pipeline.generator.uses_unlabelled else ""
@@ -119,7 +125,7 @@ def _arms(facts: Facts) -> Decision:
         arms = [arm | {"forecast": True} if arm["name"] in WITH_FORECAST else arm for arm in arms]
         parts.append("classifiers on half of the images show what twice as many would give")
     else:
-        parts.append(f"what more images would give is not told, which needs {FEWEST_FOR_FORECAST} of each class")
+        parts.append(f"no forecast of what more images would give, which needs {FEWEST_FOR_FORECAST} of each class")
     return Decision("evaluate", {"arms": arms}, "; ".join(parts))
 
 

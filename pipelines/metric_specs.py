@@ -22,6 +22,11 @@ class Metric:
     scale: float = 100.0
     decimals: int = 1
 
+    @property
+    def unit_of_levels(self) -> str:
+        """The unit of a value; `unit` is that of the difference of two values."""
+        return "%" if self.unit == "points" else self.unit
+
 
 METRICS = {
     "accuracy": Metric("accuracy"),

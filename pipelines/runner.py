@@ -127,7 +127,7 @@ def _cost_notes(folds: PipelineFolds, stages: Sequence[Stage], plans: Sequence[P
     classifiers = sum(stage.total for stage in stages if stage.name in ("choose", "evaluate"))
     return [
         f"{counted(len(folds.generator_folds), 'generator')} of {counted(pipeline.generator.total, 'step')} and "
-        f"{counted(classifiers, 'classifier')} of {counted(pipeline.evaluate.classifier.steps, 'step')}, at "
+        f"{counted(classifiers, 'classifier')} (networks of {counted(pipeline.evaluate.classifier.steps, 'step')}), at "
         f"{folds.loaded.train.size} px on {counted(jobs, 'process')}: about {format_duration(sum(seconds.values()))} "
         f"({parts})" + (f" and at most {memory:.1f} GB of memory" if memory else "") + ", estimated by a short probe"
     ]

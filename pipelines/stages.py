@@ -151,7 +151,9 @@ def _evaluate(folds: PipelineFolds) -> Stage:
         ),
         ["evaluation"],
         total,
-        lambda probe: probe.seconds_to_evaluate(total, fidelity_folds=len(folds.generator_folds)),
+        lambda probe: probe.seconds_to_evaluate(
+            count_trainings(probe.evaluation, outer), fidelity_folds=len(folds.generator_folds)
+        ),
         lambda: listed_files(folds.folder, ["evaluation"]),
         run,
     )

@@ -110,7 +110,7 @@ def _compare_finalists(search: Search, validation: _Validation, splits: int, tas
         if runtime.stopped():
             return None
         scores.append(_score_finalists(file, finalists, split, validation))
-        label = f"the best {len(best)} and the first on further validation images"
+        label = f"the best {len(best)} and the initial settings on new validation images"
         runtime.observer.on_progress(task, task.total - FINAL_SPLIT_FACTOR * splits + len(scores), {}, label)
     selected = select(np.array(scores))
     score, initial_score = np.mean(scores, axis=0)[[selected, 0]].tolist()

@@ -149,7 +149,7 @@ def _advise_on_repeats(
     if duplicates:
         spare = sum(len(group) - 1 for group in duplicates)
         first = " = ".join(where("train", i) for i in duplicates[0][:MAX_NAMED])
-        advice.append(f"exact copies among the training images, {spare:,} too many ({first}): remove them.")
+        advice.append(f"{counted(spare, 'exact duplicate')} among the training images ({first}): remove them.")
     if conflicts:
         first = ", ".join(
             f"{where('train', i)} as {source.train.class_names[source.train.labels[i]]!r}"

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from augment.words import counted
 from pipelines.cli.options import MOST_IMAGES, Device, Out, Overwrite, Quiet, Seed, parse_counts
 from pipelines.cli.output import print_line, print_next_command, print_notes
 
@@ -57,7 +58,8 @@ def generate(
         generated = generate_folder(model, counts, out, format.value, seed=seed, overwrite=overwrite, observer=terminal)
     print_notes(collapse_notes(generated.data) if generated else ())
     kept = "" if generated else " exist already and are kept"
-    print_line(f"{sum(counts.values())} images of {sum(c > 0 for c in counts.values())} classes{kept}: {out}")
+    images, classes = sum(counts.values()), sum(count > 0 for count in counts.values())
+    print_line(f"{counted(images, 'image')} of {counted(classes, 'class')}{kept}: {out}")
     origin = model.about.origin
     if origin and model.about.tested:
         print_next_command("augment", "evaluate", *origin, "--synthetic", out, "--out", f"{out}-evaluation")

@@ -28,8 +28,8 @@ def print_model(about: ModelAbout) -> None:
     before, after = (100 * s["expected_calibration_error"] for s in (validation.before, validation.after))
     OUT.print(
         f"cross-validated {METRICS[name].words} {100 * validation.after[name]:.1f} % "
-        f"({counted(validation.images, 'image')}); calibration error {before:.1f} points, with the temperature "
-        f"{about.temperature:.2f} {after:.1f}",
+        f"({counted(validation.images, 'image')}); calibration error {before:.1f} points as trained, "
+        f"{after:.1f} points after calibration (temperature {about.temperature:.2f})",
         style="bold",
     )
     if about.suspect_labels is None:

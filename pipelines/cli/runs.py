@@ -18,7 +18,7 @@ def runs(folder: Folder) -> None:
     from pipelines.listing import list_outputs
 
     if not folder.is_dir():
-        raise ConfigError(f"{folder} is no folder: expected one with outputs of augment")
+        raise ConfigError(f"{folder} is not a folder: expected one with outputs of augment")
     outputs = list_outputs(folder)
     if not outputs:
         print_line(f"{folder} holds no outputs of augment")

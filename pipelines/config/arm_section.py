@@ -26,8 +26,13 @@ Feed = Literal["generator", "reconstruction", "resample", "grid", "cutmix"]
 # times as long; see `pipelines.experiment.operating_point`
 OperatingPoint = Literal["as-trained", "cross-fitted"]
 
-FOR_STORED_IMAGES = ("keep", "weight", "by_need", "soft_labels")  # settings of an arm that a feed does not have
-FOR_NETWORKS = ("policy", "synthetic_first", "sampling", "long_tail")  # those that features do not have
+FOR_STORED_IMAGES = ("keep", "weight", "by_need", "soft_labels")  # settings that are refused for an arm with a feed
+FOR_NETWORKS = (
+    "policy",
+    "synthetic_first",
+    "sampling",
+    "long_tail",
+)  # settings that are refused with learner: features
 
 
 class Arm(Settings):
@@ -39,7 +44,7 @@ class Arm(Settings):
     # applied to real and synthetic images; `classical` means the policy of the evaluation
     policy: Annotated[str, name_in({"classical": None, **POLICIES})] | None = None
     # network: trained from random weights. features: a linear classifier on pretrained features, which always corrects
-    # for imbalanced classes. finetune: the pretrained network, trained further from that linear classifier on
+    # for imbalanced classes. finetune: the pretrained network, trained further, starting from that linear classifier
     learner: Literal["network", "features", "finetune"] = "network"
     ratio: float | None = Field(None, gt=0, le=MAX_RATIO)  # None: the ratio of the evaluation
     filter: FilterName = "confidence"
@@ -114,7 +119,10 @@ class Arm(Settings):
 
     @property
     def allows_cross_fitting(self) -> bool:
-        """Whether nothing that it learns from was made from images that cross-fitting leaves out."""
+        """Whether images can be left out of what it learns from: it has no teacher and no stored synthetic images.
+
+        The networks of a generator that feeds it have been fitted to all images nevertheless.
+        """
         return not self.soft_labels and (not self.synthetic or self.feed is not None)
 
     @property

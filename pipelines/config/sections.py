@@ -171,7 +171,7 @@ class EvaluateConfig(Settings):
 
 
 class AutoConfig(Settings):
-    """That the settings which the definition leaves open are chosen for the images; see `pipelines.auto`."""
+    """Choose the settings that the definition leaves open to suit the images; see `pipelines.auto`."""
 
     # the time available, which decides the number of repeats; None: 20 minutes, or what the fewest repeats take
     minutes: float | None = Field(None, gt=0, le=MAX_MINUTES)

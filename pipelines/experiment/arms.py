@@ -39,7 +39,7 @@ def arms_of(fold: Fold, config: EvaluateConfig) -> tuple[Arm, ...]:
 
 
 def check_arms(fold: Fold, config: EvaluateConfig) -> None:
-    """Raise `ConfigError` if an arm needs unlabelled or synthetic images, or scores, that the fold does not have."""
+    """Raise `ConfigError` if the fold lacks unlabelled images, synthetic ones or scores, or has too few, for an arm."""
     for arm in arms_of(fold, config):
         if arm.unlabelled and fold.unlabelled is None:
             raise ConfigError(

@@ -1,6 +1,6 @@
 """Judge synthetic images with cross-fitted classifiers, which gives scores to filter and weight by, and soft labels.
 
-The training images are divided into parts, and one classifier (a "judge") is trained on all parts but one. Each
+The training images are divided into parts, and for each part, one classifier (a "judge") is trained on the others. Each
 synthetic image is judged by the classifier that has not seen the part with the real image nearest to it. Otherwise a
 memorised copy of a training image would get the best score.
 """

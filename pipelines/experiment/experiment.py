@@ -1,9 +1,9 @@
 """Train and test one classifier for each fold, arm and repeat, and write a record of each.
 
 Repeat r fixes the initialisation, the order of batches and the views for every arm, so that differences between arms
-are paired. All networks take the same number of optimiser steps. The trainings run in parallel processes of one torch
-thread each. Every record is written to disk as soon as it arrives, so an interrupted evaluation continues where it
-stopped.
+are paired. All networks that start from random weights take the same number of optimiser steps. The trainings run in
+parallel processes of one torch thread each. Every record is written to disk as soon as it arrives, so an interrupted
+evaluation continues where it stopped.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Training:
 def plan_trainings(config: EvaluateConfig, folds: Sequence[Fold]) -> list[Training]:
     """List all trainings, repeat by repeat; those on half of the images and for GAN-train come last.
 
-    Raises `ConfigError` if an arm needs synthetic images or scores that a fold does not have.
+    Raises the errors of `check_arms`.
     """
     trainings = []
     for fold in folds:

@@ -40,7 +40,7 @@ def with_features(
 ) -> list[Fold] | None:
     """Return the folds with the features that `arms` need, or unchanged if they need none; None if it was stopped.
 
-    Every image is computed once, however many folds share it.
+    The features of every image are computed once, however many folds share it.
     """
     learning = [arm for arm in arms if arm.learner == "features"]
     if not learning:

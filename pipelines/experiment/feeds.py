@@ -29,7 +29,8 @@ def _generator(fold: Fold) -> Model:
     if fold.run is None:
         raise ConfigError("an arm is fed by a generator, and there is none: compare such arms with `augment run`")
     model = load_model(fold.run)
-    # the classifiers of `operating_point` learn from a part of the images, and may see nothing of the others
+    # the classifiers of `operating_point` learn from a part of the images: an anchored generator then starts from these
+    # only, but its networks, like all other generators, were fitted to all of them
     part = len(fold.train) < sum(model.about.train_per_class.values())
     return among(model, fold.train) if part and isinstance(model, Anchored) else model
 

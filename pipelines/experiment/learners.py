@@ -46,7 +46,7 @@ def _predict_by_network(model: nn.Module, fold: Fold) -> Tensor:
 def _fine_tune(
     pools: Sequence[AnyPool], fold: Fold, config: EvaluateConfig, seed: int, device: torch.device
 ) -> nn.Module:
-    """Fine-tune the pretrained network of `config.features`, from the linear classifier of the real images on."""
+    """Fine-tune the pretrained network of `config.features`, starting from the linear classifier of the real images."""
     real = Pool(torch.from_numpy(fold.train.images[None]), torch.from_numpy(fold.train.labels))
     pretrained = train_on_features([real], fold, config, seed, device)
     assert isinstance(pretrained, Classifier)

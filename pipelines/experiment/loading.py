@@ -33,9 +33,10 @@ READING, COMPARING = "read pictures", "search for copies"  # work that observers
 class LoadedSource:
     """The images of a source, with the same classes and size in every split, and warnings about them.
 
-    pool: all training images. train: the training images that are used, at most `samples_per_class` of each class.
-    val: images to choose a mix on; None if the source has none or if they serve as the test set. unlabelled: images
-    whose labels are all 0 and mean nothing. source: what all of them but `unlabelled` were read from.
+    pool: all training images. train: the training images that are used, at most `samples_per_class` of each class. val:
+    images to choose a mix on; None if the source has none or if they serve as the test set. unlabelled: images whose
+    labels are all 0 and mean nothing. source: what they were read from, but for `unlabelled`, and `test` if `data.test`
+    names another source.
     """
 
     name: str
@@ -170,7 +171,7 @@ def duplicate_warnings(data: LabelledImages, observer: Observer = NO_OBSERVER) -
     warnings = []
     too_high = "where they fall into different folds the accuracies are too high for all arms"
     if copies := len(data) - len(group_copies(data)):
-        warnings.append(f"exact copies among the images, {copies:,} too many: {too_high}")
+        warnings.append(f"{counted(copies, 'exact duplicate')} among the images: {too_high}")
     if near := near_duplicates(data, partial(observer.on_work, COMPARING)):
         warnings.append(
             f"{counted(len(near), 'pair')} of images nearly the same, or one nearly the other's mirror image "

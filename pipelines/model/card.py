@@ -11,13 +11,14 @@ from augment.words import counted, printable
 from pipelines.metric_specs import METRICS, default_metric
 
 if TYPE_CHECKING:
+    from pipelines.model.recipe import Measured
     from pipelines.model.saved_model import ModelAbout
 
 NOT_FOR = (
     "Pictures of other things than these classes: the model always names one of its classes, however little a picture "
     "looks like any of them.",
     "Pictures that were taken otherwise than the training images (camera, light, distance, cropping): the figures "
-    "below hold for pictures like those.",
+    "above hold for pictures like those.",
     "Decisions about people, or decisions that nobody checks, without a test of your own.",
 )
 
@@ -59,35 +60,43 @@ def model_card(about: ModelAbout) -> str:
 
 
 def _figures(about: ModelAbout) -> list[str]:
-    lines, measured, validation = [], about.recipe.measured, about.cross_validation
-    if measured is not None:
-        metric = METRICS[measured.metric]
-        mean, low, high = (metric.scale * value for value in (measured.mean, measured.low, measured.high))
-        lines += [
-            f"- **Measured by the run, for single classifiers: {metric.words} {mean:.1f} % (95 % interval {low:.1f} to "
-            f"{high:.1f}, {counted(measured.repeats, 'repeat')})**, on images that they had not seen. "
-            f"{measured.leaves_out}",
-            f"- The answer of the run: {measured.answer}",
-        ]
-    if validation is None:
-        return [*lines, "- No image could be left out, so nothing is known about images that it has not seen."]
-    name = default_metric(about.train_per_class)
-    accuracy, error = METRICS[name].words, "expected_calibration_error"
-    before, after = (100 * scores[error] for scores in (validation.before, validation.after))
-    lines.append(
-        f"- Cross-validated: ensembles that were trained on four fifths of the images have {accuracy} "
-        f"{100 * validation.after[name]:.1f} % on the rest ({counted(validation.images, 'image')} in all). This model "
-        "has learnt from all images."
-    )
-    lines.append(
-        f"- Calibration: the temperature changes the calibration error from {before:.1f} to {after:.1f} points, on the "
-        "predictions that it was fitted on."
-    )
+    lines = [*_measured(about.recipe.measured), *_cross_validated(about)]
     if about.suspect_labels:
         lines.append(
             f"- {counted(about.suspect_labels, 'training image')} with a label that looks wrong: suspect-labels.csv."
         )
     return lines
+
+
+def _measured(measured: Measured | None) -> list[str]:
+    """Return what the run says of the recipe; nothing without a run."""
+    if measured is None:
+        return []
+    metric = METRICS[measured.metric]
+    mean, low, high = (f"{metric.scale * v:.{metric.decimals}f}" for v in (measured.mean, measured.low, measured.high))
+    return [
+        f"- **Measured by the run, for single classifiers: {metric.words} {mean} {metric.unit_of_levels} (95 % "
+        f"interval {low} to {high}, {counted(measured.repeats, 'repeat')})**, on images that they had not seen. "
+        f"{measured.leaves_out}",
+        f"- The answer of the run: {measured.answer}",
+    ]
+
+
+def _cross_validated(about: ModelAbout) -> list[str]:
+    validation = about.cross_validation
+    if validation is None:
+        return ["- No image could be left out, so nothing is known about images that it has not seen."]
+    name, error = default_metric(about.train_per_class), "expected_calibration_error"
+    before, after = (100 * scores[error] for scores in (validation.before, validation.after))
+    shifted = about.recipe.arm.is_cross_fitted
+    fitted = "the operating point and the temperature change" if shifted else "the temperature changes"
+    return [
+        f"- Cross-validated: ensembles that were trained on four fifths of the images have {METRICS[name].words} "
+        f"{100 * validation.after[name]:.1f} % on the rest ({counted(validation.images, 'image')} in all). This model "
+        "has learnt from all images.",
+        f"- Calibration: {fitted} the calibration error from {before:.1f} to {after:.1f} points, on the predictions "
+        "that it was fitted on.",
+    ]
 
 
 def _arm(about: ModelAbout) -> str:

@@ -18,6 +18,7 @@ from pipelines.model.saved_model import ModelAbout, SavedModel
 TOLERANCE = 1e-4  # of a probability
 PRODUCER = "augment export"  # in the file, near its beginning
 CHECKED = (1, 33)  # images of the two batches that are compared
+MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # of Pillow, by the number of channels
 
 SNIPPET = """\
 import json, numpy as np, onnxruntime
@@ -50,7 +51,7 @@ def export(model: SavedModel, out: Path) -> float:
 
 def snippet(about: ModelAbout, out: Path) -> str:
     """Return Python code that classifies a square picture by the exported file."""
-    mode = "L" if about.channels == 1 else "RGB"
+    mode = MODES[about.channels]
     values = {"size": about.image_size, "channels": about.channels, "input": INPUT, "output": OUTPUT}
     return SNIPPET.format(file=str(out), mode=mode, **values)
 

@@ -94,7 +94,9 @@ def default_recipe() -> Recipe:
 def recipe_of_run(folder: Path) -> Recipe:
     """Return the recipe that a finished `augment run` or `augment evaluate` recommends.
 
-    Raises `ConfigError` if `folder` is neither, or not finished, or if nothing was compared.
+    If nothing was compared, it is the best arm of real images. Raises `ConfigError` if `folder` is not such a folder,
+    not finished or damaged, if it has no arm to recommend, or if the arm needs a generator that the folder does not
+    hold.
     """
     marker = read_marker(folder)
     if marker is None or marker.command not in ("run", "evaluate"):

@@ -35,7 +35,7 @@ WEIGHTS, DESCRIPTION, CARD = "model.safetensors", "model.json", "README.md"
 
 
 class CrossValidation(BaseModel):
-    """What the members of five folds, on images that they had not seen, got right; values of `classifiers.metrics`.
+    """The metrics of ensembles on images that they had not seen, by the names of `classifiers.metrics`.
 
     before: as trained. after: with the temperature and the operating point, which were fitted on the same predictions.
     """

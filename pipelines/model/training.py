@@ -3,7 +3,8 @@
 Each member of the ensemble is trained on all images with a seed of its own. For each of five parts of the images, as
 many members are trained on the others; their predictions for the part show how good and how well calibrated such an
 ensemble is on images that it has not seen. The temperature is fitted on these predictions, and if the recipe says so,
-the operating point too. A generator, if the recipe has one, is fitted to all images first.
+the operating point too. A generator, if the recipe has one, is fitted to all images first, those left out included, so
+with synthetic images these figures may be too good.
 
 The trainings run in parallel processes. The result of each is written as soon as it arrives, so an interrupted command
 continues where it stopped.

@@ -123,9 +123,9 @@ def compare(
 ) -> list[Comparison]:
     """Compare each (arm, baseline): mean gain, 95 % interval, p-value, wins and the gains in class recall.
 
-    correlation: between the gains of two repeats whose training sets overlap (`corrected_t_interval`). With 0 the sets
-    do not overlap, and the p-value is that of the sign-flip test. test_labels: labels of the test set, if all repeats
-    share one, for the two-way interval; None if each repeat has its own.
+    correlation: between the gains of two repeats whose training sets overlap (`corrected_t_interval`). With 0 they
+    share all of their training images or none, and the p-value is that of the sign-flip test. test_labels: labels of
+    the test set, if all repeats share one, for the two-way interval; None if each repeat has its own.
 
     `p_holm` is None; `with_holm_p_values` adds it. Raises `ConfigError` for an unknown metric, for arms with different
     repeats or different compute, and for fewer than 2 repeats.

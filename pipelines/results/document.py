@@ -38,11 +38,15 @@ class ProtocolSummary(Part):
 
     kind: str = Field(description="holdout, subsample, imbalance or kfold.")
     repeats: int
-    classifier_steps: int = Field(description="Optimiser steps with which each classifier was trained.")
+    classifier_steps: int = Field(
+        description="Optimiser steps of each network trained from random weights, or else of each fine-tuned one."
+    )
     batch_size: int = Field(description="Images per step.")
     note: str = Field(description="A sentence on the sources of variance that the interval leaves out.")
     why: str = Field(description="Why this protocol was used.")
-    correlation: float = Field(description="Between the gains of two repeats; above 0 if their training sets overlap.")
+    correlation: float = Field(
+        description="Between the gains of two repeats; above 0 if each drew its training images from one pool."
+    )
     mix: str = Field(description="How synthetic images were mixed in, and how this mix was chosen.")
     sizes: list[int] | None = Field(None, description="Learning curve: the numbers of training images per class.")
     folds: int | None = Field(None, description="kfold: number of folds.")
@@ -91,7 +95,9 @@ class Recommendation(Part):
         None, description="Upper end of the interval, at least 0, in the metric's own scale."
     )
     repeats_for_one_point: int | None = Field(
-        None, description="That would show a gain of 0.01 in this scale with 80 % power; null if no number would."
+        None,
+        description="Repeats that would show a gain of 0.01, in the scale of the metric, with 80 % power; null if no "
+        "number would.",
     )
     repeats_for_two_points: int | None = Field(None, description="The same for a gain of 0.02.")
     sentence: str
@@ -106,7 +112,9 @@ class Forecast(Part):
     at_all: float = Field(description="Mean of the metric with all of them.")
     at_double: float = Field(description="Estimate of the metric with twice as many images of each class.")
     at_double_ci95: Interval = Field(description="95 % interval of this estimate, over the repeats.")
-    times_for_one_point: float | None = Field(description="Times as many images for 0.01 more; None: more than 2.")
+    times_for_one_point: float | None = Field(
+        description="How many times as many images would raise the metric by 0.01; null if more than twice as many."
+    )
 
 
 class CurvePoint(Part):

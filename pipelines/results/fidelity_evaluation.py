@@ -1,8 +1,9 @@
 """Measure the fidelity of synthetic images: whether they look real, are varied and are not copies.
 
 The images are compared by the features of a classifier that was trained on the training images only, or of Inception if
-the configuration gives a path to its weights. All figures, including memorisation, use the same network, so that a
-statement about the features holds for all of them. GAN-train and GAN-test always use this project's own classifiers.
+the configuration gives a path to its weights. All figures that compare features, including memorisation, use the same
+network; spread and distinctness are measured in pixels. GAN-train and GAN-test always use this project's own
+classifiers.
 """
 
 from __future__ import annotations
@@ -214,8 +215,9 @@ def _class_note(real: LabelledImages, synthetic: LabelledImages) -> dict[str, st
     if not few:
         return {}
     return {
-        "per_class_note": f"KID, precision, recall, density and coverage of a class need {FEWEST_PER_CLASS} test and "
-        f"{FEWEST_PER_CLASS} synthetic images of this class; {few} of {real.num_classes} classes have fewer"
+        "per_class_note": "KID, precision, recall, density, coverage, spread and distinctness of a class need "
+        f"{FEWEST_PER_CLASS} test and {FEWEST_PER_CLASS} synthetic images of this class; {few} of "
+        f"{real.num_classes} classes have fewer"
     }
 
 

@@ -54,10 +54,10 @@ def _gain_row(arms: Mapping[str, Mapping[str, Summary]], comparison: Comparison,
 
 
 def class_gains(results: Results) -> dict[str, Any] | None:
-    """Return (name, count, value) per class, those with the most images first.
+    """Return `rows`, (name, count, value) per class, the largest first, their `scale` and the fields of the headline.
 
-    count: of training images; None if it is the same for all, or drawn anew in each repeat. value: (gain, low, high) in
-    points of recall; None without test images.
+    The result is None without a comparison or without test images. count: of training images; None if it is the same
+    for all, or drawn anew in each repeat. value: (gain, low, high) in points of recall; None without test images.
     """
     if not results.comparisons:
         return None

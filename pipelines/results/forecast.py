@@ -1,9 +1,9 @@
 """Estimate what twice as many training images would give, by the errors with half of them and with all.
 
 The error of a classifier falls about as a power of the number of its training images (Hestness et al., arXiv
-1712.00409; Viering and Loog, arXiv 2103.10948, section 4), so each doubling divides it by about the same. The power
-changes slowly with the number, so it is taken from the last doubling alone: a power law through a quarter of the images
-as well was a point too optimistic (docs/benchmarks.md). Nothing beyond twice as many images is told.
+1712.00409; Viering and Loog, arXiv 2103.10948, section 4), so each doubling divides it by about the same factor. The
+power changes slowly with the number, so it is taken from the last doubling alone: a power law through a quarter of the
+images as well was a point too optimistic (docs/benchmarks.md). Nothing is predicted beyond twice as many images.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def in_words(forecast: Forecast) -> str:
     return (
         f"With twice as many images of each class, the {metric.words} of {forecast.arm} would be about {double:.1f} % "
         f"(95 % interval {low:.1f} to {high:.1f}), if they help as much as the second half of these did, with which it "
-        f"rose from {half:.1f} to {whole:.1f} %.{more}"
+        f"went from {half:.1f} to {whole:.1f} %.{more}"
     )
 
 

@@ -1,7 +1,7 @@
 """Select the test images that the classifiers of an arm most often get wrong, so that a person can look at them.
 
-An image that every classifier gets wrong is of a class that looks like another one, unlike the training images, or
-wrongly labelled.
+An image that every classifier gets wrong belongs to a class that looks like another one, differs from the training
+images, or is wrongly labelled.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class HardImage:
 
 
 def hard_images(records: Sequence[Record], tests: Mapping[str, LabelledImages]) -> list[HardImage]:
-    """Return the images that are most often wrong, those first, with few of each confusion of two classes.
+    """Return the images that are most often misclassified, the worst first, with few of each confusion of two classes.
 
     records: of one arm. tests: the test images by the name of the fold. Images that several folds share count once.
     """

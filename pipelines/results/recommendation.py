@@ -2,9 +2,10 @@
 
 The rule is to do no harm. Synthetic images are recommended only if the interval of the gain lies above 0, if validation
 showed a gain too where the mix was chosen on validation images, and if the interval over every control lies above 0.
-Otherwise the answer is "do not augment", for one of three reasons: synthetic images harm, a control may do as well, or
-the experiment is inconclusive. If it is inconclusive, the sentence says how large a gain is still possible and how many
-repeats would show a small one. A control that gains over the baseline needs no generator, and is then recommended.
+Fewer than 6 repeats support no claim. Otherwise the answer is "do not augment", for one of three reasons: synthetic
+images harm, a control may do as well, or the experiment is inconclusive. If it is inconclusive, the sentence says how
+large a gain is still possible and how many repeats would show a small one. A control that needs no generator and gains
+over the baseline is then recommended.
 """
 
 from __future__ import annotations
@@ -168,8 +169,8 @@ def _gain_sentence(
     if as_good := _as_good(controls):
         others = "; ".join(f"compared with {name}, the metric changes {changes[name]}" for name in as_good)
         return (
-            f"Do not use this generator{at_size}: synthetic images {change} {evidence}, but a control without a "
-            f"generator may do as well ({others})."
+            f"Do not use this generator{at_size}: synthetic images {change} {evidence}, but a control may do "
+            f"as well ({others})."
         )
     compared = "; ".join(f"compared with {name} {words}" for name, words in changes.items())
     over = f" They do more than the controls: {compared}." if controls else ""

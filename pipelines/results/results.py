@@ -145,11 +145,12 @@ def _compare(
 
 def _protocol(records: Sequence[Record], design: Design, size: int | None, mix: str) -> ProtocolSummary:
     """Describe how the repeats of one size were drawn. mix: a sentence about the mix, or an empty string."""
+    networks = [r for r in records if r.learner == "network"] or records
     return ProtocolSummary(
         kind=design.kind.split(",")[0],
         repeats=len(_seeds(records)),
-        classifier_steps=max(r.steps for r in records),  # those of a network, if there is one
-        batch_size=max(r.batch_size for r in records),
+        classifier_steps=max(r.steps for r in networks),
+        batch_size=max(r.batch_size for r in networks),
         note=PROTOCOL_NOTES[design.kind],
         why=design.why,
         correlation=design.correlation[size],

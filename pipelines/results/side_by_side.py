@@ -111,7 +111,7 @@ def write_page(evaluations: Sequence[Evaluation], out: Path) -> None:
     dataset = evaluations[0].results.dataset
     page = environment.from_string(source).render(
         title=f"{counted(len(evaluations), 'evaluation')} on {dataset.test_size:,} test images of {dataset.name}",
-        heads=[f"{METRICS[name].words}, {METRICS[name].unit}" for name in SHOWN],
+        heads=[f"{METRICS[name].words}, {METRICS[name].unit_of_levels}" for name in SHOWN],
         metric=METRICS[headline_metric(evaluations)].words,
         rows=rows(evaluations),
         evaluations=evaluations,

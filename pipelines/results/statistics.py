@@ -40,12 +40,12 @@ def paired_t_interval(differences: Values, confidence: float = 0.95) -> tuple[fl
 
 
 def corrected_t_interval(differences: Values, correlation: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Return (low, high) of the corrected resampled t interval for the mean of n differences with overlapping training.
+    """Return (low, high) of the corrected resampled t interval for a mean of n differences.
 
-    The correlation rho between any two differences lies in [0, 1). The interval has n - 1 degrees of freedom and the
-    standard error sqrt(s^2 (1/n + rho/(1 - rho))): the sample variance s^2 estimates only the part (1 - rho) of the
-    variance of one difference, and more repeats do not reduce the part rho that they share. Identical differences d
-    give (d, d).
+    The training sets of the differences may overlap: the correlation rho between any two of them lies in [0, 1). The
+    interval has n - 1 degrees of freedom and the standard error sqrt(s^2 (1/n + rho/(1 - rho))): the sample variance
+    s^2 estimates only the part (1 - rho) of the variance of one difference, and more repeats do not reduce the part rho
+    that they share. Identical differences d give (d, d).
 
     - k-fold: rho = 1/k gives the factor n_test/n_train of Nadeau and Bengio (Machine Learning 2003), also for repeated
       k-fold (Bouckaert and Frank, 2004). This is a heuristic, because the exact correlation is not known.

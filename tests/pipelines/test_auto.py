@@ -153,9 +153,13 @@ def test_given_settings_are_kept_and_not_explained(source: Any, tmp_path: Path) 
 
 
 def test_one_given_setting_leaves_the_others_open(source: Any, tmp_path: Path) -> None:
-    pipeline, _ = decided(auto(source(30, 30, 5, 4), *QUICK, "evaluate.classifier.sampling=square-root"), tmp_path)
+    settings = ("evaluate.classifier.sampling=square-root", "data.image_size=8", "generator.anchors=difference")
+    pipeline, text = decided(auto(source(30, 30, 5, 4), *QUICK, *settings), tmp_path)
     classifier = pipeline.evaluate.classifier
     assert (classifier.sampling, classifier.long_tail) == ("square-root", "logit-adjustment")
+    assert "long_tail: logit-adjustment, for classes of 4 to 30 images; sampling as the definition says" in text
+    assert "images of 8 px: as the definition says" in text
+    assert "the generator anchored: as the definition says" in text
 
 
 def test_minutes_buy_repeats_up_to_twelve(source: Any, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from observing import Kept
 from augment.errors import ConfigError
 from augment.runtime import Runtime
 from pipelines import time_budget
+from pipelines.config.arm_section import Arm
 from pipelines.config.reading import load_pipeline
 from pipelines.experiment.loading import load
 from pipelines.experiment.time_estimate import Probe
@@ -71,3 +72,13 @@ def test_the_measurements_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seconds[0] == seconds[1] > (6 + 12) / 6
     total = kept.work[-1][2]
     assert kept.work == [("measure speeds", done, total) for done in range(1, total + 1)]
+
+
+def test_an_option_with_more_arms_trains_more_classifiers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Probe, "seconds_to_fit", lambda *_: 0.0)
+    monkeypatch.setattr(Probe, "seconds_to_evaluate", lambda _, classifiers, **__: float(classifiers))
+    pipeline = load_pipeline("quickstart", ("evaluate.repeats=6",))
+    more = pipeline.evaluate.model_copy(update={"arms": (*pipeline.evaluate.arms, Arm(name="finetune"))})
+    options = [pipeline.evaluate, more]
+    seconds = time_budget._seconds_per_repeat(pipeline, load(pipeline.data), options, 6, Runtime())
+    assert seconds[1] == pytest.approx(seconds[0] + 1)

@@ -65,7 +65,7 @@ def test_copies_are_grouped_and_those_of_two_classes_are_conflicts(fashion):
     found = inspect(source_of(LabelledImages(images, data.labels, data.class_names)))
     assert found.duplicates == ((2, 7, 9), (12, 31))
     assert found.conflicts == ((12, 31),)
-    assert any("exact copies among the training images, 3 too many (" in line for line in found.advice)
+    assert any("3 exact duplicates among the training images (" in line for line in found.advice)
     assert any("train image 12 as 'trouser', train image 31 as 'bag'" in line for line in found.advice)
 
 

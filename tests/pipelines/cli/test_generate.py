@@ -40,7 +40,7 @@ def test_generate_balances_and_counts(gan: Path, tmp_path: Path, augment: Augmen
     data = read_source(gan.parent / "photos").train
     assert data.counts().tolist() == [5, 12, 12]
     result = augment("generate", gan, "--out", tmp_path / "balanced", "--balance")
-    assert "7 images of 1 classes" in result.out
+    assert "7 images of 1 class:" in result.out
     few, many, _ = data.class_names
     assert len(list((tmp_path / "balanced" / few).iterdir())) == 7
     counts = ("--count", f"{few}=2", "--count", f"{many}=5")

@@ -60,7 +60,7 @@ def test_repeated_images_are_reported_where_folds_are_cut(split: tuple[LabelledI
     train, _ = split
     assert warnings_of(train, None, 3, kind="kfold", folds=3) == ()
     exact, near = warnings_of(with_copies(train, train), None, 3, kind="kfold", folds=3)
-    assert exact.startswith("exact copies among the images, 3 too many: where they fall into different")
+    assert exact.startswith("3 exact duplicates among the images: where they fall into different")
     assert near.startswith("2 pairs of images nearly the same, or one nearly the other's mirror image")
 
 

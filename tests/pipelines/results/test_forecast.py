@@ -48,7 +48,7 @@ def test_nothing_beyond_twice_as_many_images_is_told(gain: float, exponent: floa
 def test_the_words_hold_all_figures() -> None:
     words = in_words(forecast(curve([0.2] * 4, 0.5), "a", "accuracy", 0.0))
     assert words.startswith("With twice as many images of each class, the accuracy of a would be about 85.9 % (95 %")
-    assert "with which it rose from 71.7 to 80.0 %" in words
+    assert "with which it went from 71.7 to 80.0 %" in words
     assert words.endswith("One point more takes about 1.1 times as many images.")
 
 

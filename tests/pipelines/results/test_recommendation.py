@@ -78,7 +78,7 @@ def test_a_gain_that_a_control_has_too_does_not_recommend_the_generator():
     assert (said.augment, said.arm, said.verdict) == (False, "none", "no better than a control")
     assert said.sentence.startswith("Do not use this generator: synthetic images raise accuracy by 3.0 points")
     assert said.sentence.endswith(
-        "but a control without a generator may do as well (compared with none, the metric changes by -0.3 points (95 % "
+        "but a control may do as well (compared with none, the metric changes by -0.3 points (95 % "
         "interval -3.0 to 2.4, 3 of 6 repeats better))."
     )
 

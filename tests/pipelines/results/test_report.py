@@ -68,7 +68,7 @@ def test_sections_come_in_order(full_page):
         "Confusion matrices",
         "Samples",
         "Closest to the training images",
-        "Test images that are most often wrong",
+        "Test images that are most often misclassified",
         "How close the synthetic images are to real ones",
         "Training of the generator",
         "Settings",
