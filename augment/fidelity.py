@@ -113,11 +113,11 @@ def density_coverage(real: Features, synthetic: Features, *, k: int = 5) -> tupl
 
 
 def spread(real: Features, synthetic: Features) -> float:
-    """Compare the root mean squared distance from the mean: synthetic over real images, equally many of both.
+    """Return the ratio, synthetic over real, of the root mean squared distance from the mean of the first n images.
 
-    1 means that both sets vary equally. Two sets of 20 real images of a class give 0.78 to 1.3, and sets of 6 images
-    0.55 to 1.8 (in pixels, Fashion-MNIST and CIFAR-10, 600 draws each). The result is 1 if all real images are equal.
-    Needs at least two images of each kind.
+    n is the size of the smaller set. 1 means that both sets vary equally. Two sets of 20 real images of a class give
+    0.78 to 1.3, and sets of 6 images 0.55 to 1.8 (in pixels, Fashion-MNIST and CIFAR-10, 600 draws each). The result is
+    1 if all real images are equal. Needs at least two images of each kind.
     """
     n = min(len(real), len(synthetic))
     of_synthetic, of_real = (float(np.sqrt(part[:n].var(0).sum())) for part in (synthetic, real))
@@ -125,12 +125,12 @@ def spread(real: Features, synthetic: Features) -> float:
 
 
 def distinctness(real: Features, synthetic: Features) -> float:
-    """Compare the median distance to the nearest neighbour in the same set: synthetic over real, equally many of both.
+    """Return the ratio, synthetic over real, of the median distance to the nearest neighbour among the first n images.
 
-    0 means that synthetic images are copies of each other, 1 that they differ as much as real ones. Unlike `spread`, it
-    also falls if a generator repeats a few different images. Two sets of 20 real images of a class give 0.73 to 1.4,
-    and sets of 6 images 0.55 to 1.8. The result is 1 if the real images are copies of each other. Needs at least two
-    images of each kind.
+    n is the size of the smaller set. 0 means that synthetic images are copies of each other, 1 that they differ as much
+    as real ones. Unlike `spread`, it also falls if a generator repeats a few different images. Two sets of 20 real
+    images of a class give 0.73 to 1.4, and sets of 6 images 0.55 to 1.8. The result is 1 if the real images are copies
+    of each other. Needs at least two images of each kind.
     """
     n = min(len(real), len(synthetic))
     of_synthetic, of_real = (float(np.median(_radii(part[:n], 1))) for part in (synthetic, real))

@@ -1,4 +1,4 @@
-"""The base class of all configs, and the field types that several configs share."""
+"""The base class of configs, and the field types that several configs share."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ MAX_STEPS = 10**8 - 1  # the file names of checkpoints have eight digits
 MAX_WEIGHT = 1e6
 MAX_BATCH_SIZE = 2**16
 MAX_LEARNING_RATE = 1.0  # Adam changes every weight by about the learning rate in each step
-Interval = Annotated[int, Field(ge=1, le=MAX_STEPS)]  # steps
-Rate = Annotated[float, Field(gt=0, le=MAX_LEARNING_RATE)]
+Steps = Annotated[int, Field(ge=1, le=MAX_STEPS)]
+LearningRate = Annotated[float, Field(gt=0, le=MAX_LEARNING_RATE)]
 Weight = Annotated[float, Field(gt=0, le=MAX_WEIGHT)]
 
 
 class Settings(BaseModel):
-    """Base class of all configs: it is frozen, refuses unknown keys and requires finite numbers."""
+    """Base class of the configs of generators and pipelines: frozen, without unknown keys, all numbers finite."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

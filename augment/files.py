@@ -126,7 +126,7 @@ def describe_irregular(path: Path) -> str | None:
     Raises `OSError` if the path does not exist or cannot be examined.
     """
     mode = path.stat().st_mode
-    return None if stat.S_ISREG(mode) else FILE_KINDS.get(stat.S_IFMT(mode), "no regular file")
+    return None if stat.S_ISREG(mode) else FILE_KINDS.get(stat.S_IFMT(mode), "not a regular file")
 
 
 def bears(path: Path, marks: Collection[bytes]) -> bool:

@@ -1,4 +1,4 @@
-"""How functions that take seconds tell how far they are, without an observer and without torch."""
+"""The progress callback of functions that take seconds and need neither an observer nor torch."""
 
 from __future__ import annotations
 

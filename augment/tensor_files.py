@@ -26,7 +26,7 @@ MOMENTS = {"step", "exp_avg", "exp_avg_sq"}  # the state of Adam for each parame
 
 
 def dump_tensors(tensors: Mapping[str, Tensor], about: BaseModel) -> bytes:
-    """Serialise tensors and a description. Values are kept to the bit, memory formats are not kept."""
+    """Serialise tensors and a description. Values are kept exactly, memory formats are not kept."""
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = about.model_dump_json()
     return save(on_cpu, {"about": f"{_checksum(on_cpu, text)} {text}"})  # one key, as the order of several is not fixed
@@ -49,7 +49,7 @@ def load_tensors(path: Path, about: type[M]) -> tuple[dict[str, Tensor], M]:
 def load_about(path: Path, about: type[M]) -> M:
     """Return only the description, without verifying the checksum.
 
-    Raises `SourceError` if the file was not written by `dump_tensors` or is damaged.
+    Raises `SourceError` if the header or the description cannot be read; damaged tensors are not noticed.
     """
     with _open(path) as file:
         return about.model_validate_json(_split_metadata(file)[1])
@@ -88,7 +88,7 @@ def check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Raise `SourceError` if a value is infinite or NaN, because such weights produce black or random images."""
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise SourceError(f"{path} is damaged: {name} holds values that are no finite numbers")
+            raise SourceError(f"{path} is damaged: {name} holds values that are not finite")
 
 
 def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -45,7 +45,7 @@ class _Loader(yaml.SafeLoader):
 def parse_value(text: str, where: str) -> Any:
     """Return the value that `text` represents. Raises `ConfigError` that begins with `where`."""
     if len(text) > MAX_LENGTH:
-        raise ConfigError(f"{where} is not valid YAML for a definition: it has more than {MAX_LENGTH:,} characters")
+        raise ConfigError(f"{where} is too long: it has more than {MAX_LENGTH:,} characters")
     try:
         return yaml.load(text, _Loader)
     except yaml.YAMLError as error:

@@ -21,8 +21,9 @@ from classifiers.weights import load_strictly, read_weights
 
 INPUT_SIZE = 128  # px; a third of the time of 224 px. Images of 28 px gain nothing from more, those of 32 px a little
 DOWNLOAD = "download"  # the value of `backbone_weights` that lets torchvision download them
-LEVELS_127 = ((127 / 255,) * 3, (128 / 255,) * 3)  # mean and standard deviation of EfficientNet-Lite's input
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # and of torchvision's; pixels are from 0 to 1
+# mean and standard deviation of the input per channel, for pixels from 0 to 1
+LITE_MEAN_STD = ((127 / 255,) * 3, (128 / 255,) * 3)
+IMAGENET_MEAN_STD = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 class Backbone(NamedTuple):
@@ -83,7 +84,7 @@ def _torchvision_weights(name: str, weights: str | None) -> tuple[dict[str, Tens
 
 def _torchvision(name: str, head: str, dimension: int) -> Backbone:
     build, read = partial(_torchvision_network, name, head), partial(_torchvision_weights, name)
-    return Backbone(build, read, head, dimension, *IMAGENET)
+    return Backbone(build, read, head, dimension, *IMAGENET_MEAN_STD)
 
 
 def _downloaded(name: str) -> dict[str, Tensor]:
@@ -101,7 +102,7 @@ def _downloaded(name: str) -> dict[str, Tensor]:
 
 
 BACKBONES: dict[str, Backbone] = {
-    "efficientnet-lite0": Backbone(EfficientNetLite0, _efficientnet_lite0_weights, "fc", DIMENSION, *LEVELS_127),
+    "efficientnet-lite0": Backbone(EfficientNetLite0, _efficientnet_lite0_weights, "fc", DIMENSION, *LITE_MEAN_STD),
     "torchvision:resnet18": _torchvision("resnet18", "fc", 512),
     "torchvision:resnet50": _torchvision("resnet50", "fc", 2048),
     "torchvision:mobilenet_v3_large": _torchvision("mobilenet_v3_large", "classifier.3", 1280),
@@ -142,7 +143,7 @@ def load_body(name: str, weights: str | None = None, input_size: int = INPUT_SIZ
     """Load a backbone of `BACKBONES` in eval mode on the CPU, as a function of images from -1 to 1.
 
     weights: the path of a file, `DOWNLOAD`, or None for the weights that come with the backbone. input_size: the size
-    in px to which the images are resized. Raises `ConfigError` if there are no such weights.
+    in px to which the images are resized. Raises `ConfigError` if there are no such weights, or if they do not fit.
     """
     backbone = BACKBONES[name]
     tensors, source = backbone.read(weights)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
-HOTTEST = 20.0  # largest temperature; its inverse is the smallest one
+MAX_TEMPERATURE = 20.0  # its inverse is the smallest one
 
 
 class Ensemble(nn.Module):
@@ -46,7 +46,7 @@ def mean_log_probabilities(logits: Tensor) -> Tensor:
 def fit_temperature(
     log_probabilities: NDArray[np.floating], labels: NDArray[np.integer], weights: NDArray[np.floating]
 ) -> float:
-    """Return the T, from 1/20 to 20, of the log probabilities / T that fit the labels best.
+    """Return the temperature T, from 1/20 to 20, at which the log probabilities / T fit the labels best.
 
     log_probabilities: N x K, of images that the classifiers have not learnt from. labels, weights: N, of these images.
     It minimises the weighted cross entropy, which is convex in 1 / T, and changes no predicted class. Source: Guo et
@@ -61,5 +61,5 @@ def fit_temperature(
         scaled = scaled - scaled.max(1, keepdims=True)
         return float(weights @ (np.log(np.exp(scaled).sum(1)) - scaled[own]))
 
-    limit = float(np.log(HOTTEST))
+    limit = float(np.log(MAX_TEMPERATURE))
     return float(np.exp(minimize_scalar(cross_entropy, bounds=(-limit, limit), method="bounded").x))

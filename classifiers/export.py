@@ -19,7 +19,7 @@ INPUT, OUTPUT = "pixels", "probabilities"
 
 
 class PixelsToProbabilities(nn.Module):
-    """A classifier of log probabilities as a function of pixels."""
+    """Wraps a network that returns log probabilities, to map pixels to probabilities."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ def _exportable(network: nn.Module) -> nn.Module:
 
 
 def to_onnx(network: nn.Module, channels: int, image_size: int) -> bytes:
-    """Return the ONNX file of a network of log probabilities, in eval mode on the CPU; N is free.
+    """Return the ONNX file of a network that returns log probabilities, in eval mode on the CPU; N stays variable.
 
     Raises `ConfigError` if the package `onnx` is missing.
     """

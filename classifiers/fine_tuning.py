@@ -1,4 +1,4 @@
-"""Fine-tuning: all weights of a pretrained network are trained further, from a linear classifier on its features on.
+"""Fine-tuning: train all weights of a pretrained network, starting from a linear classifier on its features.
 
 The last layer starts as the linear classifier of the frozen features, and not with zeros, because the gradients of a
 last layer that knows nothing distort the features ("LP-FT": Kumar et al., "Fine-Tuning can Distort Pretrained Features

@@ -166,12 +166,12 @@ class LongTail:
 
     loss: the loss of a batch. late_loss: the loss after the fraction `DEFERRAL` of the steps; None: the same one. The
     counts are those of the phase in which the step lies. after_training: changes the trained network, given the counts
-    of the last phase. head: builds the last layer of the network; None: a linear one. label_lam: from lam, the
-    targets, those of the partners and the counts to the weight of each image's own target in a blended one.
-    foreground: from the counts to the weights of the classes by which the images that CutMix pastes are drawn, from all
-    images of the pools in use; None: they are those of the batch. cutmix: the alpha of CutMix if `FitConfig.cutmix` is
-    0; if mixup is on too, each batch uses one of both at random. needs_mixup: whether
-    `FitConfig.mixup` must be above 0. needs_imbalance: whether the training is that of `none` if the counts are equal.
+    of the last phase. head: builds the last layer of the network; None: a linear one. label_lam: from lam, the targets,
+    those of the partners and the counts to the weight of each image's own target in a blended one. foreground: from the
+    counts to the weights of the classes by which the images that CutMix pastes are drawn, from all images of the pools
+    in use; None: they are those of the batch. cutmix: the alpha of CutMix if `FitConfig.cutmix` is 0; if mixup is on
+    too, each batch uses one of both at random. needs_mixup: whether `FitConfig.mixup` must be above 0. needs_imbalance:
+    whether the training differs from that of `none`, but only if the counts are unequal.
     """
 
     loss: Loss = plain_loss

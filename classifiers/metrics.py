@@ -1,7 +1,8 @@
 """Classification metrics: `score` for the summary, `per_class_recall` and `confusion` for the details.
 
 Averages over classes include only classes that occur in the labels, so that a test set without some class causes
-neither a warning nor NaN. The inputs of all functions are logits, float, N x K, and labels, int, N, from 0 to K - 1.
+neither a warning nor NaN. Inputs are logits, float, N x K, and labels, int, N, from 0 to K - 1, but for the two
+calibration errors, which take probabilities.
 """
 
 from __future__ import annotations

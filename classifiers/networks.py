@@ -81,7 +81,10 @@ def small(num_classes: int, channels: int, image_size: int, width: int) -> nn.Mo
 
 
 class PreActivationBlock(nn.Module):
-    """The basic block of arXiv 1605.07146, figure 1a: twice (norm, ReLU, 3 x 3 convolution), plus the identity."""
+    """The basic block of arXiv 1605.07146, figure 1a: twice (norm, ReLU, 3 x 3 convolution), plus a shortcut.
+
+    The shortcut is the input, or a 1 x 1 convolution of it where the width changes.
+    """
 
     def __init__(self, w_in: int, w_out: int, stride: int) -> None:
         super().__init__()

@@ -144,7 +144,7 @@ def training_batches(
     blends = draw_blends(config.mixup, cutmix, config.batch_size, size, config.steps, blend_seed, counts.device)
     batches = draw_batches(pools, targets, config.batch_size, config.steps, pool_seeds, config.sampling)
     foregrounds = _foregrounds(pools, targets, phases, config, blend_seed)
-    counts_of_steps = (counts for n, counts in phases for counts in repeat(counts, n))
+    counts_of_steps = (of_phase for n, of_phase in phases for _ in range(n))
     for batch, parameters, counts, foreground in zip(batches, blends, counts_of_steps, foregrounds, strict=True):
         x, target, prior = batch.images, batch.target, priors[batch.pool]
         if parameters is not None:

@@ -75,11 +75,12 @@ def read_archive(path: Path) -> Entry:
     root = Entry(PurePosixPath(path.as_posix()))
     try:
         for name, content in read(path):
-            _insert(root, PurePosixPath(name).parts, content)
+            if parts := PurePosixPath(name).parts:  # the name "." has none
+                _insert(root, parts, content)
     except (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError, ValueError) as error:
         if isinstance(error, PermissionError):
             raise
-        raise SourceError(f"{path} is no readable archive ({shortened(str(error))}); pack it again") from error
+        raise SourceError(f"{path} is not a readable archive ({shortened(str(error))}); pack it again") from error
     visible = visible_entries(root)
     if len(visible) == 1 and visible[0].is_dir() and any(entry.is_dir() for entry in visible_entries(visible[0])):
         return visible[0]

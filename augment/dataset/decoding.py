@@ -38,7 +38,7 @@ class Decoded(NamedTuple):
     splits: dict[str, LabelledImages]
     files: dict[str, tuple[str, ...]]  # by split, the path of each image
     sizes: Counter[tuple[int, int]]  # (width, height) in px before resizing -> number of images
-    transparent: int  # how many pictures have transparent pixels
+    transparent: int  # how many pictures have an alpha channel or a transparent colour
 
 
 class _Header(NamedTuple):
@@ -58,14 +58,14 @@ def decode(
     """Decode all pictures of `listing`, with 1 channel if all of them are grey and otherwise 3.
 
     name: the source, for error messages. choose_size: computes the common size from the sizes of all pictures. skipped:
-    a list to which the paths of broken files are appended; if None, a broken file is an error. progress: called after
-    each file. Raises `SourceError` if a file is broken or no training image is readable, and `OSError` if the
-    permission to read a file is missing.
+    a list to which the paths of broken files are appended; if None, a broken file is an error. progress: called before
+    a file is opened, twice for each. Raises `SourceError` if a file is broken or no training image is readable, and
+    `OSError` if the permission to read a file is missing.
     """
     splits, files, sizes, transparent = {}, {}, Counter[tuple[int, int]](), 0
     opened, total = count(1), sum(map(len, listing.files.values()))  # each file is opened twice
-    read_each = partial(_read_each, skipped=skipped, opened=lambda: progress(next(opened) // 2, total))
-    with _bombs_are_errors():
+    read_each = partial(_read_each, skipped=skipped, before_opening=lambda: progress(next(opened) // 2, total))
+    with bombs_are_errors():
         headers = {split: list(read_each(members, _read_header)) for split, members in listing.files.items()}
         if not headers["train"]:
             raise SourceError(f"{name}: no training image is readable")
@@ -89,8 +89,11 @@ def decode(
 
 
 @contextmanager
-def _bombs_are_errors() -> Iterator[None]:
-    """Make Pillow refuse pictures that would fill the memory, and ignore its warnings about unusual metadata."""
+def bombs_are_errors() -> Iterator[None]:
+    """Make Pillow refuse pictures that would fill the memory, and ignore its warnings about unusual metadata.
+
+    The filters are those of the whole process: begin it before any threads that read pictures.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -101,14 +104,14 @@ def _read_each(
     members: Iterable[LabelledFile],
     read: Callable[[PictureFile], T],
     skipped: list[str] | None,
-    opened: Callable[[], None],
+    before_opening: Callable[[], None],
 ) -> Iterator[tuple[LabelledFile, T]]:
     """Yield each file with the result of `read`; broken files are skipped or raise `SourceError`, as in `decode`.
 
-    opened: called before each file is opened.
+    before_opening: called before each file is opened.
     """
     for member in members:
-        opened()
+        before_opening()
         try:
             result = read(member.file)
         except (PermissionError, MemoryError):
@@ -116,7 +119,7 @@ def _read_each(
         except Exception as error:  # Pillow's decoders raise many types of exceptions for broken files
             if skipped is None:
                 raise SourceError(
-                    f"{member.file} is no readable picture ({error}); repair it, remove it or skip broken files"
+                    f"{member.file} is not a readable picture ({error}); repair it, remove it or skip broken files"
                 ) from error
             skipped.append(str(member.file))
         else:
@@ -142,9 +145,7 @@ def read_picture(file: PictureFile, size: int, resize: Resize, channels: int) ->
     Raises `OSError`, or another exception of Pillow's decoders, if the file is broken, and `SourceError` if the picture
     has colours and `channels` is 1.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        pixels = _read_pixels(file, size, resize, grey=False)
+    pixels = _read_pixels(file, size, resize, grey=False)
     if channels > 1:
         return pixels
     if (pixels != pixels[:1]).any():

@@ -22,7 +22,8 @@ def is_saved(folder: Path) -> bool:
 def read_dataset(name: str, columns: Mapping[str, str] | None = None) -> Listing:
     """List the pictures of a data set by its folder or its name on the hub; columns: as for `read_parquet`.
 
-    A name is looked up by `datasets`, which downloads what it does not have. Raises `SourceError` if it has nothing.
+    A name is looked up by `datasets`, which downloads what it does not have. Raises `SourceError` if `datasets` is
+    missing or reads nothing.
     """
     try:
         import datasets

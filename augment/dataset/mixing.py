@@ -51,7 +51,7 @@ def match_format(other: LabelledImages, real: LabelledImages, what: str) -> Labe
     if unknown:
         raise ConfigError(
             f"the {what} have a class {unknown[0]!r} that the training images do not have; "
-            f"they have {', '.join(real.class_names)}"
+            f"the training images have {', '.join(real.class_names)}"
         )
     if other.channels > real.channels:
         raise ConfigError(f"the {what} are in colour and the training images are grey; convert one of them")

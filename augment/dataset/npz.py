@@ -47,7 +47,9 @@ def read_arrays(path: Path, wanted: Collection[str]) -> dict[str, NDArray[np.gen
         raise
     except Exception as error:  # the libraries raise many types of exceptions for damaged archives
         reason = shortened(" ".join(str(error).split())) or type(error).__name__
-        raise SourceError(f"{path} is no readable .npz of plain arrays ({reason}); save it with numpy.savez") from error
+        raise SourceError(
+            f"{path} is not a readable .npz of plain arrays ({reason}); save it with numpy.savez"
+        ) from error
 
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, archive_size: int) -> NDArray[np.generic]:

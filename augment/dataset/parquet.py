@@ -101,7 +101,7 @@ def _read_table(path: Path) -> Any:
     try:
         return pyarrow.parquet.read_table(path)
     except pyarrow.ArrowException as error:
-        raise SourceError(f"{path} is no readable parquet file ({shortened(str(error))})") from error
+        raise SourceError(f"{path} is not a readable parquet file ({shortened(str(error))})") from error
 
 
 def _find_column(origin: object, table: Any, kind: str, named: str | None) -> str:

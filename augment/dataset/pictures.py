@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment.dataset import archives
-from augment.dataset.decoding import read_picture
+from augment.dataset.decoding import bombs_are_errors, read_picture
 from augment.dataset.images import Resize, resize_images
 from augment.dataset.listing import Listing, PictureFile
 from augment.dataset.sources import MANIFEST, SUFFIXES, locate
@@ -117,9 +117,11 @@ def _of_table(path: Path) -> dict[str, list[Picture]]:
 def decoded(pictures: Sequence[Picture], form: Format, threads: int, *, skip_broken: bool) -> Iterator[Batch]:
     """Yield the pictures in batches, in their order. The next batch is decoded while the caller works on one.
 
-    skip_broken: leave out files that cannot be read, instead of raising `SourceError`.
+    threads: how many pictures are decoded at once. skip_broken: leave out broken files, instead of raising
+    `SourceError`. Raises `SourceError` for a picture in colour if `form` is grey, and `PermissionError` for a file that
+    must not be read.
     """
-    with ThreadPoolExecutor(threads) as pool:
+    with bombs_are_errors(), ThreadPoolExecutor(threads) as pool:
         chunks = [pictures[start : start + BATCH] for start in range(0, len(pictures), BATCH)]
         ahead = _submit(pool, chunks[0], form) if chunks else []
         for chunk, following in zip(chunks, [*chunks[1:], []], strict=True):
@@ -156,7 +158,7 @@ def _collect(
             broken.append(picture.name)
         else:
             raise SourceError(
-                f"{picture.name} is no readable picture ({error}); repair it, remove it or skip broken files"
+                f"{picture.name} is not a readable picture ({error}); repair it, remove it or skip broken files"
             ) from error
     shape = (len(images), form.channels, form.size, form.size)
     return Batch(read, np.stack(images) if images else np.empty(shape, np.uint8), broken)

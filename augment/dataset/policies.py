@@ -27,14 +27,16 @@ VIEWS = 32  # default number of views per image
 MIN_TRIVIAL_SIZE = 64  # px; a translation by the 32 px of TrivialAugment leaves half of the image visible
 
 Pixels = NDArray[np.uint8]
-Bank = Callable[[LabelledImages, int, bool, int], NDArray[np.uint8]]  # data, views, horizontal_flip, seed
+# from data, views, horizontal_flip and seed to V x N x C x H x W
+MakeBank = Callable[[LabelledImages, int, bool, int], NDArray[np.uint8]]
 TensorTransform = Callable[["torch.Tensor"], "torch.Tensor"]  # uint8, (N x) C x H x W with C of 1 or 3
 
 
 def check_license(albumentations: str | None, albumentationsx: str | None) -> None:
     """Raise `ConfigError` unless exactly the last MIT release is installed; None means not installed."""
     if albumentationsx is not None or albumentations != LAST_MIT_VERSION:
-        found = f"albumentationsx {albumentationsx}" if albumentationsx else f"albumentations {albumentations}"
+        versions = {"albumentationsx": albumentationsx, "albumentations": albumentations}
+        found = next((f"{name} {version}" for name, version in versions.items() if version), "neither")
         raise ConfigError(
             f"expected albumentations {LAST_MIT_VERSION}, the last release under the MIT licence, found {found}; "
             f"run: pip uninstall -y albumentationsx albumentations && pip install albumentations=={LAST_MIT_VERSION}"
@@ -69,7 +71,7 @@ def _shift(size: int, fraction: float, **affine: Any) -> Any:
 
 
 def _erase(smallest: float, largest: float, p: float) -> Any:
-    """Blacken a rectangle whose sides are these fractions of the image (Zhong et al., arXiv 1708.04896)."""
+    """Blacken a rectangle with sides of `smallest` to `largest` times the image's (Zhong et al., arXiv 1708.04896)."""
     side = (smallest, largest)
     return _import_albumentations().CoarseDropout(
         num_holes_range=(1, 1), hole_height_range=side, hole_width_range=side, fill=0, p=p
@@ -77,12 +79,12 @@ def _erase(smallest: float, largest: float, p: float) -> Any:
 
 
 def light(size: int, horizontal_flip: bool) -> list[Any]:
-    """Translate by 1 px in 32, which is safe for nearly all images."""
+    """Translate by up to 1/32 of the side, which is safe for nearly all images."""
     return [*_flip(horizontal_flip), _shift(size, 1 / 32)]
 
 
 def standard(size: int, horizontal_flip: bool) -> list[Any]:
-    """Translate by 1 px in 32 and erase: the default, tuned on Fashion-MNIST with 20 images per class."""
+    """Translate by up to 1/32 of the side and erase: the default, tuned on Fashion-MNIST with 20 images per class."""
     return [*_flip(horizontal_flip), _shift(size, 1 / 32), _erase(0.2, 0.5, p=0.75)]
 
 
@@ -130,7 +132,7 @@ def _on_enlarged(transform: TensorTransform, factor: int) -> TensorTransform:
     return wrapped
 
 
-def _by_albumentations(policy: Callable[[int, bool], list[Any]]) -> Bank:
+def _by_albumentations(policy: Callable[[int, bool], list[Any]]) -> MakeBank:
     def bank(data: LabelledImages, views: int, horizontal_flip: bool, seed: int) -> NDArray[np.uint8]:
         transform = _import_albumentations().Compose(policy(data.size, horizontal_flip), seed=seed)
 
@@ -144,7 +146,7 @@ def _by_albumentations(policy: Callable[[int, bool], list[Any]]) -> Bank:
     return bank
 
 
-def _by_torchvision(policy: Callable[[int], TensorTransform]) -> Bank:
+def _by_torchvision(policy: Callable[[int], TensorTransform]) -> MakeBank:
     """Build a bank function; images with 2 or 4 channels are transformed as a batch of grey images, all alike.
 
     torchvision itself supports only 1 or 3 channels.
@@ -180,7 +182,7 @@ def _fill(data: LabelledImages, views: int, view: Callable[[Pixels], Pixels]) ->
     return bank
 
 
-POLICIES: dict[str, Bank] = {
+POLICIES: dict[str, MakeBank] = {
     "light": _by_albumentations(light),
     "standard": _by_albumentations(standard),
     "strong": _by_albumentations(strong),

@@ -45,8 +45,8 @@ class Source:
     """The content of a source: splits that share one image size, number of channels and list of classes.
 
     original_sizes: (width, height) in px before resizing -> number of images. skipped: broken files that were left out.
-    files: split -> the path of each image; empty for sources that are arrays. transparent: how many pictures had
-    transparent pixels, which became white.
+    files: split -> the path of each image; empty for sources that are arrays. transparent: how many pictures had an
+    alpha channel or a transparent colour; transparent pixels became white.
     """
 
     name: str
@@ -77,11 +77,11 @@ def read_source(
     """Read the source `spec` and resize its images to image_size x image_size px.
 
     Without `image_size`, images that all have the same allowed square size keep it; others get the allowed size nearest
-    to the median of their longer sides, at most 64 px. largest: an upper limit of this size, in px. skip_broken: skip
-    files that are not pictures and list them, instead of raising an error. complete: require at least two classes with
-    at least two training images each; False is for images that are not trained on alone, such as generated ones.
-    progress: called while picture files are read. Raises `SourceError` if the source cannot be read, `ConfigError` if
-    the size is not allowed.
+    to the median of their longer sides, at most 64 px. largest: an upper limit for both, in px, in place of 64.
+    skip_broken: skip files that are not pictures and list them, instead of raising an error. complete: require at least
+    two classes with at least two training images each; False is for images that are not trained on alone, such as
+    generated ones. progress: called while picture files are read. Raises `SourceError` if the source cannot be read,
+    `ConfigError` if the size is not allowed.
     """
     if image_size is not None:
         check_size(image_size)
@@ -186,17 +186,17 @@ def _csv_rows(path: Path) -> Iterator[Row]:
             raise SourceError(f"{where}: expected a path and a label, got {quoted(file)} and {quoted(label)}")
         if split not in SPLITS:
             raise SourceError(f"{where}: expected the split train, val or test, got {quoted(split)}")
-        _check_picture_path(where, path.parent / file, file)
+        _check_picture_path(where, path.parent / file)
         yield split, path.parent / file, label
 
 
-def _check_picture_path(where: str, path: Path, as_written: str) -> None:
+def _check_picture_path(where: str, path: Path) -> None:
     try:
         kind = describe_irregular(path)
     except PermissionError:
         raise
     except (OSError, ValueError) as error:  # it does not exist, its name is too long or contains NUL
-        raise SourceError(f"{where}: there is no file {shortened(str(path.parent / as_written))}") from error
+        raise SourceError(f"{where}: there is no file {shortened(str(path))}") from error
     if kind == "a folder":
         raise SourceError(f"{where}: {shortened(str(path))} is a folder; expected a picture")
 

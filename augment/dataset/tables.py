@@ -30,7 +30,7 @@ def read_rows(path: Path, used: Collection[str], needed: Collection[str] = ()) -
             for row in reader:
                 yield f"{path} line {reader.line_num}", row
     except (UnicodeDecodeError, csv.Error) as error:
-        raise SourceError(f"{path} is no CSV in UTF-8 ({shortened(str(error))}); save it as one") from error
+        raise SourceError(f"{path} is not CSV in UTF-8 ({shortened(str(error))}); save it as such") from error
 
 
 def _lines(file: TextIO) -> Iterator[str]:

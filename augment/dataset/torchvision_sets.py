@@ -15,7 +15,7 @@ from augment.dataset.listing import Listing, Row, StoredPicture, make_listing, n
 from augment.errors import SourceError
 from augment.words import quoted, shortened
 
-SPLITS: dict[str, dict[str, dict[str, Any]]] = {  # by a parameter of the data set: its arguments, by split
+SPLIT_ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {  # by a parameter of the data set: its arguments, by split
     "train": {"train": {"train": True}, "test": {"train": False}},
     "split": {"train": {"split": "train"}, "val": {"split": "val"}, "test": {"split": "test"}},
 }
@@ -33,8 +33,8 @@ def read_torchvision(spec: str) -> Listing:
     if name not in datasets.__all__ or not root:
         raise SourceError(f"torchvision:{spec}: expected torchvision:NAME:DIR, for example torchvision:CIFAR10:data")
     make = getattr(datasets, name)
-    parameter = next((p for p in SPLITS if p in inspect.signature(make).parameters), None)
-    arguments = SPLITS[parameter] if parameter else {"train": {}}
+    parameter = next((p for p in SPLIT_ARGUMENTS if p in inspect.signature(make).parameters), None)
+    arguments = SPLIT_ARGUMENTS[parameter] if parameter else {"train": {}}
     parts = {}
     for split, options in arguments.items():
         try:
@@ -42,7 +42,7 @@ def read_torchvision(spec: str) -> Listing:
         except Exception as error:  # each data set has its own, for files that are missing and for unknown splits
             if split == "train":
                 raise SourceError(
-                    f"torchvision:{spec} cannot be read: {shortened(str(error))} Download it with torchvision before."
+                    f"torchvision:{spec} cannot be read ({shortened(str(error))}); download it with torchvision first"
                 ) from error
     names = _class_names(parts["train"])
     rows = [row for split, part in parts.items() for row in _rows(f"torchvision:{name}/{split}", split, part, names)]

@@ -17,7 +17,7 @@ SMALLEST_FEATURES = 7  # px; a grid of 4 x 4 cells needs some pixels in each
 
 
 def feature_levels(image_size: int) -> int:
-    """Return how often the encoder halves the side of an image: at least once, then while 7 px or more are left."""
+    """Return how often the encoder halves an image: once, then as long as its side is even and 7 px or more remain."""
     levels, side = 1, image_size // 2
     while side % 2 == 0 and side // 2 >= SMALLEST_FEATURES:
         levels, side = levels + 1, side // 2

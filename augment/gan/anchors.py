@@ -27,9 +27,9 @@ from augment.gan.class_index import ClassIndex
 INDEX_NUMBERS = 7  # random numbers of one image for the indices, the flips, and whether it gets a difference
 POLICY_NUMBERS = 1 + GRID_SIDES[-1] ** 2  # random numbers for a policy
 NUMBERS = INDEX_NUMBERS + POLICY_NUMBERS  # per image, in [0, 1)
-LENT = 0.5  # fraction of the images that get a difference
-LENT_NUMBER = INDEX_NUMBERS - 1  # the column of the number that decides this for an image
-SIMILAR = 10  # the base is one of so many images that are most similar to the anchor
+LENT_FRACTION = 0.5  # fraction of the images that get a difference
+LENT_COLUMN = INDEX_NUMBERS - 1  # the column of the number that decides this for an image
+NEAREST_BASES = 10  # the base is drawn from this many images, those most similar to the anchor
 THUMBNAIL = 7  # px; images are compared by their thumbnails
 CHUNK = 1024  # images that are compared at once
 
@@ -189,7 +189,7 @@ def _similar(images: Tensor, index: ClassIndex, lending: Tensor) -> Tensor:
         distances = torch.cdist(chunk, thumbnails[candidates])
         if len(lending) > 1:
             distances[own[:, None] == index.labels[candidates]] = torch.inf
-        nearest.append(candidates[distances.topk(min(SIMILAR, fewest), largest=False).indices])
+        nearest.append(candidates[distances.topk(min(NEAREST_BASES, fewest), largest=False).indices])
     return torch.cat(nearest)
 
 

@@ -50,7 +50,7 @@ def plot(results: Mapping[str, Any]) -> bytes:
 
 
 def format_ms(milliseconds: float) -> str:
-    """Format a time with three or four significant digits."""
+    """Format a time in ms with two decimals below 10, one below 1000, and none above."""
     if milliseconds >= 1000:
         return f"{milliseconds:.0f}"
     return f"{milliseconds:.1f}" if milliseconds >= 10 else f"{milliseconds:.2f}"

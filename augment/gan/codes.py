@@ -1,9 +1,9 @@
-"""Codes: a fixed point in the space of the noise for each training image, so that G draws more than one picture.
+"""Codes: a fixed noise vector for each training image, so that G does not collapse to one image per class.
 
-A G that learns a class from a few images by D alone draws one picture of it. With codes, G of the code of an image is
-pulled to this image, and G is trained and sampled between the codes of two images of a class. Related: GLO learns the
-codes (Bojanowski et al., arXiv 1707.05776), IMLE assigns the nearest of some noise to an image (arXiv 1809.09087).
-`benchmarks/cgan_variety.py` compares them.
+If G learns a class of few images from D alone, it collapses to one image. With codes, G's output at the code of a
+training image is pulled towards that image, and G is trained and sampled between the codes of two images of a class.
+Related: GLO learns the codes (Bojanowski et al., arXiv 1707.05776), IMLE matches each image with the nearest of several
+samples (arXiv 1809.09087). `benchmarks/cgan_variety.py` compares them.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from augment.fields import MAX_BATCH_SIZE, MAX_WEIGHT, Interval, Rate, Seed, Settings, Weight, name_in
-from augment.gan.diffaugment import POLICIES
+from augment.fields import MAX_BATCH_SIZE, MAX_WEIGHT, LearningRate, Seed, Settings, Steps, Weight, name_in
+from augment.gan.diffaugment import OPERATIONS
 from augment.gan.losses import LOSSES
 from augment.gan.networks import NETWORKS
 from augment.gan.penalties import PENALTIES
@@ -20,26 +20,27 @@ class TrainingConfig(Settings):
     loss: Annotated[str, name_in(LOSSES)] = "hinge"
     lecam: float = Field(0.0, ge=0, le=MAX_WEIGHT)  # weight of the LeCam term, for very little data; 0: off
     penalties: dict[Annotated[str, name_in(PENALTIES)], Weight] = Field(default_factory=dict)
-    penalty_every: Interval = 1  # steps; weights are multiplied by it (lazy penalty, StyleGAN2, arXiv 1912.04958, B)
+    penalty_every: Steps = 1  # steps; weights are multiplied by it (lazy penalty, StyleGAN2, arXiv 1912.04958, B)
     n_critic: int = Field(1, ge=1, le=1000)  # updates of D per step; the last one happens together with that of G
     trainer: Annotated[str, name_in(STEPS)] = "one-stage"
-    steps: Interval = 2500
+    steps: Steps = 2500
     batch_size: int = Field(64, ge=2, le=MAX_BATCH_SIZE)  # real images per update of D, and equally many fakes
     # share of them that are unlabelled, if there are such images: D scores these, and as many fakes, without a class
     unlabelled: float = Field(0.0, ge=0, lt=1)
-    lr_generator: Rate = 2e-4
-    lr_discriminator: Rate = 8e-4  # four times that of G: in one-stage training G follows a D one update older
+    lr_generator: LearningRate = 2e-4
+    lr_discriminator: LearningRate = 8e-4  # four times that of G: in one-stage training G follows a D one update older
     beta1: float = Field(0.0, ge=0, lt=1)
     beta2: float = Field(0.99, ge=0, lt=1)
     ema_decay: float = Field(0.998, ge=0, lt=1)  # of the EMA of G's weights; warmed up from 0.2
-    augment: tuple[Annotated[str, name_in(POLICIES)], ...] = ("translation", "cutout")  # flip only if classes allow it
+    # flip only if the classes look the same when mirrored
+    augment: tuple[Annotated[str, name_in(OPERATIONS)], ...] = ("translation", "cutout")
     # of the networks while they train: auto is bfloat16 where a probe of a few steps finds it clearly faster
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
     fast: bool = False  # bfloat16 and CUDA graphs, on CUDA only; not reproducible bit for bit
     seed: Seed = 0
-    log_every: Interval = 50  # steps
-    sample_every: Interval = 500  # steps
-    checkpoint_every: Interval = 500  # steps
+    log_every: Steps = 50  # steps
+    sample_every: Steps = 500  # steps
+    checkpoint_every: Steps = 500  # steps
 
 
 class GanConfig(TrainingConfig):

@@ -71,7 +71,7 @@ def flip(x: Tensor, u: Tensor) -> Tensor:
     return torch.where(_column(u, 0) < 0.5, x.flip(3), x)
 
 
-POLICIES: dict[str, Operation] = {
+OPERATIONS: dict[str, Operation] = {
     "colour": Operation(3, colour),
     "translation": Operation(2, translation),
     "cutout": Operation(2, cutout),
@@ -81,7 +81,7 @@ POLICIES: dict[str, Operation] = {
 
 def augmenter(policy: Sequence[str], random: torch.Generator) -> Callable[[Tensor], Tensor]:
     """Return a function that applies the operations of `policy` in order, with fresh numbers from `random`."""
-    operations = [POLICIES[name] for name in policy]
+    operations = [OPERATIONS[name] for name in policy]
 
     def augment(images: Tensor) -> Tensor:
         for operation in operations:

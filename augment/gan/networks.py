@@ -86,7 +86,7 @@ class DoublingConv(nn.Conv2d):
     """Nearest-neighbour doubling and a 3 x 3 convolution with padding 1, with 4/9 of the multiplications.
 
     The copies of an input pixel contribute to an output through several weights, which can be summed in advance. This
-    gives a transposed convolution with stride 2 and a 4 x 4 kernel, so the doubled images are never stored.
+    gives a transposed convolution with stride 2 and a 4 x 4 kernel, so the doubled feature maps are never stored.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -102,8 +102,8 @@ class DoublingConv(nn.Conv2d):
 class ProjectionGenerator(nn.Module):
     """A linear layer to the base, then doubling, a 3 x 3 convolution, cBN and ReLU at every level.
 
-    Images are doubled by nearest neighbours, because unconstrained transposed convolutions left a checkerboard pattern
-    on small training sets (Odena et al., Distill 2016).
+    Feature maps are doubled by nearest neighbours, because unconstrained transposed convolutions left a checkerboard
+    pattern on small training sets (Odena et al., Distill 2016).
     """
 
     def __init__(self, shape: Shape) -> None:

@@ -25,7 +25,7 @@ def seconds_per_step(step: Step, device: torch.device) -> float:
 
 def bfloat16_is_faster(float32: Step, bfloat16: Step, runtime: Runtime) -> bool:
     """Return whether steps are clearly faster in bfloat16, by a few of each in turn, and note what was found."""
-    ratio = bfloat16_time(float32, bfloat16, runtime.device)
+    ratio = bfloat16_time_ratio(float32, bfloat16, runtime.device)
     faster = ratio < CLEARLY_FASTER
     runtime.observer.on_note(
         f"precision: {'bfloat16' if faster else 'float32'}, because a step in bfloat16 takes {ratio:.2f} times as long "
@@ -34,7 +34,7 @@ def bfloat16_is_faster(float32: Step, bfloat16: Step, runtime: Runtime) -> bool:
     return faster
 
 
-def bfloat16_time(float32: Step, bfloat16: Step, device: torch.device) -> float:
+def bfloat16_time_ratio(float32: Step, bfloat16: Step, device: torch.device) -> float:
     """Return the time of a step in bfloat16 relative to one in float32, from the fastest of a few of each, in turn."""
     fastest = {float32: float("inf"), bfloat16: float("inf")}
     for step in fastest:

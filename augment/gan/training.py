@@ -1,7 +1,7 @@
 """The parts of a training step: drawing batches, updating G and D, and the EMA of G's weights.
 
 All random numbers come from one `torch.Generator`, which is part of the training state. The data stay on the device as
-uint8 and batches are gathered there. No function here waits for the device.
+uint8 and batches are gathered there. No training step waits for the device.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def recalibrate(generator: nn.Module, forward: Callable[[int, torch.Generator], 
     forward: runs G on a batch of that many random inputs, which it draws from the `torch.Generator`.
 
     This is needed because the statistics from training belong to the weights before averaging. Source: Brock et al.,
-    BigGAN, arXiv 1809.11096, appendix E.
+    BigGAN, arXiv 1809.11096, appendix C.1.
     """
     norms = [m for m in generator.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     momenta = [norm.momentum for norm in norms]

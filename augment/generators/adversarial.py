@@ -280,8 +280,8 @@ def _restore_newest(state: State, run: Run, observer: Observer) -> None:
             )
         if about.threads != (threads := torch.get_num_threads()):
             observer.on_note(
-                f"the run was begun with {about.threads} threads and goes on with {threads}, which changes rounding: "
-                f"the result is not the same to the bit (use --threads {about.threads} for that)"
+                f"the checkpoint was written with {about.threads} threads and the run goes on with {threads}, which "
+                f"changes rounding: the result is not identical bit for bit (use --threads {about.threads} for that)"
             )
         return
     if checkpoints:

@@ -6,8 +6,8 @@ which is a training image of its class, and differs from it as two images of ano
 only.
 
 D learns from the classes that are large enough to lend differences, and G learns from D what a real change looks like.
-On the few images of a small class D would learn these images by heart, and G to ignore the differences. Images of all
-classes are reconstructed. Unlabelled images, if there are any, are half of the real images that D sees.
+On the few images of a small class, D would memorise these images, and G would learn to ignore the differences. Images
+of all classes are reconstructed. Unlabelled images, if there are any, are half of the real images that D sees.
 
 The training images are part of the finished run as uint8, so a run can generate without its source.
 """
@@ -27,13 +27,13 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from augment.dataset.images import LabelledImages, to_signed, to_uint8
-from augment.fields import MAX_BATCH_SIZE, MAX_WEIGHT, Interval, Rate, name_in
+from augment.fields import MAX_BATCH_SIZE, MAX_WEIGHT, LearningRate, Steps, name_in
 from augment.gan.anchored_networks import AnchoredGenerator, build_anchored, feature_levels
 from augment.gan.anchors import (
     COLUMNS,
     INDEX_NUMBERS,
-    LENT,
-    LENT_NUMBER,
+    LENT_COLUMN,
+    LENT_FRACTION,
     NUMBERS,
     POLICIES,
     AnchorPolicy,
@@ -62,7 +62,7 @@ from augment.generators.runs import Run, read_model
 from augment.generators.training_images import check_present, image_tensors, read_images
 from augment.seeds import derive_seed
 
-RECONSTRUCTED = 4  # one of so many images of a batch is reconstructed in each step
+BATCH_PER_RECONSTRUCTION = 4  # each step reconstructs one image for every 4 of its batch
 
 
 class AnchoredConfig(AdversarialConfig):
@@ -74,8 +74,8 @@ class AnchoredConfig(AdversarialConfig):
     reconstruction: float = Field(5.0, ge=0, le=MAX_WEIGHT)  # weight of the L1 distance to the image
     width: int = Field(16, ge=4, le=512)  # channels at full resolution; they double when the side halves
     latent_dim: int = Field(32, ge=1, le=2**16)
-    steps: Interval = 1000
-    lr_generator: Rate = 4e-4
+    steps: Steps = 1000
+    lr_generator: LearningRate = 4e-4
     unlabelled: float = Field(0.5, ge=0, lt=1)  # as in `TrainingConfig`; the images come closer to real ones with it
 
 
@@ -104,7 +104,7 @@ class Synthesis:
         images get a difference; None: those that the numbers say.
         """
         indices, mirrored = self.anchors.draw(labels, numbers)
-        features = self._encode(indices, mirrored, numbers[:, LENT_NUMBER] < LENT if lent is None else lent)
+        features = self._encode(indices, mirrored, numbers[:, LENT_COLUMN] < LENT_FRACTION if lent is None else lent)
         return self.network.decode(self.policy.combine(features, numbers[:, INDEX_NUMBERS:]), z), indices
 
     def reconstruct(self, labels: Tensor, numbers: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -169,11 +169,11 @@ def _training_functions(
 
     def generate(labels: Tensor) -> Tensor:
         # the images are in random order, so the first of them may get the differences: their number is then fixed
-        lent = slice(0, round(LENT * len(labels)))
+        lent = slice(0, round(LENT_FRACTION * len(labels)))
         return synthesis.run(labels, *_draw(len(labels), latent_dim, random), lent)[0]
 
     def reconstruction() -> Tensor:
-        count = max(config.batch_size // RECONSTRUCTED, 2)
+        count = max(config.batch_size // BATCH_PER_RECONSTRUCTION, 2)
         real, reconstructed = synthesis.reconstruct(
             draw_labels(present, count, random), *_draw(count, latent_dim, random)
         )

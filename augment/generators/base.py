@@ -90,7 +90,7 @@ class Samples(NamedTuple):
     """A batch of N generated images."""
 
     images: NDArray[np.uint8]  # N x C x H x W
-    scores: NDArray[np.float32] | None = None  # N; D's logits, higher for more realistic images; None without D
+    scores: NDArray[np.float32] | None = None  # N; D's logits, higher for more realistic images; None if not comparable
     anchors: NDArray[np.int64] | None = None  # N x A; indices of the training images behind each
 
 

@@ -44,7 +44,7 @@ from augment.generators.training_images import check_present
 from augment.seeds import derive_seed
 
 CODES, CODE_LABELS = "codes", "code_labels"  # tensors of a finished run
-PULLED = 4  # one of so many images of a batch is pulled in each step
+BATCH_PER_PULL = 4  # each step pulls one image for every 4 of its batch
 
 
 class CganConfig(GanConfig, AdversarialConfig):
@@ -103,7 +103,7 @@ def _training_functions(
         return fakes
 
     def distance() -> Tensor:
-        count = max(config.batch_size // PULLED, 2)
+        count = max(config.batch_size // BATCH_PER_PULL, 2)
         labels = draw_labels(present, count, random)
         i = codes.index.draw(labels, torch.rand(count, generator=random, device=random.device))
         real = to_signed(images[i].contiguous(memory_format=torch.channels_last))

@@ -21,7 +21,7 @@ from augment.words import counted, shortened
 
 COLLAPSED_SPREAD = 2.0  # grey levels of 255
 CHUNK = 256
-TOTAL_SAMPLES, MIN_SAMPLES = 512, 2  # images generated for a check: in all, and at least per class
+TOTAL_SAMPLES, MIN_PER_CLASS, MAX_PER_CLASS = 512, 2, 16  # images generated for a check, as far as the limits allow
 MAX_NAMED_CLASSES = 5  # in one note
 
 
@@ -61,5 +61,5 @@ def collapse_notes(data: LabelledImages) -> tuple[str, ...]:
 def notes_on_run(run: Path, device: torch.device) -> tuple[str, ...]:
     """Return `collapse_notes` of the generator in a finished RUN folder, from images generated with a fixed seed."""
     model = load_model(run, device)
-    per_class = max(TOTAL_SAMPLES // len(model.about.classes), MIN_SAMPLES)
-    return collapse_notes(generate(model, dict.fromkeys(model.about.classes, min(per_class, 16)), seed=0).data)
+    per_class = min(max(TOTAL_SAMPLES // len(model.about.classes), MIN_PER_CLASS), MAX_PER_CLASS)
+    return collapse_notes(generate(model, dict.fromkeys(model.about.classes, per_class), seed=0).data)

@@ -100,7 +100,7 @@ class Resample:
         return Samples(samples, anchors=np.array(anchors, np.int64).reshape(len(labels), -1))
 
     def _augmented(self, image: LabelledImages, seed: int) -> NDArray[np.uint8]:
-        """Return a view of one image, C x H x W; the image itself if there is no policy."""
+        """Return a view of one image, C x H x W; without a policy the image, mirrored for odd seeds if allowed."""
         flip, policy = self.about.horizontal_flip, self.about.policy
         if policy is None:
             return np.flip(image.images[0], 2) if flip and seed % 2 else image.images[0]

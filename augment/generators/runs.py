@@ -220,9 +220,9 @@ def _model_file(folder: Path) -> Path:
     except OutputError as error:
         raise SourceError(str(error)) from error
     if marker is None and not path.exists():
-        raise SourceError(f"{folder} is no RUN folder: expected one that `augment fit` has written")
+        raise SourceError(f"{folder} is not a RUN folder: expected one that `augment fit` has written")
     if marker is not None and marker.command != "fit":
-        raise SourceError(f"{folder} is no RUN folder: it holds the output of `augment {marker.command}`")
+        raise SourceError(f"{folder} is not a RUN folder: it holds the output of `augment {marker.command}`")
     if not path.exists() or (marker is not None and MODEL in marker.replaced):
         raise SourceError(f"{folder} is not finished; `augment fit` with --out {folder} continues it")
     return path

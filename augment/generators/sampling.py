@@ -27,8 +27,8 @@ class SyntheticImages:
     """Generated images with their labels.
 
     seeds: uint64, N, one per image; None if unknown. scores: float, N, logits of the generator's discriminator, higher
-    for more realistic images; None for generators without one. anchors: int64, N x A, the indices of the training
-    images behind each image; None for generators that do not start from images.
+    for more realistic images; None for generators without comparable logits. anchors: int64, N x A, the indices of the
+    training images behind each image; None for generators that do not start from images.
     """
 
     data: LabelledImages

@@ -55,6 +55,12 @@ def test_drawn_images_of_each_class_are_its_part_of_the_number() -> None:
     assert len(set(images[:, 0, 0, 0].tolist())) > 30  # of 41 seeds, which the pixel shows modulo 251
 
 
+def test_a_place_never_rounds_up_to_a_class_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "rand", lambda *_, **__: torch.tensor([1 - 2**-24]))  # the largest value of torch.rand
+    _, labels = fresh(weights=[1.0, 1.0, 1.0]).draw(1000, torch.Generator())
+    assert labels.max() == 2
+
+
 def test_images_do_not_depend_on_how_many_batches_are_generated_at_once(
     shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.nn.functional import logsigmoid
 
-from augment.gan.diffaugment import POLICIES
+from augment.gan.diffaugment import OPERATIONS
 from augment.gan.losses import LOSSES, lecam
 from augment.gan.networks import Shape, build
 from augment.gan.penalties import weighted_sum
@@ -90,14 +90,14 @@ class Setting:
         self.real_labels = torch.randint(0, 3, (batch,), generator=random)
         self.fake_labels = torch.randint(3, 6, (batch,), generator=random)
         self.draws = {
-            name: torch.rand(batch, op.numbers, generator=random, dtype=dtype) for name, op in POLICIES.items()
+            name: torch.rand(batch, op.numbers, generator=random, dtype=dtype) for name, op in OPERATIONS.items()
         }
 
     def fake(self) -> Tensor:
         return self.generator(self.z, self.fake_labels)
 
     def augment(self, images: Tensor) -> Tensor:
-        for name, operation in POLICIES.items():
+        for name, operation in OPERATIONS.items():
             draws = self.draws[name].repeat(len(images) // len(self.real), 1)  # real and fake images share the draws
             images = operation.apply(images, draws.to(images.dtype))
         return images

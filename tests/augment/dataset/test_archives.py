@@ -57,6 +57,9 @@ def test_links_and_folders_above_the_archive_are_left_out(image_folder: Path, tm
         link = tarfile.TarInfo("cat/2.png")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(link)
+        dot = tarfile.TarInfo(".")
+        dot.type = tarfile.REGTYPE
+        archive.addfile(dot)
     root = read_archive(tmp_path / "images.tar")
     assert [entry.name for entry in root.iterdir()] == ["cat", ".."]
     assert [entry.name for entry in next(root.iterdir()).iterdir()] == ["1.png"]
@@ -74,14 +77,14 @@ def test_an_archive_without_class_folders_is_refused(image_folder: Path, tmp_pat
 @pytest.mark.parametrize("content", [b"", b"no archive at all" * 100], ids=["empty", "text"])
 def test_a_damaged_archive_is_one_sentence(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(SourceError, match=rf"{name} is no readable archive .*; pack it again$"):
+    with pytest.raises(SourceError, match=rf"{name} is not a readable archive .*; pack it again$"):
         read_source(tmp_path / name)
 
 
 def test_a_cut_archive_is_one_sentence(image_folder: Path, tmp_path: Path) -> None:
     archive = Path(shutil.make_archive(str(tmp_path / "images"), "gztar", image_folder))
     archive.write_bytes(archive.read_bytes()[:-2000])
-    with pytest.raises(SourceError, match=r"is no readable archive .*; pack it again$"):
+    with pytest.raises(SourceError, match=r"is not a readable archive .*; pack it again$"):
         read_source(archive)
 
 
@@ -89,7 +92,7 @@ def test_a_broken_picture_in_an_archive_is_named_or_skipped(image_folder: Path, 
     archive = shutil.make_archive(str(tmp_path / "images"), "zip", image_folder)
     with zipfile.ZipFile(archive, "a") as packed:
         packed.writestr("train/trouser/x.png", "no picture")
-    with pytest.raises(SourceError, match=r"images.zip.train.trouser.x.png is no readable picture"):
+    with pytest.raises(SourceError, match=r"images.zip.train.trouser.x.png is not a readable picture"):
         read_source(archive)
     assert read_source(archive, skip_broken=True).skipped == (f"{archive}/train/trouser/x.png",)
 
@@ -101,5 +104,5 @@ def test_a_huge_file_in_an_archive_is_not_read(
     archive = shutil.make_archive(str(tmp_path / "images"), form, image_folder)
     largest = max(file.stat().st_size for file in image_folder.rglob("*.png"))
     monkeypatch.setattr("augment.dataset.archives.MAX_BYTES", largest - 1)
-    with pytest.raises(SourceError, match=rf"is no readable picture \(it has {largest} bytes\)"):
+    with pytest.raises(SourceError, match=rf"is not a readable picture \(it has {largest} bytes\)"):
         read_source(archive)

@@ -42,7 +42,7 @@ def test_other_formats_are_refused_and_start_no_program(
     monkeypatch.setattr(subprocess, "check_call", lambda command, **_: started.append(command))
     with Image.open(folder / "a" / "0.png") as plain:
         plain.save(folder / "a" / f"9.{suffix}", format=format)
-    with pytest.raises(SourceError, match=rf"9\.{suffix} is no readable picture"):
+    with pytest.raises(SourceError, match=rf"9\.{suffix} is not a readable picture"):
         read_source(folder)
     assert len(read_source(folder, skip_broken=True).train) == 4
     assert started == []

@@ -124,7 +124,7 @@ def test_a_score_in_a_table_is_a_finite_number(text, tmp_path, fashion):
     manifest = tmp_path / "manifest.csv"
     manifest.write_text(manifest.read_text().replace("6,0.25", f"6,{text}"))
     with pytest.raises(
-        SourceError, match=r"manifest\.csv (line 8: expected a finite number|is no CSV in UTF-8)"
+        SourceError, match=r"manifest\.csv (line 8: expected a finite number|is not CSV in UTF-8)"
     ) as caught:
         read_scores(tmp_path)
     assert len(str(caught.value)) < 400
@@ -148,7 +148,7 @@ def test_a_score_in_a_table_is_a_finite_number(text, tmp_path, fashion):
 def test_scores_in_an_archive_are_finite_numbers_one_an_image(scores, tmp_path, fashion):
     images = fashion.images[:26, 0]
     np.savez(tmp_path / "images.npz", train_images=images, train_labels=np.arange(26) % 2, train_scores=scores)
-    with pytest.raises(SourceError, match=r"images\.npz(: train_scores: expected 26 finite| is no readable)"):
+    with pytest.raises(SourceError, match=r"images\.npz(: train_scores: expected 26 finite| is not a readable)"):
         read_scores(tmp_path)
 
 

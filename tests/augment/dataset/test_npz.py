@@ -59,7 +59,7 @@ def change_headers(path: Path, offset: int, value: int) -> None:
 
 
 def check_refused(path: Path, reason: str = "") -> None:
-    with pytest.raises(SourceError, match=rf"data\.npz is no readable \.npz of plain arrays \(.*{reason}") as caught:
+    with pytest.raises(SourceError, match=rf"data\.npz is not a readable \.npz of plain arrays \(.*{reason}") as caught:
         read_source(path)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
@@ -197,7 +197,7 @@ def test_an_alpha_channel_is_composited_over_white(tmp_path, channels):
         ({"train_labels": np.zeros(6)}, "expected 6 whole numbers.*float64"),
         ({"class_names": np.array(["a", "b"])}, "label 2 is outside the classes, 0 to 1"),
         ({"class_names": np.array(["a", "b", "a"])}, "class_names: expected a list of different strings"),
-        ({"class_names": np.array(["a", "b", None])}, "no readable .npz of plain arrays"),
+        ({"class_names": np.array(["a", "b", None])}, "not a readable .npz of plain arrays"),
         ({"class_names": np.array(["a", "b", "c", "d"])}, "class 'd' has 0 training image"),
         ({"train_labels": np.array([0, 0, 2, 2, 2, 0])}, "no training image has the label 1"),
         ({"test_images": np.zeros((2, 8, 8), np.uint8)}, "expected both test_images and test_labels"),
@@ -212,5 +212,5 @@ def test_an_npz_out_of_order_is_refused(tmp_path, changes, message):
 def test_a_file_that_is_no_npz_is_refused(tmp_path, content):
     with (tmp_path / "data.npz").open("wb") as file:
         np.save(file, np.arange(3)) if content == "array" else file.write(content)
-    with pytest.raises(SourceError, match=r"data.npz is no readable .npz"):
+    with pytest.raises(SourceError, match=r"data.npz is not a readable .npz"):
         read_source(tmp_path / "data.npz")

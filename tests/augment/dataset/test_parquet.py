@@ -121,7 +121,7 @@ def test_single_rows_may_lack_a_label(source: Source, tmp_path: Path) -> None:
     [
         ({"label": None}, r"a.parquet\[3\] has no label"),
         ({"image": None}, r"a.parquet\[3\] has no picture"),
-        ({"image": b"text"}, r"a.parquet\[3\] is no readable picture"),
+        ({"image": b"text"}, r"a.parquet\[3\] is not a readable picture"),
     ],
 )
 def test_a_bad_row_is_named(source: Source, tmp_path: Path, change: dict[str, Any], expected: str) -> None:
@@ -134,7 +134,7 @@ def test_a_bad_row_is_named(source: Source, tmp_path: Path, change: dict[str, An
 
 def test_a_file_that_is_no_parquet_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"text" * 10)
-    with pytest.raises(SourceError, match=r"a.parquet is no readable parquet file"):
+    with pytest.raises(SourceError, match=r"a.parquet is not a readable parquet file"):
         read_source(tmp_path / "a.parquet")
     with pytest.raises(SourceError, match=r"there is no .*b.parquet.*: expected a folder of class folders"):
         read_source(f"{tmp_path / 'b.parquet'}?image=a")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -83,10 +84,21 @@ def test_pictures_are_decoded_as_a_source_is(image_folder: Path, monkeypatch: py
 def test_broken_files_are_named_or_skipped(flat: Path) -> None:
     (flat / "1.png").write_bytes(b"no picture")
     found, _ = find_pictures(str(flat))
-    with pytest.raises(SourceError, match=r"1\.png is no readable picture"):
+    with pytest.raises(SourceError, match=r"1\.png is not a readable picture"):
         list(decoded(found, GREY, 1, skip_broken=False))
     (batch,) = decoded(found, GREY, 1, skip_broken=True)
     assert (len(batch.images), batch.broken) == (2, [str(flat / "1.png")])
+
+
+def test_too_large_pictures_are_broken_as_in_a_source(flat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("L", (40, 40)).save(flat / "1.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # more is a warning of Pillow, and twice as many an error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before = list(warnings.filters)
+        (batch,) = decoded(find_pictures(str(flat))[0], GREY, 4, skip_broken=True)
+        assert warnings.filters == before
+    assert batch.broken == [str(flat / "1.png")]
 
 
 def test_colours_are_refused_where_the_model_is_grey(flat: Path) -> None:

@@ -55,7 +55,7 @@ def test_hidden_files_are_ignored_and_other_files_are_named(photos):
         (photos / "train" / "bag" / name).write_text("no picture")
     assert len(read_source(photos).train) == 7
     (photos / "train" / "bag" / "notes.txt").write_text("no picture")
-    with pytest.raises(SourceError, match=r"bag.notes.txt is no readable picture"):
+    with pytest.raises(SourceError, match=r"bag.notes.txt is not a readable picture"):
         read_source(photos)
 
 
@@ -63,7 +63,7 @@ def test_hidden_files_are_ignored_and_other_files_are_named(photos):
 def test_broken_pictures_are_an_error_or_skipped_on_request(photos, kept):
     broken = photos / "train" / "bag" / "1.png"
     broken.write_bytes(broken.read_bytes()[:kept])
-    with pytest.raises(SourceError, match=r"bag.1.png is no readable picture"):
+    with pytest.raises(SourceError, match=r"bag.1.png is not a readable picture"):
         read_source(photos)
     source = read_source(photos, skip_broken=True)
     assert source.skipped == (str(broken),)
@@ -76,7 +76,7 @@ def test_broken_pictures_are_an_error_or_skipped_on_request(photos, kept):
 def test_a_picture_that_would_fill_the_memory_is_broken(photos, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 28 * 28)
     save(Image.new("L", (28, 29)), photos / "train" / "bag" / "large.png")
-    with pytest.raises(SourceError, match=r"large.png is no readable picture"):
+    with pytest.raises(SourceError, match=r"large.png is not a readable picture"):
         read_source(photos)
 
 
@@ -144,7 +144,10 @@ def test_a_csv_names_files_labels_and_splits(photos, fashion):
     ("text", "message"),
     [
         ("path,class\nphotos/a.png,a", "line 1: the column 'label' is missing"),
-        ("path,label\nphotos/train/bag/0.png,bag\nphotos/none.png,bag", "line 3: there is no file .*none.png"),
+        (
+            "path,label\nphotos/train/bag/0.png,bag\nphotos/none.png,bag",
+            r"line 3: there is no file (?!.*photos.*photos).*none\.png",
+        ),
         (
             "path,label,split\nphotos/train/bag/0.png,bag,dev",
             "line 2: expected the split train, val or test, got 'dev'",
@@ -223,7 +226,7 @@ def test_loops_of_links_are_passed_over_or_named(photos, tmp_path):
     with pytest.raises(SourceError, match="there is no "):
         read_source(photos / "loop")
     (photos / "train" / "bag" / "again.png").symlink_to("again.png")
-    with pytest.raises(SourceError, match=r"again\.png is no readable picture"):
+    with pytest.raises(SourceError, match=r"again\.png is not a readable picture"):
         read_source(photos)
     (photos / "train" / "bag" / "again.png").unlink()
     (photos / "train" / "bag" / "up").symlink_to(photos)

@@ -46,9 +46,9 @@ def test_absolute_paths_and_columns_without_a_name_are_read(folder: Path) -> Non
         (FIRST.replace("label", "label,label", 1), r"line 1: the column 'label' is there 2 times"),
         (FIRST.replace("path", "path,path", 1), r"line 1: the column 'path' is there 2 times"),
         ("\n" + FIRST, r"line 1: the column 'path' is missing; found \[\]"),
-        (FIRST + '"b/1.png,b\n', r"is no CSV in UTF-8 \(unexpected end of data\)"),
-        (FIRST + "b/1.png,b\n" + '"' + "x" * 200_000 + '",b\n', r"is no CSV in UTF-8 \(field larger than"),
-        (FIRST + "x" * 2_000_000, r"is no CSV in UTF-8 \(a line has"),
+        (FIRST + '"b/1.png,b\n', r"is not CSV in UTF-8 \(unexpected end of data\)"),
+        (FIRST + "b/1.png,b\n" + '"' + "x" * 200_000 + '",b\n', r"is not CSV in UTF-8 \(field larger than"),
+        (FIRST + "x" * 2_000_000, r"is not CSV in UTF-8 \(a line has"),
         (FIRST + "a,b\n", r"line 6: .*/a is a folder; expected a picture"),
         (FIRST + "/,b\n", r"line 6: / is a folder; expected a picture"),
         (FIRST + "b/\0.png,b\n", r"table\.csv"),
@@ -70,7 +70,9 @@ def test_a_special_file_named_by_a_table_is_refused_or_skipped(kind: str, folder
     with socket.socket(socket.AF_UNIX) as opened:
         make_special(special, kind, opened)
         (folder / "table.csv").write_text(FIRST + "a/special.png,a\n")
-        with pytest.raises(SourceError, match=r"special\.png is no readable picture \(it is a (named pipe|socket|dev)"):
+        with pytest.raises(
+            SourceError, match=r"special\.png is not a readable picture \(it is a (named pipe|socket|dev)"
+        ):
             read_source(folder / "table.csv")
         assert read_source(folder / "table.csv", skip_broken=True).skipped == (str(special),)
 
@@ -103,6 +105,6 @@ def test_a_source_that_is_a_special_file_is_refused(kind: str, name: str, tmp_pa
 def test_special_files_in_a_class_folder_are_refused_or_skipped(folder: Path) -> None:
     os.mkfifo(folder / "a" / "2.png")
     (folder / "b" / "2.png").symlink_to("/dev/zero")
-    with pytest.raises(SourceError, match=r"2\.png is no readable picture \(it is a named pipe\)"):
+    with pytest.raises(SourceError, match=r"2\.png is not a readable picture \(it is a named pipe\)"):
         read_source(folder)
     assert read_source(folder, skip_broken=True).skipped == (str(folder / "a/2.png"), str(folder / "b/2.png"))

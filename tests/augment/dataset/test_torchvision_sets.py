@@ -48,7 +48,7 @@ def test_a_set_of_one_split_has_only_training_images(image_folder: Path, source:
 
 
 def test_files_that_are_missing_are_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"^torchvision:CIFAR10:.* cannot be read: Dataset not found or corrupted"):
+    with pytest.raises(SourceError, match=r"^torchvision:CIFAR10:.* cannot be read \(Dataset not found or corrupted"):
         read_source(f"torchvision:CIFAR10:{tmp_path}")
 
 

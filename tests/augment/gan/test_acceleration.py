@@ -14,7 +14,7 @@ from augment.dataset.images import LabelledImages
 from augment.errors import ConfigError
 from augment.gan import acceleration
 from augment.gan.acceleration import Graphed, in_bfloat16
-from augment.gan.diffaugment import POLICIES
+from augment.gan.diffaugment import OPERATIONS
 from augment.gan.networks import NETWORKS, Shape
 from augment.gan.steps import STEPS, one_stage_gradients
 from augment.gan.training import make_batch_sampler, make_step, update_ema
@@ -119,7 +119,7 @@ def test_a_fast_run_finishes_and_can_be_continued(shoes: LabelledImages, tmp_pat
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype feature")
 @pytest.mark.parametrize("trainer", STEPS)
 def test_a_step_never_waits_for_the_device(trainer: str, shoes: LabelledImages) -> None:
-    config = SMALL.model_copy(update={"trainer": trainer, "lecam": 0.1, "augment": tuple(POLICIES)})
+    config = SMALL.model_copy(update={"trainer": trainer, "lecam": 0.1, "augment": tuple(OPERATIONS)})
     state = begun(config, SHAPE, "cuda")
     step = make_step(shoes, state, config, setup_of(state, config))
     try:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from augment.fields import check_name
 from augment.gan.config import GanConfig
-from augment.gan.diffaugment import POLICIES
+from augment.gan.diffaugment import OPERATIONS
 from augment.gan.losses import LOSSES
 from augment.gan.networks import NETWORKS
 from augment.gan.penalties import PENALTIES
@@ -51,7 +51,7 @@ def test_defaults_train_one_stage() -> None:
         *(("network", name) for name in NETWORKS),
         *(("loss", name) for name in LOSSES),
         *(("trainer", name) for name in STEPS),
-        *(("augment", (name,)) for name in POLICIES),
+        *(("augment", (name,)) for name in OPERATIONS),
         ("augment", ()),
         *(("penalties", {name: 2.0}) for name in PENALTIES),
         ("seed", 2**32 - 1),

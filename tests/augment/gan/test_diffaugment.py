@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from augment.dataset.images import LabelledImages, to_signed
-from augment.gan.diffaugment import POLICIES, augmenter
+from augment.gan.diffaugment import OPERATIONS, augmenter
 
 Image = NDArray[np.float64]  # C x H x W
 
-operations = pytest.mark.parametrize("name", POLICIES)
+operations = pytest.mark.parametrize("name", OPERATIONS)
 
 
 def colour(image: Image, u: list[float]) -> Image:
@@ -71,7 +71,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 def draws(name: str, count: int) -> Tensor:
     """Random numbers of an operation, and its extremes: all 0, all nearly 1, and one of each."""
-    k = POLICIES[name].numbers
+    k = OPERATIONS[name].numbers
     extremes = torch.tensor([[0.0] * k, [0.999] * k, [0.0, 0.999, 0.0][:k], [0.999, 0.0, 0.999][:k]])
     return torch.cat([extremes.double(), noise(count - 4, k, seed=1)])
 
@@ -85,7 +85,7 @@ def real(shoes: LabelledImages) -> Tensor:
 @pytest.mark.parametrize("shape", [(1, 8, 20), (3, 17, 9), (4, 16, 8)], ids=str)
 def test_an_operation_agrees_with_plain_loops(name: str, shape: tuple[int, int, int]) -> None:
     images, u = noise(24, *shape) * 2 - 1, draws(name, 24)
-    ours = POLICIES[name].apply(images, u)
+    ours = OPERATIONS[name].apply(images, u)
     theirs = [REFERENCES[name](image, row) for image, row in zip(images.numpy().copy(), u.tolist(), strict=True)]
     np.testing.assert_allclose(ours.numpy(), np.stack(theirs), rtol=0, atol=1e-12)
 
@@ -93,27 +93,27 @@ def test_an_operation_agrees_with_plain_loops(name: str, shape: tuple[int, int, 
 @operations
 def test_real_images_agree_with_plain_loops_and_change(name: str, real: Tensor) -> None:
     u = draws(name, len(real))
-    ours = POLICIES[name].apply(real, u).numpy()
+    ours = OPERATIONS[name].apply(real, u).numpy()
     theirs = np.stack([REFERENCES[name](image, row) for image, row in zip(real.numpy(), u.tolist(), strict=True)])
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)
     assert np.abs(ours - real.numpy()).max() > 0.1
 
 
 def test_every_operation_has_a_reference() -> None:
-    assert REFERENCES.keys() == POLICIES.keys()
+    assert REFERENCES.keys() == OPERATIONS.keys()
 
 
 @operations
 def test_gradients_are_those_of_finite_differences(name: str) -> None:
     images = (noise(4, 2, 9, 8) * 2 - 1).requires_grad_()
-    assert torch.autograd.gradcheck(POLICIES[name].apply, (images, draws(name, 4)))
+    assert torch.autograd.gradcheck(OPERATIONS[name].apply, (images, draws(name, 4)))
 
 
 @operations
 def test_a_sample_is_changed_by_its_own_numbers_only(name: str, real: Tensor) -> None:
     u = draws(name, len(real))
-    together = POLICIES[name].apply(real, u)
-    alone = torch.cat([POLICIES[name].apply(real[i : i + 1], u[i : i + 1]) for i in range(len(real))])
+    together = OPERATIONS[name].apply(real, u)
+    alone = torch.cat([OPERATIONS[name].apply(real[i : i + 1], u[i : i + 1]) for i in range(len(real))])
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-12)
 
 
@@ -127,7 +127,7 @@ def test_each_sample_has_a_draw_of_its_own(name: str, real: Tensor) -> None:
 @operations
 def test_the_input_is_left_as_it_was(name: str, real: Tensor) -> None:
     before = real.clone()
-    POLICIES[name].apply(real, draws(name, len(real)))
+    OPERATIONS[name].apply(real, draws(name, len(real)))
     assert torch.equal(real, before)
 
 
@@ -163,12 +163,12 @@ def test_shape_and_type_stay_and_range_except_for_colour(name: str, real: Tensor
 
 def test_a_translation_reaches_an_eighth_of_each_side_and_no_further() -> None:
     columns = torch.arange(32.0).expand(500, 1, 16, 32)
-    seen = POLICIES["translation"].apply(columns, noise(500, 2).float())
+    seen = OPERATIONS["translation"].apply(columns, noise(500, 2).float())
     moved = seen[:, 0, 8, 16] - 16
     assert sorted(set(moved.tolist())) == [*range(-4, 5)]
 
 
 def test_half_of_all_images_are_mirrored() -> None:
     steps = torch.arange(8.0).expand(2000, 1, 8, 8)
-    mirrored = POLICIES["flip"].apply(steps, noise(2000, 1).float())[:, 0, 0, 0] == 7
+    mirrored = OPERATIONS["flip"].apply(steps, noise(2000, 1).float())[:, 0, 0, 0] == 7
     assert 0.46 < mirrored.double().mean() < 0.54

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from augment.gan.step_times import STEPS_OF_COMPARISON, STEPS_OF_ESTIMATE, bfloat16_time, seconds_per_step
+from augment.gan.step_times import STEPS_OF_COMPARISON, STEPS_OF_ESTIMATE, bfloat16_time_ratio, seconds_per_step
 
 CPU = torch.device("cpu")
 
@@ -31,5 +31,5 @@ def test_the_warm_up_is_not_part_of_the_mean() -> None:
 def test_the_ratio_is_that_of_the_fastest_steps(float32: float, bfloat16: float) -> None:
     calls: tuple[list[bool], list[bool]] = ([], [])
     steps = (sleeping(seconds, calls=own, first=0.3) for seconds, own in zip((float32, bfloat16), calls, strict=True))
-    assert bfloat16_time(*steps, CPU) == pytest.approx(bfloat16 / float32, rel=0.25)
+    assert bfloat16_time_ratio(*steps, CPU) == pytest.approx(bfloat16 / float32, rel=0.25)
     assert [len(own) for own in calls] == [1 + STEPS_OF_COMPARISON] * 2

@@ -89,7 +89,7 @@ def interrupted(shoes: LabelledImages, run: Path) -> list[Path]:
 
 DAMAGES: dict[str, tuple[Callable[[dict[str, Tensor], About], object], str]] = {
     "no optimiser": (lambda t, _: [t.pop(n) for n in list(t) if n.startswith("optimizer_d")], "lacks the state of opt"),
-    "a weight that is no number": (lambda t, _: t["ema.embed.weight"].fill_(torch.nan), "no finite numbers"),
+    "a weight that is no number": (lambda t, _: t["ema.embed.weight"].fill_(torch.nan), "values that are not finite"),
     "no random state": (lambda t, _: t.pop("random"), "has no fitting random"),
     "other settings": (
         lambda _, a: a.identity["settings"]["generator"].update(seed=4),
@@ -137,7 +137,9 @@ def test_another_number_of_threads_is_noted(shoes: LabelledImages, tmp_path: Pat
     finally:
         torch.set_num_threads(1)
     (sentence,) = notes.sentences
-    assert re.search(r"begun with 1 threads and goes on with 2.*not the same to the bit.*--threads 1", sentence)
+    assert re.search(
+        r"written with 1 threads and the run goes on with 2.*not identical bit for bit.*--threads", sentence
+    )
 
 
 @pytest.mark.parametrize(("limit", "other_limit", "chosen"), [(1e9, 0.0, "bfloat16"), (0.0, 1e9, "float32")])

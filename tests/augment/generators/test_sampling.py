@@ -100,7 +100,7 @@ def test_an_unfinished_run_is_refused_with_the_command_that_finishes_it(shoes: L
 def test_a_folder_that_is_no_run_is_named(made: bool, tmp_path: Path) -> None:
     if made:
         (tmp_path / "other").mkdir()
-    with pytest.raises(SourceError, match=r"other is no RUN folder"):
+    with pytest.raises(SourceError, match=r"other is not a RUN folder"):
         load_model(tmp_path / "other")
 
 

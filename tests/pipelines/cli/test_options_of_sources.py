@@ -23,7 +23,7 @@ def test_a_broken_file_is_named_and_left_out_on_request(
 ) -> None:
     file = broken(photos)
     for command in (("inspect", photos), ("fit", photos, "--out", tmp_path / "run", "--config", tiny)):
-        check_refused(augment(*command), f"{file} is no readable picture")
+        check_refused(augment(*command), f"{file} is not a readable picture")
         result = augment(*command, "--skip-broken")
         assert result.status == 0
         assert str(file) in result.out + result.err
@@ -48,8 +48,8 @@ SOURCES: list[tuple[Callable[[Path], object], str]] = [
     (remove_all_but(0), "is empty: add images or remove it"),
     (one_class, "has 1 class, "),
     (remove_all_but(1), "has 1 training image: at least 2 are needed"),
-    (broken, ".png is no readable picture"),
-    (lambda photos: (min(photos.iterdir()) / "notes.txt").write_text("mine"), "notes.txt is no readable picture"),
+    (broken, ".png is not a readable picture"),
+    (lambda photos: (min(photos.iterdir()) / "notes.txt").write_text("mine"), "notes.txt is not a readable picture"),
 ]
 
 

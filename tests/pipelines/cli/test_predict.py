@@ -50,7 +50,7 @@ def test_broken_pictures_are_named_or_skipped(
     folder = Path(shutil.copytree(image_folder / "test" / "sandal", tmp_path / "new"))
     (folder / "broken.png").write_bytes(b"no picture")
     command = ("predict", model, folder, "--out", tmp_path / "p.csv", "--jobs", "1", "--quiet")
-    check_refused(augment(*command), "broken.png is no readable picture")
+    check_refused(augment(*command), "broken.png is not a readable picture")
     assert not (tmp_path / "p.csv").exists()
     result = augment(*command, "--skip-broken")
     assert result.status == 0

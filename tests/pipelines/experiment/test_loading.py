@@ -100,7 +100,7 @@ def test_near_copies_in_the_test_set_are_reported_apart_from_exact_ones(folder: 
 def test_skipped_broken_files_are_reported(folder: Path) -> None:
     broken = sorted((folder / "train").rglob("*.png"))[0]
     broken.write_bytes(b"no picture")
-    with pytest.raises(SourceError, match=rf"{broken.name} is no readable picture"):
+    with pytest.raises(SourceError, match=rf"{broken.name} is not a readable picture"):
         load(config(folder))
     loaded = load(config(folder, skip_broken=True))
     assert (len(loaded.train), loaded.warnings) == (35, (f"1 broken file skipped: {broken}",))
@@ -239,7 +239,7 @@ def test_unlabelled_images_have_to_be_new_readable_and_of_the_same_channels(fold
         load(config(folder, unlabelled=str(folder / "train")))
     other = Path(shutil.copytree(folder / "test" / "trouser", tmp_path / "other"))
     (other / "broken.png").write_text("no picture")
-    with pytest.raises(SourceError, match=r"broken.png is no readable picture"):
+    with pytest.raises(SourceError, match=r"broken.png is not a readable picture"):
         load(config(folder / "train", unlabelled=str(other)))
     loaded = load(config(folder / "train", unlabelled=str(other), skip_broken=True))
     assert loaded.warnings[-1].startswith("1 broken file skipped: ")
