@@ -29,9 +29,10 @@ IMAGENET_MEAN_STD = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 class Backbone(NamedTuple):
     """A pretrained network.
 
-    build: returns a network of images (N, 3, S, S), of any size S and normalised by `mean` and `std`, to features
-    (N, D). read: returns its weights, and where they are from, given the path of a file, `DOWNLOAD`, or None for the
-    weights that come with it. head: the name of the last layer among the weights, which is left out. dimension: D.
+    build: returns a network that maps images (N, 3, S, S), of any size S and normalised by `mean` and `std`, to
+    features (N, D). read: returns its weights, and where they are from, given the path of a file, `DOWNLOAD`, or None
+    for the weights that come with it. head: the name of the last layer among the weights, which is left out.
+    dimension: D.
     """
 
     build: Callable[[], nn.Module]

@@ -38,8 +38,8 @@ FEWEST_STEPS, MOST_STEPS = 600, 2400  # of a classifier
 PASSES = 20  # how often a classifier sees each real image at least, as far as the limits of the steps allow
 LONGER = (1, 2, 4)  # factors of the steps, as far as there is time
 # docs/benchmarks.md
-BY_TUNING = "it gained 4 to 5 points over pretrained features on CIFAR-10, half a point on Fashion-MNIST"
-BY_CROSS_FITTING = "on nine draws of three development sets it gained 0 to 2 points"
+FINE_TUNING_GAIN = "it gained 4 to 5 points over pretrained features on CIFAR-10, half a point on Fashion-MNIST"
+CROSS_FITTING_GAIN = "on nine draws of three development sets it gained 0 to 2 points"
 
 
 class Decisions(BaseModel):
@@ -98,7 +98,7 @@ def allowed_repeats(loaded: LoadedSource, pipeline: Pipeline) -> list[int]:
 def _time(
     pipeline: Pipeline, facts: Facts, allowed: Sequence[int], given: Mapping[str, Any], runtime: Runtime
 ) -> list[Decision]:
-    """Decide what costs time, as far as it is not given: fine-tuned arms, operating point, steps and repeats.
+    """Decide what costs time, as far as it is not given: fine-fine_tuned arms, operating point, steps and repeats.
 
     If the repeats are not given, these depend on the time available, and the errors of `spend` are raised.
     """
@@ -119,11 +119,11 @@ def _options(pipeline: Pipeline, facts: Facts, given: Mapping[str, Any]) -> list
     They are fine-tuning, then operating points, then steps. given: the settings of `evaluate` that are given.
     """
     cheapest, *others = _settings_of_networks(facts, given)
-    tuned = [] if "arms" in given else fine_tuned_arms(pipeline, facts)
-    if not tuned:
+    fine_tuned = [] if "arms" in given else fine_tuned_arms(pipeline, facts)
+    if not fine_tuned:
         return [cheapest, *others]
     arms = [arm.model_dump(mode="json", exclude_defaults=True) for arm in pipeline.evaluate.arms]
-    return [cheapest, *({**option, "arms": [*arms, *tuned]} for option in (cheapest, *others))]
+    return [cheapest, *({**option, "arms": [*arms, *fine_tuned]} for option in (cheapest, *others))]
 
 
 def _settings_of_networks(facts: Facts, given: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -144,12 +144,12 @@ def _better_classifiers(
 ) -> list[Decision]:
     """Return the decision for the first of the options. seconds: the time that the second one would take."""
     settings, sentences = options[0]["evaluate"], []
-    next_tunes = "arms" not in settings and any("arms" in option["evaluate"] for option in options[1:2])
+    next_fine_tunes = "arms" not in settings and any("arms" in option["evaluate"] for option in options[1:2])
     if "arms" in settings:
-        sentences.append(f"a pretrained network is fine-tuned too: {BY_TUNING}")
-    elif seconds and next_tunes:
+        sentences.append(f"a pretrained network is fine-tuned too: {FINE_TUNING_GAIN}")
+    elif seconds and next_fine_tunes:
         sentences.append(
-            f"no fine-tuning of a pretrained network, which would take {format_duration(seconds)}: {BY_TUNING}"
+            f"no fine-tuning of a pretrained network, which would take {format_duration(seconds)}: {FINE_TUNING_GAIN}"
         )
     if "classifier" in settings:
         steps, images = config.classifier.steps, len(facts.folds[0].train)
@@ -159,11 +159,12 @@ def _better_classifiers(
         )
     if settings.get("operating_point") == "cross-fitted":
         sentences.append(
-            f"five more classifiers on parts of the images find how far to favour rare classes: {BY_CROSS_FITTING}"
+            f"five more classifiers on parts of the images find how far to favour rare classes: {CROSS_FITTING_GAIN}"
         )
-    elif "operating_point" in settings and seconds and not next_tunes:
+    elif "operating_point" in settings and seconds and not next_fine_tunes:
         sentences.append(
-            f"the operating point as trained; to cross-fit it would take {format_duration(seconds)}: {BY_CROSS_FITTING}"
+            f"the operating point as trained; to cross-fit it would take {format_duration(seconds)}: "
+            f"{CROSS_FITTING_GAIN}"
         )
     return [Decision("evaluate", settings, "; ".join(sentences))] if sentences else []
 

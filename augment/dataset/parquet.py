@@ -65,7 +65,10 @@ def read_parquet(path: Path, columns: Mapping[str, str] | None = None) -> Listin
 
 
 def split_of(name: str) -> str:
-    """Return the split that the first word of `name` means, such as "val" for "validation-00000-of-00001"."""
+    """Return the split that the first word of `name` means, such as "val" for "validation-00000-of-00001".
+
+    Raises `SourceError` if it means none.
+    """
     word = re.split(r"[-_.\[]", name)[0].lower()
     if word not in SPLIT_NAMES:
         raise SourceError(f"{name}: expected a name that begins with train, validation or test")

@@ -147,7 +147,7 @@ STEPS: dict[str, Step] = {
 def check_discriminator(discriminator: nn.Module, augment: Callable[[Tensor], Tensor], images: Tensor) -> None:
     """Raise `ConfigError` if D behind the augmentation mixes samples or does not return one logit per sample.
 
-    images: (B, C, H, W) in [-1, 1], a few are enough; all get label 0. Pass a copy of D, as its buffers may change.
+    images: (B, C, H, W) in [-1, 1], at least 2; all get label 0. Pass a copy of D, as its buffers may change.
     """
     for name, module in discriminator.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):

@@ -44,7 +44,7 @@ def generate_folder(
     """Generate images into `folder`, in one of `FORMATS`.
 
     Returns None if the folder already holds the images of the same model, counts and seed. Raises `ConfigError` if
-    there is nothing to generate, `OutputError` if `folder` holds something else.
+    a class is unknown or there is nothing to generate, `OutputError` if `folder` holds something else.
     """
     writer, labels = FORMATS[format], labels_from_counts(model, counts)
     if not len(labels):

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from augment.dataset.images import LabelledImages, nearest_size, resize_images
+from augment.dataset.images import LabelledImages, check_size, nearest_size, resize_images
 from augment.devices import find_device
 from augment.errors import SourceError
 from augment.seeds import derive_seed
@@ -35,8 +35,9 @@ class AugmentClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Pictures are uint8 arrays: N x H x W for grey ones, or N x H x W x C with C from 1 to 4. Labels are of any type
     that numpy can sort. steps: optimiser steps of each network; None: 300. members: networks whose probabilities are
     averaged. calibrated: whether to train as many again without each fifth of the pictures, to fit a temperature on
-    what they say of it. image_size: in px, a multiple of 4 from 8 to 128; None: the size nearest to that of the
-    pictures, at most 64. random_state: the seed. jobs: processes. After `fit`, `classes_` are the labels, and
+    what they say of it. horizontal_flip: whether the classes look the same when mirrored. image_size: in px, a multiple
+    of 4 from 8 to 128; None: the size nearest to that of the pictures, at most 64. random_state: the seed. device: cpu,
+    cuda or auto. jobs: processes. After `fit`, `classes_` are the labels, and
     `cross_validation_` is what the pictures that were left out show, or None.
     """
 
@@ -63,12 +64,17 @@ class AugmentClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @end_processes()
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:  # noqa: N803 (the names of scikit-learn)
-        """Train on pictures X and their labels y. Raises `SourceError` for arrays that are no pictures."""
+        """Train on pictures X and their labels y.
+
+        Raises `SourceError` if X does not hold pictures or y has fewer than 2 classes, `ConfigError` for an image size
+        that is not allowed, and `DeviceError` for a device that is not there.
+        """
         self.classes_, labels = np.unique(np.asarray(y), return_inverse=True)
         if len(self.classes_) < 2:
             raise SourceError(f"expected labels of 2 classes or more, got {len(self.classes_)}")
         planes = _planes(X)
-        self.size_ = self.image_size or min(nearest_size(max(planes.shape[2:])), LARGEST)
+        size = self.image_size or min(nearest_size(max(planes.shape[2:])), LARGEST)
+        self.size_ = check_size(size)
         self.channels_ = planes.shape[1]
         images = resize_images(planes, self.size_, "pad")
         data = LabelledImages(images, labels.astype(np.int64), tuple(map(str, self.classes_)))
@@ -107,7 +113,7 @@ class AugmentClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _planes(pictures: ArrayLike) -> NDArray[np.uint8]:
-    """Return pictures as uint8, N x C x H x W."""
+    """Return pictures as uint8, N x C x H x W. Raises `SourceError` for anything else."""
     array = np.asarray(pictures)
     if array.dtype != np.uint8 or array.ndim not in (3, 4) or (array.ndim == 4 and not 1 <= array.shape[3] <= 4):
         raise SourceError(

@@ -3,6 +3,8 @@
 model.safetensors   the weights of all members, with the description and a checksum; all that prediction needs
 model.json          the same description, for people and for other programs
 README.md           the model card
+suspect-labels.csv  the images whose labels look wrong, if they were checked
+gan/, synthetic/    the generator and its stored images, if the recipe has them
 parts/              what has been trained so far; deleted when the model is finished
 
 No file is a pickle, so a model of somebody else cannot execute code.

@@ -96,7 +96,7 @@ def train(
 
     members: classifiers in the ensemble; a linear classifier on pretrained features, which hardly depends on random
     numbers, is always alone. keep_test: leave the test images of the source out. Raises the errors of `read_source`,
-    and `OutputError` if `folder` holds another output.
+    `ConfigError` if the classes are not those of the recipe's run, and `OutputError` if `folder` holds another output.
     """
     loaded, labelled = _load(data, recipe, keep_test, runtime)
     members = 1 if recipe.arm.learner == "features" else members

@@ -14,7 +14,7 @@ from sklearn.utils import estimator_checks
 
 from augment.dataset.images import LabelledImages, subset_per_class
 from augment.dataset.sources import read_source
-from augment.errors import SourceError
+from augment.errors import ConfigError, SourceError
 from augment.runtime import Runtime
 from classifiers.training import predict
 from pipelines.config.sections import DataConfig
@@ -91,6 +91,11 @@ def test_colour_pictures_have_their_channels_last(pictures: Arrays) -> None:
 def test_arrays_that_are_no_pictures_are_refused(wrong: NDArray[np.generic]) -> None:
     with pytest.raises(SourceError, match="expected pictures as uint8"):
         clone(QUICK).fit(wrong, [0, 0, 1, 1])
+
+
+def test_a_size_that_is_not_allowed_is_refused(pictures: Arrays) -> None:
+    with pytest.raises(ConfigError, match="image size 13 is not a multiple of 4 from 8 to 128; the nearest is 12"):
+        AugmentClassifier(steps=2, image_size=13).fit(*pictures)
 
 
 @pytest.mark.parametrize(
