@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from augment.generators.base import GeneratorConfig
 
 Generator = Annotated[
-    str | None, typer.Option("--generator", metavar="KIND", help="Kind of generator: anchored, cgan or resample.")
+    str | None,
+    typer.Option("--generator", metavar="KIND", help="Kind of generator: anchored, cgan (the default) or resample."),
 ]
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE.yaml", help="Settings of the generator.")]
 Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Total number of optimiser steps.")]
@@ -39,7 +40,7 @@ Network = Annotated[str | None, typer.Option("--network", help="Network architec
 Unlabelled = Annotated[
     str | None,
     typer.Option(
-        "--unlabelled", metavar="SOURCE", help="Images without labels, for a generator with the setting `unlabelled`."
+        "--unlabelled", metavar="SOURCE", help="Images without labels, for a generator whose `unlabelled` is not 0."
     ),
 ]
 Fast = Annotated[bool, typer.Option("--fast", help="On CUDA: train faster with bfloat16 and CUDA graphs.")]

@@ -45,7 +45,7 @@ def generate(
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Generate labelled images with a trained generator; other commands read the folder as a SOURCE."""
+    """Generate labelled images with a trained generator: give one of --per-class, --balance and --count."""
     from augment.devices import find_device
     from augment.generators.collapse import collapse_notes
     from augment.generators.generated_folder import generate_folder, requested_counts

@@ -20,7 +20,9 @@ Sheet = Annotated[
 Duplicates = Annotated[
     Path | None, typer.Option("--duplicates", metavar="FILE.csv", help="Write a table of all exact and near copies.")
 ]
-SamplesPerClass = Annotated[int, typer.Option("--samples-per-class", min=1, help="Number of columns of the sheet.")]
+SamplesPerClass = Annotated[
+    int, typer.Option("--samples-per-class", min=1, help="Sample images of each class on the sheet.")
+]
 
 
 def inspect(

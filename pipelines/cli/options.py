@@ -47,7 +47,7 @@ SEED = typer.Option("--seed", min=0, max=LAST_SEED, help="Seed of all random num
 Seed = Annotated[int, SEED]
 OptionalSeed = Annotated[int | None, SEED]
 Flip = Annotated[
-    bool, typer.Option("--horizontal-flip", help="Allow flips; only for classes that look the same mirrored.")
+    bool, typer.Option("--horizontal-flip", help="Allow flips; only for classes that look the same when mirrored.")
 ]
 Drop = Annotated[
     bool,

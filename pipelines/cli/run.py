@@ -41,8 +41,8 @@ Overrides = Annotated[
     typer.Option(
         "--set",
         metavar="a.b=c",
-        help="Override a value of the pipeline; may be repeated. Text needs no quotes; other values are YAML, null "
-        "means none.",
+        help="Override a value of the pipeline; may be repeated. Text needs no quotes; other values are YAML; null "
+        "unsets an optional value.",
     ),
 ]
 DryRun = Annotated[
@@ -51,7 +51,11 @@ DryRun = Annotated[
 Minutes = Annotated[
     int | None,
     typer.Option(
-        "--minutes", metavar="N", min=1, max=MAX_MINUTES, help="auto: the time available, which buys repeats."
+        "--minutes",
+        metavar="N",
+        min=1,
+        max=MAX_MINUTES,
+        help="Only for auto: the minutes available; more of them allow more repeats. Default: 20.",
     ),
 ]
 AllSeeds = Annotated[

@@ -28,7 +28,13 @@ Run = Annotated[
     ),
 ]
 Members = Annotated[
-    int, typer.Option("--members", min=1, max=100, help="Classifiers whose probabilities are averaged.")
+    int,
+    typer.Option(
+        "--members",
+        min=1,
+        max=100,
+        help="Classifiers whose probabilities are averaged; always 1 for pretrained features.",
+    ),
 ]
 KeepTest = Annotated[
     bool, typer.Option("--keep-test", help="Leave out the test images, so that the model can be tested on them.")

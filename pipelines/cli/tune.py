@@ -45,7 +45,7 @@ def tune(
     seed: Seed = 0,
     jobs: Jobs = None,
 ) -> None:
-    """Tune the policy, learning rate and weight decay of the classifier on validation images, for a strong baseline."""
+    """Tune the policy, rate, decay and treatment of imbalance of the classifier on validation images."""
     from pipelines.cli.tables import print_tuning_result
     from pipelines.config.reading import load_evaluate_config
     from pipelines.experiment.loading import load, unused_notes
