@@ -1,4 +1,7 @@
-"""Translate device names, `auto|cpu|cuda[:n]|mps`, into available devices."""
+"""Translate device names, `auto|cpu|cuda[:n]`, into available devices.
+
+mps is not among them: batches are drawn in float64, which it lacks.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,17 @@ from augment.words import counted
 
 
 def find_device(name: str) -> torch.device:
-    """Return the device with the given name; `auto` selects the first available of cuda, mps and cpu.
+    """Return the device with the given name; `auto` selects cuda where it is available.
 
     Raises `DeviceError` if the name is not valid or this machine does not have the device.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.mps.is_available() else "cpu")
-    match = re.fullmatch(r"(cpu|cuda|mps)|(cuda):([0-9]{1,3})", name)
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    match = re.fullmatch(r"(cpu|cuda)|(cuda):([0-9]{1,3})", name)
     if match is None:
-        raise DeviceError(f"unknown device {name!r}; expected auto, cpu, cuda, cuda:<number> or mps")
+        raise DeviceError(f"unknown device {name!r}; expected auto, cpu, cuda or cuda:<number>")
     kind, index = match[1] or match[2], int(match[3] or 0)
-    count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.mps.is_available())}[kind]
+    count = {"cpu": 1, "cuda": torch.cuda.device_count()}[kind]
     if index >= count:
         raise DeviceError(
             f"device {name!r} is not available: this machine has {counted(count, f'{kind} device')}; use --device auto"

@@ -22,6 +22,7 @@ from augment.identity import Identity
 from augment.markers import read_marker
 from augment.runtime import Runtime
 from augment.words import counted
+from classifiers.backbones import weights_installed
 from classifiers.long_tail import LONG_TAIL
 from pipelines.auto_choices import CHOICES, Decision, Facts, fine_tuned_arms
 from pipelines.config.reading import parse
@@ -50,16 +51,21 @@ class Decisions(BaseModel):
     sentences: tuple[str, ...]
 
 
-def decide(pipeline: Pipeline, loaded: LoadedSource, folder: Path, runtime: Runtime) -> tuple[Pipeline, Decisions]:
+def decide(
+    pipeline: Pipeline, loaded: LoadedSource, folder: Path, runtime: Runtime, *, overwrite: bool = False
+) -> tuple[Pipeline, Decisions]:
     """Return the pipeline with all decisions, and the decisions: those in `folder` if they have the same inputs.
+
+    overwrite: decide anew in any case.
 
     The pipeline must have an `auto` section; the one that is returned has none. Nothing is written. Raises
     `ConfigError` if the time does not suffice for the fewest repeats that allow a claim.
     """
     assert pipeline.auto is not None
     given = pipeline.model_dump(mode="json", exclude_unset=True, exclude={"track"})
-    identity = Identity(data={"definition": given, "images": _fingerprints(loaded)})
-    stored = _read(folder)
+    inputs = {"definition": given, "images": _fingerprints(loaded), "pretrained weights": weights_installed()}
+    identity = Identity(data=inputs)
+    stored = None if overwrite else _read(folder)
     if stored is not None and not identity.differences(stored.inputs):
         return with_settings(pipeline, stored.settings), stored
     settings: dict[str, Any] = {}

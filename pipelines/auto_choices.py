@@ -15,6 +15,7 @@ from pipelines.config.sections import Pipeline
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.loading import LoadedSource
 from pipelines.metric_specs import imbalanced
+from pipelines.results.forecast import ERRORS
 
 SHARE = 0.25  # of synthetic images in a batch
 FEWEST_FOR_FORECAST = 8  # images of each class
@@ -121,7 +122,10 @@ def _arms(facts: Facts) -> Decision:
         parts.append(f"pretrained features are compared too{also}")
     else:
         parts.append("for photographs, compare pretrained networks too: pip install 'augment-osgan[pretrained]'")
-    if facts.smallest >= FEWEST_FOR_FORECAST:
+    metric = facts.pipeline.evaluate.metric
+    if metric is not None and metric not in ERRORS:
+        parts.append(f"no forecast of what more images would give, which {metric} does not allow")
+    elif facts.smallest >= FEWEST_FOR_FORECAST:
         arms = [arm | {"forecast": True} if arm["name"] in WITH_FORECAST else arm for arm in arms]
         parts.append("classifiers on half of the images show what twice as many would give")
     else:

@@ -80,7 +80,8 @@ def evaluate(
             config, notes = mixed_by_need(config)
             warnings += notes
     _report(warnings, runtime)
-    context = ReportContext(loaded.name, Design(why=HOLDOUT_ONLY, test_labels=test.labels), warnings)
+    why = HOLDOUT_ONLY if synthetic is not None else "holdout: there is one test set"
+    context = ReportContext(loaded.name, Design(why=why, test_labels=test.labels), warnings)
     return evaluate_folds([fold], config, folder, context, runtime, overwrite=overwrite)
 
 
@@ -154,7 +155,8 @@ def _results(
         arms_of(fold, config),
         _dataset(fold, context.name),
         context.design,
-        _ratio(fold, config),
+        config.ratio,
+        ratio_by_need=len(fold.synthetic) / len(fold.train) if fold.synthetic else None,
         fidelity=fidelity.figures if fidelity else None,
         metric=config.metric,
         choice=context.choice,
@@ -167,13 +169,6 @@ def _results(
         correlation = context.design.correlation[fold.size]
         added["forecast"] = [forecast(of_first_size, arm, metric, correlation) for arm in forecasts]
     return results.model_copy(update=added)
-
-
-def _ratio(fold: Fold, config: EvaluateConfig) -> float:
-    """Return the synthetic images per real image of the mixed arms; a mix by need uses all synthetic images."""
-    if fold.synthetic is None or not any(arm.by_need for arm in config.arms):
-        return config.ratio
-    return len(fold.synthetic) / len(fold.train)
 
 
 def with_judgements(folds: Sequence[Fold], config: EvaluateConfig, runtime: Runtime) -> list[Fold]:

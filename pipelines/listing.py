@@ -49,7 +49,7 @@ def _describe(path: Path) -> Output:
         marker = read_marker(path)
         assert marker is not None
         headline = HEADLINES.get(marker.command, _no_headline)(path) if marker.finished else ""
-    except AugmentError as error:
+    except (AugmentError, OSError) as error:
         return Output(path, "?", "damaged", str(error), changed)
     return Output(path, marker.command, "finished" if marker.finished else "unfinished", headline, changed)
 

@@ -12,7 +12,7 @@ OUT/evaluation/      records.jsonl, results.json, report.html
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def run(
 
     The next call continues a stopped run. Raises `OutputError` if `folder` holds files that no pipeline wrote.
     """
-    folds, decisions = _prepare(pipeline, folder, runtime)
+    folds, decisions = _prepare(pipeline, folder, runtime, overwrite=overwrite)
     stages = stages_of(folds)
     for stage in stages:
         for subfolder in stage.folders:
@@ -56,7 +56,7 @@ def run(
         if decisions is not None:
             output.reserve(DECISIONS_FILE)
             output.write(DECISIONS_FILE, decisions.model_dump_json(indent=1))
-        plans = _plan(folds, stages, runtime)
+        plans = _plan(folds, stages, read_entries(folder), runtime)
         for note in (*_notes(folds), *_cost_notes(folds, stages, plans, runtime.jobs)):
             runtime.observer.on_note(note)
         for stage, planned in zip(stages, plans, strict=True):
@@ -72,30 +72,33 @@ def run(
     return read_results(folder / "evaluation" / RESULTS)
 
 
-def plan(pipeline: Pipeline, folder: Path, runtime: Runtime = DEFAULT_RUNTIME) -> list[Plan]:
+def plan(
+    pipeline: Pipeline, folder: Path, runtime: Runtime = DEFAULT_RUNTIME, *, overwrite: bool = False
+) -> list[Plan]:
     """Return the plan of every stage, in order, with its expected time. Nothing is run or written.
 
     The observer receives the notes on the pipeline. Raises `ConfigError` if too few images would be generated.
     """
-    folds, _ = _prepare(pipeline, folder, runtime)
+    folds, _ = _prepare(pipeline, folder, runtime, overwrite=overwrite)
     stages = stages_of(folds)
-    plans = _plan(folds, stages, runtime)
+    plans = _plan(folds, stages, {} if overwrite else read_entries(folder), runtime)
     for note in (*_notes(folds), *_cost_notes(folds, stages, plans, runtime.jobs)):
         runtime.observer.on_note(note)
     return plans
 
 
-def _prepare(pipeline: Pipeline, folder: Path, runtime: Runtime) -> tuple[PipelineFolds, Decisions | None]:
+def _prepare(
+    pipeline: Pipeline, folder: Path, runtime: Runtime, *, overwrite: bool
+) -> tuple[PipelineFolds, Decisions | None]:
     """Load the images, choose the settings that are left open, if the pipeline wants that, and draw the folds."""
     loaded, decisions = load(pipeline.data, runtime.observer), None
     if pipeline.auto is not None:
-        pipeline, decisions = decide(pipeline, loaded, folder, runtime)
+        pipeline, decisions = decide(pipeline, loaded, folder, runtime, overwrite=overwrite)
     folds = divide(pipeline, loaded, folder, decisions.sentences if decisions else ())
     return replace(folds, protocol=with_copy_warnings(folds.protocol, runtime.observer)), decisions
 
 
-def _plan(folds: PipelineFolds, stages: Sequence[Stage], runtime: Runtime) -> list[Plan]:
-    entries = read_entries(folds.folder)
+def _plan(folds: PipelineFolds, stages: Sequence[Stage], entries: Mapping[str, Entry], runtime: Runtime) -> list[Plan]:
     plans: list[Plan] = []
     for stage in stages:
         earlier = next((planned.name for planned in plans if planned.runs), None)

@@ -109,7 +109,7 @@ def _choose(folds: PipelineFolds) -> Stage | None:
 
     return Stage(
         "choose",
-        Identity(_all_settings(folds.pipeline), {**_fitted_images(folds), **validation}),
+        Identity(_all_settings(folds.pipeline), {**_fitted_images(folds), **validation, **_unlabelled_images(folds)}),
         ["choice"],
         total,
         lambda probe: probe.seconds_to_evaluate(total),

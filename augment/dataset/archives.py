@@ -106,8 +106,17 @@ def _read_tar(path: Path) -> Iterator[tuple[str, Read]]:
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     with tarfile.open(fileobj=content, mode="r:") as archive:
         for info in archive:
-            if info.isreg():
-                yield info.name, partial(_read_member, partial(_slice, content, info), info.size)
+            member = _linked(archive, info) if info.islnk() else info
+            if member.isreg():
+                yield info.name, partial(_read_member, partial(_slice, content, member), member.size)
+
+
+def _linked(archive: tarfile.TarFile, link: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Return the member that a hard link stands for: tar stores the second name of a file as a link to the first."""
+    try:
+        return archive.getmember(link.linkname)
+    except KeyError as error:
+        raise tarfile.ReadError(f"{link.name} is a link to {link.linkname}, which is missing") from error
 
 
 @contextmanager

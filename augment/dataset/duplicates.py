@@ -35,6 +35,7 @@ from augment.progress import Progress, no_progress
 
 MAX_COMPARED_SIZE = 32  # px; larger images are reduced before they are compared
 FREQUENCIES, MAX_DIFFERENT_BITS = 8, 16  # frequencies per direction; hash bits that may differ
+MIN_VARIATION = 0.5  # sum of squared differences from the mean; a constant image has less
 MAX_DIFFERENCE, CERTAIN_DIFFERENCE = 0.1, 0.005  # of near duplicates; up to which the ratio test is not applied
 MAX_RATIO, NEIGHBOUR_RANK = 0.2, 4  # ratio test: to the difference from the neighbour of this rank, from 0
 SHORTLIST = 8  # images with the most similar low frequencies, which are compared in pixels
@@ -264,7 +265,8 @@ def _differences(first: NDArray[np.uint8], second: NDArray[np.uint8], i: Indices
         xx = np.square(flat) @ sums - np.square(flat @ sums) / y[0].size
         yy = np.einsum("nchw,nchw->n", y, y)[:, None]
         xy = np.stack([np.einsum("nchw,nchw->n", x[window], y) for window in windows], axis=1)  # the mean of y is 0
-        out[pairs] = (((xx + yy) / 2 - xy) / np.sqrt(np.maximum(xx * yy, 1))).min(1)
+        constant = np.minimum(xx, yy) < MIN_VARIATION
+        out[pairs] = np.where(constant, 1, ((xx + yy) / 2 - xy) / np.sqrt(np.maximum(xx * yy, 1))).min(1)
     return out
 
 

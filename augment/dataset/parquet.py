@@ -128,20 +128,30 @@ def _holds_pictures(kind: Any) -> bool:
 
     if types.is_struct(kind):
         return any(kind.field(i).name == "bytes" for i in range(kind.num_fields))
-    return bool(types.is_binary(kind) or types.is_large_binary(kind))
+    return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind))
 
 
 def _holds_labels(kind: Any) -> bool:
     import pyarrow.types as types
 
     kind = kind.value_type if types.is_dictionary(kind) else kind
-    return any(fits(kind) for fits in (types.is_integer, types.is_boolean, types.is_string, types.is_large_string))
+    text = types.is_string, types.is_large_string, types.is_string_view
+    return any(fits(kind) for fits in (types.is_integer, types.is_boolean, *text))
 
 
 def _class_names(table: Any, label: str) -> tuple[str, ...]:
     """Return the names that Hugging Face's metadata give the numbers of a column, or () if there are none."""
-    metadata = json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}"))
-    return tuple(metadata.get("info", {}).get("features", {}).get(label, {}).get("names", ()))
+    import pyarrow.types as types
+
+    if not types.is_integer(table.schema.field(label).type):
+        return ()
+    try:
+        found = json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}"))
+    except ValueError:
+        return ()
+    for key in ("info", "features", label, "names"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return tuple(map(str, found)) if isinstance(found, list) else ()
 
 
 def _rows(origin: str, split: str, table: Any, columns: _Columns, folder: Path) -> Iterator[Row]:
@@ -160,7 +170,7 @@ def _picture_files(origin: str, column: Any, folder: Path) -> Iterator[PictureFi
     import pyarrow.compute as compute
     import pyarrow.types as types
 
-    paths: list[str | None] = [None] * len(column)
+    paths: list[object] = [None] * len(column)
     if types.is_struct(column.type):
         if "path" in {column.type.field(i).name for i in range(column.type.num_fields)}:
             paths = compute.struct_field(column, "path").to_pylist()
@@ -168,7 +178,7 @@ def _picture_files(origin: str, column: Any, folder: Path) -> Iterator[PictureFi
     for row, (empty, path) in enumerate(zip(column.is_null().to_pylist(), paths, strict=True)):
         if not empty:
             yield StoredPicture(f"{origin}[{row}]", partial(_cell, column, row))
-        elif path:
+        elif isinstance(path, str) and path:
             yield folder / path
         else:
             raise SourceError(f"{origin}[{row}] has no picture")

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from augment.dataset import archives
 from augment.dataset.decoding import bombs_are_errors, read_picture
+from augment.dataset.hugging_face import is_saved
 from augment.dataset.images import Resize, resize_images
 from augment.dataset.listing import Listing, PictureFile
+from augment.dataset.parquet import parquet_files
 from augment.dataset.sources import MANIFEST, SUFFIXES, locate
 from augment.dataset.tables import read_rows
 from augment.dataset.trees import T, visible_entries
@@ -93,13 +95,14 @@ def pictures_by_split(spec: str) -> dict[str, list[Picture]]:
 
 
 def _files(folder: T) -> list[T]:
-    """Return the files directly in a folder or an archive without folders; the list is empty if it has any."""
+    """Return the files directly in a folder or an archive; none if it has folders or is another form of source."""
     entries = visible_entries(folder)
     if not entries:
         raise SourceError(f"{folder} is empty: expected pictures, or folders of pictures")
-    if any(p.is_dir() for p in entries) or [Path(p.name).suffix.lower() for p in entries] == [".npz"]:
-        return []
-    return entries
+    suffixes = [Path(p.name).suffix.lower() for p in entries]
+    of_data_sets = isinstance(folder, Path) and bool(is_saved(folder) or parquet_files(folder))
+    is_source = suffixes.count(".npz") == 1 or of_data_sets
+    return [] if is_source or any(p.is_dir() for p in entries) else entries
 
 
 def _of_table(path: Path) -> dict[str, list[Picture]]:

@@ -171,7 +171,7 @@ class Anchors:
         partner = self.index.draw_another(anchor, numbers[:, 1])
         base = self.bases[anchor, (numbers[:, 2] * self.bases.shape[1]).long()]
         lender = self.index.draw_another(base, numbers[:, 3])
-        mirrored = (numbers[:, [4, 4, 5, 5]] < 0.5) & self.flip
+        mirrored = (numbers[:, 4:6, None] < 0.5).expand(-1, -1, 2).flatten(1) & self.flip  # no index, no copy
         return torch.stack([anchor, partner, lender, base], 1), mirrored
 
 

@@ -36,6 +36,7 @@ from augment.seeds import derive_seed
 from augment.tensor_files import load_network, prefixed, unprefixed
 
 PREVIEW_COLUMNS = 10
+ROWS_AT_ONCE = 20  # of a grid; all rows of many classes would not fit into memory
 LOSSES = ("discriminator_loss", "generator_loss")  # in the order of `State.loss_sums`
 
 
@@ -175,14 +176,15 @@ def preview_grid(
 ) -> NDArray[np.uint8]:
     """Return images for a grid with one row for each of `classes`: uint8, (K * PREVIEW_COLUMNS, C, H, W).
 
-    sample: maps labels to images in [-1, 1] by `generator`, which is in eval mode meanwhile.
+    sample: maps the labels of some rows to images in [-1, 1] by `generator`, which is in eval mode meanwhile.
     """
     training = generator.training
     generator.eval()
     with torch.no_grad():
-        images = sample(np.repeat(classes, PREVIEW_COLUMNS))
+        rows = [classes[start : start + ROWS_AT_ONCE] for start in range(0, len(classes), ROWS_AT_ONCE)]
+        images = torch.cat([to_uint8(sample(np.repeat(some, PREVIEW_COLUMNS))).cpu() for some in rows])
     generator.train(training)
-    pixels: NDArray[np.uint8] = to_uint8(images).cpu().numpy()
+    pixels: NDArray[np.uint8] = images.numpy()
     return pixels
 
 

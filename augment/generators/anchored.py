@@ -168,8 +168,9 @@ def _training_functions(
     present = synthesis.anchors.index.present
 
     def generate(labels: Tensor) -> Tensor:
-        # the images are in random order, so the first of them may get the differences: their number is then fixed
-        lent = slice(0, round(LENT_FRACTION * len(labels)))
+        # A fixed number of images get a difference. They are spread over the batch, because the fakes that D scores
+        # without a class are the first ones (`with_unlabelled`).
+        lent = slice(None, None, round(1 / LENT_FRACTION))
         return synthesis.run(labels, *_draw(len(labels), latent_dim, random), lent)[0]
 
     def reconstruction() -> Tensor:

@@ -71,7 +71,7 @@ def _prepare(data: TrainingData, config: CganConfig, device: torch.device) -> Tr
 
     def sample(labels: NDArray[np.int64]) -> Tensor:
         y, seeds = torch.from_numpy(labels).to(device), np.arange(len(labels), dtype=np.uint64) % PREVIEW_COLUMNS
-        images: Tensor = state.ema(noise if codes is None else codes.from_seeds(y, seeds), y)
+        images: Tensor = state.ema(noise[: len(y)] if codes is None else codes.from_seeds(y, seeds), y)
         return images
 
     classes = np.arange(shape.num_classes) if codes is None else np.flatnonzero(data.images.counts())

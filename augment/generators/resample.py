@@ -97,7 +97,9 @@ class Resample:
                 image = LabelledImages(pixels[None], image.labels, image.class_names)
             sample[:] = self._augmented(image, int(seed))
             anchors.append(used)
-        return Samples(samples, anchors=np.array(anchors, np.int64).reshape(len(labels), -1))
+        return Samples(
+            samples, anchors=np.array(anchors, np.int64).reshape(len(labels), 1 + (self.about.mixing is not None))
+        )
 
     def _augmented(self, image: LabelledImages, seed: int) -> NDArray[np.uint8]:
         """Return a view of one image, C x H x W; without a policy the image, mirrored for odd seeds if allowed."""

@@ -13,8 +13,8 @@ from pipelines.cli.options import (
     Flip,
     ImageOptions,
     Jobs,
+    OptionalSeed,
     Out,
-    Seed,
     SourceArgument,
     check_outside_sources,
 )
@@ -51,7 +51,7 @@ def evaluate(
     steps: ClassifierSteps = None,
     ratio: Ratio = None,
     horizontal_flip: Flip = False,
-    seed: Seed = 0,
+    seed: OptionalSeed = None,
     jobs: Jobs = None,
 ) -> None:
     """Measure how much synthetic images help a classifier, in paired repeats, and write a report."""
@@ -70,7 +70,7 @@ def evaluate(
         steps=steps,
     )
     check_outside_sources(out, source, test, str(synthetic) if synthetic else None)
-    data = images.config(source, test=test, seed=seed)
+    data = images.config(source, test=test, seed=settings.seed)
     with computing.runtime(out, jobs) as runtime:
         options = {"synthetic": synthetic, "runtime": runtime, "overwrite": computing.overwrite}
         results = evaluate_source(data, settings, out, **options)  # type: ignore[arg-type]

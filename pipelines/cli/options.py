@@ -72,7 +72,7 @@ Threads = Annotated[
 ClassifierSteps = Annotated[
     int | None, typer.Option("--steps", min=1, help="Optimiser steps with which each classifier is trained.")
 ]
-Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda[:n]|mps", help="Where to compute.")]
+Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda[:n]", help="Where to compute.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace earlier output of this command.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress, only notes and the result.")]
 Track = Annotated[

@@ -91,7 +91,7 @@ def run(
     set_threads(threads)
     if dry_run:
         with replace(computing, quiet=False, track=None).runtime(folder, jobs) as runtime:
-            for planned in plan(definition, folder, runtime):
+            for planned in plan(definition, folder, runtime, overwrite=computing.overwrite):
                 print_line(planned.sentence)
         flags = _flags(horizontal_flip, {"--minutes": minutes, "--jobs": jobs, "--threads": threads}, computing)
         sets = [part for setting in settings for part in ("--set", setting)]
@@ -125,5 +125,6 @@ def _flags(horizontal_flip: bool, numbers: dict[str, int | None], computing: Com
     """Return the options that are not settings of the pipeline as arguments, for the next command."""
     values = {**numbers, "--device": None if computing.device == "auto" else computing.device}
     flags = ["--horizontal-flip"] if horizontal_flip else []
+    flags += ["--overwrite"] if computing.overwrite else []
     flags += [part for name, value in values.items() if value for part in (name, str(value))]
     return flags + [part for name in computing.track or () for part in ("--track", name)]

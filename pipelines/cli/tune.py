@@ -14,8 +14,8 @@ from pipelines.cli.options import (
     Flip,
     ImageOptions,
     Jobs,
+    OptionalSeed,
     Out,
-    Seed,
     SourceArgument,
     check_outside_sources,
 )
@@ -42,7 +42,7 @@ def tune(
     config: Config = None,
     steps: ClassifierSteps = None,
     horizontal_flip: Flip = False,
-    seed: Seed = 0,
+    seed: OptionalSeed = None,
     jobs: Jobs = None,
 ) -> None:
     """Tune the policy, rate, decay and treatment of imbalance of the classifier on validation images."""
@@ -57,7 +57,7 @@ def tune(
         config, arms=None, has_synthetic=True, steps=steps, horizontal_flip=horizontal_flip or None, seed=seed
     )
     check_outside_sources(out, source)
-    data = images.config(source, seed=seed)
+    data = images.config(source, seed=initial.seed)
     options = {"trials": trials, "splits": splits, "minutes": minutes, "overwrite": computing.overwrite}
     with computing.runtime(out, jobs) as runtime:
         loaded = load(data, runtime.observer)

@@ -158,6 +158,7 @@ class Arm(Settings):
         mix = self.model_dump(include={"filter", "keep", "share", "weight", "synthetic_first"})
         mix |= {"by_need": True} if self.by_need else {}
         mix |= {"feed": self.feed} if self.feed else {}
+        mix |= {"learner": self.learner} if self.learner == "features" else {}
         mix |= {"class_exponent": self.class_exponent} if self.class_exponent else {}
         return {"ratio": self.ratio_or(ratio), **mix}
 

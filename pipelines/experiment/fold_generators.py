@@ -65,14 +65,12 @@ def fit_all(
 ) -> bool:
     """Fit the generator of every fold. Returns False if it was stopped.
 
-    A generator with the same settings and images continues from its last checkpoint; with other ones, or with
-    `overwrite`, it starts from scratch. seconds: the expected total time.
+    A generator with the same settings and images continues from its last checkpoint; with other ones, with fewer steps
+    than it has, or with `overwrite`, it starts from scratch. seconds: the expected total time.
     """
     if len(folds) == 1:
-        (fold,) = folds
-        data, path, config = generators.data_of(fold), generators.folder_of(fold) / "gan", generators.config_of(fold)
-        options = {"overwrite": overwrite, "replace": "anything", "seconds": seconds}
-        return fit(data, config, path, runtime, **options).outcome != Outcome.STOPPED  # type: ignore[arg-type]
+        fitted = _fit(generators, folds[0], runtime, overwrite=overwrite, seconds=seconds)
+        return fitted.outcome != Outcome.STOPPED
     settings = generators.config.model_dump(mode="json")
     task = Task("fit", generators.config.total * len(folds), seconds, settings)
     runtime.observer.on_start(task)
@@ -112,8 +110,18 @@ def _fit_in_worker(
     tune_allocator()
     notes = _NoteCollector()
     runtime = Runtime(device, stopped=stop_file.exists, observer=notes)
+    return _fit(generators, fold, runtime, overwrite=overwrite), notes.sentences
+
+
+def _fit(
+    generators: FoldGenerators, fold: Fold, runtime: Runtime, *, overwrite: bool, seconds: float | None = None
+) -> Fitted:
+    """Fit one generator. One that an earlier call has trained for more steps than there are now is fitted anew."""
     data, path, config = generators.data_of(fold), generators.folder_of(fold) / "gan", generators.config_of(fold)
-    return fit(data, config, path, runtime, overwrite=overwrite, replace="anything"), notes.sentences
+    fitted = fit(data, config, path, runtime, overwrite=overwrite, replace="anything", seconds=seconds)
+    if fitted.step <= config.total:
+        return fitted
+    return fit(data, config, path, runtime, overwrite=True, replace="anything", seconds=seconds)
 
 
 class _Logs:

@@ -81,10 +81,10 @@ def _validation_notes(loaded: LoadedSource, fold: Fold, kind: str, chooses_mix: 
     if loaded.val is None:
         return ()
     count = counted(len(loaded.val), "validation image")
-    if fold.val is None:
-        return (f"{count} of the source not used: {kind} chooses a mix on parts of its own training images",)
     if chooses_mix is False:
         return (f"{count} of the source not used: no mix is chosen",)
+    if fold.val is None:
+        return (f"{count} of the source not used: {kind} chooses a mix on parts of its own training images",)
     use = f"{count} of the source: the mix is chosen on them" + (", if one is chosen" if chooses_mix is None else "")
     return (f"{use}, and nothing else",)
 
@@ -129,7 +129,8 @@ def _subsample(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, r
         for n in sizes
         for r in range(repeats)
     ]
-    correlation: dict[int | None, float] = {n: len(folds[i * repeats].train) / len(pool) for i, n in enumerate(sizes)}
+    # the fraction of a class's training images that another repeat draws too, averaged over the classes
+    correlation: dict[int | None, float] = {n: float(np.mean(n / pool.counts())) for n in sizes}
     if max(correlation.values()) == 1:
         raise ConfigError(
             f"{sizes[-1]} of each class are the whole pool, so all repeats would train on the same images; "

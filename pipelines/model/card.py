@@ -104,5 +104,7 @@ def _arm(about: ModelAbout) -> str:
     parts = [arm.name]
     parts += [f"learner {arm.learner}"] if arm.learner != "network" else []
     parts += [f"policy {arm.policy}"] if arm.policy else []
-    parts += [f"new images of {arm.feed} for every batch"] if arm.feed else []
+    parts += (
+        [f"images of {arm.feed}" + ("" if arm.learner == "features" else ", new for every batch")] if arm.feed else []
+    )
     return ", ".join(parts)

@@ -16,6 +16,7 @@ from augment.words import quoted
 from pipelines.config.arm_section import Arm
 from pipelines.config.generator_section import AnyGenerator
 from pipelines.config.sections import EvaluateConfig, GenerateConfig, Pipeline
+from pipelines.metric_specs import METRICS, default_metric
 from pipelines.results.document import Results, read_results
 from pipelines.results.statistics import corrected_t_interval
 
@@ -44,7 +45,7 @@ class Recipe(Settings):
 
     evaluate: the settings of an evaluation of this arm alone. generator, generate: None if it needs no generator. why:
     where the recipe comes from. image_size, resize: how the images were read; None: as the command decides. unlabelled:
-    the source of unlabelled images that the arm learns from. classes: of the run; None without one.
+    the source of unlabelled images that the arm or its generator learns from. classes: of the run; None without one.
     """
 
     evaluate: EvaluateConfig
@@ -112,15 +113,17 @@ def recipe_of_run(folder: Path) -> Recipe:
             f"--run {folder} recommends images of a generator that it does not hold: give the folder of an "
             "`augment run`, which trains its own"
         )
+    generator = pipeline.generator if pipeline and arm.needs_generator else None
+    learns_from_unlabelled = arm.unlabelled or (generator is not None and generator.uses_unlabelled)
     return Recipe(
         evaluate=evaluation.model_copy(update={"arms": (arm,)}),
-        generator=pipeline.generator if pipeline and arm.needs_generator else None,
-        generate=pipeline.generate if pipeline and arm.needs_generator and arm.feed is None else None,
-        why=f"the arm {arm.name} of {folder.name}, which is recommended there",
+        generator=generator,
+        generate=pipeline.generate if pipeline and generator and arm.feed is None else None,
+        why=f"the arm {arm.name} of {folder.name}, which {_merit(results)} there",
         measured=_measured(results, arm),
         image_size=results.dataset.image_size,
         resize=pipeline.data.resize if pipeline else None,
-        unlabelled=pipeline.data.unlabelled if pipeline and arm.unlabelled else None,
+        unlabelled=pipeline.data.unlabelled if pipeline and learns_from_unlabelled else None,
         classes=tuple(results.dataset.classes),
     )
 
@@ -150,11 +153,22 @@ def _recommended(results: Results, evaluation: EvaluateConfig, folder: Path) -> 
     real = [arm for arm in evaluation.arms if arm.real and not arm.synthetic]
     if not real:
         raise ConfigError(f"--run {folder} compared no arm of real images, so it recommends nothing")
-    return max(real, key=lambda arm: results.arms[arm.name]["accuracy"].mean)
+    metric = _metric(results)
+    sign = 1 if METRICS[metric].higher_is_better else -1
+    return max(real, key=lambda arm: sign * results.arms[arm.name][metric].mean)
+
+
+def _merit(results: Results) -> str:
+    return "has the best mean" if results.recommendation.arm is None else "is recommended"
+
+
+def _metric(results: Results) -> str:
+    """Return the metric of the evaluation: that of its comparisons, or the default if there are none."""
+    return results.comparisons[0].metric if results.comparisons else default_metric(results.dataset.train_per_class)
 
 
 def _measured(results: Results, arm: Arm) -> Measured:
-    metric = results.comparisons[0].metric if results.comparisons else "accuracy"
+    metric = _metric(results)
     summary = results.arms[arm.name][metric]
     low, high = corrected_t_interval(summary.values, results.protocol.correlation)
     return Measured(

@@ -103,7 +103,7 @@ def train(
     inputs = {"images": fingerprint(labelled), "members": members, "resize": data.resize}
     if loaded.unlabelled is not None:
         inputs["unlabelled images"] = fingerprint(loaded.unlabelled)
-    identity, files = Identity({"recipe": recipe}, inputs), (WEIGHTS, DESCRIPTION, CARD, SUSPECTS)
+    identity, files = Identity({"recipe": recipe}, inputs), (WEIGHTS, DESCRIPTION, CARD)
     with open_output(folder, "train", identity, files=files, overwrite=overwrite) as output:
         if output.finished:
             return load_about(folder / WEIGHTS, ModelAbout)

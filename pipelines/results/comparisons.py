@@ -166,9 +166,10 @@ def _compare_pair(
     )
 
 
-def with_holm_p_values(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Add `p_holm` to all comparisons but the first: the headline is declared in advance, so it is not adjusted."""
-    adjusted = [None, *holm([c.p_value for c in comparisons[1:]])]
+def with_holm_p_values(comparisons: Sequence[Comparison], *, has_headline: bool = True) -> list[Comparison]:
+    """Add `p_holm` to all comparisons but the headline, which is the first: it is declared in advance."""
+    first = 1 if has_headline else 0
+    adjusted = [*[None] * first, *holm([c.p_value for c in comparisons[first:]])]
     return [c.model_copy(update={"p_holm": p}) for c, p in zip(comparisons, adjusted, strict=False)]
 
 

@@ -6,14 +6,14 @@ images, or is wrongly labelled.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.dataset.images import LabelledImages, fingerprint
+from augment.dataset.images import LabelledImages, image_hashes
 from pipelines.experiment.records import Record
 
 MOST = 16  # images
@@ -37,39 +37,38 @@ class HardImage:
 def hard_images(records: Sequence[Record], tests: Mapping[str, LabelledImages]) -> list[HardImage]:
     """Return the images that are most often misclassified, the worst first, with few of each confusion of two classes.
 
-    records: of one arm. tests: the test images by the name of the fold. Images that several folds share count once.
+    records: of one arm. tests: the test images by the name of the fold. An image that several of them hold counts
+    once, with all classifiers that were tested on it.
     """
-    by_set: dict[str, list[tuple[LabelledImages, NDArray[np.uint16]]]] = {}
+    taken_for: dict[tuple[str, int], Counter[int]] = defaultdict(Counter)  # by the hash of an image and its class
+    tested, examples = Counter[tuple[str, int]](), dict[tuple[str, int], tuple[LabelledImages, int]]()
+    hashes = {fold: image_hashes(test.images) for fold, test in tests.items()}
     for record in records:
         test = tests[record.fold]
-        by_set.setdefault(fingerprint(test), []).append((test, record.predicted_labels))
-    found = [image for trained in by_set.values() for image in _of_set(trained[0][0], [p for _, p in trained])]
+        keys = list(zip(hashes[record.fold], test.labels.tolist(), strict=True))
+        tested.update(keys)
+        for i, (key, predicted) in enumerate(zip(keys, record.predicted_labels.tolist(), strict=True)):
+            if predicted != key[1]:
+                taken_for[key][predicted] += 1
+                examples[key] = test, i
+    found = [_hard_image(*examples[key], wrong, tested[key]) for key, wrong in taken_for.items()]
     found.sort(key=lambda image: (-image.wrong / image.tested, -image.wrong))
     selected: list[HardImage] = []
-    confusions, seen = Counter[tuple[str, str]](), set[bytes]()
+    confusions = Counter[tuple[str, str]]()
     for image in found:
-        confusion, pixels = (image.true, image.taken_for), image.pixels.tobytes()
-        if confusions[confusion] < MOST_OF_A_CONFUSION and pixels not in seen:
+        confusion = image.true, image.taken_for
+        if confusions[confusion] < MOST_OF_A_CONFUSION:
             confusions[confusion] += 1
-            seen.add(pixels)
             selected.append(image)
     return selected[:MOST]
 
 
-def _of_set(test: LabelledImages, predictions: Sequence[NDArray[np.uint16]]) -> list[HardImage]:
-    """Return the images of one test set that a classifier got wrong. predictions: N, of each classifier."""
-    predicted = np.stack(predictions)
-    wrong = predicted != test.labels
-    images = []
-    for i in np.flatnonzero(wrong.any(0)):
-        (taken_for, _), *_ = Counter(predicted[wrong[:, i], i].tolist()).most_common()
-        images.append(
-            HardImage(
-                pixels=test.images[i],
-                true=test.class_names[test.labels[i]],
-                taken_for=test.class_names[taken_for],
-                wrong=int(wrong[:, i].sum()),
-                tested=len(predicted),
-            )
-        )
-    return images
+def _hard_image(test: LabelledImages, i: int, wrong: Counter[int], tested: int) -> HardImage:
+    (taken_for, _), *_ = wrong.most_common()
+    return HardImage(
+        pixels=test.images[i],
+        true=test.class_names[test.labels[i]],
+        taken_for=test.class_names[taken_for],
+        wrong=wrong.total(),
+        tested=tested,
+    )

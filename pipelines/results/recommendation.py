@@ -242,12 +242,13 @@ def describe_mix(mix: Mapping[str, Any]) -> str:
     """Describe a mix in words, such as "2 synthetic images per real image, the best 50% of each class by score"."""
     ratio = mix["ratio"]
     parts = [f"{ratio:g} synthetic {'image' if ratio == 1 else 'images'} per real image"]
-    if mix.get("feed"):
+    drawn_once = mix.get("learner") == "features"  # a learner that sees all images at once
+    if mix.get("feed") and not drawn_once:
         parts = ["new synthetic images for every batch" + ("" if mix.get("share") else f", {parts[0]}")]
     if mix.get("by_need"):
         parts = ["all synthetic images, which fill up the small classes"]
     if mix.get("keep", 1.0) < 1:
-        parts.append(f"the best {mix['keep']:.0%} of each class by {mix['filter']}")
+        parts.append(f"the best {100 * mix['keep']:.3g}% of each class by {mix['filter']}")
     if mix.get("weight") == "confidence":
         parts.append("weighted by confidence")
     elif mix.get("weight", 1.0) != 1:
@@ -255,7 +256,7 @@ def describe_mix(mix: Mapping[str, Any]) -> str:
     if mix.get("synthetic_first"):
         parts.append(f"alone in the first {mix['synthetic_first']:.0%} of the steps")
     elif mix.get("share") is not None:
-        parts.append(f"{mix['share']:.0%} of each batch")
+        parts.append(f"{mix['share']:.0%} of {'the weight of all' if drawn_once else 'each batch'}")
     if mix.get("class_exponent", 0.0) < 0:
         parts.append("more of them for small classes")
     return ", ".join(parts)

@@ -36,7 +36,7 @@ from pipelines.results.recommendation import best_control, describe_mix, recomme
 
 PROTOCOL_NOTES = {
     "holdout": (
-        "The interval holds for these images: one training subset, one set of synthetic images and one test set. "
+        "The interval holds for these images: one training subset, one test set, one set of synthetic images if any. "
         "Only the classifier's seeds differed between the repeats, so the interval leaves out the effect of another "
         "subset, another generator or other test images."
     ),
@@ -69,24 +69,28 @@ def build_results(
     design: Design,
     ratio: float,
     *,
+    ratio_by_need: float | None = None,
     fidelity: Mapping[str, Any] | None = None,
     metric: str | None = None,
     choice: Choice | None = None,
 ) -> Results:
     """Return the content of results.json, without warnings and versions.
 
-    ratio: for arms that set none themselves. metric: of the comparisons; None means `default_metric`. choice: result of
-    `choose_mix`; the headline is then about the arm that the mix was chosen for, always at the first size.
+    ratio: for arms that set none themselves. ratio_by_need: of arms that use all synthetic images; None: `ratio`.
+    metric: of the comparisons; None means `default_metric`. choice: result of `choose_mix`; the headline is then about
+    the arm that the mix was chosen for, always at the first size.
     """
     metric, names = metric or default_metric(dataset.train_per_class), [arm.name for arm in arms]
     by_size = {size: [r for r in records if r.size == size and r.arm in names] for size in design.correlation}
     first = next(iter(by_size))
     pairs = headline_first(declared_comparisons(arms), arms, by_size[first], metric, choice.arm if choice else None)
     pairs += control_comparisons(arms)
-    comparisons_by_size = _compare(by_size, pairs, metric, design)
+    of_need = ratio if ratio_by_need is None else ratio_by_need
+    mixes = {a.name: a.mix(of_need if a.by_need else ratio) for a in arms if a.real and a.synthetic}
+    has_headline = bool(pairs) and pairs[0][0] in mixes
+    comparisons_by_size = _compare(by_size, pairs, metric, design, has_headline=has_headline)
     records, comparisons = by_size[first], comparisons_by_size[first]
-    mixes = {a.name: a.mix(ratio) for a in arms if a.real and a.synthetic}
-    headline = comparisons[0] if pairs and pairs[0][0] in mixes else None
+    headline = comparisons[0] if has_headline else None
     mix = {**mixes[headline.arm], **(choice.mix if choice else {})} if headline else {}
     return Results(
         dataset=dataset,
@@ -132,14 +136,19 @@ def _are_alike(comparison: Comparison | None, arms: Sequence[Arm]) -> bool:
 
 
 def _compare(
-    by_size: Mapping[int | None, Sequence[Record]], pairs: Sequence[tuple[str, str]], metric: str, design: Design
+    by_size: Mapping[int | None, Sequence[Record]],
+    pairs: Sequence[tuple[str, str]],
+    metric: str,
+    design: Design,
+    *,
+    has_headline: bool,
 ) -> dict[int | None, list[Comparison]]:
     """Return the comparisons at each size; their p-values are adjusted over all sizes together."""
     compared: list[Comparison] = []
     for size, records in by_size.items():
         correlation = design.correlation[size]
         compared += compare(records, pairs, metric, correlation=correlation, test_labels=design.test_labels)
-    adjusted = iter(with_holm_p_values(compared))
+    adjusted = iter(with_holm_p_values(compared, has_headline=has_headline))
     return {size: list(islice(adjusted, len(pairs))) for size in by_size}
 
 
