@@ -156,7 +156,7 @@ def _results(
         _dataset(fold, context.name),
         context.design,
         config.ratio,
-        ratio_by_need=len(fold.synthetic) / len(fold.train) if fold.synthetic else None,
+        ratio_by_need=len(fold.synthetic) / len(fold.train) if fold.synthetic else 0.0,
         fidelity=fidelity.figures if fidelity else None,
         metric=config.metric,
         choice=context.choice,

@@ -35,7 +35,6 @@ from augment.progress import Progress, no_progress
 
 MAX_COMPARED_SIZE = 32  # px; larger images are reduced before they are compared
 FREQUENCIES, MAX_DIFFERENT_BITS = 8, 16  # frequencies per direction; hash bits that may differ
-MIN_VARIATION = 0.5  # sum of squared differences from the mean; a constant image has less
 MAX_DIFFERENCE, CERTAIN_DIFFERENCE = 0.1, 0.005  # of near duplicates; up to which the ratio test is not applied
 MAX_RATIO, NEIGHBOUR_RANK = 0.2, 4  # ratio test: to the difference from the neighbour of this rank, from 0
 SHORTLIST = 8  # images with the most similar low frequencies, which are compared in pixels
@@ -249,8 +248,7 @@ def _differences(first: NDArray[np.uint8], second: NDArray[np.uint8], i: Indices
     It is 0 for equal images and 1 for unrelated ones; for equal contrast it is 1 minus the correlation. Minimum of 9
     values, for shifts of the first image by -1, 0 or 1 px in both directions. Constant images differ from all.
     """
-    out = np.empty(len(i), np.float32)
-    height, width = first.shape[2] - 2, first.shape[3] - 2
+    out, height, width = np.empty(len(i), np.float32), first.shape[2] - 2, first.shape[3] - 2
     windows = [np.s_[..., top : top + height, left : left + width] for top in range(3) for left in range(3)]
     masks = np.zeros((len(windows), *first.shape[1:]), np.float32)
     for window, mask in zip(windows, masks, strict=True):
@@ -265,8 +263,8 @@ def _differences(first: NDArray[np.uint8], second: NDArray[np.uint8], i: Indices
         xx = np.square(flat) @ sums - np.square(flat @ sums) / y[0].size
         yy = np.einsum("nchw,nchw->n", y, y)[:, None]
         xy = np.stack([np.einsum("nchw,nchw->n", x[window], y) for window in windows], axis=1)  # the mean of y is 0
-        constant = np.minimum(xx, yy) < MIN_VARIATION
-        out[pairs] = np.where(constant, 1, ((xx + yy) / 2 - xy) / np.sqrt(np.maximum(xx * yy, 1))).min(1)
+        difference = ((xx + yy) / 2 - xy) / np.sqrt(np.maximum(xx * yy, 1))
+        out[pairs] = np.where(np.minimum(xx, yy) < 0.5, 1, difference).min(1)  # 0 but for rounding: a constant image
     return out
 
 

@@ -35,8 +35,7 @@ from augment.runtime import Observer, Observers, Runtime, Task
 from augment.seeds import derive_seed
 from augment.tensor_files import load_network, prefixed, unprefixed
 
-PREVIEW_COLUMNS = 10
-ROWS_AT_ONCE = 20  # of a grid; all rows of many classes would not fit into memory
+PREVIEW_COLUMNS, ROWS_AT_ONCE = 10, 20  # of a grid; all rows of many classes would not fit into memory
 LOSSES = ("discriminator_loss", "generator_loss")  # in the order of `State.loss_sums`
 
 
@@ -181,11 +180,10 @@ def preview_grid(
     training = generator.training
     generator.eval()
     with torch.no_grad():
-        rows = [classes[start : start + ROWS_AT_ONCE] for start in range(0, len(classes), ROWS_AT_ONCE)]
-        images = torch.cat([to_uint8(sample(np.repeat(some, PREVIEW_COLUMNS))).cpu() for some in rows])
+        rows = np.split(classes, range(ROWS_AT_ONCE, len(classes), ROWS_AT_ONCE))
+        pixels = [to_uint8(sample(np.repeat(some, PREVIEW_COLUMNS))).cpu().numpy() for some in rows]
     generator.train(training)
-    pixels: NDArray[np.uint8] = images.numpy()
-    return pixels
+    return np.concatenate(pixels)
 
 
 def train(

@@ -69,28 +69,25 @@ def build_results(
     design: Design,
     ratio: float,
     *,
-    ratio_by_need: float | None = None,
+    ratio_by_need: float = 0.0,
     fidelity: Mapping[str, Any] | None = None,
     metric: str | None = None,
     choice: Choice | None = None,
 ) -> Results:
     """Return the content of results.json, without warnings and versions.
 
-    ratio: for arms that set none themselves. ratio_by_need: of arms that use all synthetic images; None: `ratio`.
-    metric: of the comparisons; None means `default_metric`. choice: result of `choose_mix`; the headline is then about
-    the arm that the mix was chosen for, always at the first size.
+    ratio: of arms that set none. ratio_by_need: of arms that use all synthetic images. metric: None means
+    `default_metric`. choice: result of `choose_mix`; the headline is then about its arm, always at the first size.
     """
     metric, names = metric or default_metric(dataset.train_per_class), [arm.name for arm in arms]
     by_size = {size: [r for r in records if r.size == size and r.arm in names] for size in design.correlation}
     first = next(iter(by_size))
     pairs = headline_first(declared_comparisons(arms), arms, by_size[first], metric, choice.arm if choice else None)
     pairs += control_comparisons(arms)
-    of_need = ratio if ratio_by_need is None else ratio_by_need
-    mixes = {a.name: a.mix(of_need if a.by_need else ratio) for a in arms if a.real and a.synthetic}
-    has_headline = bool(pairs) and pairs[0][0] in mixes
-    comparisons_by_size = _compare(by_size, pairs, metric, design, has_headline=has_headline)
+    mixes = {a.name: a.mix(ratio_by_need if a.by_need else ratio) for a in arms if a.real and a.synthetic}
+    comparisons_by_size = _compare(by_size, pairs, metric, design, has_headline=bool(pairs) and pairs[0][0] in mixes)
     records, comparisons = by_size[first], comparisons_by_size[first]
-    headline = comparisons[0] if has_headline else None
+    headline = comparisons[0] if pairs and pairs[0][0] in mixes else None
     mix = {**mixes[headline.arm], **(choice.mix if choice else {})} if headline else {}
     return Results(
         dataset=dataset,

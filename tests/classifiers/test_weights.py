@@ -35,7 +35,7 @@ def test_a_file_of_other_things_is_refused(content: Any, tmp_path: Path) -> None
         read_weights(path, EXPECTED)
 
 
-@pytest.mark.parametrize("content", [b"", b"no weights"])
+@pytest.mark.parametrize("content", [b"", b"no weights", b"Repository Not Found", b"hello"])
 @pytest.mark.parametrize("name", ["short.pth", "short.safetensors"])
 def test_a_damaged_file_is_refused(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)

@@ -42,9 +42,11 @@ def test_outputs_are_listed_once_with_what_they_say(outputs: Path) -> None:
 def test_unfinished_and_damaged_outputs_are_called_so(outputs: Path) -> None:
     marker = outputs / "b-gan" / ".augment.json"
     marker.write_text(marker.read_text().replace('"finished":true', '"finished":false'))
-    (outputs / "a-run" / ".augment.json").write_text("{")
+    (outputs / "a-run" / "evaluation" / "results.json").unlink()
     run, gan, _ = list_outputs(outputs)
     assert (run.state, gan.state, gan.headline) == ("damaged", "unfinished", "")
+    (outputs / "a-run" / ".augment.json").write_text("{")
+    assert list_outputs(outputs)[0].state == "damaged"
 
 
 def test_a_folder_without_outputs_gives_none(image_folder: Path) -> None:

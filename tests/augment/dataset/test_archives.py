@@ -49,7 +49,7 @@ def test_pictures_of_an_archive_are_decoded_in_threads(image_folder: Path, tmp_p
     assert contents == [p.content.open("rb").read() for p in found] * 20
 
 
-def test_links_and_folders_above_the_archive_are_left_out(image_folder: Path, tmp_path: Path) -> None:
+def test_symbolic_links_and_folders_above_the_archive_are_left_out(image_folder: Path, tmp_path: Path) -> None:
     picture = next((image_folder / "train" / "trouser").iterdir())
     with tarfile.open(tmp_path / "images.tar", "w") as archive:
         archive.add(picture, "cat/1.png")
@@ -57,14 +57,26 @@ def test_links_and_folders_above_the_archive_are_left_out(image_folder: Path, tm
         link = tarfile.TarInfo("cat/2.png")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(link)
+        second = tarfile.TarInfo("bird/1.png")
+        second.type, second.linkname = tarfile.LNKTYPE, "cat/1.png"
+        archive.addfile(second)
         dot = tarfile.TarInfo(".")
         dot.type = tarfile.REGTYPE
         archive.addfile(dot)
     root = read_archive(tmp_path / "images.tar")
-    assert [entry.name for entry in root.iterdir()] == ["cat", ".."]
+    assert [entry.name for entry in root.iterdir()] == ["cat", "..", "bird"]
+    (linked,) = next(entry for entry in root.iterdir() if entry.name == "bird").iterdir()
+    assert linked.open("rb").read() == picture.read_bytes()
     assert [entry.name for entry in next(root.iterdir()).iterdir()] == ["1.png"]
-    with pytest.raises(SourceError, match=r"has 1 class, \['cat'\]"):
-        read_source(tmp_path / "images.tar")
+
+
+def test_a_link_to_a_file_that_is_missing_is_one_sentence(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "images.tar", "w") as archive:
+        link = tarfile.TarInfo("cat/1.png")
+        link.type, link.linkname = tarfile.LNKTYPE, "cat/0.png"
+        archive.addfile(link)
+    with pytest.raises(SourceError, match=r"cat/1\.png is a link to cat/0\.png, which is missing"):
+        read_archive(tmp_path / "images.tar")
 
 
 def test_an_archive_without_class_folders_is_refused(image_folder: Path, tmp_path: Path) -> None:

@@ -224,8 +224,9 @@ def test_a_change_of_contrast_counts_as_a_difference(clothes):
     assert near_matches(of(image), of(*others, brightened(image, 0.5))) == ()
 
 
-def test_pictures_of_one_grey_level_are_no_copies_of_each_other():
-    assert near_duplicates(of(*(np.full((1, 8, 8), level, np.uint8) for level in (0, 3, 90, 91, 255)))) == ()
+@pytest.mark.parametrize("size", [8, 28])  # at 28 px rounding leaves constant images some low frequencies
+def test_pictures_of_one_grey_level_are_no_copies_of_each_other(size):
+    assert near_duplicates(of(*(np.full((1, size, size), level, np.uint8) for level in (0, 50, 51, 200, 255)))) == ()
 
 
 def test_two_images_are_enough(clothes):

@@ -138,3 +138,17 @@ def test_a_file_that_is_no_parquet_is_one_sentence(tmp_path: Path) -> None:
         read_source(tmp_path / "a.parquet")
     with pytest.raises(SourceError, match=r"there is no .*b.parquet.*: expected a folder of class folders"):
         read_source(f"{tmp_path / 'b.parquet'}?image=a")
+
+
+@pytest.mark.parametrize("metadata", [b"text", b"[]", b'{"info": null}', b'{"info": {"features": {"label": []}}}'])
+def test_metadata_of_another_form_gives_no_class_names(source: Source, tmp_path: Path, metadata: bytes) -> None:
+    table = pa.table({"image": pictures(source, "train"), "label": source.train.labels.tolist()})
+    pq.write_table(table.replace_schema_metadata({b"huggingface": metadata}), tmp_path / "a.parquet")
+    assert read_source(tmp_path / "a.parquet").train.class_names == ("0", "1", "2")
+
+
+def test_labels_in_words_need_no_class_names(source: Source, tmp_path: Path) -> None:
+    table = pa.table({"image": pictures(source, "train"), "label": names(source, "train")})
+    metadata = {b"huggingface": b'{"info": {"features": {"label": {"names": ["a", "b", "c"]}}}}'}
+    pq.write_table(table.replace_schema_metadata(metadata), tmp_path / "a.parquet")
+    assert set(read_source(tmp_path / "a.parquet").train.class_names) == set(source.train.class_names)

@@ -124,3 +124,11 @@ def test_nothing_to_classify_is_refused(name: str, content: str | None, message:
     path.write_text(content) if content else path.mkdir()
     with pytest.raises(SourceError, match=message):
         find_pictures(str(path))
+
+
+def test_a_folder_with_an_archive_of_arrays_is_a_source(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (8, 12, 12), dtype=np.uint8)
+    np.savez(tmp_path / "images.npz", train_images=images, train_labels=np.arange(8) % 2)
+    (tmp_path / "README.md").write_text("two classes")
+    found, _ = find_pictures(str(tmp_path))
+    assert [p.class_name for p in found] == ["0", "1"] * 4

@@ -16,11 +16,12 @@ from augment.dataset.images import LabelledImages, to_signed
 from augment.errors import ConfigError, SourceError
 from augment.gan.anchors import POLICIES
 from augment.gan.steps import STEPS
-from augment.generators import adversarial
+from augment.generators import adversarial, registry
 from augment.generators.anchored import Anchored, AnchoredConfig, Synthesis, load
-from augment.generators.base import Outcome
+from augment.generators.base import Outcome, TrainingData
 from augment.generators.generated_folder import generate_folder
 from augment.generators.sampling import generate, image_seeds
+from augment.runtime import Runtime
 
 SMALL = AnchoredConfig(
     anchors="grid-difference",
@@ -180,3 +181,22 @@ def test_the_networks_learn_from_the_lending_classes_and_reconstruct_all(
     monkeypatch.setattr(adversarial, "recalibrate", lambda *arguments, **options: None)
     fit(shoes, SMALL.model_copy(update={"sample_every": 100}), tmp_path / "run", stopped=stop_after(6))
     assert seen == {"run": {0, 1}, "reconstruct": {0, 1, 2}}
+
+
+def test_fakes_with_and_without_differences_are_scored_with_and_without_a_class(
+    shoes: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden = []
+    run = Synthesis.run
+
+    def recording(self: Synthesis, labels: torch.Tensor, numbers: object, z: object, lent: object = None) -> object:
+        if isinstance(lent, slice):
+            rows = torch.arange(len(labels))
+            first = rows < round(SMALL.unlabelled * len(labels))  # those that D scores without a class
+            hidden.append((int(first[lent].sum()), int((~first)[lent].sum())))
+        return run(self, labels, numbers, z, lent)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Synthesis, "run", recording)
+    runtime = Runtime(torch.device("cpu"), stopped=stop_after(2))
+    registry.fit(TrainingData(shoes, unlabelled=shoes), SMALL, tmp_path / "run", runtime)
+    assert set(hidden) == {(2, 2)}  # of 4 fakes without a class, and of 4 with one

@@ -18,7 +18,7 @@ from augment.errors import SourceError
 from augment.generators.base import Outcome
 from augment.generators.generated_folder import generate_folder
 from augment.generators.registry import load_model
-from augment.generators.resample import Resample, ResampleConfig, load
+from augment.generators.resample import Resample, ResampleConfig, load, pixel_mixture
 from augment.generators.sampling import generate
 
 LABELS = np.array([2, 0, 1, 2, 0])
@@ -127,6 +127,14 @@ def test_mixed_images_take_each_pixel_from_one_of_two_images(
     assert ((samples.images == first) | (samples.images == second)).all()
     assert (shoes.labels[samples.anchors] == labels[:, None]).all()
     assert sum((a != b).any() and (a != c).any() for a, b, c in zip(samples.images, first, second, strict=True)) > 20
+
+
+@pytest.mark.parametrize(("mixing", "images"), [(None, 1), ("grid", 2)])
+def test_no_image_at_all_may_be_asked_for(mixing: str | None, images: int, shoes: LabelledImages) -> None:
+    none = pixel_mixture(shoes, mixing).sample(np.zeros(0, np.int64), [])
+    assert none.images.shape == (0, *shoes.images.shape[1:])
+    assert none.anchors is not None
+    assert none.anchors.shape == (0, images)
 
 
 def test_there_are_no_scores(model: Resample, run: Path, tmp_path: Path) -> None:

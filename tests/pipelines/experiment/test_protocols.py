@@ -257,3 +257,12 @@ def test_images_beyond_the_number_of_each_class_are_counted(split: tuple[Labelle
     (drawn,) = protocol_of(train, test, 2, kind="subsample", sizes=(6, 15)).warnings
     assert drawn == "every repeat draws 6 or 15 images of each class: at most 150 of 600 training images"
     assert protocol_of(train, test, 2, {"samples_per_class": 60}, kind="holdout").warnings == ()
+
+
+def test_subsample_of_unequal_classes_is_corrected_by_their_mean_overlap(
+    split: tuple[LabelledImages, LabelledImages],
+) -> None:
+    train, test = split
+    kept = np.concatenate([np.flatnonzero(train.labels == k)[: 60 if k else 12] for k in range(10)])
+    protocol = protocol_of(train.take(kept), test, 3, kind="subsample", sizes=(6,))
+    assert protocol.design.correlation[6] == pytest.approx((0.5 + 9 * 0.1) / 10)

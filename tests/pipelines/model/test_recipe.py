@@ -53,7 +53,9 @@ def test_an_evaluation_of_real_images_has_a_recipe_too(image_folder: Path, tmp_p
     config = EvaluateConfig(arms=("none", "classical"), repeats=2, classifier={"width": 4, "steps": 3})  # type: ignore[arg-type]
     evaluate(DataConfig(source=str(image_folder), image_size=12), config, tmp_path / "e", runtime=Runtime())
     recipe = recipe_of_run(tmp_path / "e")
-    assert recipe.arm.name in ("none", "classical")
+    arms = json.loads((tmp_path / "e" / "results.json").read_text())["arms"]
+    assert recipe.arm.name == max(arms, key=lambda name: arms[name]["accuracy"]["mean"])
+    assert recipe.why == f"the arm {recipe.arm.name} of e, which has the best mean there"
     assert recipe.evaluate.classifier == config.classifier
 
 
@@ -93,6 +95,14 @@ def test_a_recipe_of_unlabelled_images_is_trained_with_them(
     out, kept = tmp_path / "run", Kept()
     assert run(changed, out, Runtime(observer=kept)) is not None
     assert f"18 unlabelled images of {unlabelled}" in kept.notes
+    recommend(out, "none+synthetic", {"ratio": 1.0})
+    assert recipe_of_run(out).unlabelled is None  # neither the arm nor its generator uses them
+    definition = out / "config.yaml"
+    text = definition.read_text()
+    definition.write_text(text.replace("  unlabelled: 0.0\n", "  unlabelled: 0.5\n", 1))
+    assert definition.read_text() != text
+    assert recipe_of_run(out).unlabelled == str(unlabelled)
+    definition.write_text(text)
     recommend(out, "classical+unlabelled")
     recipe = recipe_of_run(out)
     assert (recipe.unlabelled, recipe.arm.unlabelled) == (str(unlabelled), 0.5)

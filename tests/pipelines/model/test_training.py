@@ -21,6 +21,7 @@ from augment.runtime import Runtime
 from classifiers.features import FeatureConfig
 from classifiers.training import predict
 from pipelines.config.sections import DataConfig, GenerateConfig
+from pipelines.model import training
 from pipelines.model.saved_model import load_model
 from pipelines.model.training import train
 
@@ -82,6 +83,16 @@ def test_a_finished_model_is_not_trained_again(model: Path, data: DataConfig) ->
     assert train(data, recipe(), model, Runtime(observer=kept), members=2, keep_test=True) is not None
     assert (model / "model.safetensors").stat().st_mtime_ns == before
     assert kept.started == []
+
+
+def test_a_model_without_checked_labels_is_finished_too(
+    data: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "labels_are_checked", lambda: False)
+    kept = Kept()
+    for _ in range(2):
+        assert train(data, recipe(), tmp_path / "m", Runtime(observer=kept), members=1) is not None
+    assert len(kept.started) == 1
 
 
 def test_another_recipe_needs_another_folder(model: Path, data: DataConfig) -> None:
