@@ -14,6 +14,7 @@ from tiny_pipeline import stages_in
 from augment.dataset.images import LabelledImages
 from augment.errors import ConfigError
 from augment.runtime import Runtime
+from pipelines import auto as auto_module
 from pipelines.auto import decide
 from pipelines.config.reading import load_pipeline
 from pipelines.config.sections import Pipeline
@@ -259,6 +260,21 @@ def test_the_same_command_again_decides_the_same(finished: tuple[Pipeline, Path,
     run(pipeline, folder, Runtime(observer=kept))
     assert not any(stage.runs for stage in stages_in(kept.notes))
     assert (folder / "auto.json").read_bytes() == before
+
+
+def test_new_weights_and_overwrite_decide_anew(
+    finished: tuple[Pipeline, Path, Kept], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline, folder, _ = finished
+    loaded, before = load(pipeline.data), (folder / "auto.json").read_text()
+    _, same = decide(pipeline, loaded, folder, Runtime())
+    assert same.model_dump_json(indent=1) == before
+    monkeypatch.setattr(auto_module, "_read", lambda _: pytest.fail("read"))
+    assert decide(pipeline, loaded, folder, Runtime(), overwrite=True)[1].inputs == same.inputs
+    monkeypatch.undo()
+    monkeypatch.setattr("classifiers.backbones.find_spec", lambda _: None)
+    _, other = decide(pipeline, loaded, folder, Runtime())
+    assert any("pip install 'augment-osgan[pretrained]'" in sentence for sentence in other.sentences)
 
 
 def test_other_minutes_decide_anew(finished: tuple[Pipeline, Path, Kept]) -> None:

@@ -149,6 +149,8 @@ def test_a_plan_writes_nothing_and_gives_reasons(out: Path, tmp_path: Path, pipe
 def test_too_few_images_for_the_ratio_are_named_before_anything_is_trained(
     tmp_path: Path, pipeline: Callable[..., Pipeline]
 ) -> None:
+    by_need = {"name": "even", "policy": "classical", "synthetic": True, "by_need": True}  # uses what there is
+    plan(pipeline(evaluate={"ratio": 2, "arms": ["classical", by_need]}), tmp_path / "other")
     greedy = pipeline(evaluate={"ratio": 2})
     message = (
         r"evaluate\.ratio 2 to 18 real images needs 12 synthetic images of each class, but generate\.per_class is 8"

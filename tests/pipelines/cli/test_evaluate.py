@@ -44,6 +44,17 @@ def test_evaluate_takes_test_images_from_elsewhere(image_folder: Path, tmp_path:
     assert (list(results["arms"]), results["dataset"]["test_size"]) == (["none", "classical"], 18)
 
 
+@pytest.mark.parametrize(("option", "seed"), [((), 7), (("--seed", "3"), 3)])
+def test_the_seed_of_the_config_holds_unless_another_is_given(
+    option: tuple[str, ...], seed: int, image_folder: Path, tmp_path: Path, augment: Augment
+) -> None:
+    (tmp_path / "best.yaml").write_text("seed: 7\narms: [none]\n")
+    options = ("--config", tmp_path / "best.yaml", *option, "--out", tmp_path / "out", *QUICK)
+    assert augment("evaluate", image_folder, *options).status == 0
+    marker = json.loads((tmp_path / "out" / ".augment.json").read_text())
+    assert marker["identity"]["settings"]["evaluate"]["seed"] == seed
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_test_set_of_one_image_is_refused_before_anything_is_trained(
     count: int, image_folder: Path, tmp_path: Path, augment: Augment

@@ -70,6 +70,10 @@ def test_an_arm_may_deal_with_imbalance_in_its_own_way() -> None:
             {"choose": {"arm": "none+synthetic"}, "evaluate": {"arms": ["classical", "none+synthetic"]}},
             "evaluate.arms has no such arm without synthetic images to compare it with; add one",
         ),
+        (
+            {"choose": {"arm": "classical+fresh"}, "evaluate": {"arms": ["classical", "classical+fresh"]}},
+            "expected one of the arms with real and stored synthetic images, but there is none",
+        ),
         ({"evaluate": {"arms": [{"name": "a", "synthetic_first": 0.5}]}}, "synthetic_first needs real: true and"),
         ({"evaluate": {"arms": [{"name": "a", "synthetic": True, "weight": 2}]}}, r"evaluate\.arms\.0\.weight"),
         ({"evaluate": {"arms": [{"name": "a", "filter": "luck"}]}}, "expected one of confidence, distance, score"),

@@ -72,6 +72,7 @@ def test_only_the_comparisons_after_the_headline_are_adjusted():
     assert first.p_holm is None
     assert [o.p_value for o in others] == [1.0, 0.03125]
     assert [o.p_holm for o in others] == [1.0, 0.0625]
+    assert [c.p_holm for c in with_holm_p_values(compared, has_headline=False)] == [0.09375, 1.0, 0.09375]
 
 
 @pytest.mark.parametrize(

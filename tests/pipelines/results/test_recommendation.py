@@ -283,6 +283,7 @@ def test_a_gain_that_the_test_images_do_not_confirm_is_not_recommended(gain):
     ("mix", "words"),
     [
         ({"ratio": 0.5, "weight": 0.3}, "0.5 synthetic images per real image, with weight 0.3"),
+        ({"ratio": 1, "feed": "grid", "learner": "features"}, "1 synthetic image per real image"),  # drawn once
         ({"ratio": 1.0, "weight": "confidence"}, "1 synthetic image per real image, weighted by confidence"),
         ({"ratio": 1.0, "share": 0.25, "synthetic_first": 0.0}, "1 synthetic image per real image, 25% of each batch"),
         (
