@@ -194,6 +194,16 @@ class Pipeline(Settings):
     track: tuple[Annotated[str, name_in(TRACKERS)], ...] = ()  # names of trackers, which do not affect the results
 
     @model_validator(mode="after")
+    def _can_reconstruct(self) -> Self:
+        fed = [arm.name for arm in self.evaluate.arms if arm.feed == "reconstruction"]
+        if fed and self.generator.kind != "anchored":
+            raise ValueError(
+                f"arm {quoted(fed[0])} has feed: reconstruction, which a generator of kind anchored gives, not one of "
+                f"kind {self.generator.kind}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _chosen_for_an_arm(self) -> Self:
         if self.choose is None:
             return self

@@ -74,6 +74,10 @@ def test_an_arm_may_deal_with_imbalance_in_its_own_way() -> None:
             {"choose": {"arm": "classical+fresh"}, "evaluate": {"arms": ["classical", "classical+fresh"]}},
             "expected one of the arms with real and stored synthetic images, but there is none",
         ),
+        (
+            {"evaluate": {"arms": [{"name": "a", "synthetic": True, "feed": "reconstruction"}]}},
+            "arm 'a' has feed: reconstruction, which a generator of kind anchored gives, not one of kind cgan",
+        ),
         ({"evaluate": {"arms": [{"name": "a", "synthetic_first": 0.5}]}}, "synthetic_first needs real: true and"),
         ({"evaluate": {"arms": [{"name": "a", "synthetic": True, "weight": 2}]}}, r"evaluate\.arms\.0\.weight"),
         ({"evaluate": {"arms": [{"name": "a", "filter": "luck"}]}}, "expected one of confidence, distance, score"),
