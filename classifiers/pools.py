@@ -124,8 +124,8 @@ class FreshPool:
         Each class gets its part of the `number`, rounded up or down (systematic sampling).
         """
         cumulative = class_weights(self, "plain").cumsum(0)
-        places = (torch.arange(number) + torch.rand(1, generator=generator).double()) / number  # float32 may round to 1
-        labels = torch.searchsorted(cumulative, places * cumulative[-1], right=True)
+        points = (torch.arange(number) + torch.rand(1, generator=generator).double()) / number  # float32 may round to 1
+        labels = torch.searchsorted(cumulative, points * cumulative[-1], right=True)
         return self.generate(labels, torch.randint(2**62, (number,), generator=generator)), labels
 
 

@@ -104,7 +104,7 @@ def allowed_repeats(loaded: LoadedSource, pipeline: Pipeline) -> list[int]:
 def _time(
     pipeline: Pipeline, facts: Facts, allowed: Sequence[int], given: Mapping[str, Any], runtime: Runtime
 ) -> list[Decision]:
-    """Decide what costs time, as far as it is not given: fine-fine_tuned arms, operating point, steps and repeats.
+    """Decide what costs time, as far as it is not given: fine-tuned arms, operating point, steps and repeats.
 
     If the repeats are not given, these depend on the time available, and the errors of `spend` are raised.
     """

@@ -118,12 +118,15 @@ def _read_each(
             raise
         except Exception as error:  # Pillow's decoders raise many types of exceptions for broken files
             if skipped is None:
-                raise SourceError(
-                    f"{member.file} is not a readable picture ({error}); repair it, remove it or skip broken files"
-                ) from error
+                raise unreadable(member.file, error) from error
             skipped.append(str(member.file))
         else:
             yield member, result
+
+
+def unreadable(name: object, error: BaseException) -> SourceError:
+    """Return the error that names a broken picture."""
+    return SourceError(f"{name} is not a readable picture ({error}); repair it, remove it or skip broken files")
 
 
 @contextmanager

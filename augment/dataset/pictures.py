@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment.dataset import archives
-from augment.dataset.decoding import bombs_are_errors, read_picture
+from augment.dataset.decoding import bombs_are_errors, read_picture, unreadable
 from augment.dataset.hugging_face import is_saved
 from augment.dataset.images import Resize, resize_images
 from augment.dataset.listing import Listing, PictureFile
@@ -160,8 +160,6 @@ def _collect(
         elif skip_broken:
             broken.append(picture.name)
         else:
-            raise SourceError(
-                f"{picture.name} is not a readable picture ({error}); repair it, remove it or skip broken files"
-            ) from error
+            raise unreadable(picture.name, error) from error
     shape = (len(images), form.channels, form.size, form.size)
     return Batch(read, np.stack(images) if images else np.empty(shape, np.uint8), broken)

@@ -26,13 +26,9 @@ Feed = Literal["generator", "reconstruction", "resample", "grid", "cutmix"]
 # times as long; see `pipelines.experiment.operating_point`
 OperatingPoint = Literal["as-trained", "cross-fitted"]
 
-FOR_STORED_IMAGES = ("keep", "weight", "by_need", "soft_labels")  # settings that are refused for an arm with a feed
-FOR_NETWORKS = (
-    "policy",
-    "synthetic_first",
-    "sampling",
-    "long_tail",
-)  # settings that are refused with learner: features
+# settings that are refused for an arm with a feed, and for one with learner: features
+FOR_STORED_IMAGES = ("keep", "weight", "by_need", "soft_labels")
+FOR_NETWORKS = ("policy", "synthetic_first", "sampling", "long_tail")
 
 
 class Arm(Settings):

@@ -24,9 +24,9 @@ MIN_TEST_IMAGES = 2  # the two-way interval resamples them
 class Fold:
     """One training set, its test images, and the repeats that are measured on them.
 
-    name: the name of its folder, empty if there is only one fold. size: the number of images of each class, if
-    the protocol is `subsample`. numbers: the numbers that the seed of its generator is derived from; they are unique in
-    a run. val: the images that its mix is chosen on; if None, a part of `train` is split off for that.
+    name: the name of its folder, empty if there is only one fold. size: the number of images of each class, if the
+    protocol is `subsample`. numbers: the numbers that the seed of its generator is derived from; they are unique in a
+    run. val: the images that its mix is chosen on; if None, a part of `train` is split off for that.
 
     unlabelled: images whose labels are all 0 and mean nothing, for arms that learn from them.
 

@@ -104,7 +104,6 @@ def _arm(about: ModelAbout) -> str:
     parts = [arm.name]
     parts += [f"learner {arm.learner}"] if arm.learner != "network" else []
     parts += [f"policy {arm.policy}"] if arm.policy else []
-    parts += (
-        [f"images of {arm.feed}" + ("" if arm.learner == "features" else ", new for every batch")] if arm.feed else []
-    )
+    renewed = "" if arm.learner == "features" else ", new for every batch"
+    parts += [f"images of {arm.feed}{renewed}"] if arm.feed else []
     return ", ".join(parts)

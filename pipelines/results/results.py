@@ -87,7 +87,7 @@ def build_results(
     mixes = {a.name: a.mix(ratio_by_need if a.by_need else ratio) for a in arms if a.real and a.synthetic}
     comparisons_by_size = _compare(by_size, pairs, metric, design, has_headline=bool(pairs) and pairs[0][0] in mixes)
     records, comparisons = by_size[first], comparisons_by_size[first]
-    headline = comparisons[0] if pairs and pairs[0][0] in mixes else None
+    headline = next((c for c in comparisons if c.p_holm is None), None)  # its p-value alone is not adjusted
     mix = {**mixes[headline.arm], **(choice.mix if choice else {})} if headline else {}
     return Results(
         dataset=dataset,
