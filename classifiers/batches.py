@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from augment.dataset.images import to_signed
-from classifiers.pools import AnyPool, class_weights, phases
+from classifiers.pools import AnyPool, class_weights, draw_classes, phases
 
 
 class Batch(NamedTuple):
@@ -98,7 +98,7 @@ def draw_indices(labels: Tensor, counts: Tensor, weights: Iterable[Tensor], gene
     """
     classes = labels.bincount().nonzero().squeeze(1)
     batches = zip(weights, counts.tolist(), strict=True)
-    drawn_classes = torch.cat([_draw_classes(of_class[classes], n, generator) for of_class, n in batches])
+    drawn_classes = torch.cat([draw_classes(of_class[classes], n, generator) for of_class, n in batches])
     drawn = torch.empty_like(drawn_classes)
     for j, c in enumerate(classes):
         members = (labels == c).nonzero().squeeze(1)
@@ -106,14 +106,6 @@ def draw_indices(labels: Tensor, counts: Tensor, weights: Iterable[Tensor], gene
         permutations = torch.rand(-(-len(positions) // len(members)), len(members), generator=generator).argsort(1)
         drawn[positions] = members[permutations.flatten()[: len(positions)]]
     return drawn
-
-
-def _draw_classes(class_weights: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Draw `count` indices into `class_weights` (float64) by systematic sampling: equal steps from a random start."""
-    order = torch.randperm(len(class_weights), generator=generator)
-    ends = class_weights[order].cumsum(0) / class_weights.sum()
-    points = (torch.rand((), dtype=torch.float64, generator=generator) + torch.arange(count)) / count
-    return order[torch.searchsorted(ends, points, right=True).clamp(max=len(class_weights) - 1)]
 
 
 def draw_batches(

@@ -46,7 +46,14 @@ def blend(
 
 
 def draw_blends(
-    mixup: float, cutmix: float, batch_size: int, size: int, steps: int, seed: int, device: torch.device | str = "cpu"
+    mixup: float,
+    cutmix: float,
+    *,
+    batch_size: int,
+    size: int,
+    steps: int,
+    seed: int,
+    device: torch.device | str = "cpu",
 ) -> Sequence[Blend | None]:
     """Draw the parameters for each step, with lam from Beta(alpha, alpha); None for every step if both are off.
 

@@ -121,11 +121,9 @@ class FreshPool:
     def draw(self, number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return new images, uint8 (n, C, H, W), and their labels, int64 (n,), both on the CPU.
 
-        Each class gets its part of the `number`, rounded up or down (systematic sampling).
+        How often each class is drawn: see `draw_classes`.
         """
-        cumulative = class_weights(self, "plain").cumsum(0)
-        points = (torch.arange(number) + torch.rand(1, generator=generator).double()) / number  # float32 may round to 1
-        labels = torch.searchsorted(cumulative, points * cumulative[-1], right=True)
+        labels = draw_classes(class_weights(self, "plain"), number, generator)
         return self.generate(labels, torch.randint(2**62, (number,), generator=generator)), labels
 
 
@@ -141,6 +139,18 @@ def class_weights(pool: AnyPool, sampling: str) -> Tensor:
     counts = pool.labels.cpu().bincount(minlength=0 if pool.class_weights is None else len(pool.class_weights))
     weights = counts.double() ** SAMPLING[sampling] if pool.class_weights is None else pool.class_weights
     return torch.where(counts > 0, weights, 0.0)
+
+
+def draw_classes(weights: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Draw `count` indices into `weights` (float64) by systematic sampling: equal steps from a random start.
+
+    So each class gets its part of the count, rounded up or down. Equal classes are consecutive.
+    """
+    classes = weights.nonzero().squeeze(1)
+    order = classes[torch.randperm(len(classes), generator=generator)]
+    ends = weights[order].cumsum(0) / weights.sum()
+    points = (torch.rand((), dtype=torch.float64, generator=generator) + torch.arange(count)) / count
+    return order[torch.searchsorted(ends, points, right=True).clamp(max=len(order) - 1)]
 
 
 def check_pools(pools: Sequence[AnyPool], num_classes: int, steps: int) -> None:

@@ -141,8 +141,11 @@ def training_batches(
     targets = [pool.targets(len(counts), config.label_smoothing) for pool in pools]
     priors = pool_priors(pools, len(counts), config.sampling).float().to(counts.device)
     cutmix, size = config.cutmix or method.cutmix, pools[0].image_shape[1]
-    blends = draw_blends(config.mixup, cutmix, config.batch_size, size, config.steps, blend_seed, counts.device)
-    batches = draw_batches(pools, targets, config.batch_size, config.steps, pool_seeds, config.sampling)
+    b, steps = config.batch_size, config.steps
+    blends = draw_blends(
+        config.mixup, cutmix, batch_size=b, size=size, steps=steps, seed=blend_seed, device=counts.device
+    )
+    batches = draw_batches(pools, targets, b, steps, pool_seeds, config.sampling)
     foregrounds = _foregrounds(pools, targets, phases, config, blend_seed)
     counts_of_steps = (of_phase for n, of_phase in phases for _ in range(n))
     for batch, parameters, counts, foreground in zip(batches, blends, counts_of_steps, foregrounds, strict=True):

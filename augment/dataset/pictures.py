@@ -16,11 +16,9 @@ from numpy.typing import NDArray
 
 from augment.dataset import archives
 from augment.dataset.decoding import bombs_are_errors, read_picture, unreadable
-from augment.dataset.hugging_face import is_saved
 from augment.dataset.images import Resize, resize_images
 from augment.dataset.listing import Listing, PictureFile
-from augment.dataset.parquet import parquet_files
-from augment.dataset.sources import MANIFEST, SUFFIXES, locate
+from augment.dataset.sources import SUFFIXES, locate, set_reader
 from augment.dataset.tables import read_rows
 from augment.dataset.trees import T, visible_entries
 from augment.errors import SourceError
@@ -71,7 +69,7 @@ def pictures_by_split(spec: str) -> dict[str, list[Picture]]:
     Raises `SourceError` if there are none.
     """
     path = Path(spec)
-    if path.is_dir() and not (path / MANIFEST).is_file() and (files := _files(path)):
+    if path.is_dir() and set_reader(path) is None and (files := _files(path)):
         return {"": [Picture(str(file), file) for file in files]}
     if path.is_file() and path.suffix.lower() in archives.SUFFIXES and (inside := _files(archives.read_archive(path))):
         return {"": [Picture(str(entry), entry) for entry in inside]}
@@ -95,14 +93,11 @@ def pictures_by_split(spec: str) -> dict[str, list[Picture]]:
 
 
 def _files(folder: T) -> list[T]:
-    """Return the files directly in a folder or an archive; none if it has folders or is another form of source."""
+    """Return the files directly in a folder or an archive; none if it has folders."""
     entries = visible_entries(folder)
     if not entries:
         raise SourceError(f"{folder} is empty: expected pictures, or folders of pictures")
-    suffixes = [Path(p.name).suffix.lower() for p in entries]
-    of_data_sets = isinstance(folder, Path) and bool(is_saved(folder) or parquet_files(folder))
-    is_source = suffixes.count(".npz") == 1 or of_data_sets
-    return [] if is_source or any(p.is_dir() for p in entries) else entries
+    return [] if any(p.is_dir() for p in entries) else entries
 
 
 def _of_table(path: Path) -> dict[str, list[Picture]]:

@@ -162,17 +162,21 @@ def _read_folder(folder: Path) -> Listing | Arrays:
             f"{folder} holds a generator and no images; create some with `augment generate {folder} --out DIR` and "
             "give DIR"
         )
+    read = set_reader(folder)
+    return list_tree(folder) if read is None else read()
+
+
+def set_reader(folder: Path) -> Callable[[], Listing | Arrays] | None:
+    """Return what reads a folder that holds arrays, tables or a manifest; None for pictures and class folders."""
     entries = visible_entries(folder)
     arrays = [p for p in entries if p.suffix.lower() == ".npz" and not p.is_dir()]
     if (folder / MANIFEST).is_file():
-        return _read_csv(folder / MANIFEST)
+        return partial(_read_csv, folder / MANIFEST)
     if len(arrays) == 1 and not any(p.is_dir() for p in entries):
-        return read_npz(arrays[0])
+        return partial(read_npz, arrays[0])
     if is_saved(folder):
-        return read_dataset(str(folder))
-    if parquet_files(folder):
-        return read_parquet(folder)
-    return list_tree(folder)
+        return partial(read_dataset, str(folder))
+    return partial(read_parquet, folder) if parquet_files(folder) else None
 
 
 def _read_csv(path: Path) -> Listing:

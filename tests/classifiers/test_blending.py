@@ -48,7 +48,7 @@ def test_the_loss_of_a_blend_is_the_weighted_loss_of_both_targets() -> None:
 
 
 def test_lam_is_the_part_that_the_box_leaves() -> None:
-    blends = list(draw_blends(0.0, 1.0, 5, 20, 400, seed=3))
+    blends = list(draw_blends(0.0, 1.0, batch_size=5, size=20, steps=400, seed=3))
     lams = []
     for how in blends:
         assert how is not None
@@ -66,7 +66,7 @@ def test_lam_is_the_part_that_the_box_leaves() -> None:
 
 def test_a_box_covers_1_minus_lam_except_at_the_border() -> None:
     rng, inside = np.random.default_rng(5), 0
-    for how in draw_blends(0.0, 1.0, 3, 200, 60, seed=5):
+    for how in draw_blends(0.0, 1.0, batch_size=3, size=200, steps=60, seed=5):
         assert how is not None
         assert how.box is not None
         lam, _, centre = rng.beta(1.0, 1.0), rng.permutation(3), rng.uniform(0, 200, 2)
@@ -80,20 +80,22 @@ def test_a_box_covers_1_minus_lam_except_at_the_border() -> None:
 
 
 def test_with_both_on_each_has_its_own_alpha() -> None:
-    blends = [how for how in draw_blends(0.02, 200.0, 3, 100, 200, seed=0) if how]
+    blends = [how for how in draw_blends(0.02, 200.0, batch_size=3, size=100, steps=200, seed=0) if how]
     assert all(how.lam > 0.4 for how in blends if how.box)  # near 0.5, or more where the border cuts the box off
     assert np.mean([abs(how.lam - 0.5) > 0.45 for how in blends if not how.box]) > 0.8
 
 
 def test_with_both_on_each_batch_takes_one_of_them_by_chance() -> None:
-    kinds = [how is not None and how.box is None for how in draw_blends(0.4, 1.0, 4, 8, 600, seed=0)]
+    kinds = [
+        how is not None and how.box is None for how in draw_blends(0.4, 1.0, batch_size=4, size=8, steps=600, seed=0)
+    ]
     assert 0.45 < np.mean(kinds) < 0.55
 
 
 def test_mixup_alone_draws_lam_and_then_the_partners() -> None:
     """Nothing else is taken from the seed, so that results from before CutMix stand."""
     rng = np.random.default_rng(7)
-    for how in draw_blends(0.4, 0.0, 6, 8, 5, seed=7):
+    for how in draw_blends(0.4, 0.0, batch_size=6, size=8, steps=5, seed=7):
         assert how is not None
         assert how.lam == rng.beta(0.4, 0.4)
         assert how.partner.tolist() == rng.permutation(6).tolist()
@@ -101,15 +103,21 @@ def test_mixup_alone_draws_lam_and_then_the_partners() -> None:
 
 
 def test_partners_are_on_the_device_before_the_steps() -> None:
-    kinds = {how.partner.device.type for how in draw_blends(0.4, 1.0, 4, 8, 9, seed=0, device="meta") if how}
+    kinds = {
+        how.partner.device.type
+        for how in draw_blends(0.4, 1.0, batch_size=4, size=8, steps=9, seed=0, device="meta")
+        if how
+    }
     assert kinds == {"meta"}
 
 
 def test_without_either_nothing_is_drawn() -> None:
-    assert list(draw_blends(0.0, 0.0, 4, 8, 3, seed=0)) == [None, None, None]
+    assert list(draw_blends(0.0, 0.0, batch_size=4, size=8, steps=3, seed=0)) == [None, None, None]
 
 
 def test_lam_of_mixup_is_drawn_from_its_beta_distribution() -> None:
-    lams = np.array([how.lam for how in draw_blends(0.4, 0.0, 4, 8, 4000, seed=1) if how is not None])
+    lams = np.array(
+        [how.lam for how in draw_blends(0.4, 0.0, batch_size=4, size=8, steps=4000, seed=1) if how is not None]
+    )
     assert lams.mean() == pytest.approx(0.5, abs=0.02)
     assert lams.var() == pytest.approx(0.25 / 1.8, abs=0.01)  # of Beta(a, a): 1 / (4 (2 a + 1))

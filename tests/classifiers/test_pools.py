@@ -10,7 +10,7 @@ from augment.dataset.images import LabelledImages
 from augment.errors import ConfigError
 from classifiers import pools
 from classifiers.batches import class_counts, draw_batches
-from classifiers.pools import FreshPool, Pool, check_pools, class_weights
+from classifiers.pools import FreshPool, Pool, check_pools, class_weights, draw_classes
 from classifiers.training import FitConfig, fit
 
 
@@ -56,9 +56,11 @@ def test_drawn_images_of_each_class_are_its_part_of_the_number() -> None:
 
 
 def test_a_place_never_rounds_up_to_a_class_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "rand", lambda *_, **__: torch.tensor([1 - 2**-24]))  # the largest value of torch.rand
-    _, labels = fresh(weights=[1.0, 1.0, 1.0]).draw(1000, torch.Generator())
-    assert labels.max() == 2
+    largest = torch.tensor(1 - 2**-53, dtype=torch.float64)
+    monkeypatch.setattr(torch, "rand", lambda *_, **__: largest)  # the last of 1000 places is rounded to 1
+    for seed in range(6):  # of orders of the classes
+        labels = draw_classes(torch.tensor([1.0, 1.0, 0.0]).double(), 1000, torch.Generator().manual_seed(seed))
+        assert labels.bincount().tolist() in ([500, 500], [499, 501], [501, 499])
 
 
 def test_images_do_not_depend_on_how_many_batches_are_generated_at_once(

@@ -141,7 +141,7 @@ def test_cmo_pastes_mostly_rare_classes_into_the_usual_batch(mixup: float, cutmi
     steps = 60
     changes = {"mixup": mixup, "cutmix": cutmix, "batch_size": 15, "steps": steps}
     found = batches([black_and_white()], 2, long_tail="cmo", **changes)
-    blends = draw_blends(mixup, cutmix or 1.0, 15, 8, steps, seed=5)
+    blends = draw_blends(mixup, cutmix or 1.0, batch_size=15, size=8, steps=steps, seed=5)
     for (x, target, *_), parameters in zip(found, blends, strict=True):
         assert parameters is not None
         torch.testing.assert_close((x.mean((1, 2, 3)) + 1) / 2, target[:, 1], atol=1e-5, rtol=0)
