@@ -89,7 +89,7 @@ class Resample:
         members = {label: np.flatnonzero(self.images.labels == label) for label in set(labels.tolist())}
         for sample, label, seed in zip(samples, labels.tolist(), seeds, strict=True):
             rng = np.random.default_rng(int(seed))
-            used = [int(rng.choice(members[label])) for _ in range(1 + (self.about.mixing is not None))]
+            used = _draw(members[label], 1 + (self.about.mixing is not None), rng)
             image = self.images.take(np.array(used[:1]))
             if self.about.mixing:
                 first, second = self.images.images[used]
@@ -108,6 +108,13 @@ class Resample:
             return np.flip(image.images[0], 2) if flip and seed % 2 else image.images[0]
         view: NDArray[np.uint8] = bank_of_views(image, policy, views=1, horizontal_flip=flip, seed=seed % SEEDS)[0, 0]
         return view
+
+
+def _draw(members: NDArray[np.int64], count: int, rng: np.random.Generator) -> list[int]:
+    """Draw 1 or 2 images of a class, different ones if it has two."""
+    if count == 1 or len(members) == 1:
+        return [int(rng.choice(members))] * count
+    return [int(i) for i in rng.choice(members, count, replace=False)]
 
 
 def pixel_mixture(images: LabelledImages, mixing: str | None) -> Resample:

@@ -129,6 +129,15 @@ def test_mixed_images_take_each_pixel_from_one_of_two_images(
     assert sum((a != b).any() and (a != c).any() for a, b, c in zip(samples.images, first, second, strict=True)) > 20
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_an_image_is_mixed_with_another_one_if_there_is_one(count: int, shoes: LabelledImages) -> None:
+    few = shoes.take(np.flatnonzero(shoes.labels == 1)[:count])
+    samples = pixel_mixture(few, "grid").sample(np.ones(40, np.int64), list(range(40)))
+    assert samples.anchors is not None
+    assert {len(set(pair)) for pair in samples.anchors.tolist()} == {min(count, 2)}
+    assert set(samples.anchors.flatten().tolist()) == set(range(count))
+
+
 @pytest.mark.parametrize(("mixing", "images"), [(None, 1), ("grid", 2)])
 def test_no_image_at_all_may_be_asked_for(mixing: str | None, images: int, shoes: LabelledImages) -> None:
     none = pixel_mixture(shoes, mixing).sample(np.zeros(0, np.int64), [])
