@@ -41,8 +41,8 @@ from pipelines.results.statistics import (
     corrected_t_p,
     paired_t_interval,
     sign_flip_p,
-    two_way_interval,
 )
+from pipelines.results.two_way import two_way_interval
 
 REPEATS = (6, 10, 20)
 IMAGES = 500  # in a test set

@@ -39,8 +39,9 @@ from pipelines.experiment.experiment import GAN_TRAIN, RECORDS, plan_trainings, 
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.loading import load
 from pipelines.experiment.protocols import inner_folds, make_protocol
-from pipelines.results.comparisons import compare, control_comparisons, declared_comparisons
+from pipelines.results.comparisons import compare
 from pipelines.results.document import Comparison
+from pipelines.results.pairs import control_comparisons, declared_comparisons
 from pipelines.results.recommendation import recommend
 
 PER_CLASS = 90  # synthetic images per class

@@ -29,10 +29,10 @@ from pipelines.experiment.experiment import GAN_TRAIN, RECORDS, plan_trainings, 
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.records import Record, records_of_arm
 from pipelines.metric_specs import image_weights
-from pipelines.results.comparisons import correctness
+from pipelines.results.comparisons import image_gains
 from pipelines.results.document import Choice, to_json
-from pipelines.results.recommendation import describe_mix
-from pipelines.results.statistics import two_way_interval
+from pipelines.results.two_way import two_way_interval
+from pipelines.results.wording import describe_mix
 
 CHOICE = "choice.json"
 BASELINE = "without"
@@ -118,7 +118,9 @@ def choose(splits: Mapping[str, Sequence[ValidationSplit]], config: ChooseConfig
     splits: the validation splits of each fold. Gains are measured in accuracy if that is the `metric`, and in balanced
     accuracy otherwise. The candidate with the best mean gain over all folds is tested: its gain is significant if the
     lower end of its two-way interval over repeats and validation images is above 0, at the confidence level
-    1 - 0.05 / candidates (Bonferroni).
+    1 - 0.05 / candidates (Bonferroni). The interval holds for these generators and splits. It leaves out the variance
+    that other generators would add, and counts an image that is in several splits as several images. So a shown gain is
+    a condition for a recommendation, and the comparison on the test images another one.
     """
     candidates = candidate_mixes(config)
     all_splits = [split for fold_splits in splits.values() for split in fold_splits]
@@ -154,8 +156,7 @@ def _image_gains(splits: Sequence[ValidationSplit], candidate: str) -> NDArray[n
     of a source, the splits are stacked as further repeats instead, since no image may be counted twice.
     """
     gains = [
-        correctness(records_of_arm(split.records, candidate), split.labels).astype(np.float32)
-        - correctness(records_of_arm(split.records, BASELINE), split.labels)
+        image_gains(records_of_arm(split.records, candidate), records_of_arm(split.records, BASELINE), split.labels)
         for split in splits
     ]
     return np.vstack(gains) if _share_images(splits) else np.hstack(gains)

@@ -152,7 +152,7 @@ def _results(
 ) -> Results:
     results = build_results(
         records,
-        arms_of(fold, config),
+        config.resolved_arms(),
         _dataset(fold, context.name),
         context.design,
         config.ratio,
@@ -193,7 +193,8 @@ def with_judgements(folds: Sequence[Fold], config: EvaluateConfig, runtime: Runt
 
 
 def _with_judgement(fold: Fold, config: EvaluateConfig, device: torch.device) -> Fold:
-    return replace(fold, judged=judge(fold, config, seed=derive_seed(config.seed, "cross-fitting"), device=device))
+    seed = derive_seed(config.seed, "cross-fitting", *fold.numbers)
+    return replace(fold, judged=judge(fold, config, seed=seed, device=device))
 
 
 def identity_of(folds: Sequence[Fold], config: EvaluateConfig) -> Identity:

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment.errors import ConfigError
-from pipelines.config.arm_section import Arm
 from pipelines.experiment.records import Record, records_of_arm
 from pipelines.metric_specs import METRICS, gains, image_weights
 from pipelines.results.document import Comparison, Interval
@@ -23,94 +22,8 @@ from pipelines.results.statistics import (
     corrected_t_p,
     holm,
     sign_flip_p,
-    two_way_interval,
 )
-
-Kind = tuple[str, str | None, bool]  # `Arm.kind`
-Method = tuple[str | None, str | None, bool, float]  # `_method`
-PLAIN: Kind = Arm(name="none").kind
-
-
-def declared_comparisons(arms: Sequence[Arm]) -> list[tuple[str, str]]:
-    """Return the pairs (arm, baseline) to compare; the first one is the headline, unless `headline_first` moves it.
-
-    The pairs depend only on the definitions of the arms, so they are declared before there is any result. In order:
-
-    1. real and synthetic images against real images, with the same learner, policy and kind of labels; arms with a
-       classical policy come before arms without one, and baselines with the same method (sampling, long-tail method,
-       operating point, unlabelled images) as the arm before those with others; controls come last;
-    2. each policy and each other learner against a network without a policy, on real images, and then each arm of real
-       images with a method of its own against an arm of the same learner, policy and labels: the one without its own,
-       or else the first one;
-    3. synthetic images alone against real images.
-    """
-    by_recipe = {(a.kind, _method(a)): a for a in arms if a.real and not a.synthetic}
-    real_only, references = list(by_recipe.values()), dict[Kind, Arm]()
-    for arm in sorted(real_only, key=lambda a: _method(a) != PLAIN_METHOD):
-        references.setdefault(arm.kind, arm)
-    mixed = [(a, b) for a in arms if a.real and a.synthetic for b in real_only if a.kind == b.kind]
-    mixed.sort(key=lambda pair: (pair[0].is_control, pair[0].policy is None, _method(pair[0]) != _method(pair[1])))
-    policies = [a for kind, a in references.items() if kind != PLAIN and PLAIN in references]
-    methods = [a for a in real_only if a is not references[a.kind]]
-    synthetic_only = [a for a in arms if a.synthetic and not a.real and a.kind in references]
-    synthetic_only.sort(key=lambda a: a.policy is None)
-    pairs = [
-        *mixed,
-        *((a, references[PLAIN]) for a in policies),
-        *((a, references[a.kind]) for a in methods),
-        *((a, by_recipe.get((a.kind, _method(a)), references[a.kind])) for a in synthetic_only),
-    ]
-    return [(arm.name, baseline.name) for arm, baseline in pairs]
-
-
-def control_comparisons(arms: Sequence[Arm]) -> list[tuple[str, str]]:
-    """Return the pairs (arm, control): arms with a generator's images, and controls that differ in nothing else."""
-
-    def recipe(arm: Arm) -> Arm:
-        point = "cross-fitted" if arm.is_cross_fitted else None
-        return arm.model_copy(update={"name": "", "feed": None, "operating_point": point})
-
-    mixed = [a for a in arms if a.real and a.synthetic]
-    controls = [a for a in mixed if a.is_control]
-    return [(a.name, c.name) for a in mixed if not a.is_control for c in controls if recipe(a) == recipe(c)]
-
-
-def _method(arm: Arm) -> Method:
-    """Return how an arm deals with imbalanced classes, None: as the evaluation, and with unlabelled images."""
-    return arm.sampling, arm.long_tail, arm.is_cross_fitted, arm.unlabelled
-
-
-PLAIN_METHOD = _method(Arm(name="none"))
-
-
-def headline_first(
-    pairs: Sequence[tuple[str, str]],
-    arms: Sequence[Arm],
-    records: Sequence[Record],
-    metric: str,
-    arm: str | None = None,
-) -> list[tuple[str, str]]:
-    """Return the declared pairs with the headline first, if an arm of real and synthetic images has a baseline.
-
-    The baseline of the headline is the best of all arms without synthetic images by the mean of `metric`, whatever its
-    learner, policy, sampling or long-tail method is; of equally good ones, it is the first in the order of the pairs.
-    The arm of the headline is `arm`, or if that is None, the arm of the first pair with this baseline, and so one of
-    the same recipe. If there is no such pair, the headline is the arm of the first pair against this baseline.
-
-    The choice of the baseline uses the results, but it can only lower the gain. A claim that synthetic images help
-    therefore remains valid; a claim that they harm may be too strong.
-    """
-    mixed = [a for a in arms if a.real and a.synthetic]
-    names = [a.name for a in mixed if not a.is_control] or [a.name for a in mixed]
-    candidates = [pair for pair in pairs if pair[0] in (names if arm is None else [arm])]
-    if not candidates:
-        return list(pairs)
-    real_only = [a.name for a in arms if not a.synthetic]
-    baselines = list(dict.fromkeys([*(baseline for _, baseline in candidates), *real_only]))
-    values = {b: [r.metrics[metric] for r in records_of_arm(records, b)] for b in baselines}
-    best = max(baselines, key=lambda b: gains(values[b], values[baselines[0]], metric).mean())
-    headline = next((pair for pair in candidates if pair[1] == best), (candidates[0][0], best))
-    return [headline, *(pair for pair in pairs if pair != headline)]
+from pipelines.results.two_way import two_way_interval, two_way_p
 
 
 def compare(
@@ -126,6 +39,10 @@ def compare(
     correlation: between the gains of two repeats whose training sets overlap (`corrected_t_interval`). With 0 they
     share all of their training images or none, and the p-value is that of the sign-flip test. test_labels: labels of
     the test set, if all repeats share one, for the two-way interval; None if each repeat has its own.
+
+    A learner without random numbers predicts the same in every repeat with the same images. Where both arms do, the
+    repeats count as one, and the interval and the p-value are those over test images; a metric that is no mean over
+    images allows no claim then.
 
     `p_holm` is None; `with_holm_p_values` adds it. Raises `ConfigError` for an unknown metric, for arms with different
     repeats or different compute, and for fewer than 2 repeats.
@@ -147,7 +64,7 @@ def _compare_pair(
     _check_paired(arm_records, baseline_records)
     differences = gains([r.metrics[metric] for r in arm_records], [r.metrics[metric] for r in baseline_records], metric)
     class_gains, class_intervals = _class_gains(arm_records, baseline_records, correlation)
-    return Comparison(
+    comparison = Comparison(
         arm=pair[0],
         baseline=pair[1],
         metric=metric,
@@ -155,7 +72,7 @@ def _compare_pair(
         std_gain=0.0 if np.ptp(differences) == 0 else float(differences.std(ddof=1)),
         correlation=correlation,
         ci95=corrected_t_interval(differences, correlation),
-        ci95_bca=bca_interval(differences, seed=0) if len(differences) >= FEWEST_BCA else None,
+        ci95_bca=bca_interval(differences, seed=0) if len(differences) >= FEWEST_BCA and not correlation else None,
         ci95_two_way=_two_way_interval(arm_records, baseline_records, metric, test_labels, correlation),
         p_value=corrected_t_p(differences, correlation) if correlation else sign_flip_p(differences, seed=0),
         p_holm=None,
@@ -163,6 +80,39 @@ def _compare_pair(
         repeats=len(differences),
         per_class_gain=class_gains,
         per_class_ci95=class_intervals,
+    )
+    if test_labels is None or correlation or not (_repeats_agree(arm_records) and _repeats_agree(baseline_records)):
+        return comparison
+    return _over_images(comparison, image_gains(arm_records, baseline_records, test_labels), test_labels)
+
+
+def _repeats_agree(records: Sequence[Record]) -> bool:
+    """Return whether all repeats have the same metrics and predict the same classes."""
+    first = records[0]
+    return all(record.metrics == first.metrics and record.predicted == first.predicted for record in records)
+
+
+def _over_images(comparison: Comparison, differences: NDArray[np.float32], labels: NDArray[np.int64]) -> Comparison:
+    """Return a comparison whose repeats are all the same, with the interval and p-value over the test images."""
+    single = {
+        "repeats": 1,
+        "wins": int(comparison.mean_gain > 0),
+        "ci95_bca": None,
+        "p_value": 1.0,
+        "per_class_ci95": [
+            two_way_interval(differences[:, labels == k], seed=0, satterthwaite=True)
+            if sum(labels == k) > 1
+            else interval
+            for k, interval in enumerate(comparison.per_class_ci95)
+        ],
+    }
+    if comparison.ci95_two_way is None:
+        return comparison.model_copy(update=single)
+    weights = image_weights(labels, comparison.metric)
+    interval = two_way_interval(differences, seed=0, weights=weights, satterthwaite=True)
+    p = two_way_p(differences, seed=0, weights=weights, satterthwaite=True)
+    return comparison.model_copy(
+        update=single | {"over_images": True, "ci95": interval, "ci95_two_way": interval, "p_value": p}
     )
 
 
@@ -186,9 +136,19 @@ def _two_way_interval(
     """
     if labels is None or metric not in ("accuracy", "balanced_accuracy"):
         return None
-    difference = correctness(arm_records, labels).astype(np.float32) - correctness(baseline_records, labels)
     weights = image_weights(labels, metric)
-    return two_way_interval(difference, seed=0, weights=weights, correlation=correlation)
+    differences = image_gains(arm_records, baseline_records, labels)
+    return two_way_interval(differences, seed=0, weights=weights, correlation=correlation)
+
+
+def image_gains(
+    arm_records: Sequence[Record], baseline_records: Sequence[Record], labels: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return the gain in correctness, -1, 0 or 1, of each repeat and test image: repeats x N."""
+    gain: NDArray[np.float32] = correctness(arm_records, labels).astype(np.float32) - correctness(
+        baseline_records, labels
+    )
+    return gain
 
 
 def correctness(records: Sequence[Record], labels: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -41,6 +41,7 @@ class ProtocolSummary(Part):
     classifier_steps: int = Field(
         description="Optimiser steps of each network trained from random weights, or else of each fine-tuned one."
     )
+    fine_tuned: bool = Field(False, description="Whether these are the steps of fine-tuned networks.")
     batch_size: int = Field(description="Images per step.")
     note: str = Field(description="A sentence on the sources of variance that the interval leaves out.")
     why: str = Field(description="Why this protocol was used.")
@@ -71,10 +72,17 @@ class Comparison(Part):
     std_gain: float = Field(description="Standard deviation of the gains of single repeats.")
     correlation: float = Field(description="Between the gains of two repeats.")
     ci95: Interval = Field(description="95 % interval of the mean gain over repeats.")
-    ci95_bca: Interval | None = Field(description="BCa bootstrap interval; null with fewer than 20 repeats.")
+    over_images: bool = Field(
+        False,
+        description="Whether all repeats were the same, so that they count as one, and ci95 and p_value are over test "
+        "images.",
+    )
+    ci95_bca: Interval | None = Field(
+        description="BCa bootstrap interval; null with fewer than 20 repeats, or if their training sets overlap."
+    )
     ci95_two_way: Interval | None = Field(description="Interval over repeats and test images; null if undefined.")
     p_value: float
-    p_holm: float | None = Field(description="Adjusted by Holm; null for the headline, which is declared in advance.")
+    p_holm: float | None = Field(description="Adjusted by Holm; null for the headline.")
     wins: int = Field(description="Number of repeats in which the arm is better.")
     repeats: int
     per_class_gain: list[float | None] = Field(description="Gain in recall per class; null without test images.")
@@ -86,7 +94,7 @@ class Recommendation(Part):
 
     augment: bool
     arm: str | None = Field(description="Arm to train with; null if nothing was compared.")
-    ratio: float = Field(description="Synthetic images per real image; 0 for none.")
+    ratio: float = Field(description="Synthetic images per real image that are drawn; 0 for none.")
     mix: dict[str, Any] | None = Field(None, description="Mix of the recommended arm.")
     verdict: str = Field(
         "", description="helps, no better than a control, harms, inconclusive, too few repeats, or nothing to compare."

@@ -2,21 +2,22 @@
 
 The rule is to do no harm. Synthetic images are recommended only if the interval of the gain lies above 0, if validation
 showed a gain too where the mix was chosen on validation images, and if the interval over every control lies above 0.
-Fewer than 6 repeats support no claim. Otherwise the answer is "do not augment", for one of three reasons: synthetic
-images harm, a control may do as well, or the experiment is inconclusive. If it is inconclusive, the sentence says how
-large a gain is still possible and how many repeats would show a small one. A control that needs no generator and gains
-over the baseline is then recommended.
+Fewer than 6 repeats support no claim. Otherwise the answer is "do not augment", for one of four reasons: synthetic
+images harm, another recipe is better without them, a control may do as well, or the experiment is inconclusive. If it
+is inconclusive, the sentence says how large a gain is still possible and how many repeats would show a small one. A
+control that needs no generator and gains over the baseline is then recommended.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipelines.metric_specs import FEWEST_REPEATS, METRICS, Metric
 from pipelines.results.document import Choice, Comparison, Recommendation
 from pipelines.results.statistics import repeats_needed
+from pipelines.results.wording import describe_mix, digits_for, evidence_of
 
 SIGNIFICANT = 0.05  # p-values
 SMALL_GAINS = (0.01, 0.02)  # in the metric's own scale: 1 and 2 points, or 0.01 and 0.02 nats of log loss
@@ -30,9 +31,24 @@ class Verdict(StrEnum):
     HELPS = "helps"
     CONTROL = "no better than a control"
     HARMS = "harms"
+    OTHER = "another recipe is better"
     INCONCLUSIVE = "inconclusive"
     TOO_FEW = "too few repeats"
     NOTHING = "nothing to compare"
+
+
+class Baseline(NamedTuple):
+    """How the recipe of a baseline compares with that of the arm.
+
+    same_recipe: whether they differ in the synthetic images only; if not, sentences name the baseline. images_alone:
+    the comparison of the arm with a baseline that does, where this one does not; None if there is none.
+    """
+
+    same_recipe: bool = True
+    images_alone: Comparison | None = None
+
+
+SAME_RECIPE = Baseline()
 
 
 def recommend(
@@ -43,7 +59,7 @@ def recommend(
     *,
     controls: Sequence[Comparison] = (),
     instead: Comparison | None = None,
-    same_kind: bool = True,
+    baseline: Baseline = SAME_RECIPE,
 ) -> Recommendation:
     """Return the content of results.json under `recommendation`: what to train with, and why.
 
@@ -54,15 +70,14 @@ def recommend(
     choice: the content of results.json under that name; None if the mix was fixed in advance. size: the number of
     training images per class, if they were drawn from a larger pool. controls: the comparisons of the arm with its
     controls; the interval of its gain over each of them has to be above 0. instead: what `best_control` returns.
-    same_kind: whether the arm and its baseline differ only in the synthetic images and in how they deal with imbalance;
-    if not, the sentence names the baseline.
+    baseline: how the recipe of the baseline compares with that of the arm.
     """
-    verdict = _verdict(comparison, choice, controls)
+    verdict = _verdict(comparison, choice, controls, baseline)
     if comparison is None:
         sentence = "Nothing to recommend: no recipe was compared with and without synthetic images."
         return Recommendation(augment=False, arm=None, ratio=0.0, verdict=verdict.value, sentence=sentence)
     augment = verdict == Verdict.HELPS
-    sentence = _sentence(comparison, mix, choice, controls, size=size, same_kind=same_kind)
+    sentence = _sentence(comparison, mix, choice, controls, size=size, baseline=baseline)
     use: dict[str, Any] = {"arm": comparison.baseline, "ratio": 0.0, "sentence": sentence}
     if augment:
         use |= {"arm": comparison.arm, "ratio": float(mix["ratio"]), "mix": dict(mix)}
@@ -84,40 +99,58 @@ def best_control(comparisons: Sequence[Comparison], controls: Collection[str]) -
     below 0.05 (Bonferroni). comparisons: those with the baseline of the headline. controls: the names of the controls
     that need no generator.
     """
-    compared = [c for c in comparisons if c.arm in controls and c.repeats >= FEWEST_REPEATS]
+    compared = [c for c in comparisons if c.arm in controls and _allows_claim(c)]
     gaining = [c for c in compared if c.ci95[0] > 0 and len(compared) * c.p_value < SIGNIFICANT]
     return max(gaining, key=lambda c: c.mean_gain, default=None)
 
 
 def _instead(control: Comparison) -> str:
-    verb, evidence = _evidence(control, significant=True, against=f" compared with {control.baseline}")
+    verb, evidence = evidence_of(control, significant=True, against=f" compared with {control.baseline}")
     return f"Use {control.arm}, which needs no generator: it {verb}s {METRICS[control.metric].words} {evidence}."
 
 
-def unlabelled_sentence(comparison: Comparison) -> str:
-    """Say what unlabelled images change, by the comparison of an arm that learns from them with one that does not."""
+def unlabelled_sentences(comparisons: Sequence[Comparison]) -> list[str]:
+    """Say what unlabelled images change in each comparison of an arm that learns from them with the same without them.
+
+    Whether they help is a question of its own, so the p-values are adjusted for these comparisons only (Bonferroni).
+    """
+    names = len(comparisons) > 1
+    return [(f"{c.baseline}: " if names else "") + _unlabelled_sentence(c, len(comparisons)) for c in comparisons]
+
+
+def _unlabelled_sentence(comparison: Comparison, comparisons: int) -> str:
     low, high = comparison.ci95
-    significant = comparison.repeats >= FEWEST_REPEATS and not low <= 0 <= high
-    verb, evidence = _evidence(comparison, significant)
+    shown = not low <= 0 <= high and comparisons * comparison.p_value < SIGNIFICANT
+    significant = _allows_claim(comparison) and shown
+    verb, evidence = evidence_of(comparison, significant)
     words = METRICS[comparison.metric].words
     if significant:
         return f"Unlabelled images {verb} {words} {evidence}."
-    reason = "too few repeats for a claim" if comparison.repeats < FEWEST_REPEATS else "no change can be shown"
+    reason = "no change can be shown" if _allows_claim(comparison) else "too few repeats for a claim"
     return f"With unlabelled images, {words} changes {evidence}: {reason}."
 
 
-def _verdict(comparison: Comparison | None, choice: Choice | None, controls: Sequence[Comparison]) -> Verdict:
+def _verdict(
+    comparison: Comparison | None,
+    choice: Choice | None,
+    controls: Sequence[Comparison],
+    baseline: Baseline,
+) -> Verdict:
     """Return the verdict; a gain on the test images proves nothing if validation did not show one for the mix."""
     if comparison is None:
         return Verdict.NOTHING
     low, high = comparison.ci95
-    if comparison.repeats < FEWEST_REPEATS:
+    if not _allows_claim(comparison):
         return Verdict.TOO_FEW
     if high < 0:
-        return Verdict.HARMS
+        return Verdict.HARMS if baseline.same_recipe else Verdict.OTHER
     if low <= 0 or not (choice is None or choice.gain_shown):
         return Verdict.INCONCLUSIVE
     return Verdict.CONTROL if _as_good(controls) else Verdict.HELPS
+
+
+def _allows_claim(comparison: Comparison) -> bool:
+    return comparison.over_images or comparison.repeats >= FEWEST_REPEATS
 
 
 def _as_good(controls: Sequence[Comparison]) -> list[str]:
@@ -132,13 +165,14 @@ def _sentence(
     controls: Sequence[Comparison],
     *,
     size: int | None,
-    same_kind: bool,
+    baseline: Baseline,
 ) -> str:
     metric, at_size = METRICS[comparison.metric], "" if size is None else f" at {size} images per class"
     low, high = comparison.ci95
-    significant = comparison.repeats >= FEWEST_REPEATS and not low <= 0 <= high
-    verb, evidence = _evidence(comparison, significant, "" if same_kind else f" compared with {comparison.baseline}")
-    if comparison.repeats < FEWEST_REPEATS:
+    significant = _allows_claim(comparison) and not low <= 0 <= high
+    against = "" if baseline.same_recipe else f" compared with {comparison.baseline}"
+    verb, evidence = evidence_of(comparison, significant, against)
+    if not _allows_claim(comparison):
         return (
             f"Too few repeats for a claim ({comparison.repeats}, but at least {FEWEST_REPEATS} are needed): "
             f"with synthetic images, {metric.words}{at_size} changes {evidence}."
@@ -153,19 +187,35 @@ def _sentence(
         )
     if low > 0:
         return _gain_sentence(f"{verb} {metric.words}", evidence, mix, controls, at_size)
-    if high < 0:
+    if high < 0 and baseline.same_recipe:
         return f"Do not augment{at_size}: synthetic images {verb} {metric.words} {evidence}."
+    if high < 0:
+        return f"Do not augment{at_size}: {_other_recipe(comparison, baseline.images_alone)}."
     return (
         f"Do not augment{at_size}: no gain can be shown; with synthetic images, {metric.words} changes "
         f"{evidence}{limits}."
     )
 
 
+def _other_recipe(comparison: Comparison, images_alone: Comparison | None) -> str:
+    """Say that a recipe without synthetic images is better than this one with them, and what the images change here."""
+    verb, evidence = evidence_of(comparison, significant=True)
+    compared = {"raise": "higher", "lower": "lower"}[verb]
+    sentence = (
+        f"{METRICS[comparison.metric].words} is {compared} with {comparison.arm} than with {comparison.baseline}, "
+        f"{evidence}"
+    )
+    if images_alone is None:
+        return sentence
+    _, change = evidence_of(images_alone, significant=False, against=f" compared with {images_alone.baseline}")
+    return f"{sentence}; the synthetic images themselves change it {change}"
+
+
 def _gain_sentence(
     change: str, evidence: str, mix: Mapping[str, Any], controls: Sequence[Comparison], at_size: str
 ) -> str:
     """Say that a gain is shown and what to use, or which controls may do as well. change: the verb and the metric."""
-    changes = {c.baseline: _evidence(c, significant=False)[1] for c in controls}
+    changes = {c.baseline: evidence_of(c, significant=False)[1] for c in controls}
     if as_good := _as_good(controls):
         others = "; ".join(f"compared with {name}, the metric changes {changes[name]}" for name in as_good)
         return (
@@ -181,7 +231,7 @@ def _possible_gain(comparison: Comparison, metric: Metric) -> str:
     """Say how large a gain the interval still allows, and how many repeats would show a small gain."""
     gain = "gain" if metric.higher_is_better else f"fall in {metric.words}"
     high = comparison.ci95[1] * metric.scale
-    largest = f"{high:.{_digits([high], metric.decimals)}f} {metric.unit}"
+    largest = f"{high:.{digits_for([high], metric.decimals)}f} {metric.unit}"
     excluded = (
         f"a {gain} larger than {largest} can be excluded, a smaller one cannot" if high else "any gain is excluded"
     )
@@ -189,6 +239,8 @@ def _possible_gain(comparison: Comparison, metric: Metric) -> str:
 
 
 def _repeats_for_small_gains(comparison: Comparison) -> list[int | None]:
+    if comparison.over_images:
+        return [None, None]
     needed = (repeats_needed(gain, comparison.std_gain, comparison.correlation) for gain in SMALL_GAINS)
     return [None if repeats is None else max(repeats, FEWEST_REPEATS) for repeats in needed]
 
@@ -200,6 +252,7 @@ def _power(comparison: Comparison, metric: Metric, gain: str) -> str:
     (small, for_small), (larger, for_larger) = zip(sizes, _repeats_for_small_gains(comparison), strict=True)
     if for_larger is None:
         reason = "their training sets overlap" if comparison.correlation else "they vary too much"
+        reason = "they are all the same" if comparison.over_images else reason
         return f"no number of repeats would show a {gain} of {larger}, because {reason}"
     if for_small is not None and for_small <= comparison.repeats:
         return f"{comparison.repeats} repeats would have shown a {gain} of {small}"
@@ -215,59 +268,5 @@ def round_up(repeats: int) -> int:
     return -(-repeats // step) * step
 
 
-def _evidence(comparison: Comparison, significant: bool, against: str = "") -> tuple[str, str]:
-    """Return "raise" or "lower", and the words for the size of the change with its interval and wins.
-
-    A significant change is given without its sign, because the verb has it. against: what the arm is compared with.
-    """
-    metric = METRICS[comparison.metric]
-    direction = 1 if metric.higher_is_better else -1  # from gains to changes of the metric itself
-    change, *ends = (direction * v * metric.scale for v in (comparison.mean_gain, *comparison.ci95))
-    verb = "raise" if change > 0 else "lower"
-    if significant:
-        change, ends = abs(change), [abs(e) for e in ends]
-    digits = _digits([change, *ends], metric.decimals)
-    size = f"{change:.{digits}f}" if significant else f"{change:+.{digits}f}"
-    return verb, (
-        f"by {size} {metric.unit}{against} (95 % interval {min(ends):.{digits}f} to {max(ends):.{digits}f}, "
-        f"{comparison.wins} of {comparison.repeats} repeats better)"
-    )
-
-
 def _validation_gain(choice: Choice) -> str:
     return f"{100 * choice.mean_gain:+.1f} points, lower bound {100 * choice.lower_bound:.1f}"
-
-
-def describe_mix(mix: Mapping[str, Any]) -> str:
-    """Describe a mix in words, such as "2 synthetic images per real image, the best 50% of each class by score"."""
-    ratio = mix["ratio"]
-    parts = [f"{ratio:g} synthetic {'image' if ratio == 1 else 'images'} per real image"]
-    drawn_once = mix.get("learner") == "features"  # a learner that sees all images at once
-    if mix.get("feed") and not drawn_once:
-        parts = ["new synthetic images for every batch" + ("" if mix.get("share") else f", {parts[0]}")]
-    if mix.get("by_need"):
-        parts = ["all synthetic images, which fill up the small classes"]
-    if mix.get("keep", 1.0) < 1:
-        parts.append(f"the best {100 * mix['keep']:.3g}% of each class by {mix['filter']}")
-    if mix.get("weight") == "confidence":
-        parts.append("weighted by confidence")
-    elif mix.get("weight", 1.0) != 1:
-        parts.append(f"with weight {mix['weight']:g}")
-    if mix.get("synthetic_first"):
-        parts.append(f"alone in the first {mix['synthetic_first']:.0%} of the steps")
-    elif mix.get("share") is not None:
-        parts.append(f"{mix['share']:.0%} of {'the weight of all' if drawn_once else 'each batch'}")
-    if mix.get("class_exponent", 0.0) < 0:
-        parts.append("more of them for small classes")
-    return ", ".join(parts)
-
-
-def _digits(values: Sequence[float], fewest: int) -> int:
-    """Return the number of decimals, `fewest` to 4, with which no value but 0 is printed as 0.
-
-    Otherwise an interval that lies above 0 could begin with 0.0.
-    """
-    for digits in range(fewest, 4):
-        if all(v == 0 or abs(v) >= 0.5 * 10**-digits for v in values):
-            return digits
-    return 4

@@ -15,13 +15,7 @@ from pipelines.config.arm_section import Arm
 from pipelines.experiment.folds import Design
 from pipelines.experiment.records import Record, records_of_arm
 from pipelines.metric_specs import METRICS, default_metric
-from pipelines.results.comparisons import (
-    compare,
-    control_comparisons,
-    declared_comparisons,
-    headline_first,
-    with_holm_p_values,
-)
+from pipelines.results.comparisons import compare, with_holm_p_values
 from pipelines.results.document import (
     Choice,
     Comparison,
@@ -32,7 +26,15 @@ from pipelines.results.document import (
     Results,
     Summary,
 )
-from pipelines.results.recommendation import best_control, describe_mix, recommend, unlabelled_sentence
+from pipelines.results.pairs import (
+    control_comparisons,
+    declared_comparisons,
+    have_same_recipe,
+    headline_first,
+    unlabelled_comparisons,
+)
+from pipelines.results.recommendation import Baseline, best_control, recommend, unlabelled_sentences
+from pipelines.results.wording import describe_mix
 
 PROTOCOL_NOTES = {
     "holdout": (
@@ -76,14 +78,14 @@ def build_results(
 ) -> Results:
     """Return the content of results.json, without warnings and versions.
 
-    ratio: of arms that set none. ratio_by_need: of arms that use all synthetic images. metric: None means
-    `default_metric`. choice: result of `choose_mix`; the headline is then about its arm, always at the first size.
+    arms: as they are defined, without the mix of `choice`. ratio: of arms that set none. ratio_by_need: of arms that
+    use all synthetic images. metric: None means `default_metric`. choice: result of `choose_mix`; the headline is then
+    about its arm, always at the first size.
     """
     metric, names = metric or default_metric(dataset.train_per_class), [arm.name for arm in arms]
     by_size = {size: [r for r in records if r.size == size and r.arm in names] for size in design.correlation}
     first = next(iter(by_size))
-    pairs = headline_first(declared_comparisons(arms), arms, by_size[first], metric, choice.arm if choice else None)
-    pairs += control_comparisons(arms)
+    pairs = _pairs(arms, by_size[first], metric, choice)
     mixes = {a.name: a.mix(ratio_by_need if a.by_need else ratio) for a in arms if a.real and a.synthetic}
     comparisons_by_size = _compare(by_size, pairs, metric, design, has_headline=bool(pairs) and pairs[0][0] in mixes)
     records, comparisons = by_size[first], comparisons_by_size[first]
@@ -97,11 +99,17 @@ def build_results(
         fidelity=dict(fidelity or {}),
         choice=choice,
         recommendation=_recommendation(headline, comparisons, arms, mix, choice, first),
-        **_unlabelled(comparisons, arms),
+        **_unlabelled([c for c in comparisons if (c.arm, c.baseline) in unlabelled_comparisons(arms)]),
         confusion=sum_confusions(records, names),
         learning_curve=_learning_curve(by_size, comparisons_by_size, names) if len(by_size) > 1 else [],
         seeds=list(_seeds(records).values()),
     )
+
+
+def _pairs(arms: Sequence[Arm], records: Sequence[Record], metric: str, choice: Choice | None) -> list[tuple[str, str]]:
+    """Return the pairs (arm, baseline) that are compared, the headline first."""
+    pairs = headline_first(declared_comparisons(arms), arms, records, metric, choice.arm if choice else None)
+    return list(dict.fromkeys([*pairs, *control_comparisons(arms), *unlabelled_comparisons(arms)]))
 
 
 def _recommendation(
@@ -115,21 +123,19 @@ def _recommendation(
     pairs, names = control_comparisons(arms), {a.name for a in arms if a.is_control and not a.needs_generator}
     controls = [c for c in comparisons if headline and c.arm == headline.arm and (c.arm, c.baseline) in pairs]
     instead = best_control([c for c in comparisons if headline and c.baseline == headline.baseline], names)
-    alike = _are_alike(headline, arms)
-    return recommend(headline, mix, choice, size, controls=controls, instead=instead, same_kind=alike)
+    alike = [c for c in comparisons if headline and c.arm == headline.arm and (c.arm, c.baseline) in _alike(arms)]
+    baseline = Baseline(headline in alike, next((c for c in alike if c is not headline), None))
+    return recommend(headline, mix, choice, size, controls=controls, instead=instead, baseline=baseline)
 
 
-def _unlabelled(comparisons: Sequence[Comparison], arms: Sequence[Arm]) -> dict[str, str]:
-    """Return a sentence on unlabelled images for each arm of real images that is compared with and without them."""
-    shares = {arm.name: arm.unlabelled for arm in arms if not arm.synthetic}
-    found = [c for c in comparisons if shares.get(c.arm) and shares.get(c.baseline) == 0]
-    sentences = [(f"{c.baseline}: " if len(found) > 1 else "") + unlabelled_sentence(c) for c in found]
-    return {"unlabelled": " ".join(sentences)} if sentences else {}
+def _alike(arms: Sequence[Arm]) -> list[tuple[str, str]]:
+    """Return the pairs (arm, baseline), with and without synthetic images, that have the same recipe."""
+    real_only, mixed = [a for a in arms if not a.synthetic], [a for a in arms if a.synthetic]
+    return [(a.name, b.name) for a in mixed for b in real_only if have_same_recipe(a, b)]
 
 
-def _are_alike(comparison: Comparison | None, arms: Sequence[Arm]) -> bool:
-    """Return whether the arms of a comparison, if there is one, have the same learner, policy and kind of labels."""
-    return comparison is None or len({a.kind for a in arms if a.name in (comparison.arm, comparison.baseline)}) == 1
+def _unlabelled(comparisons: Sequence[Comparison]) -> dict[str, str]:
+    return {"unlabelled": " ".join(unlabelled_sentences(comparisons))} if comparisons else {}
 
 
 def _compare(
@@ -156,6 +162,7 @@ def _protocol(records: Sequence[Record], design: Design, size: int | None, mix: 
         kind=design.kind.split(",")[0],
         repeats=len(_seeds(records)),
         classifier_steps=max(r.steps for r in networks),
+        **({"fine_tuned": True} if {r.learner for r in networks} == {"finetune"} else {}),
         batch_size=max(r.batch_size for r in networks),
         note=PROTOCOL_NOTES[design.kind],
         why=design.why,

@@ -4,7 +4,7 @@ The right interval depends on what the repeats share:
 
 - only the test set, and the finding is for that test set: `paired_t_interval`. Its coverage is 0.95 at 6 to 20 repeats.
 - training images: `corrected_t_interval`.
-- test images, and the finding should hold for other test images too: `two_way_interval`.
+- test images, and the finding should hold for other test images too: `two_way.two_way_interval`.
 
 The sign-flip permutation test assumes no normal distribution, but its smallest two-sided p-value is 2 / 2**n: 0.031 at
 6 repeats, 0.063 at 5. `benchmarks/statistics_simulation.py` measures the coverage of every interval.
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +25,7 @@ MOST_ENUMERATED = 16  # repeats; with more, the 2**n sign flips are sampled inst
 SIGN_FLIP_DRAWS = 20_000  # random sign flips, where they are sampled
 TIE_TOLERANCE = 1e-9  # fraction of the sum of absolute differences; sums that are closer differ only by rounding
 FEWEST_BCA = 20  # repeats; with fewer, the coverage of a 95 % BCa interval is only 0.86 to 0.93
-TWO_WAY_DRAWS = 2_000  # the relative error of the standard error is then 1 / sqrt(2 * draws), 1.6 %
 MOST_REPEATS = 1_000_000  # more than anybody would run
-BLOCK = 100_000  # resampled images in memory at a time, so that they fit into the processor's cache
 
 
 def paired_t_interval(differences: Values, confidence: float = 0.95) -> tuple[float, float]:
@@ -57,7 +54,7 @@ def corrected_t_interval(differences: Values, correlation: float, confidence: fl
     """
     from scipy.stats import t  # here, because scipy.stats takes a second to import
 
-    mean, standard_error, degrees = _mean_and_standard_error(differences, correlation)
+    mean, standard_error, degrees = mean_and_standard_error(differences, correlation)
     half = float(t.ppf((1 + confidence) / 2, degrees)) * standard_error
     return mean - half, mean + half
 
@@ -70,7 +67,7 @@ def corrected_t_p(differences: Values, correlation: float) -> float:
     """
     from scipy.stats import t
 
-    mean, standard_error, degrees = _mean_and_standard_error(differences, correlation)
+    mean, standard_error, degrees = mean_and_standard_error(differences, correlation)
     return 2 * float(t.sf(abs(mean) / standard_error, degrees)) if standard_error else float(mean == 0)
 
 
@@ -124,47 +121,6 @@ def bca_interval(differences: Values, seed: int, confidence: float = 0.95) -> tu
     return float(interval.low), float(interval.high)
 
 
-def two_way_interval(
-    differences: NDArray[np.floating[Any]],
-    seed: int,
-    confidence: float = 0.95,
-    weights: NDArray[np.float64] | None = None,
-    correlation: float = 0.0,
-    satterthwaite: bool = False,
-) -> tuple[float, float]:
-    """Return (low, high) of a two-way bootstrap t interval: for the mean over other repeats and other test images.
-
-    differences: R x N, differences between two arms in the score of an image (-1, 0 or 1 for correctness), for the
-    same N images in all R repeats. weights: N positive weights of the images, 1/(K n_k) for balanced accuracy; None
-    weights all images equally. correlation: between the repeats, as in `corrected_t_interval`. `seed` determines the
-    resamples. Identical differences d give (d, d).
-
-    The interval is the `corrected_t_interval` of the repeats' means, widened by the variance that the choice of images
-    adds (`_image_variance`). By default all of this variance gets R - 1 degrees of freedom, so that the interval is
-    never narrower than the corrected one. Where images vary most it is too wide: 0.98 coverage for 0.95 at 6 repeats.
-    For a normal distribution it equals the expanded percentiles of Hesterberg (2015), but it works at any confidence
-    level: at 0.9975 with 6 repeats, only one draw in 2e9 lies beyond those percentiles. With `satterthwaite` (1946) the
-    degrees of freedom are computed from the two variances. They are many where images vary most, so that 3 repeats are
-    useful; the coverage at 0.95 is then 0.943 to 0.951.
-
-    Raises `ConfigError` if there are fewer than 2 repeats or 2 images, if a difference is not finite, or if the weights
-    are not N positive numbers.
-    """
-    from scipy.stats import t
-
-    d, w = _check_table(differences, weights)
-    if np.ptp(d) == 0:
-        return float(d[0, 0]), float(d[0, 0])
-    mean, standard_error, degrees = _mean_and_standard_error(d @ w, correlation)
-    image_variance = _image_variance(d, w, np.random.default_rng(seed))
-    variance = standard_error**2 + image_variance
-    if satterthwaite and variance:
-        image_degrees = 1 / float((w**2).sum()) - 1
-        degrees = variance**2 / (standard_error**4 / degrees + image_variance**2 / image_degrees)
-    half = float(t.ppf((1 + confidence) / 2, degrees)) * math.sqrt(variance)
-    return mean - half, mean + half
-
-
 def sign_flip_p(differences: Values, seed: int) -> float:
     """Return the two-sided p-value of the hypothesis that n differences are symmetric about 0; 1.0 if all are 0.
 
@@ -194,7 +150,7 @@ def holm(p_values: Values) -> list[float]:
     return [float(a) for a in adjusted]
 
 
-def _mean_and_standard_error(differences: Values, correlation: float) -> tuple[float, float, float]:
+def mean_and_standard_error(differences: Values, correlation: float) -> tuple[float, float, float]:
     """Return mean, corrected standard error (exactly 0 for identical differences) and degrees of freedom."""
     d = _check_differences(differences, fewest=2)
     if not 0 <= correlation < 1:
@@ -208,42 +164,6 @@ def _mean_and_standard_error(differences: Values, correlation: float) -> tuple[f
     return float(d.mean()), float(d.std(ddof=1)) * math.sqrt(1 / n + correlation / (1 - correlation)), n - 1
 
 
-def _image_variance(d: NDArray[np.float64], w: NDArray[np.float64], rng: np.random.Generator) -> float:
-    """Return the variance that the choice of N images adds to the weighted mean over R repeats; at least 0.
-
-    The pigeonhole bootstrap (Owen, Annals of Applied Statistics 2007) resamples repeats and images independently. The
-    random error of single answers (one repeat, one image) is part of the variance over repeats, of the variance over
-    images and of their interaction, so the published method counts it three times. Here it is subtracted from the
-    variance over images, which is then limited to at least 0, as in studies of readers and cases (Hillis, Statistics in
-    Medicine 2007).
-
-    Each resample is divided by its own sum of weights, because the number of its images of a class varies. Where gains
-    differ between classes, this makes the interval wider. A bootstrap variance lacks the factor n/(n - 1); weights w
-    with the sum 1 correspond to n = 1/sum(w^2) images.
-    """
-    repeats, images = len(d), 1 / float((w**2).sum())
-    resampled = _resampled_image_means(d, w, rng)  # draws x R
-    counts = rng.multinomial(repeats, np.full(repeats, 1 / repeats), TWO_WAY_DRAWS) / repeats
-    repeat_means, image_means, joint_means = counts @ (d @ w), resampled.mean(1), (counts * resampled).sum(1)
-    random_error = repeats / (repeats - 1) * float((joint_means - repeat_means - image_means).var())
-    return images / (images - 1) * max(float(image_means.var()) - random_error, 0.0)
-
-
-def _resampled_image_means(
-    d: NDArray[np.float64], w: NDArray[np.float64], rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Return weighted means over N images drawn with replacement, draws x R; all repeats of a draw share its images."""
-    images = len(w)
-    columns = np.column_stack([(d * w).T, w])  # N x (R + 1)
-    means = []
-    for draws in np.array_split(np.arange(TWO_WAY_DRAWS), math.ceil(TWO_WAY_DRAWS * images / BLOCK)):
-        drawn = rng.integers(0, images, (len(draws), images)) + images * np.arange(len(draws))[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
-        sums = counts @ columns
-        means.append(sums[:, :-1] / sums[:, -1:])
-    return np.concatenate(means)
-
-
 def _check_differences(differences: Values, fewest: int) -> NDArray[np.float64]:
     d = np.asarray(differences, np.float64)
     if d.ndim != 1 or len(d) < fewest:
@@ -251,18 +171,3 @@ def _check_differences(differences: Values, fewest: int) -> NDArray[np.float64]:
     if not np.isfinite(d).all():
         raise ConfigError(f"expected finite differences, got {d.tolist()}; look for a diverged repeat")
     return d
-
-
-def _check_table(
-    differences: NDArray[np.floating[Any]], weights: NDArray[np.float64] | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the differences, R x N, and the N weights, scaled to the sum 1."""
-    d = np.asarray(differences, np.float64)
-    if d.ndim != 2 or min(d.shape) < 2:
-        raise ConfigError(f"expected differences of at least 2 repeats x 2 images, got the shape {d.shape}")
-    if not np.isfinite(d).all():
-        raise ConfigError("expected finite differences of images' scores; look for a diverged repeat")
-    w = np.ones(d.shape[1]) if weights is None else np.asarray(weights, np.float64)
-    if w.shape != d.shape[1:] or not (np.isfinite(w) & (w > 0)).all():
-        raise ConfigError(f"expected a positive weight for each of the {d.shape[1]} images, got {w.size} values")
-    return d, w / w.sum()

@@ -11,7 +11,7 @@ from pipelines.config.arm_section import Arm
 from pipelines.experiment.records import Record, encode_labels
 from pipelines.results.comparisons import compare
 from pipelines.results.document import Choice, Comparison, Dataset
-from pipelines.results.recommendation import describe_mix
+from pipelines.results.wording import describe_mix
 
 NONE, CLASSICAL = Arm(name="none"), Arm(name="classical", policy="light")
 ALONE = Arm(name="synthetic", real=False, synthetic=True)

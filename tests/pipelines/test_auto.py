@@ -19,7 +19,7 @@ from pipelines.auto import decide
 from pipelines.config.reading import load_pipeline
 from pipelines.config.sections import Pipeline
 from pipelines.experiment.loading import load
-from pipelines.results.comparisons import control_comparisons
+from pipelines.results.pairs import control_comparisons
 from pipelines.runner import run
 
 PRETRAINED = ("evaluate.features.input_size=32", "evaluate.finetune.steps=1", "evaluate.finetune.batch_size=4")

@@ -21,7 +21,7 @@ from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arms import predict_test, train_arm
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.operating_point import EVERYWHERE, assign_parts, favour_rare_classes, fit_shift
-from pipelines.results.comparisons import declared_comparisons
+from pipelines.results.pairs import declared_comparisons
 
 CPU = torch.device("cpu")
 TINY = FitConfig(width=4, steps=30, batch_size=8, sampling="plain", long_tail="logit-adjustment")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from toy import (
     ALONE,
     ARMS,
@@ -20,15 +21,11 @@ from toy import (
 from augment.errors import ConfigError
 from pipelines.config.arm_section import Arm
 from pipelines.config.sections import EvaluateConfig
-from pipelines.experiment.records import encode_labels
-from pipelines.results.comparisons import (
-    compare,
-    control_comparisons,
-    correctness,
-    declared_comparisons,
-    with_holm_p_values,
-)
-from pipelines.results.statistics import corrected_t_interval, corrected_t_p, two_way_interval
+from pipelines.experiment.records import Record, encode_labels
+from pipelines.results.comparisons import compare, correctness, with_holm_p_values
+from pipelines.results.pairs import control_comparisons, declared_comparisons
+from pipelines.results.statistics import corrected_t_interval, corrected_t_p
+from pipelines.results.two_way import two_way_interval
 
 
 def test_a_comparison_subtracts_the_baseline_from_the_arm_in_pairs():
@@ -211,3 +208,35 @@ def test_images_of_a_folder_have_controls_too():
     arms = ["classical", folder, {**folder, "name": "resample", "feed": "resample"}]
     resolved = EvaluateConfig(arms=arms).resolved_arms()
     assert control_comparisons(resolved) == [("folder", "resample")]
+
+
+def same_every_time(arm: str, right: int) -> list[Record]:
+    """Six equal records of 100 test images, of which so many are right."""
+    predicted = encode_labels(np.where(np.arange(100) < right, 0, 1))
+    return [record(r, arm, right / 100, predicted=predicted) for r in range(6)]
+
+
+def test_repeats_that_are_all_the_same_count_as_one():
+    done = [*same_every_time("a", 80), *same_every_time("b", 70)]
+    [found] = compare(done, [("a", "b")], test_labels=np.zeros(100, int))
+    assert (found.over_images, found.repeats, found.wins) == (True, 1, 1)
+    error = np.sqrt(0.1 * 0.9 / 99)  # of the mean of 10 gains of 1 among 100 images
+    assert found.ci95 == pytest.approx((0.1 - 1.984 * error, 0.1 + 1.984 * error), abs=0.004)
+    assert found.p_value == pytest.approx(2 * stats.t.sf(0.1 / error, 99), rel=0.3)
+    assert found.per_class_ci95[0] == pytest.approx(found.ci95)  # all images are of class 0
+
+
+def test_equal_repeats_allow_no_claim_without_an_interval_over_images():
+    done = [*same_every_time("a", 80), *same_every_time("b", 70)]
+    [found] = compare(done, [("a", "b")], "macro_f1", test_labels=np.zeros(100, int))
+    assert (found.over_images, found.repeats, found.p_value) == (False, 1, 1.0)
+
+
+def test_repeats_with_a_difference_or_their_own_images_count_each():
+    done, other = same_every_time("a", 80), same_every_time("b", 70)
+    labels = np.zeros(100, int)
+    changed = [*other[:5], same_every_time("b", 71)[5]]
+    [varying] = compare([*done, *changed], [("a", "b")], test_labels=labels)
+    [overlapping] = compare([*done, *other], [("a", "b")], correlation=0.2, test_labels=labels)
+    [own_tests] = compare([*done, *other], [("a", "b")])
+    assert [(c.over_images, c.repeats) for c in (varying, overlapping, own_tests)] == [(False, 6)] * 3

@@ -48,7 +48,9 @@ def test_features_may_be_the_baseline_of_a_network():
     first = built.comparisons[0]
     assert (first.arm, first.baseline) == ("classical+synthetic", "features")
     assert (built.recommendation.augment, built.recommendation.arm) == (False, "features")
-    assert "points compared with features (95" in built.recommendation.sentence
+    assert built.recommendation.verdict == "another recipe is better"
+    assert "accuracy is lower with classical+synthetic than with features, by 1" in built.recommendation.sentence
+    assert "themselves change it by +3.0 points compared with classical (95" in built.recommendation.sentence
     assert (built.protocol.classifier_steps, built.protocol.batch_size) == (300, 32)
     same = build_results(all_arms(), ARMS, DATASET, Design(), 1.0).recommendation
     assert "compared with" not in same.sentence
@@ -137,6 +139,32 @@ def test_a_sentence_on_unlabelled_images_compares_real_arms():
     assert build_results(records, [arms[0], fresh], DATASET, Design(), 1.0).unlabelled == ""
     features = [Arm(name="f", learner="features"), Arm(name="g", learner="features", unlabelled=0.5)]
     records = records_of(plain=BASE, more=[b + 0.1 for b in BASE], f=BASE, g=BASE)
-    both = build_results(records, [*arms, *features], DATASET, Design(), 1.0).unlabelled
+    folds = Design("kfold", correlation={None: 0.2})
+    both = build_results(records, [*arms, *features], DATASET, folds, 1.0).unlabelled
     assert both.startswith("plain: Unlabelled images raise accuracy by 10.0 points")
     assert "f: With unlabelled images, accuracy changes by +0.0 points" in both
+
+
+def test_another_learner_with_unlabelled_images_says_nothing_about_them():
+    features = Arm(name="f", learner="features", unlabelled=0.5)
+    records = records_of(none=BASE, f=[b + 0.1 for b in BASE])
+    assert build_results(records, [NONE, features], DATASET, Design(), 1.0).unlabelled == ""
+
+
+def test_synthetic_images_are_not_blamed_for_what_unlabelled_ones_gain():
+    arms = [NONE, NONE_MORE, Arm(name="more", unlabelled=0.5)]
+    values = {"none": BASE, "none+synthetic": [b + 0.02 for b in BASE], "more": [b + 0.06 for b in BASE]}
+    said = build_results(records_of(**values), arms, DATASET, Design(), 1.0).recommendation
+    assert (said.verdict, said.arm) == ("another recipe is better", "more")
+    assert "accuracy is lower with none+synthetic than with more, by 4.0 points" in said.sentence
+    assert "the synthetic images themselves change it by +2.0 points compared with none" in said.sentence
+
+
+def test_an_arm_with_a_chosen_mix_keeps_its_controls():
+    control = Arm(name="grid", synthetic=True, feed="grid")
+    plain, more = gained()
+    done = records_of(none=plain, **{"none+synthetic": more, "grid": more})
+    choice = chosen("none+synthetic", {"ratio": 2.0, "keep": 0.5, "filter": "score"})
+    built = build_results(done, [NONE, NONE_MORE, control], DATASET, Design(), 1.0, choice=choice)
+    assert ("none+synthetic", "grid") in [(c.arm, c.baseline) for c in built.comparisons]
+    assert built.recommendation.verdict == "no better than a control"

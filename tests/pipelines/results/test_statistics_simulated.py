@@ -6,13 +6,8 @@ import numpy as np
 import pytest
 from gains import table
 
-from pipelines.results.statistics import (
-    corrected_t_interval,
-    paired_t_interval,
-    repeats_needed,
-    sign_flip_p,
-    two_way_interval,
-)
+from pipelines.results.statistics import corrected_t_interval, paired_t_interval, repeats_needed, sign_flip_p
+from pipelines.results.two_way import two_way_interval
 
 
 def covered(intervals, truth):

@@ -11,11 +11,8 @@ from gains import GAINS, table
 from scipy import stats
 
 from augment.errors import ConfigError
-from pipelines.results.statistics import (
-    corrected_t_interval,
-    paired_t_interval,
-    two_way_interval,
-)
+from pipelines.results.statistics import corrected_t_interval, paired_t_interval
+from pipelines.results.two_way import two_way_interval
 
 
 def interval_of_mean_squares(d, confidence):

@@ -6,7 +6,8 @@ from toy import ALONE, ARMS, BASE, CLASSICAL, CLASSICAL_MORE, NONE, NONE_MORE, r
 
 from augment.errors import ConfigError
 from pipelines.config.arm_section import Arm
-from pipelines.results.comparisons import compare, declared_comparisons, headline_first
+from pipelines.results.comparisons import compare
+from pipelines.results.pairs import declared_comparisons, headline_first
 
 ADJUSTED = Arm(name="adjusted", policy="light", sampling="plain", long_tail="logit-adjustment")
 ADJUSTED_MORE = ADJUSTED.model_copy(update={"name": "adjusted+synthetic", "synthetic": True})
