@@ -9,9 +9,9 @@ remix                      mixup that favours the rarer class in the label (Chou
 cmo                        CutMix that pastes mostly rare classes (Park et al., arXiv 2112.00412)
 
 All methods depend on the data only through the class counts of `batches.class_counts`: the expected counts of the
-classes among the targets of the batches, scaled to the number of images in the pools. They correct for the imbalance
-that sampling, synthetic images and weights have left, and never for the same imbalance twice. If the counts are equal,
-all methods but `ldam-drw` and `cmo` train exactly as `none`.
+classes among the targets of the batches, scaled to the number of images in the pools. `logit-adjustment` has a prior of
+each pool instead (`batches.pool_priors`). So they correct for the imbalance that sampling, synthetic images and weights
+have left. If the counts (the priors) are equal, all methods but `ldam-drw` and `cmo` train exactly as `none`.
 
 Every loss is a sum over the images of a batch, divided by the batch size. Targets may be soft, and the weight of an
 image is part of its target, whose sum is then the weight. Arguments that recur:

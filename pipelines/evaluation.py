@@ -11,6 +11,7 @@ import torch
 
 from augment.dataset.images import fingerprint
 from augment.dataset.mixing import balances_classes
+from augment.errors import ConfigError
 from augment.identity import Identity
 from augment.output_folders import Replace, open_output
 from augment.runtime import DEFAULT_RUNTIME, Runtime, Task
@@ -104,6 +105,8 @@ def evaluate_folds(
     `OutputError` if `folder` holds another evaluation, and `ConfigError` if images or scores for an arm are missing.
     """
     trainings = plan_trainings(config, folds)
+    if config.metric is not None and config.metric not in ERRORS and any(arm.forecast for arm in config.arms):
+        raise ConfigError(f"forecast: true needs a metric of {', '.join(ERRORS)}, got {config.metric}; leave one out")
     files, identity = (RECORDS, RESULTS, REPORT), identity_of(folds, config)
     if seconds is None and runtime.observer.wants_estimates:
         probe = Probe(folds[0], config, runtime.device, runtime.jobs)
@@ -164,7 +167,7 @@ def _results(
     added: dict[str, Any] = {"warnings": list(context.warnings), "versions": versions()}
     metric = config.metric or default_metric(results.dataset.train_per_class)
     forecasts = [arm.name for arm in config.arms if arm.forecast]
-    if forecasts and metric in ERRORS:
+    if forecasts:
         of_first_size = [record for record in records if record.size == fold.size]
         correlation = context.design.correlation[fold.size]
         added["forecast"] = [forecast(of_first_size, arm, metric, correlation) for arm in forecasts]

@@ -152,12 +152,13 @@ def _run_trials(
 
 
 def select(scores: NDArray[np.float64]) -> int:
-    """Return the index of the settings to select: 0, the initial ones, unless others are clearly better.
+    """Return the index of the settings to select: 0, the initial ones, unless others gain over them.
 
     scores: float64, splits x settings. The best of many settings on few images is mostly the luckiest. Therefore the
     finalists are scored on splits that were not used to find them, and the initial settings are replaced only if the
-    mean gain is more than one standard error (after the one-standard-error rule of Breiman et al., "Classification and
-    Regression Trees", 1984, section 3.4.3).
+    mean gain is more than one standard error over the splits (after the one-standard-error rule of Breiman et al.,
+    "Classification and Regression Trees", 1984, section 3.4.3). This is no proof: the splits are drawn from the same
+    images, so that settings which are no better are still taken in about half of the cases.
     """
     gains = scores[:, 1:] - scores[:, :1]
     best = int(gains.mean(0).argmax())
@@ -201,7 +202,7 @@ def _score_finalists(
 
 def split_for_tuning(train: LabelledImages, seed: int, split: int) -> tuple[LabelledImages, LabelledImages]:
     """Split number `split` of the training images: images to learn from, and 30 % of each class to validate on."""
-    return split_per_class(train, VALIDATION, seed=derive_seed(seed, "tuning split", split))
+    return split_per_class(train, VALIDATION, derive_seed(seed, "tuning split", split), "validation")
 
 
 def _score(config: EvaluateConfig, train: LabelledImages, split: int, metric: str, device: torch.device) -> float:

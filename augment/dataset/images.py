@@ -100,10 +100,12 @@ def subset_per_class(data: LabelledImages, count: int, seed: int) -> LabelledIma
     return data.take(draw_per_class(data.labels, count, seed))
 
 
-def split_per_class(data: LabelledImages, fraction: float, seed: int) -> tuple[LabelledImages, LabelledImages]:
+def split_per_class(
+    data: LabelledImages, fraction: float, seed: int, purpose: str = "the test"
+) -> tuple[LabelledImages, LabelledImages]:
     """Hold out `fraction` of each class and return (kept, held out), with at least one image of each class in both.
 
-    Raises `SourceError` if a class has fewer than two images.
+    purpose: what the images are held out for, in words. Raises `SourceError` if a class has fewer than two images.
     """
     rng = np.random.default_rng(seed)
     kept, held_out = [], []
@@ -111,7 +113,7 @@ def split_per_class(data: LabelledImages, fraction: float, seed: int) -> tuple[L
         members = rng.permutation(np.flatnonzero(data.labels == k))
         if len(members) < 2:
             raise SourceError(
-                f"class {name!r} has {counted(len(members), 'image')}: 2 are needed to hold one out for the test"
+                f"class {name!r} has {counted(len(members), 'image')} here: 2 are needed to hold one out for {purpose}"
             )
         cut = min(max(round(fraction * len(members)), 1), len(members) - 1)
         held_out.append(members[:cut])

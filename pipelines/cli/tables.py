@@ -30,7 +30,7 @@ def print_tuning_result(result: TuningResult) -> None:
     elif result.unchanged:
         OUT.print(
             f"initial settings kept, score {initial:.3f} on new validation images: none of the {result.trials} "
-            "settings tried is clearly better"
+            "settings tried is better by more than a standard error"
         )
     else:
         OUT.print(

@@ -156,7 +156,8 @@ class Arm(Settings):
         mix |= {"feed": self.feed} if self.feed else {}
         mix |= {"learner": self.learner} if self.learner == "features" else {}
         mix |= {"class_exponent": self.class_exponent} if self.class_exponent else {}
-        return {"ratio": self.ratio_or(ratio), **mix}
+        drawn = self.share if self.feed and self.learner != "features" else None
+        return {"ratio": self.ratio_or(ratio) if drawn is None else drawn / (1 - drawn), **mix}
 
 
 ARMS: dict[str, dict[str, Any]] = {

@@ -208,11 +208,11 @@ class Pipeline(Settings):
         if self.choose is None:
             return self
         arms = self.evaluate.resolved_arms()
-        mixed = {arm.name: arm.kind for arm in arms if arm.real and arm.synthetic and not arm.feed}
+        mixed = {a.name: a.kind for a in arms if a.real and a.synthetic and not (a.feed or a.by_need)}
         if self.choose.arm not in mixed:
             raise ValueError(
                 f"choose.arm is {quoted(self.choose.arm)}: expected one of the arms with real and stored synthetic "
-                "images, " + (shortened(", ".join(mixed), 300) or "but there is none")
+                "images, not by_need: true, " + (shortened(", ".join(mixed), 300) or "but there is none")
             )
         if mixed[self.choose.arm] not in [arm.kind for arm in arms if not arm.synthetic]:
             raise ValueError(

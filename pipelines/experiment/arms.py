@@ -17,19 +17,21 @@ from augment.dataset.policies import bank_of_views
 from augment.errors import ConfigError
 from augment.filtering import FILTERS, confidence, keep_best
 from augment.seeds import derive_seed
-from augment.words import shortened
-from classifiers.batches import class_counts
+from augment.words import counted, shortened
+from classifiers.batches import class_counts, pool_priors
 from classifiers.long_tail import LONG_TAIL
-from classifiers.pools import AnyPool, FreshPool, Pool
+from classifiers.pools import SAMPLING, AnyPool, FreshPool, Pool
 from classifiers.training import FitConfig
 from pipelines.config.arm_section import Arm
 from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.feature_learning import with_mirror_images
-from pipelines.experiment.feeds import feed
+from pipelines.experiment.feeds import check_feed, feed
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.learners import LEARNERS
 from pipelines.experiment.operating_point import favour_rare_classes
+from pipelines.experiment.partial_training import FEWEST_TO_HALVE
 
+MOST_BYTES = 2**30  # of the views of a pool
 TEACHER_WEIGHT = 0.5  # of the teacher's probabilities in a real image's soft label; the rest is its one-hot class
 
 
@@ -46,6 +48,10 @@ def check_arms(fold: Fold, config: EvaluateConfig) -> None:
                 f"arm {arm.name!r} learns from unlabelled images, and there are none; give them to `augment run` with "
                 "--set data.unlabelled=DIR"
             )
+        if arm.forecast:
+            _check_halves(arm, fold)
+        if arm.feed:
+            check_feed(arm.feed, fold)
         if not arm.synthetic or arm.feed:
             continue
         if fold.synthetic is None:
@@ -61,6 +67,16 @@ def check_arms(fold: Fold, config: EvaluateConfig) -> None:
             kept = keep_best(labels, np.zeros(len(labels)), arm.keep)
             # Raises if too few images are left for the ratio; how many the filter keeps does not depend on the scores.
             draw_by_ratio(fold.synthetic.data.take(kept), fold.train, arm.ratio_or(config.ratio), seed=0)
+
+
+def _check_halves(arm: Arm, fold: Fold) -> None:
+    counts = fold.train.per_class()
+    smallest = min(counts, key=lambda name: counts[name])
+    if counts[smallest] < FEWEST_TO_HALVE:
+        raise ConfigError(
+            f"arm {arm.name!r} has forecast: true, which trains on half of the images of each class too, and class "
+            f"{smallest!r} has {counted(counts[smallest], 'image')}: {FEWEST_TO_HALVE} are needed; leave forecast out"
+        )
 
 
 def train_arm(arm: Arm, fold: Fold, config: EvaluateConfig, *, seed: int, device: torch.device) -> nn.Module:
@@ -107,8 +123,8 @@ def predict_test(arm: Arm, model: nn.Module, fold: Fold) -> Tensor:
 def long_tail_notes(fold: Fold, config: EvaluateConfig) -> list[str]:
     """Return a sentence on the arms whose long-tail method has no effect, since their classes are drawn equally often.
 
-    The list is empty without such arms. The default method is no reason for a sentence, unless an arm names it. fold:
-    with predictions of cross-fitted classifiers, if the arms need them.
+    The list is empty without such arms. The default method is mentioned only if an arm sets it. fold: with
+    predictions of cross-fitted classifiers, if the arms need them.
     """
     arms = arms_of(fold, config)
     idle = [arm for arm in arms if _needs_imbalance(arm, config) and _draws_evenly(arm, fold, config)]
@@ -129,11 +145,12 @@ def _needs_imbalance(arm: Arm, config: EvaluateConfig) -> bool:
 
 
 def _draws_evenly(arm: Arm, fold: Fold, config: EvaluateConfig) -> bool:
-    """Return whether the class counts of the arm's batches are equal in all phases of its training."""
+    """Return whether each pool, and all batches in each phase of the training, draw the classes equally often."""
     settings = config.classifier_of(arm)
     pools = _pools(arm.model_copy(update={"policy": None}), fold, config, seed=0)  # views do not matter here
     phases = class_counts(pools, fold.train.num_classes, settings.steps, settings.sampling)
-    return all(bool((counts == counts[0]).all()) for _, counts in phases)
+    priors = pool_priors(pools, fold.train.num_classes, settings.sampling)
+    return bool((priors == priors[:, :1]).all()) and all(bool((counts == counts[0]).all()) for _, counts in phases)
 
 
 def _pools(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> list[AnyPool]:
@@ -170,8 +187,7 @@ def _drawn_pool(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool
     fresh, random = _fresh_pool(arm, fold, config), torch.Generator().manual_seed(derive_seed(seed, "synthetic images"))
     images, labels = fresh.draw(math.ceil(arm.ratio_or(config.ratio) * len(fold.train)), random)
     data = LabelledImages(images.numpy(), labels.numpy(), fold.train.class_names)
-    pool = _pool(arm, data, config, fresh.share, fresh.span, derive_seed(seed, "synthetic views"))
-    return replace(pool, class_weights=fresh.class_weights)
+    return _pool(arm, data, config, fresh.share, fresh.span, derive_seed(seed, "synthetic views"), fresh.class_weights)
 
 
 def _synthetic_class_weights(arm: Arm, fold: Fold) -> Tensor:
@@ -187,9 +203,10 @@ def _synthetic_pool(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> 
         ratio, draw_seed = arm.ratio_or(config.ratio), derive_seed(seed, "synthetic images")
         indices = indices[draw_by_ratio(synthetic.take(indices), fold.train, ratio, seed=draw_seed)]
     share, span = _synthetic_share(arm, config), (0.0, arm.synthetic_first or 1.0)
-    pool = _pool(arm, synthetic.take(indices), config, share, span, derive_seed(seed, "synthetic views"))
+    view_seed, of_class = derive_seed(seed, "synthetic views"), _synthetic_class_weights(arm, fold)
+    pool = _pool(arm, synthetic.take(indices), config, share, span, view_seed, of_class)
     soft, weights = _synthetic_soft_labels(arm, fold, indices), _weights(arm, fold, indices)
-    return replace(pool, soft=soft, weights=weights, class_weights=_synthetic_class_weights(arm, fold))
+    return replace(pool, soft=soft, weights=weights)
 
 
 def _combined_pool(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool:
@@ -244,25 +261,47 @@ def _weights(arm: Arm, fold: Fold, indices: NDArray[np.int64]) -> Tensor | None:
 
 
 def _pool(
-    arm: Arm, data: LabelledImages, config: EvaluateConfig, share: float, span: tuple[float, float], seed: int
+    arm: Arm,
+    data: LabelledImages,
+    config: EvaluateConfig,
+    share: float,
+    span: tuple[float, float],
+    seed: int,
+    class_weights: Tensor | None = None,
 ) -> Pool:
-    """Return a pool of views of `data`, with no more views of an image than the steps can draw."""
+    """Return a pool of views of `data`. class_weights: see `Pool`."""
     labels = torch.from_numpy(data.labels)
     if arm.policy is None:
         mirrored = arm.learner == "features" and config.horizontal_flip
         views = with_mirror_images(data.images) if mirrored else data.images[None]
-        return Pool(torch.from_numpy(views), labels, share, span=span)
+        return Pool(torch.from_numpy(views), labels, share, span=span, class_weights=class_weights)
     # With synthetic_first a pool has its part of the steps to itself, and its share of a batch does not matter.
     fraction = share if not arm.synthetic_first else span[1] - span[0]
-    draws_per_image = fraction * config.classifier.steps * config.classifier.batch_size / len(data)
     views = bank_of_views(
         data,
         arm.policy,
-        views=min(config.views, max(math.ceil(draws_per_image), 1)),
+        views=views_needed(data, config, fraction, class_weights),
         horizontal_flip=config.horizontal_flip,
         seed=seed,
     )
-    return Pool(torch.from_numpy(views), labels, share, span=span)
+    return Pool(torch.from_numpy(views), labels, share, span=span, class_weights=class_weights)
+
+
+def views_needed(
+    data: LabelledImages, config: EvaluateConfig, fraction: float, class_weights: Tensor | None = None
+) -> int:
+    """Return how many views of each image are generated in advance, at most `config.views`.
+
+    No image needs more views than draws: of a class that is drawn often for its size, they are many. They are limited
+    to `MOST_BYTES` for all images, but not below the mean number of draws. fraction: of the images of all batches that
+    are drawn from `data`. class_weights: see `Pool`.
+    """
+    counts = torch.from_numpy(data.counts()).double()
+    weights = counts ** SAMPLING[config.classifier.sampling] if class_weights is None else class_weights
+    draws = fraction * config.classifier.steps * config.classifier.batch_size
+    of_class = torch.where(counts > 0, draws * weights / weights[counts > 0].sum() / counts, 0.0)
+    most = min(float(of_class.max()), MOST_BYTES / data.images.nbytes)
+    return min(config.views, max(math.ceil(most), math.ceil(draws / len(data)), 1))
 
 
 def _synthetic_share(arm: Arm, config: EvaluateConfig) -> float:

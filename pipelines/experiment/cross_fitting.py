@@ -121,7 +121,8 @@ def _distances(
             between = cdist(real_of_class, real_of_class)
             np.fill_diagonal(between, np.inf)
             real_distances.append(between.min(1))
-    return distances / (np.quantile(np.concatenate(real_distances), UNIT_QUANTILE) if real_distances else 1.0)
+    unit = np.quantile(np.concatenate(real_distances), UNIT_QUANTILE) if real_distances else 0.0
+    return distances / (unit or 1.0)  # 0 if most images have a copy among them
 
 
 @torch.inference_mode()

@@ -1,8 +1,8 @@
 """What generates the synthetic images of an arm while its classifier trains: `FEEDS`.
 
-The generator of the fold is one feed. The others are its controls: they start from the same training images and learn
-nothing, or show what the networks of the generator add without mixing. An arm whose images help no more than those of
-a control is no reason to use the generator.
+The generator of the fold is one feed. The others are its controls: some repeat or mix the training images and learn
+nothing, and `reconstruction` shows what the networks of the generator add without mixing. An arm whose images help no
+more than those of a control is no reason to use the generator.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ from pipelines.experiment.folds import Fold
 
 
 def _generator(fold: Fold) -> Model:
-    if fold.run is None:
-        raise ConfigError("an arm is fed by a generator, and there is none: compare such arms with `augment run`")
+    assert fold.run is not None  # `check_feed`
     model = load_model(fold.run)
     # the classifiers of `operating_point` learn from a part of the images: an anchored generator then starts from these
     # only, but its networks, like all other generators, were fitted to all of them
@@ -55,11 +54,18 @@ FEEDS: dict[str, Callable[[Fold], Model]] = {
 }
 
 
+def check_feed(name: str, fold: Fold) -> None:
+    """Raise `ConfigError` if a key of `FEEDS` needs a generator and the fold has none."""
+    if name in ("generator", "reconstruction") and fold.run is None:
+        raise ConfigError("an arm is fed by a generator, and there is none: compare such arms with `augment run`")
+
+
 def feed(name: str, fold: Fold, policy: str | None, *, horizontal_flip: bool) -> Callable[[Tensor, Tensor], Tensor]:
     """Return a function from labels and seeds, int64 (n,), to images, uint8 (n, C, H, W), each in one view of `policy`.
 
     Raises `ConfigError` if the fold lacks what the feed needs, or if its model has other classes than the fold.
     """
+    check_feed(name, fold)
     model = FEEDS[name](fold)
     if tuple(model.about.classes) != fold.train.class_names:
         raise ConfigError("the generator was fitted to other classes than the fold has; fit it to the same images")

@@ -104,6 +104,8 @@ def _load_unlabelled(
         batches.append(batch)
         progress(min(BATCH * len(batches), len(pictures)), len(pictures))
     broken = [name for batch in batches for name in batch.broken]
+    if len(broken) == len(pictures):
+        raise SourceError(f"{config.unlabelled} has no picture that can be read; the first is {printable(broken[0])}")
     images = np.concatenate([batch.images for batch in batches])
     read = LabelledImages(images, np.zeros(len(images), np.int64), like.class_names)
     copies = [i for i, _ in find_leaks(read, concatenate(labelled))]

@@ -6,7 +6,7 @@ import numpy as np
 
 from augment.dataset.images import LabelledImages
 
-FEWEST = 2  # images of a class in the half, if the class has them
+FEWEST_TO_HALVE = 4  # images of a class, of which 2 are in the half
 
 
 def name_of_half(arm: str) -> str:
@@ -15,10 +15,10 @@ def name_of_half(arm: str) -> str:
 
 
 def half_of(data: LabelledImages, seed: int) -> LabelledImages:
-    """Draw half of the images of each class without replacement, rounded down, but at least 2 where there are 2."""
+    """Draw half of the images of each class without replacement, rounded down."""
     rng = np.random.default_rng(seed)
     drawn = []
     for k in range(data.num_classes):
         members = rng.permutation(np.flatnonzero(data.labels == k))
-        drawn.append(members[: max(len(members) // 2, FEWEST)])
+        drawn.append(members[: len(members) // 2])
     return data.take(np.sort(np.concatenate(drawn)))

@@ -27,7 +27,7 @@ FOLDS = 5
 
 
 class Searched(NamedTuple):
-    """Images that may have copies among others. others: None if copies among the images themselves matter."""
+    """Images to search for copies of others. others: None if copies among the images themselves matter."""
 
     images: LabelledImages
     others: LabelledImages | None
@@ -122,7 +122,9 @@ def _subsample(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, r
         requested = f"{sizes[-1]} are requested" if sizes else "no size is set"
         raise ConfigError(
             f"subsample draws images of each class from a larger pool, but the smallest class has {fewest} and "
-            f"{requested}; set protocol.sizes of at most {fewest // 2}, or use protocol.kind kfold"
+            f"{requested}; "
+            + (f"set protocol.sizes of at most {fewest // 2}, or " if fewest > 3 else "")
+            + "use protocol.kind kfold"
         )
     folds = [
         Fold(subset_per_class(pool, n, derive_seed(data.seed, "subsample", r)), test, (r,), f"n{n}-r{r}", n, (n, r))
@@ -152,9 +154,11 @@ def _imbalance(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, r
     if counts[fewest] < config.large:
         raise ConfigError(
             f"imbalance draws {config.large} images of some classes and {config.small} of the others in every repeat, "
-            f"but class {fewest!r} has {counts[fewest]}: set protocol.large to at most {counts[fewest]}, or use "
-            "`augment run auto`, which takes the classes as they are"
+            f"but class {fewest!r} has {counts[fewest]}: set protocol.large to at most {counts[fewest]} and "
+            "protocol.small below it, or use `augment run auto`, which takes the classes as they are"
         )
+    if data.samples_per_class is not None:
+        warnings += ("data.samples_per_class is not used: protocol.large and protocol.small say how many images",)
     large = min(max(round(config.large_classes * classes), 1), classes - 1)
     folds = []
     for r in range(repeats):
@@ -188,7 +192,11 @@ def _kfold(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, repea
     if fewest < k:
         raise ConfigError(
             f"{k} folds need {k} images of each class and the smallest has {fewest}; "
-            + (f"lower protocol.folds to {fewest}" if fewest > 1 else "add images, or use protocol.kind holdout")
+            + (
+                f"lower protocol.folds to {fewest}, with evaluate.repeats a multiple of it"
+                if fewest > 1
+                else "add images of this class, or remove it"
+            )
         )
     if repeats % k:
         raise ConfigError(
@@ -252,7 +260,7 @@ def inner_folds(folds: Sequence[Fold], config: ChooseConfig, seed: int) -> dict[
             train, validation = fold.train, fold.val
             split_seed = derive_seed(seed, "inner split", *fold.numbers, s)
             if validation is None:
-                train, validation = split_per_class(fold.train, config.validation, seed=split_seed)
+                train, validation = split_per_class(fold.train, config.validation, split_seed, "validation")
             name = "-".join(filter(None, (fold.name, f"inner{s}")))
             repeats, numbers = tuple(range(config.repeats)), (*fold.numbers, s)
             splits.append(Fold(train, validation, repeats, name, fold.size, numbers, unlabelled=fold.unlabelled))

@@ -26,7 +26,7 @@ from classifiers.features import extract, load_extractor
 from classifiers.training import predict
 from pipelines.config.arm_section import Arm
 from pipelines.config.sections import EvaluateConfig
-from pipelines.experiment.arms import train_arm
+from pipelines.experiment.arms import train_arm, views_needed
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.operating_point import PARTS
 from pipelines.experiment.parallel import one_thread
@@ -136,8 +136,7 @@ def classifier_time(
         options = {"views": 1, "horizontal_flip": config.horizontal_flip, "seed": 0}
         view = _seconds(lambda: bank_of_views(subset, config.policy, **options), device)  # type: ignore[arg-type]
     step = seconds_of_step(trainings[1:], lengths)
-    draws_per_image = math.ceil(settings.steps * settings.batch_size / len(train))
-    views = min(config.views, max(draws_per_image, 1)) * len(train) / len(subset)
+    views = views_needed(train, config.model_copy(update={"classifier": settings}), 1.0) * len(train) / len(subset)
     return ClassifierTime(step, view * views + prediction * len(test) / len(subset))
 
 

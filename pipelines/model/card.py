@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 NOT_FOR = (
     "Pictures of other things than these classes: the model always names one of its classes, however little a picture "
     "looks like any of them.",
-    "Pictures that were taken otherwise than the training images (camera, light, distance, cropping): the figures "
+    "Pictures taken under other conditions than the training images (camera, light, distance, cropping): the figures "
     "above hold for pictures like those.",
     "Decisions about people, or decisions that nobody checks, without a test of your own.",
 )
@@ -74,10 +74,12 @@ def _measured(measured: Measured | None) -> list[str]:
         return []
     metric = METRICS[measured.metric]
     mean, low, high = (f"{metric.scale * v:.{metric.decimals}f}" for v in (measured.mean, measured.low, measured.high))
+    interval = f"95 % interval {low} to {high}, {counted(measured.repeats, 'repeat')}"
+    spread = interval if measured.low < measured.high else f"the same in {counted(measured.repeats, 'repeat')}"
+    best = f" It may be the best of {counted(measured.arms, 'arm')} by luck, and then the figure is a little too good."
     return [
-        f"- **Measured by the run, for single classifiers: {metric.words} {mean} {metric.unit_of_levels} (95 % "
-        f"interval {low} to {high}, {counted(measured.repeats, 'repeat')})**, on images that they had not seen. "
-        f"{measured.leaves_out}",
+        f"- **Measured by the run, for single classifiers: {metric.words} {mean} {metric.unit_of_levels} ({spread})**, "
+        f"on images that they had not seen. {measured.leaves_out}{best if measured.arms > 1 else ''}",
         f"- The answer of the run: {measured.answer}",
     ]
 

@@ -27,8 +27,9 @@ WITHOUT_RUN = "the defaults, without a measurement: run `augment run auto` and g
 class Measured(Settings):
     """What a run measured of the arm, on images that its classifiers had not seen.
 
-    mean, low, high: of single classifiers over the repeats, with the 95 % interval of the mean. leaves_out: the sources
-    of variance that the interval leaves out. answer: the recommendation of the run.
+    mean, low, high: of single classifiers over the repeats, with the 95 % interval of the mean. arms: how many the run
+    compared on these images, of which this may be the best. leaves_out: the sources of variance that the interval
+    leaves out. answer: the recommendation of the run.
     """
 
     metric: str
@@ -36,6 +37,7 @@ class Measured(Settings):
     low: float
     high: float
     repeats: int
+    arms: int = 1
     leaves_out: str
     answer: str
 
@@ -174,9 +176,10 @@ def _measured(results: Results, arm: Arm) -> Measured:
     return Measured(
         metric=metric,
         mean=summary.mean,
-        low=low,
-        high=high,
+        low=max(low, 0.0),
+        high=min(high, 1.0) if METRICS[metric].higher_is_better else high,
         repeats=len(summary.values),
+        arms=len(results.arms),
         leaves_out=results.protocol.note,
         answer=results.recommendation.sentence,
     )

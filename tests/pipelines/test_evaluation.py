@@ -18,9 +18,10 @@ from augment.generators.sampling import SyntheticImages
 from augment.runtime import Runtime
 from classifiers.training import FitConfig
 from pipelines import evaluation
+from pipelines.config.arm_section import Arm
 from pipelines.config.reading import parse
 from pipelines.config.sections import DataConfig, EvaluateConfig
-from pipelines.evaluation import ReportContext, evaluate, evaluate_folds
+from pipelines.evaluation import ReportContext, evaluate, evaluate_folds, with_judgements
 from pipelines.experiment.folds import Design, Fold
 from pipelines.metric_specs import METRICS
 from pipelines.results.document import Results, read_results
@@ -98,9 +99,9 @@ def test_without_synthetic_images_there_is_no_fidelity(fold: Fold, tmp_path: Pat
     assert results.recommendation.augment is False
 
 
-def test_a_forecast_trains_on_half_of_the_images_and_is_reported(fold: Fold, tmp_path: Path) -> None:
+def test_a_forecast_trains_on_half_of_the_images_and_is_reported(shoes: LabelledImages, tmp_path: Path) -> None:
     settings = {**TINY, "arms": ["none", {"name": "classical", "policy": "classical", "forecast": True}]}
-    results = run(replace(fold, synthetic=None), tmp_path / "out", parse(EvaluateConfig, settings, "the test"))
+    results = run(Fold(shoes, shoes, (0, 1)), tmp_path / "out", parse(EvaluateConfig, settings, "the test"))
     assert results is not None
     assert list(results.arms) == ["none", "classical"]
     (found,) = results.forecast
@@ -111,13 +112,15 @@ def test_a_forecast_trains_on_half_of_the_images_and_is_reported(fold: Fold, tmp
     assert read_results(tmp_path / "out" / "results.json") == results
 
 
-@pytest.mark.parametrize("settings", [{"metric": "log_loss"}, {"arms": ["none"]}])
-def test_without_an_error_or_an_arm_there_is_no_forecast(settings: Any, fold: Fold, tmp_path: Path) -> None:
-    config = parse(EvaluateConfig, {**TINY, "arms": [{"name": "none", "forecast": True}], **settings}, "the test")
-    results = run(replace(fold, synthetic=None), tmp_path / "out", config)
-    assert results is not None
-    assert results.forecast == []
-    assert "What more images would give" not in (tmp_path / "out" / "report.html").read_text()
+def test_without_an_arm_there_is_no_forecast(folder: Path) -> None:
+    assert read_results(folder / "results.json").forecast == []
+    assert "What more images would give" not in (folder / "report.html").read_text()
+
+
+def test_a_forecast_of_a_metric_without_errors_is_refused(shoes: LabelledImages, tmp_path: Path) -> None:
+    settings = {**TINY, "arms": [{"name": "none", "forecast": True}], "metric": "log_loss"}
+    with pytest.raises(ConfigError, match="forecast: true needs a metric of accuracy.*, got log_loss; leave one out"):
+        run(Fold(shoes, shoes, (0, 1)), tmp_path / "out", parse(EvaluateConfig, settings, "the test"))
 
 
 @pytest.mark.parametrize(("name", "judges"), [("score", 0), ("confidence", 1), ("distance", 1)])
@@ -136,6 +139,15 @@ def test_synthetic_images_are_judged_only_for_a_filter_by_classifiers(
     assert len(calls) == judges
     assert [task.name for task in kept.started] == ["cross-fit"] * judges + ["evaluate"]
     assert kept.done.get("cross-fit", []) == [1] * judges
+
+
+def test_each_fold_has_judges_of_its_own(fold: Fold, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+    monkeypatch.setattr(evaluation, "judge", lambda fold, config, *, seed, device: seeds.append(seed))
+    config = EvaluateConfig(arms=(Arm(name="soft", soft_labels=True),))
+    folds = [replace(fold, name=f"g{r}", numbers=(r,)) for r in range(3)]
+    with_judgements(folds, config, Runtime())
+    assert len(set(seeds)) == 3
 
 
 def test_a_second_run_trains_nothing_and_returns_the_same(

@@ -16,7 +16,8 @@ from augment.generators.sampling import SyntheticImages
 from classifiers.training import FitConfig
 from pipelines.config.arm_section import Arm
 from pipelines.config.sections import EvaluateConfig
-from pipelines.experiment.arms import arms_of, check_arms, long_tail_notes, train_arm
+from pipelines.experiment import arms
+from pipelines.experiment.arms import arms_of, check_arms, long_tail_notes, train_arm, views_needed
 from pipelines.experiment.folds import Fold
 
 CONFIG = EvaluateConfig(ratio=0.5, views=2)
@@ -144,6 +145,34 @@ def test_a_method_has_an_effect_if_one_phase_is_imbalanced(fold: Fold) -> None:
     assert len(long_tail_notes(fold, CONFIG.model_copy(update={"arms": (even,)}))) == 1
 
 
+def test_pools_with_opposite_priors_are_not_even_although_their_counts_are(fold: Fold) -> None:
+    """Half of a batch is real, of 9 and 6 images of two classes, and half synthetic, drawn 6 to 9."""
+    two = replace(fold, train=fold.train.take(np.flatnonzero(fold.train.labels < 2)), synthetic=None)
+    arm = Arm(name="a", sampling="plain", long_tail="logit-adjustment", synthetic=True, feed="grid", ratio=1.0)
+    opposite = arm.model_copy(update={"class_exponent": -1.0})
+    assert long_tail_notes(two, CONFIG.model_copy(update={"arms": (opposite,)})) == []
+
+
+def test_an_image_of_an_often_drawn_class_gets_more_views() -> None:
+    labels = np.repeat([0, 1], [90, 10])
+    data = LabelledImages(np.zeros((100, 1, 8, 8), np.uint8), labels, ("a", "b"))
+    config = EvaluateConfig(views=32, classifier=FitConfig(steps=10, batch_size=40, sampling="plain"))  # 400 draws
+    balanced = config.model_copy(update={"classifier": FitConfig(steps=10, batch_size=40, sampling="balanced")})
+    assert views_needed(data, config, 1.0) == views_needed(data, config, 0.9) == 4
+    assert views_needed(data, balanced, 1.0) == 20  # 200 draws of 10 images
+    assert views_needed(data, config, 0.5, torch.tensor([0.0, 1.0]).double()) == 20
+    assert views_needed(data, balanced.model_copy(update={"views": 7}), 1.0) == 7
+
+
+def test_views_of_many_large_images_are_limited_by_their_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arms, "MOST_BYTES", 6 * 100 * 64)
+    data = LabelledImages(np.zeros((100, 1, 8, 8), np.uint8), np.repeat([0, 1], [90, 10]), ("a", "b"))
+    config = EvaluateConfig(views=32, classifier=FitConfig(steps=10, batch_size=40, sampling="balanced"))
+    assert views_needed(data, config, 1.0) == 6
+    more = config.model_copy(update={"classifier": FitConfig(steps=20, batch_size=40, sampling="balanced")})
+    assert views_needed(data, more, 1.0) == 8  # the mean number of draws
+
+
 def test_what_an_arm_lacks_is_named_before_it_is_trained(fold: Fold) -> None:
     def check(without: Fold, **arm: Any) -> None:
         check_arms(without, EvaluateConfig(arms=(Arm(name="a", synthetic=True, **arm),)))
@@ -155,3 +184,14 @@ def test_what_an_arm_lacks_is_named_before_it_is_trained(fold: Fold) -> None:
         check(fold, keep=0.25, ratio=1.0)
     with pytest.raises(ConfigError, match="there are none; give --synthetic"):
         check(replace(fold, synthetic=None))
+    with pytest.raises(ConfigError, match="fed by a generator, and there is none: compare such arms with `augment run"):
+        check(fold, feed="generator")
+    check(fold, feed="grid")
+
+
+def test_a_forecast_needs_images_that_can_be_halved(shoes: LabelledImages) -> None:
+    arm = EvaluateConfig(arms=(Arm(name="a", forecast=True),))
+    check_arms(Fold(shoes, shoes), arm)  # the smallest class has 4 images
+    fewer = shoes.take(np.setdiff1d(np.arange(len(shoes)), np.flatnonzero(shoes.labels == 2)[:1]))
+    with pytest.raises(ConfigError, match="'ankle-boot' has 3 images: 4 are needed; leave forecast out"):
+        check_arms(Fold(fewer, shoes), arm)

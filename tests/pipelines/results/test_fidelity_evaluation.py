@@ -132,7 +132,7 @@ def test_synthetic_images_that_teach_nothing_are_named(honest: Fold) -> None:
     useful = [record(0.6, [0.3, 0.5, 0.9, 0.7])]
     assert not any("chance" in caution for caution in measure(honest, useful).figures["cautions"])
     useless = [record(0.27, [0.1, 0.5, 0.28, 0.2])]
-    (caution,) = [caution for caution in measure(honest, useless).figures["cautions"] if "no better than" in caution]
+    (caution,) = [caution for caution in measure(honest, useless).figures["cautions"] if "told from chance" in caution]
     assert "(GAN-train, mean recall 27.0%; chance 25.0%)" in caution
 
 

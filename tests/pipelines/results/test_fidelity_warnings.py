@@ -67,6 +67,12 @@ def test_gan_train_within_the_noise_of_chance_is_no_better(recall: float, said: 
     )
 
 
+def test_the_noise_of_chance_is_that_of_all_folds_together() -> None:
+    recalls = {"gan_train": dict.fromkeys(("boot", "bag", "coat"), 0.36)}
+    assert cautions(figures(**recalls))
+    assert not cautions(figures(**recalls, folds=4))
+
+
 def test_without_gan_train_there_is_no_warning_of_it() -> None:
     assert cautions(figures(gan_train=dict.fromkeys(("boot", "bag", "coat")))) == []
 
