@@ -14,8 +14,7 @@ from pipelines.config.arm_section import ARMS
 from pipelines.config.sections import Pipeline
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.loading import LoadedSource
-from pipelines.metric_specs import imbalanced
-from pipelines.results.forecast import ERRORS
+from pipelines.metric_specs import MEANS_OVER_IMAGES, imbalanced
 
 SHARE = 0.25  # of synthetic images in a batch
 FEWEST_FOR_FORECAST = 8  # images of each class
@@ -123,7 +122,7 @@ def _arms(facts: Facts) -> Decision:
     else:
         parts.append("for photographs, compare pretrained networks too: pip install 'augment-osgan[pretrained]'")
     metric = facts.pipeline.evaluate.metric
-    if metric is not None and metric not in ERRORS:
+    if metric is not None and metric not in MEANS_OVER_IMAGES:
         parts.append(f"no forecast of what more images would give, which {metric} does not allow")
     elif facts.smallest >= FEWEST_FOR_FORECAST:
         arms = [arm | {"forecast": True} if arm["name"] in WITH_FORECAST else arm for arm in arms]

@@ -11,7 +11,6 @@ import torch
 
 from augment.dataset.images import fingerprint
 from augment.dataset.mixing import balances_classes
-from augment.errors import ConfigError
 from augment.identity import Identity
 from augment.output_folders import Replace, open_output
 from augment.runtime import DEFAULT_RUNTIME, Runtime, Task
@@ -31,7 +30,7 @@ from pipelines.metric_specs import default_metric
 from pipelines.results.closest_pairs import closest_pairs
 from pipelines.results.document import Choice, Dataset, Results, to_json
 from pipelines.results.fidelity_evaluation import Fidelity, fidelity_calls, mean_fidelity
-from pipelines.results.forecast import ERRORS, forecast
+from pipelines.results.forecast import forecast
 from pipelines.results.hard_images import HardImage, hard_images
 from pipelines.results.report import Pictures, render
 from pipelines.results.results import build_results
@@ -105,8 +104,6 @@ def evaluate_folds(
     `OutputError` if `folder` holds another evaluation, and `ConfigError` if images or scores for an arm are missing.
     """
     trainings = plan_trainings(config, folds)
-    if config.metric is not None and config.metric not in ERRORS and any(arm.forecast for arm in config.arms):
-        raise ConfigError(f"forecast: true needs a metric of {', '.join(ERRORS)}, got {config.metric}; leave one out")
     files, identity = (RECORDS, RESULTS, REPORT), identity_of(folds, config)
     if seconds is None and runtime.observer.wants_estimates:
         probe = Probe(folds[0], config, runtime.device, runtime.jobs)

@@ -26,7 +26,7 @@ from classifiers.long_tail import LONG_TAIL
 from classifiers.training import FitConfig
 from pipelines.config.arm_section import DEFAULT_ARMS, MAX_RATIO, Arm, FilterName, OperatingPoint
 from pipelines.config.generator_section import AnyGenerator
-from pipelines.metric_specs import METRICS
+from pipelines.metric_specs import MEANS_OVER_IMAGES, METRICS
 from pipelines.trackers.registry import TRACKERS
 
 MAX_IMAGES = 10**7  # of a class
@@ -127,6 +127,15 @@ class EvaluateConfig(Settings):
         if GAN_TRAIN in names:
             raise ValueError(f"{GAN_TRAIN} is the name of a fidelity figure; expected another name for the arm")
         return value
+
+    @model_validator(mode="after")
+    def _can_forecast(self) -> Self:
+        if self.metric not in (None, *MEANS_OVER_IMAGES) and any(arm.forecast for arm in self.arms):
+            raise ValueError(
+                f"forecast: true needs a metric of {', '.join(MEANS_OVER_IMAGES)}, got {self.metric}; leave one of "
+                "them out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_backbone(self) -> Self:

@@ -26,7 +26,8 @@ from classifiers.features import extract, load_extractor
 from classifiers.training import predict
 from pipelines.config.arm_section import Arm
 from pipelines.config.sections import EvaluateConfig
-from pipelines.experiment.arms import train_arm, views_needed
+from pipelines.experiment.arm_pools import views_needed
+from pipelines.experiment.arms import train_arm
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.operating_point import PARTS
 from pipelines.experiment.parallel import one_thread

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from augment.errors import ConfigError
 from pipelines.experiment.records import Record, records_of_arm
-from pipelines.metric_specs import METRICS, gains, image_weights
+from pipelines.metric_specs import MEANS_OVER_IMAGES, METRICS, gains, image_weights
 from pipelines.results.document import Comparison, Interval
 from pipelines.results.statistics import (
     FEWEST_BCA,
@@ -134,7 +134,7 @@ def _two_way_interval(
 
     It is None if the repeats do not share a test set, and for metrics that are not means over images.
     """
-    if labels is None or metric not in ("accuracy", "balanced_accuracy"):
+    if labels is None or metric not in MEANS_OVER_IMAGES:
         return None
     weights = image_weights(labels, metric)
     differences = image_gains(arm_records, baseline_records, labels)

@@ -20,7 +20,6 @@ from pipelines.metric_specs import METRICS
 from pipelines.results.document import Forecast
 from pipelines.results.statistics import corrected_t_interval
 
-ERRORS = ("accuracy", "balanced_accuracy")  # metrics that are 1 minus an error
 SMALLEST_ERROR = 1e-3  # counts as this much; a logarithm needs an error above 0
 POINT = 0.01
 
@@ -28,7 +27,8 @@ POINT = 0.01
 def forecast(records: Sequence[Record], arm: str, metric: str, correlation: float) -> Forecast:
     """Return what twice as many images would give an arm, from its trainings on half of the images and on all.
 
-    The interval is that of the mean over repeats; it does not allow for a power that changes. metric: one of `ERRORS`.
+    The interval is that of the mean over repeats; it does not allow for a power that changes. metric: one of
+    `MEANS_OVER_IMAGES`.
     correlation: of two repeats whose training sets overlap.
     """
     half, whole = (

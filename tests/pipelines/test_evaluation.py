@@ -117,12 +117,6 @@ def test_without_an_arm_there_is_no_forecast(folder: Path) -> None:
     assert "What more images would give" not in (folder / "report.html").read_text()
 
 
-def test_a_forecast_of_a_metric_without_errors_is_refused(shoes: LabelledImages, tmp_path: Path) -> None:
-    settings = {**TINY, "arms": [{"name": "none", "forecast": True}], "metric": "log_loss"}
-    with pytest.raises(ConfigError, match="forecast: true needs a metric of accuracy.*, got log_loss; leave one out"):
-        run(Fold(shoes, shoes, (0, 1)), tmp_path / "out", parse(EvaluateConfig, settings, "the test"))
-
-
 @pytest.mark.parametrize(("name", "judges"), [("score", 0), ("confidence", 1), ("distance", 1)])
 def test_synthetic_images_are_judged_only_for_a_filter_by_classifiers(
     name: str, judges: int, fold: Fold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -61,6 +61,10 @@ def test_an_arm_may_deal_with_imbalance_in_its_own_way() -> None:
             {"protocol": {"kind": "bootstrap"}},
             r"protocol\.kind: input should be 'holdout', 'subsample', 'imbalance' or 'kfold'",
         ),
+        (
+            {"evaluate": {"arms": [{"name": "a", "forecast": True}], "metric": "log_loss"}},
+            r"forecast: true needs a metric of accuracy, balanced_accuracy, got log_loss; leave one of them out",
+        ),
         ({"protocol": {"sizes": [20, 10]}}, r"protocol\.sizes: expected different sizes in ascending order"),
         (
             {"choose": {"arm": "none"}},

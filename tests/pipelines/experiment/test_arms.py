@@ -16,8 +16,7 @@ from augment.generators.sampling import SyntheticImages
 from classifiers.training import FitConfig
 from pipelines.config.arm_section import Arm
 from pipelines.config.sections import EvaluateConfig
-from pipelines.experiment import arms
-from pipelines.experiment.arms import arms_of, check_arms, long_tail_notes, train_arm, views_needed
+from pipelines.experiment.arms import arms_of, check_arms, long_tail_notes, train_arm
 from pipelines.experiment.folds import Fold
 
 CONFIG = EvaluateConfig(ratio=0.5, views=2)
@@ -151,26 +150,6 @@ def test_pools_with_opposite_priors_are_not_even_although_their_counts_are(fold:
     arm = Arm(name="a", sampling="plain", long_tail="logit-adjustment", synthetic=True, feed="grid", ratio=1.0)
     opposite = arm.model_copy(update={"class_exponent": -1.0})
     assert long_tail_notes(two, CONFIG.model_copy(update={"arms": (opposite,)})) == []
-
-
-def test_an_image_of_an_often_drawn_class_gets_more_views() -> None:
-    labels = np.repeat([0, 1], [90, 10])
-    data = LabelledImages(np.zeros((100, 1, 8, 8), np.uint8), labels, ("a", "b"))
-    config = EvaluateConfig(views=32, classifier=FitConfig(steps=10, batch_size=40, sampling="plain"))  # 400 draws
-    balanced = config.model_copy(update={"classifier": FitConfig(steps=10, batch_size=40, sampling="balanced")})
-    assert views_needed(data, config, 1.0) == views_needed(data, config, 0.9) == 4
-    assert views_needed(data, balanced, 1.0) == 20  # 200 draws of 10 images
-    assert views_needed(data, config, 0.5, torch.tensor([0.0, 1.0]).double()) == 20
-    assert views_needed(data, balanced.model_copy(update={"views": 7}), 1.0) == 7
-
-
-def test_views_of_many_large_images_are_limited_by_their_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arms, "MOST_BYTES", 6 * 100 * 64)
-    data = LabelledImages(np.zeros((100, 1, 8, 8), np.uint8), np.repeat([0, 1], [90, 10]), ("a", "b"))
-    config = EvaluateConfig(views=32, classifier=FitConfig(steps=10, batch_size=40, sampling="balanced"))
-    assert views_needed(data, config, 1.0) == 6
-    more = config.model_copy(update={"classifier": FitConfig(steps=20, batch_size=40, sampling="balanced")})
-    assert views_needed(data, more, 1.0) == 8  # the mean number of draws
 
 
 def test_what_an_arm_lacks_is_named_before_it_is_trained(fold: Fold) -> None:

@@ -1,0 +1,186 @@
+"""Build the training set of one arm, as pools of real and synthetic images."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from augment.dataset.images import LabelledImages, concatenate
+from augment.dataset.mixing import draw_by_ratio, synthetic_share
+from augment.dataset.policies import bank_of_views
+from augment.filtering import FILTERS, confidence, keep_best
+from augment.seeds import derive_seed
+from classifiers.pools import SAMPLING, AnyPool, FreshPool, Pool
+from pipelines.config.arm_section import Arm
+from pipelines.config.sections import EvaluateConfig
+from pipelines.experiment.feature_learning import with_mirror_images
+from pipelines.experiment.feeds import feed
+from pipelines.experiment.folds import Fold
+
+MOST_BYTES = 2**30  # of the views of a pool
+TEACHER_WEIGHT = 0.5  # of the teacher's probabilities in a real image's soft label; the rest is its one-hot class
+
+
+def pools_of(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> list[AnyPool]:
+    """Return the pools that the classifier of an arm learns from: real images, synthetic ones, or both in one."""
+    if arm.draws_together:
+        return [_combined_pool(arm, fold, config, seed)]
+    pools: list[AnyPool] = [_real_pool(arm, fold, config, seed)] if arm.real else []
+    if arm.synthetic:
+        stored = _drawn_pool if arm.feed else _synthetic_pool
+        fresh = arm.feed and arm.learner != "features"
+        pools.append(_fresh_pool(arm, fold, config) if fresh else stored(arm, fold, config, seed))
+    return pools
+
+
+def _real_pool(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool:
+    share = 1 - _synthetic_share(arm, config)
+    pool = pool_of_views(arm, fold.train, config, share, (arm.synthetic_first, 1.0), derive_seed(seed, "views"))
+    return replace(pool, soft=_real_soft_labels(fold)) if arm.soft_labels else pool
+
+
+def _fresh_pool(arm: Arm, fold: Fold, config: EvaluateConfig) -> FreshPool:
+    assert arm.feed is not None
+    return FreshPool(
+        feed(arm.feed, fold, arm.policy, horizontal_flip=config.horizontal_flip),
+        torch.from_numpy(np.flatnonzero(fold.train.counts())),
+        fold.train.images.shape[1:],
+        _synthetic_share(arm, config),
+        (0.0, arm.synthetic_first or 1.0),
+        _synthetic_class_weights(arm, fold),
+    )
+
+
+def _drawn_pool(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool:
+    """Return as many images of the arm's feed as its ratio says, for a learner that sees all images at once."""
+    fresh, random = _fresh_pool(arm, fold, config), torch.Generator().manual_seed(derive_seed(seed, "synthetic images"))
+    images, labels = fresh.draw(math.ceil(arm.ratio_or(config.ratio) * len(fold.train)), random)
+    data = LabelledImages(images.numpy(), labels.numpy(), fold.train.class_names)
+    return pool_of_views(
+        arm, data, config, fresh.share, fresh.span, derive_seed(seed, "synthetic views"), fresh.class_weights
+    )
+
+
+def _synthetic_class_weights(arm: Arm, fold: Fold) -> Tensor:
+    """Return how often each class is drawn among the synthetic images, relative to the others: float64, K."""
+    counts = torch.from_numpy(fold.train.counts()).double()
+    return torch.where(counts > 0, counts.clamp(min=1) ** arm.class_exponent, 0.0)
+
+
+def _synthetic_pool(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool:
+    assert fold.synthetic is not None
+    synthetic, indices = fold.synthetic.data, _kept_indices(arm, fold)
+    if arm.real and not arm.by_need:
+        ratio, draw_seed = arm.ratio_or(config.ratio), derive_seed(seed, "synthetic images")
+        indices = indices[draw_by_ratio(synthetic.take(indices), fold.train, ratio, seed=draw_seed)]
+    share, span = _synthetic_share(arm, config), (0.0, arm.synthetic_first or 1.0)
+    view_seed, of_class = derive_seed(seed, "synthetic views"), _synthetic_class_weights(arm, fold)
+    pool = pool_of_views(arm, synthetic.take(indices), config, share, span, view_seed, of_class)
+    soft, weights = _synthetic_soft_labels(arm, fold, indices), _weights(arm, fold, indices)
+    return replace(pool, soft=soft, weights=weights)
+
+
+def _combined_pool(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool:
+    """Return one pool of the real and all kept synthetic images, for an arm that fills up the small classes."""
+    assert fold.synthetic is not None
+    synthetic, indices = fold.synthetic.data, _kept_indices(arm, fold)
+    pool = pool_of_views(
+        arm, concatenate([fold.train, synthetic.take(indices)]), config, 1.0, (0.0, 1.0), derive_seed(seed, "views")
+    )
+    soft, weights = _synthetic_soft_labels(arm, fold, indices), _weights(arm, fold, indices)
+    if soft is not None:
+        pool = replace(pool, soft=torch.cat([_real_soft_labels(fold), soft]))
+    return pool if weights is None else replace(pool, weights=torch.cat([torch.ones(len(fold.train)), weights]))
+
+
+def _kept_indices(arm: Arm, fold: Fold) -> NDArray[np.int64]:
+    """Return the indices of the synthetic images that the arm's filter keeps."""
+    assert fold.synthetic is not None
+    if arm.keep == 1:
+        return np.arange(len(fold.synthetic))
+    by_classifiers = FILTERS[arm.filter].by_classifiers
+    if by_classifiers is None:
+        scores = fold.synthetic.scores
+    else:
+        assert fold.judged is not None
+        scores = by_classifiers(fold.judged)
+    assert scores is not None
+    return keep_best(fold.synthetic.data.labels, scores, arm.keep)
+
+
+def _real_soft_labels(fold: Fold) -> Tensor:
+    """Return a mean of each real image's one-hot class and the teacher's probabilities: float32, N x K."""
+    assert fold.judged is not None
+    one_hot = np.eye(fold.train.num_classes)[fold.train.labels]
+    return torch.from_numpy((1 - TEACHER_WEIGHT) * one_hot + TEACHER_WEIGHT * fold.judged.real_probabilities).float()
+
+
+def _synthetic_soft_labels(arm: Arm, fold: Fold, indices: NDArray[np.int64]) -> Tensor | None:
+    """Return the teacher's probabilities of synthetic images, float32, M x K; None without soft labels."""
+    if not arm.soft_labels:
+        return None
+    assert fold.judged is not None
+    return torch.from_numpy(fold.judged.probabilities[indices]).float()
+
+
+def _weights(arm: Arm, fold: Fold, indices: NDArray[np.int64]) -> Tensor | None:
+    """Return the weight of each synthetic image in the loss, float32, M; None if all weigh as much as a real one."""
+    if arm.weight == "confidence":
+        assert fold.judged is not None
+        return torch.from_numpy(confidence(fold.judged)[indices]).float()
+    return None if arm.weight == 1 else torch.full((len(indices),), arm.weight)
+
+
+def pool_of_views(
+    arm: Arm,
+    data: LabelledImages,
+    config: EvaluateConfig,
+    share: float,
+    span: tuple[float, float],
+    seed: int,
+    class_weights: Tensor | None = None,
+) -> Pool:
+    """Return a pool of views of `data`. class_weights: see `Pool`."""
+    labels = torch.from_numpy(data.labels)
+    if arm.policy is None:
+        mirrored = arm.learner == "features" and config.horizontal_flip
+        views = with_mirror_images(data.images) if mirrored else data.images[None]
+        return Pool(torch.from_numpy(views), labels, share, span=span, class_weights=class_weights)
+    # With synthetic_first a pool has its part of the steps to itself, and its share of a batch does not matter.
+    fraction = share if not arm.synthetic_first else span[1] - span[0]
+    views = bank_of_views(
+        data,
+        arm.policy,
+        views=views_needed(data, config, fraction, class_weights),
+        horizontal_flip=config.horizontal_flip,
+        seed=seed,
+    )
+    return Pool(torch.from_numpy(views), labels, share, span=span, class_weights=class_weights)
+
+
+def views_needed(
+    data: LabelledImages, config: EvaluateConfig, fraction: float, class_weights: Tensor | None = None
+) -> int:
+    """Return how many views of each image are generated in advance, at most `config.views`.
+
+    No image needs more views than draws: of a class that is drawn often for its size, they are many. They are limited
+    to `MOST_BYTES` for all images, but not below the mean number of draws. fraction: of the images of all batches that
+    are drawn from `data`. class_weights: see `Pool`.
+    """
+    counts = torch.from_numpy(data.counts()).double()
+    weights = counts ** SAMPLING[config.classifier.sampling] if class_weights is None else class_weights
+    draws = fraction * config.classifier.steps * config.classifier.batch_size
+    of_class = torch.where(counts > 0, draws * weights / weights[counts > 0].sum() / counts, 0.0)
+    most = min(float(of_class.max()), MOST_BYTES / data.images.nbytes)
+    return min(config.views, max(math.ceil(most), math.ceil(draws / len(data)), 1))
+
+
+def _synthetic_share(arm: Arm, config: EvaluateConfig) -> float:
+    if not (arm.real and arm.synthetic):
+        return float(arm.synthetic)
+    return synthetic_share(arm.ratio_or(config.ratio)) if arm.share is None else arm.share
