@@ -16,6 +16,11 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {noun}{ending}"
 
 
+def are(n: int) -> str:
+    """Return the verb that goes with a count: "is" or "are"."""
+    return "is" if n == 1 else "are"
+
+
 def shortened(text: str, max_length: int = MAX_LENGTH) -> str:
     """Return `text`, with its middle left out if it has more than `max_length` characters."""
     if len(text) <= max_length:
@@ -48,6 +53,11 @@ def printable(text: str) -> str:
     Python represents bytes of a file name that are not UTF-8 as lone surrogates; they become \xff, as in a shell.
     """
     return text if text.isprintable() else "".join(map(_escape, text))
+
+
+def is_unicode(text: str) -> bool:
+    """Tell whether UTF-8 can represent a text: Python's text for a path that is not UTF-8 has lone surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _escape(character: str) -> str:

@@ -1,7 +1,7 @@
 """Read YAML at a bounded cost, with a one-sentence error message. All YAML of this project is read here.
 
 Aliases are refused, because nine lines of them can expand to a billion values. Text that is too long or nested too
-deeply is refused as well, and so are invalid values such as the date 2020-13-45.
+deeply is refused as well, and so are invalid values such as the date 2020-13-45, and a key that is given twice.
 """
 
 from __future__ import annotations
@@ -31,6 +31,15 @@ class _Loader(yaml.SafeLoader):
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                problem = f"found the key {quoted(key.value)} a second time"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
+        return super().construct_mapping(node, deep=deep)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:

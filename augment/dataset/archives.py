@@ -6,10 +6,12 @@ A compressed `.tar` cannot be read from the middle, so it is first decompressed 
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import io
 import lzma
 import mmap
+import posixpath
 import shutil
 import tarfile
 import tempfile
@@ -26,6 +28,7 @@ from augment.dataset.trees import visible_entries
 from augment.errors import SourceError
 from augment.words import shortened
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # for the temporary file
 MAX_BYTES = 2**30  # of one file in an archive; more is no picture
 Read = Callable[[], bytes]
 SUFFIXES = (".zip", ".tar", ".tgz", ".gz", ".tbz2", ".bz2", ".txz", ".xz")
@@ -78,7 +81,7 @@ def read_archive(path: Path) -> Entry:
             if parts := PurePosixPath(name).parts:  # the name "." has none
                 _insert(root, parts, content)
     except (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError, ValueError) as error:
-        if isinstance(error, PermissionError):
+        if isinstance(error, PermissionError) or (isinstance(error, OSError) and error.errno in NO_ROOM):
             raise
         raise SourceError(f"{path} is not a readable archive ({shortened(str(error))}); pack it again") from error
     visible = visible_entries(root)
@@ -96,9 +99,12 @@ def _insert(root: Entry, parts: tuple[str, ...], read: Read) -> None:
 
 def _read_zip(path: Path) -> Iterator[tuple[str, Read]]:
     archive = zipfile.ZipFile(path)
-    for info in archive.infolist():
+    members = archive.infolist()
+    by_backslash = not any("/" in info.filename for info in members)  # as some old programs for Windows write names
+    for info in members:
         if not info.is_dir():
-            yield info.filename, partial(_read_member, partial(archive.read, info), info.file_size)
+            name = info.filename.replace("\\", "/") if by_backslash else info.filename
+            yield name, partial(_read_member, partial(archive.read, info), info.file_size)
 
 
 def _read_tar(path: Path) -> Iterator[tuple[str, Read]]:
@@ -106,17 +112,25 @@ def _read_tar(path: Path) -> Iterator[tuple[str, Read]]:
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     with tarfile.open(fileobj=content, mode="r:") as archive:
         for info in archive:
-            member = _linked(archive, info) if info.islnk() else info
+            member = _linked(archive, info) if info.islnk() or info.issym() else info
             if member.isreg():
                 yield info.name, partial(_read_member, partial(_slice, content, member), member.size)
 
 
 def _linked(archive: tarfile.TarFile, link: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Return the member that a hard link stands for: tar stores the second name of a file as a link to the first."""
+    """Return the file that a link stands for.
+
+    A hard link has the name of a member, and a symbolic link a path from its own folder. tar stores the second name of
+    a file as a hard link to the first one.
+    """
+    target = posixpath.join(posixpath.dirname(link.name), link.linkname) if link.issym() else link.linkname
     try:
-        return archive.getmember(link.linkname)
+        member = archive.getmember(posixpath.normpath(target) if link.issym() else target)
     except KeyError as error:
-        raise tarfile.ReadError(f"{link.name} is a link to {link.linkname}, which is missing") from error
+        raise tarfile.ReadError(f"{link.name} is a link to {link.linkname}, which is not in it; use tar -h") from error
+    if member.issym() or member.isdir():
+        raise tarfile.ReadError(f"{link.name} is a link to {link.linkname}, no file; use tar -h")
+    return _linked(archive, member) if member.islnk() else member
 
 
 @contextmanager

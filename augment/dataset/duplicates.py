@@ -1,7 +1,8 @@
 """Find exact and near duplicates within a set of images or between two sets.
 
 Exact duplicates have equal pixels. Near duplicates (recompressed, brightened or mirrored copies) pass three tests, each
-more expensive than the previous one:
+more expensive than the previous one; mirror images of different classes do not count, because a class may be the mirror
+image of another:
 
 1. Perceptual hash (after pHash; Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010): a
    bit for each of the 63 lowest frequencies of the cosine transform; 16 may differ. Mirror images are tested too.
@@ -76,7 +77,7 @@ def measure_duplicates(data: LabelledImages, progress: Progress = no_progress) -
     """
     firsts = np.array([group[0] for group in group_copies(data).values()])
     indices = np.arange(len(firsts))
-    i, j, difference = _near_pairs(_reduced(data.images)[firsts], indices, indices, progress)
+    i, j, difference = _near_pairs(_reduced(data.images)[firsts], data.labels[firsts], indices, indices, progress)
     found: Differences = {}
     for a, b, d in zip(firsts[i].tolist(), firsts[j].tolist(), difference.tolist(), strict=True):
         pair = (min(a, b), max(a, b))
@@ -99,7 +100,8 @@ def measure_matches(train: LabelledImages, other: LabelledImages, progress: Prog
     _, firsts, distinct = np.unique(digests, return_index=True, return_inverse=True)
     pool = np.concatenate([_reduced(train.images), _reduced(other.images)])[firsts]
     in_train, in_other = distinct[: len(train)], distinct[len(train) :]  # indices in `pool`
-    i, j, difference = _near_pairs(pool, np.setdiff1d(in_train, in_other), np.unique(in_other), progress)
+    labels = np.concatenate([train.labels, other.labels])[firsts]
+    i, j, difference = _near_pairs(pool, labels, np.setdiff1d(in_train, in_other), np.unique(in_other), progress)
     order = np.argsort(-difference)  # the smallest difference comes last and overwrites the others
     match = {k: (n, d) for k, n, d in zip(*(part[order].tolist() for part in (i, j, difference)), strict=True)}
     first_index = {k: n for n, k in reversed(list(enumerate(in_other.tolist())))}
@@ -123,12 +125,13 @@ def _reduced(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _near_pairs(
-    pool: NDArray[np.uint8], left: Indices, right: Indices, progress: Progress
+    pool: NDArray[np.uint8], labels: NDArray[np.int64], left: Indices, right: Indices, progress: Progress
 ) -> tuple[Indices, Indices, Floats]:
     """Return near duplicates i of `left` and j of `right`, indices in a pool of distinct images, and differences."""
     (plain, mirrored), count = _low_frequencies(pool), len(left)
     i, j = _candidates(plain, plain, left, right, lambda done: progress(done, 2 * count))
     p, q = _candidates(mirrored, plain, left, right, lambda done: progress(count + done, 2 * count))
+    p, q = p[labels[p] == labels[q]], q[labels[p] == labels[q]]
     difference = _differences(pool, pool, i, j)
     fifth = np.full(len(pool), np.inf, np.float32)  # the difference of each image from its fifth nearest other image
     known = _ranks(i, difference) == NEIGHBOUR_RANK

@@ -59,8 +59,8 @@ class Flips:
 def measure_flips(data: LabelledImages) -> Flips:
     """Measure the leave-one-out 1-nearest-neighbour accuracy of images and of their mirror images, in pixel space.
 
-    A mirror image is not compared with its own original. Images are reduced to at most 32 px, and at most 2,000 images
-    are used: equally many of each class, or all of a class that has fewer.
+    A mirror image is not compared with its own original. Images are reduced to at most 32 px. Of more than 2,000
+    images, about 2,000 are used: equally many of each class, at least 2, or all of a class that has fewer.
     """
     if len(data) > MAX_IMAGES:
         data = subset_per_class(data, max(MAX_IMAGES // data.num_classes, 2), seed=0)

@@ -23,7 +23,7 @@ from augment.dataset.images import LabelledImages, subset_per_class
 from augment.dataset.sources import Source
 from augment.files import write_bytes, write_text
 from augment.progress import Progress, no_progress
-from augment.words import counted, printable
+from augment.words import are, counted, printable
 
 PROGRAM = "augment inspect"  # the `Software` entry of contact sheets
 MARKS = (f"Software\0{PROGRAM}".encode(), ",".join(COLUMNS).encode())  # at the beginning of the files that it writes
@@ -106,7 +106,9 @@ def describe_splits(splits: Mapping[str, LabelledImages]) -> str:
     parts = [f"train ({count['train']}) is for training generators and classifiers"]
     if "test" in splits:
         if "val" in splits:
-            parts.append(f"val ({count['val']}) is for choosing a mix, if a pipeline with holdout does so")
+            parts.append(
+                f"val ({count['val']}) is used to choose a mix, by pipelines with holdout and a choose section"
+            )
         parts.append(f"test ({count['test']}) is only for testing")
     elif "val" in splits:
         parts.append(f"val ({count['val']}) is used as the test set, because there is no other")
@@ -155,13 +157,16 @@ def _advise_on_repeats(
             f"{where('train', i)} as {source.train.class_names[source.train.labels[i]]!r}"
             for i in conflicts[0][:MAX_NAMED]
         )
-        advice.append(f"{counted(len(conflicts), 'image')} in more than one class ({first}): decide which is right.")
+        advice.append(
+            f"{counted(len(conflicts), 'image')} {are(len(conflicts))} in more than one class ({first}): decide which "
+            "class is right."
+        )
     for split, pairs in leaks.items():
         if pairs:
             train, other = where("train", pairs[0][0]), where(split, pairs[0][1])
             advice.append(
-                f"{counted(len(pairs), 'training image')} also in {split} ({train} = {other}): remove them from one "
-                "of the two, otherwise the accuracy is overestimated."
+                f"{counted(len(pairs), 'training image')} {are(len(pairs))} also in {split} ({train} = {other}): "
+                "remove them from one of the two, otherwise the accuracy is overestimated."
             )
     return advice
 
@@ -170,15 +175,15 @@ def _advise_on_near_repeats(source: Source, near: Pairs, near_leaks: Mapping[str
     advice = []
     if near:
         advice.append(
-            f"{counted(len(near), 'pair')} of training images nearly the same, or nearly mirrored "
-            f"({_named_pairs(source, near, 'train')}): look at them, and keep one of each pair of copies."
+            f"{counted(len(near), 'pair')} of training images {are(len(near))} nearly the same, or nearly mirror "
+            f"images ({_named_pairs(source, near, 'train')}): look at them, and keep one of each pair of copies."
         )
     for split, pairs in near_leaks.items():
         if pairs:
             advice.append(
-                f"{counted(len(pairs), 'training image')} nearly the same as a {split} image, or as its mirror image "
-                f"({_named_pairs(source, pairs, split)}): look at them, and remove copies from one of the two, "
-                "otherwise the accuracy is overestimated."
+                f"{counted(len(pairs), 'training image')} {are(len(pairs))} nearly the same as a {split} image, or as "
+                f"its mirror image ({_named_pairs(source, pairs, split)}): look at them, and remove copies from one of "
+                "the two, otherwise the accuracy is overestimated."
             )
     return advice
 
@@ -199,7 +204,7 @@ def _named_pairs(source: Source, pairs: Pairs, split: str) -> str:
 
 def image_name(source: Source, split: str, i: int) -> str:
     """Return the path of an image or, for sources that are arrays, its split and index."""
-    return source.files[split][i] if split in source.files else f"{split} image {i}"
+    return printable(source.files[split][i]) if split in source.files else f"{split} image {i}"
 
 
 def _advise_on_pictures(source: Source, colourless: bool) -> list[str]:

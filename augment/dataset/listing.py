@@ -61,7 +61,9 @@ Row = tuple[str, PictureFile, str | None]  # split, file, class name
 def numeric_order(rows: Iterable[Row]) -> list[str]:
     """Return the class names in the order of their values if all are whole numbers, else none."""
     names = {class_name for _, _, class_name in rows if class_name is not None}
-    return sorted(names, key=int) if all(re.fullmatch(r"-?\d+", name) for name in names) else []
+    if not all(re.fullmatch(r"-?\d+", name) for name in names):
+        return []
+    return sorted(names, key=lambda name: (int(name), name))  # "7" and "07" in the same order each time
 
 
 def make_listing(origin: object, rows: Iterable[Row], class_names: Sequence[str] = (), unlabelled: str = "") -> Listing:

@@ -30,7 +30,7 @@ from augment.errors import SourceError
 from augment.files import describe_irregular
 from augment.markers import read_marker
 from augment.progress import Progress, no_progress
-from augment.words import counted, printable, quoted, shortened
+from augment.words import counted, is_unicode, printable, quoted, shortened
 
 MANIFEST = "manifest.csv"
 DEFAULT_MAX_SIZE = 64  # px; larger images are reduced to it if no size is given, because CPUs are slow
@@ -126,7 +126,7 @@ def locate(spec: str) -> tuple[str, Listing | Arrays]:
 
 def _check_classes(name: str, train: LabelledImages, complete: bool) -> None:
     for class_name in train.class_names:
-        if any("\ud800" <= character <= "\udfff" for character in class_name):
+        if not is_unicode(class_name):
             raise SourceError(f"{name}: the class name {quoted(class_name)} is not valid Unicode; rename it")
     if not complete:
         return

@@ -24,8 +24,8 @@ SPLIT_ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {  # by a parameter of t
 def read_torchvision(spec: str) -> Listing:
     """List the images of NAME:DIR, with the splits that the data set has.
 
-    Raises `SourceError` if torchvision has no such data set, if its files are not in DIR, or if its items are not
-    images with one class.
+    Raises `SourceError` if torchvision has no such data set, if its files are not in DIR, if it needs other arguments,
+    or if its items are not images with one class.
     """
     name, _, root = spec.partition(":")
     from torchvision import datasets
@@ -42,10 +42,19 @@ def read_torchvision(spec: str) -> Listing:
         except Exception as error:  # each data set has its own, for files that are missing and for unknown splits
             if split == "train":
                 raise SourceError(
-                    f"torchvision:{spec} cannot be read ({shortened(str(error))}); download it with torchvision first"
+                    f"torchvision:{spec} cannot be read ({shortened(str(error))}); download it with torchvision first, "
+                    "or save it as class folders if it needs more arguments than its folder and split"
                 ) from error
-    names = _class_names(parts["train"])
-    rows = [row for split, part in parts.items() for row in _rows(f"torchvision:{name}/{split}", split, part, names)]
+    try:
+        names = _class_names(parts["train"])
+        origin = f"torchvision:{name}"
+        rows = [row for split, part in parts.items() for row in _rows(f"{origin}/{split}", split, part, names)]
+    except SourceError:
+        raise
+    except Exception as error:  # the data set is of another kind, or its files are damaged
+        raise SourceError(
+            f"torchvision:{spec} cannot be read ({shortened(str(error))}): expected images with one class each"
+        ) from error
     return make_listing(f"torchvision:{spec}", rows, names or numeric_order(rows))
 
 

@@ -16,11 +16,11 @@ CLEARLY_FASTER = 0.9  # a smaller advantage is not worth the rounding of bfloat1
 Step = Callable[[bool], None]  # its argument says whether the step includes the penalties
 
 
-def seconds_per_step(step: Step, device: torch.device) -> float:
-    """Return the mean seconds of a few steps without penalties, after one to warm up."""
-    step(False)
+def seconds_per_step(step: Step, device: torch.device, *, penalised: bool = False) -> float:
+    """Return the mean seconds of a few steps, with or without penalties, after one to warm up."""
+    step(penalised)
     _wait_for(device)
-    return sum(_seconds(step, device) for _ in range(STEPS_OF_ESTIMATE)) / STEPS_OF_ESTIMATE
+    return sum(_seconds(step, device, penalised) for _ in range(STEPS_OF_ESTIMATE)) / STEPS_OF_ESTIMATE
 
 
 def bfloat16_is_faster(float32: Step, bfloat16: Step, runtime: Runtime) -> bool:
@@ -29,7 +29,7 @@ def bfloat16_is_faster(float32: Step, bfloat16: Step, runtime: Runtime) -> bool:
     faster = ratio < CLEARLY_FASTER
     runtime.observer.on_note(
         f"precision: {'bfloat16' if faster else 'float32'}, because a step in bfloat16 takes {ratio:.2f} times as long "
-        "as one in float32 here; if the run is continued elsewhere, it keeps this"
+        "as one in float32 here; the run keeps this precision, even if it is continued on another machine"
     )
     return faster
 
@@ -46,9 +46,9 @@ def bfloat16_time_ratio(float32: Step, bfloat16: Step, device: torch.device) -> 
     return fastest[bfloat16] / fastest[float32]
 
 
-def _seconds(step: Step, device: torch.device) -> float:
+def _seconds(step: Step, device: torch.device, penalised: bool = False) -> float:
     begin = time.perf_counter()
-    step(False)
+    step(penalised)
     _wait_for(device)
     return time.perf_counter() - begin
 

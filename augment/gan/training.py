@@ -77,7 +77,8 @@ def make_step(
     real images whose labels mean nothing; D learns from them by `with_unlabelled`.
     """
     draw, update = make_batch_sampler(data, config.batch_size, state.random, classes), STEPS[config.trainer]
-    if unlabelled is not None and (count := round(config.unlabelled * config.batch_size)):
+    count = min(round(config.unlabelled * config.batch_size), config.batch_size - 1)
+    if unlabelled is not None and count:
         draw = with_unlabelled(draw, unlabelled, count, torch.from_numpy(np.flatnonzero(data.counts())), state.random)
         generate = setup.generate
         setup = replace(setup, generate=lambda labels: generate(labels % data.num_classes))

@@ -20,7 +20,7 @@ from pydantic import model_validator
 from torch import Tensor, nn
 
 from augment.dataset.images import LabelledImages, check_size, to_uint8
-from augment.errors import DivergedError, SourceError
+from augment.errors import ConfigError, DivergedError, SourceError
 from augment.gan.config import TrainingConfig
 from augment.gan.networks import Pair, Shape
 from augment.gan.step_times import bfloat16_is_faster, seconds_per_step
@@ -77,7 +77,7 @@ class AdversarialAbout(ModelAbout):
 
 @dataclass(frozen=True)
 class Training:
-    """What a kind of adversarial generator adds to the common way of fitting.
+    """The parts that each kind of adversarial generator supplies to the common training loop.
 
     run_ema: runs the averaged G on a batch of that many random inputs. preview: returns uint8 images of the averaged G
     for a grid with PREVIEW_COLUMNS columns. save: writes the finished model. classes: int64; the classes whose real and
@@ -111,7 +111,11 @@ def adversarial_generator(
 
     def estimate_seconds(data: TrainingData, config: C, device: torch.device) -> float:
         plain = config.model_copy(update={"fast": False})  # capturing a CUDA graph would take too long for an estimate
-        return seconds_per_step(new_steps(data, plain, device), device) * config.steps
+        step = new_steps(data, plain, device)
+        seconds = seconds_per_step(step, device)
+        if config.penalties:
+            seconds += (seconds_per_step(step, device, penalised=True) - seconds) / config.penalty_every
+        return seconds * config.steps
 
     def new_steps(data: TrainingData, config: C, device: torch.device) -> Callable[[bool], None]:
         return steps_of(prepare(data, config, device), data, config)
@@ -125,6 +129,8 @@ def _fit(training: Training, data: TrainingData, config: AdversarialConfig, run:
     finished = run.finished_step()
     if finished is not None and finished >= config.steps:
         return Fitted(Outcome.ALREADY_FINISHED, finished)
+    if (newest := run.newest_step()) > config.steps:
+        raise ConfigError(f"{run.output.path} is at step {newest} already; give {newest} steps or more, or --overwrite")
     if runtime.observer.wants_estimates:
         runtime.observer.on_note(work_ahead(config, data, run.newest_step()))
     step = steps_of(training, data, config)
@@ -204,7 +210,7 @@ def train(
     and `DivergedError` if a loss or a weight is not finite.
     """
     _restore_newest(state, run, runtime.observer)
-    run.output.reopen()
+    run.begin()
     log = RunLog(run.output)
     log.truncate(state.step)
     task = Task("fit", config.steps)

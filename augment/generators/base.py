@@ -22,7 +22,7 @@ from augment.fields import Seed, Settings
 from augment.generators.runs import ModelAbout, Run
 from augment.output_folders import Replace
 from augment.runtime import Runtime
-from augment.words import counted
+from augment.words import counted, is_unicode
 
 
 class GeneratorConfig(Settings):
@@ -102,7 +102,7 @@ def describe(data: TrainingData, config: GeneratorConfig, run: Run, step: int) -
         "classes": data.images.class_names,
         "train_per_class": data.images.per_class(),
         "name": data.origin.name,
-        "origin": data.origin.arguments,
+        "origin": data.origin.arguments if all(map(is_unicode, data.origin.arguments)) else (),
         "tested": data.origin.tested,
         "unlabelled": len(data.unlabelled) if data.unlabelled is not None else 0,
         "step": step,

@@ -60,6 +60,7 @@ def fit(
     with open_run(folder, config, data.images, data.origin.name, overwrite=overwrite, replace=replace) as run:
         if run.finished_step() is not None:
             return Fitted(Outcome.ALREADY_FINISHED, config.total)
+        run.begin()
         about = ResampleAbout(
             **describe(data, config, run, config.total),
             policy=config.policy,

@@ -85,15 +85,21 @@ A = TypeVar("A", bound=ModelAbout)
 
 @dataclass(frozen=True)
 class Run:
-    """A RUN folder that is open for fitting, with the identity of the run."""
+    """A RUN folder that is open for fitting, with the identity of the run. description: the text of config.yaml."""
 
     output: OutputFolder
     identity: Identity
+    description: str
 
     @property
     def model(self) -> Path:
         """Path of the finished model, which may not exist yet."""
         return self.output.path / MODEL
+
+    def begin(self) -> None:
+        """Mark the run as unfinished and write its settings, before it is fitted or continued."""
+        self.output.reopen()
+        self.output.write(CONFIG, self.description)
 
     def finished_step(self) -> int | None:
         """Return the training step of the finished model, or None if there is no model or if it is damaged."""
@@ -167,8 +173,7 @@ def open_run(
     files = (CONFIG, LOG, MODEL)
     with open_output(folder, "fit", identity, files=files, overwrite=overwrite, replace=replace) as output:
         description = _describe(config, data, name, identity)
-        output.write(CONFIG, yaml.safe_dump(description, sort_keys=False, allow_unicode=True))
-        yield Run(output, identity)
+        yield Run(output, identity, yaml.safe_dump(description, sort_keys=False, allow_unicode=True))
 
 
 def run_identity(config: Settings, data: LabelledImages, unlabelled: LabelledImages | None = None) -> Identity:

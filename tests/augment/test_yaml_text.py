@@ -39,6 +39,7 @@ HOSTILE = {
     "a long name of an alias": ("a: *" + "x" * 10**5, "found an alias"),
     "an open bracket": ("a: [" + "x, " * 10**4, "is not valid YAML"),
     "a list": ("- a", "expected keys and values, got list"),
+    "a key twice": ("a: 1\nb: {c: 1, c: 2}", "found the key 'c' a second time.*line 2, column 11"),
     "nothing": ("", "expected keys and values, got NoneType"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tarfile
 import zipfile
@@ -49,34 +50,71 @@ def test_pictures_of_an_archive_are_decoded_in_threads(image_folder: Path, tmp_p
     assert contents == [p.content.open("rb").read() for p in found] * 20
 
 
-def test_symbolic_links_and_folders_above_the_archive_are_left_out(image_folder: Path, tmp_path: Path) -> None:
+def test_links_are_read_as_the_files_that_they_stand_for(image_folder: Path, tmp_path: Path) -> None:
     picture = next((image_folder / "train" / "trouser").iterdir())
     with tarfile.open(tmp_path / "images.tar", "w") as archive:
         archive.add(picture, "cat/1.png")
         archive.add(picture, "../dog/1.png")
-        link = tarfile.TarInfo("cat/2.png")
-        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        archive.addfile(link)
+        link = tarfile.TarInfo("fox/2.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "../bird/1.png"
         second = tarfile.TarInfo("bird/1.png")
         second.type, second.linkname = tarfile.LNKTYPE, "cat/1.png"
         archive.addfile(second)
+        archive.addfile(link)
         dot = tarfile.TarInfo(".")
         dot.type = tarfile.REGTYPE
         archive.addfile(dot)
     root = read_archive(tmp_path / "images.tar")
-    assert [entry.name for entry in root.iterdir()] == ["cat", "..", "bird"]
-    (linked,) = next(entry for entry in root.iterdir() if entry.name == "bird").iterdir()
-    assert linked.open("rb").read() == picture.read_bytes()
-    assert [entry.name for entry in next(root.iterdir()).iterdir()] == ["1.png"]
+    assert [entry.name for entry in root.iterdir()] == ["cat", "..", "bird", "fox"]
+    for name in ("bird", "fox"):
+        (linked,) = next(entry for entry in root.iterdir() if entry.name == name).iterdir()
+        assert linked.open("rb").read() == picture.read_bytes()
 
 
-def test_a_link_to_a_file_that_is_missing_is_one_sentence(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "target"), [(tarfile.LNKTYPE, "cat/0.png"), (tarfile.SYMTYPE, "0.png"), (tarfile.SYMTYPE, "/etc/passwd")]
+)
+def test_a_link_to_a_file_that_is_missing_is_one_sentence(kind: bytes, target: str, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "images.tar", "w") as archive:
         link = tarfile.TarInfo("cat/1.png")
-        link.type, link.linkname = tarfile.LNKTYPE, "cat/0.png"
+        link.type, link.linkname = kind, target
         archive.addfile(link)
-    with pytest.raises(SourceError, match=r"cat/1\.png is a link to cat/0\.png, which is missing"):
+    with pytest.raises(SourceError, match=rf"cat/1\.png is a link to {target}, which is not in it; use tar -h"):
         read_archive(tmp_path / "images.tar")
+
+
+def test_a_link_to_a_link_or_a_folder_is_refused(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "images.tar", "w") as archive:
+        folder, link = tarfile.TarInfo("cat"), tarfile.TarInfo("dog")
+        folder.type = tarfile.DIRTYPE
+        link.type, link.linkname = tarfile.SYMTYPE, "cat"
+        archive.addfile(folder)
+        archive.addfile(link)
+    with pytest.raises(SourceError, match="dog is a link to cat, no file; use tar -h"):
+        read_archive(tmp_path / "images.tar")
+
+
+def test_a_zip_with_backslashes_has_folders(image_folder: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        for file in sorted(image_folder.rglob("*.png")):
+            info = zipfile.ZipInfo("x")
+            info.filename = str(file.relative_to(image_folder)).replace("/", "\\")
+            archive.writestr(info, file.read_bytes())
+    packed = read_source(tmp_path / "images.zip")
+    assert np.array_equal(packed.train.images, read_source(image_folder).train.images)
+
+
+def test_a_full_disk_is_not_blamed_on_the_archive(
+    image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    archive = Path(shutil.make_archive(str(tmp_path / "images"), "gztar", image_folder))
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        read_archive(archive)
+    assert caught.value.errno == errno.ENOSPC
 
 
 def test_an_archive_without_class_folders_is_refused(image_folder: Path, tmp_path: Path) -> None:

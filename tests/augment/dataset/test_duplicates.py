@@ -276,3 +276,13 @@ def test_progress_covers_the_images_and_their_mirror_images(clothes: tuple[Pictu
     calls: list[tuple[int, int]] = []
     near_duplicates(of(*clothes[0][:300]), lambda done, total: calls.append((done, total)))
     assert calls == [(256, 600), (300, 600), (556, 600), (600, 600)]
+
+
+def test_a_class_that_is_the_mirror_image_of_another_has_no_copies_in_it(clothes):
+    right = of(*clothes[0][:20])
+    left = LabelledImages(right.images[..., ::-1], right.labels + 1, ("right", "left"))
+    both = LabelledImages(np.concatenate([right.images, left.images]), np.repeat([0, 1], 20), ("right", "left"))
+    assert near_duplicates(both) == ()
+    assert near_matches(LabelledImages(right.images, right.labels, both.class_names), left) == ()
+    one_class = LabelledImages(both.images, np.zeros(40, np.int64), both.class_names)
+    assert len(near_duplicates(one_class)) == 20

@@ -74,7 +74,7 @@ def test_training_images_in_the_test_split_are_leaks(fashion):
     test = concatenate([of_classes(fashion.test, trouser=3, bag=4), train.take(np.array([40, 5]))])
     found = inspect(source_of(train, test, files={"train": tuple(f"{i}.png" for i in range(41))}))
     assert found.leaks == {"test": ((5, 8), (40, 7))}
-    assert any("2 training images also in test (5.png = test image 8)" in line for line in found.advice)
+    assert any("2 training images are also in test (5.png = test image 8)" in line for line in found.advice)
     assert found.near_leaks == {"test": ()}
 
 
@@ -107,10 +107,10 @@ def test_near_copies_are_named_by_their_files_within_and_between_the_splits(fold
     assert found.near_duplicates == ((3, 12),)
     assert found.near_leaks == {"val": ((6, 6), (7, 7)), "test": ((5, 6),)}
     assert [line.partition(": ")[0] for line in found.advice if "nearly" in line] == [
-        f"1 pair of training images nearly the same, or nearly mirrored ({bags}/03.png ~ {bags}/z.jpg)",
-        "2 training images nearly the same as a val image, or as its mirror image "
+        f"1 pair of training images is nearly the same, or nearly mirror images ({bags}/03.png ~ {bags}/z.jpg)",
+        "2 training images are nearly the same as a val image, or as its mirror image "
         f"({bags}/06.png ~ {val}/y.jpg, {bags}/07.png ~ {val}/z.png)",
-        f"1 training image nearly the same as a test image, or as its mirror image ({bags}/05.png ~ {test}/z.png)",
+        f"1 training image is nearly the same as a test image, or as its mirror image ({bags}/05.png ~ {test}/z.png)",
     ]
 
 
@@ -142,7 +142,7 @@ def test_the_use_of_every_split_is_explained(fashion):
     assert use() == f"{learns}some of it is held out for testing, because there is no test split"
     assert use(val=val) == f"{learns}val (23 images) is used as the test set, because there is no other"
     assert use(val=val, test=test) == (
-        f"{learns}val (23 images) is for choosing a mix, if a pipeline with holdout does so; "
+        f"{learns}val (23 images) is used to choose a mix, by pipelines with holdout and a choose section; "
         "test (22 images) is only for testing"
     )
 

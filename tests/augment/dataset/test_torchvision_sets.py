@@ -56,3 +56,9 @@ def test_files_that_are_missing_are_one_sentence(tmp_path: Path) -> None:
 def test_an_unknown_name_says_what_is_expected(spec: str) -> None:
     with pytest.raises(SourceError, match="expected torchvision:NAME:DIR, for example torchvision:CIFAR10:data"):
         read_source(f"torchvision:{spec}")
+
+
+@pytest.mark.parametrize("name", ["FakeData", "VisionDataset"])
+def test_a_set_of_another_kind_is_one_sentence(name: str, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=rf"^torchvision:{name}:.* cannot be read"):
+        read_source(f"torchvision:{name}:{tmp_path}")

@@ -33,3 +33,9 @@ def test_the_ratio_is_that_of_the_fastest_steps(float32: float, bfloat16: float)
     steps = (sleeping(seconds, calls=own, first=0.3) for seconds, own in zip((float32, bfloat16), calls, strict=True))
     assert bfloat16_time_ratio(*steps, CPU) == pytest.approx(bfloat16 / float32, rel=0.25)
     assert [len(own) for own in calls] == [1 + STEPS_OF_COMPARISON] * 2
+
+
+def test_steps_with_penalties_are_timed_if_asked_for() -> None:
+    calls: list[bool] = []
+    seconds_per_step(sleeping(0.0, calls=calls), CPU, penalised=True)
+    assert calls == [True] * (1 + STEPS_OF_ESTIMATE)

@@ -13,6 +13,7 @@ from gan_steps import begun, setup_of
 from torch import nn
 
 from augment.dataset.images import LabelledImages, to_uint8
+from augment.gan import training
 from augment.gan.networks import NETWORKS, Shape, build
 from augment.gan.penalties import PENALTIES, Batch, Critic
 from augment.gan.steps import STEPS
@@ -168,6 +169,17 @@ def test_g_makes_the_class_that_a_hidden_label_names(
     assert (judged >= 3).float().mean() == 0.75
     for y in seen["G"]:
         assert any(torch.equal(y, labels[-len(y) :] % 3) for labels in seen["D"])
+
+
+def test_a_large_share_of_unlabelled_images_leaves_a_labelled_one(
+    shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[int] = []
+    monkeypatch.setattr(training, "with_unlabelled", lambda draw, _, count, *__: counts.append(count) or draw)
+    config = SMALL.model_copy(update={"unlabelled": 0.99})
+    state = begun(config, SHAPE)
+    make_step(shoes, state, config, setup_of(state, config), unlabelled=shoes)
+    assert counts == [config.batch_size - 1]
 
 
 def test_without_a_share_unlabelled_images_change_nothing(shoes: LabelledImages) -> None:
