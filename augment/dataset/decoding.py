@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
@@ -25,11 +25,44 @@ from augment.dataset.listing import LabelledFile, Listing, PictureFile
 from augment.errors import SourceError
 from augment.files import describe_irregular
 from augment.progress import Progress, no_progress
+from augment.words import counted
 
 T = TypeVar("T")
+M = TypeVar("M", LabelledFile, "_Opened")
 # Formats that Pillow reads without another program (as EPS needs); no drawings, videos or scientific data
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "JPEG2000", "PPM", "ICO", "TGA", "PCX")
+DARK = 2**13  # values of 16 bits below it use less than an eighth of their range, as those of 12-bit cameras do
 ChooseSize = Callable[[Counter[tuple[int, int]]], int]  # counts of (width, height) in px -> size of all in px
+
+
+class Quirks(NamedTuple):
+    """How many pictures have something of which only a part can be used.
+
+    transparent: an alpha channel or a transparent colour, which becomes white. frames: several frames or pages, of
+    which the first is read. dark: 16 bits per pixel, of which the values use less than an eighth of the range.
+    """
+
+    transparent: int = 0
+    frames: int = 0
+    dark: int = 0
+
+    def losses(self) -> list[str]:
+        """Return sentences on what is lost of the pictures: frames, and grey levels."""
+        sentences = []
+        if self.frames:
+            sentences.append(
+                f"{counted(self.frames, 'file')} with several frames or pages: only the first of each is read; save "
+                "the others as files of their own to use them"
+            )
+        if self.dark:
+            sentences.append(
+                f"{counted(self.dark, 'file')} of 16 bits with values below an eighth of their range become nearly "
+                "black: if they hold 10 to 12 bits, multiply their values by 64 to 16"
+            )
+        return sentences
+
+
+NO_QUIRKS = Quirks()
 
 
 class Decoded(NamedTuple):
@@ -38,13 +71,40 @@ class Decoded(NamedTuple):
     splits: dict[str, LabelledImages]
     files: dict[str, tuple[str, ...]]  # by split, the path of each image
     sizes: Counter[tuple[int, int]]  # (width, height) in px before resizing -> number of images
-    transparent: int  # how many pictures have an alpha channel or a transparent colour
+    quirks: Quirks
 
 
 class _Header(NamedTuple):
     size: tuple[int, int]  # width, height in px, after applying the EXIF orientation
     grey: bool
     transparent: bool
+    frames: bool
+
+
+class _Opened(NamedTuple):
+    """A file whose header was readable."""
+
+    file: PictureFile
+    label: int | None
+    header: _Header
+
+
+class _Pixels(NamedTuple):
+    """A decoded picture, uint8, C x size x size. dark: see `Quirks`."""
+
+    values: NDArray[np.uint8]
+    dark: bool
+
+
+class _Split(NamedTuple):
+    """The decoded pictures of a split, uint8, N x C x size x size. dark: how many; see `Quirks`."""
+
+    images: NDArray[np.uint8]
+    opened: list[_Opened]
+    dark: int
+
+
+Headers = dict[str, list[_Opened]]  # by split
 
 
 def decode(
@@ -58,34 +118,66 @@ def decode(
     """Decode all pictures of `listing`, with 1 channel if all of them are grey and otherwise 3.
 
     name: the source, for error messages. choose_size: computes the common size from the sizes of all pictures. skipped:
-    a list to which the paths of broken files are appended; if None, a broken file is an error. progress: called before
-    a file is opened, twice for each. Raises `SourceError` if a file is broken or no training image is readable, and
-    `OSError` if the permission to read a file is missing.
+    a list to which the paths of broken files are appended; if None, a broken file is an error. They decide neither the
+    size nor the channels. progress: called before a file is opened, twice for each. Raises `SourceError` if a file is
+    broken or no training image is readable, and `OSError` if the permission to read a file is missing.
     """
-    splits, files, sizes, transparent = {}, {}, Counter[tuple[int, int]](), 0
-    opened, total = count(1), sum(map(len, listing.files.values()))  # each file is opened twice
-    read_each = partial(_read_each, skipped=skipped, before_opening=lambda: progress(next(opened) // 2, total))
+    opened, total = count(1), sum(map(len, listing.files.values()))
+    read_each = partial(
+        _read_each, skipped=skipped, before_opening=lambda: progress(min(next(opened) // 2, total), total)
+    )
     with bombs_are_errors():
-        headers = {split: list(read_each(members, _read_header)) for split, members in listing.files.items()}
-        if not headers["train"]:
-            raise SourceError(f"{name}: no training image is readable")
-        all_headers = [header for members in headers.values() for _, header in members]
-        size, grey = choose_size(Counter(h.size for h in all_headers)), all(h.grey for h in all_headers)
-        read = partial(_read_pixels, size=size, resize=resize, grey=grey)
-        for split, members in headers.items():
-            images, kept = np.empty((len(members), 1 if grey else 3, size, size), np.uint8), list[LabelledFile]()
-            for member, pixels in read_each((member for member, _ in members), read):
-                images[len(kept)] = pixels
-                kept.append(member)
-            if split != "train" and not kept:
-                continue
-            labels = [member.label for member in kept]
-            splits[split] = LabelledImages(images[: len(kept)], np.array(labels, np.int64), listing.class_names)
-            files[split] = tuple(str(member.file) for member in kept)
-            readable = [header for member, header in members if str(member.file) not in (skipped or ())]
-            sizes.update(header.size for header in readable)
-            transparent += sum(header.transparent for header in readable)
-    return Decoded(splits, files, sizes, transparent)
+        headers = {
+            split: [_Opened(*member, header) for member, header in read_each(members, _read_header)]
+            for split, members in listing.files.items()
+        }
+        size, grey = _common_form(name, headers, choose_size)
+        while True:
+            read = partial(_read_pixels, size=size, resize=resize, grey=grey)
+            splits = {split: _read_split(members, read_each, read) for split, members in headers.items()}
+            headers = {split: decoded.opened for split, decoded in splits.items()}
+            readable = _common_form(name, headers, choose_size)
+            if readable == (size, grey):
+                break
+            size, grey = readable  # a file whose pixels are broken had decided them
+    return _decoded({split: part for split, part in splits.items() if part.opened}, listing.class_names)
+
+
+def _decoded(kept: Mapping[str, _Split], class_names: tuple[str, ...]) -> Decoded:
+    found = [one.header for decoded in kept.values() for one in decoded.opened]
+    return Decoded(
+        {split: _labelled(decoded, class_names) for split, decoded in kept.items()},
+        {split: tuple(str(one.file) for one in decoded.opened) for split, decoded in kept.items()},
+        Counter(header.size for header in found),
+        Quirks(sum(h.transparent for h in found), sum(h.frames for h in found), sum(d.dark for d in kept.values())),
+    )
+
+
+def _common_form(name: str, headers: Headers, choose_size: ChooseSize) -> tuple[int, bool]:
+    """Return the size of all pictures in px, and whether all are grey."""
+    if not headers["train"]:
+        raise SourceError(f"{name}: no training image is readable")
+    found = [one.header for members in headers.values() for one in members]
+    return choose_size(Counter(header.size for header in found)), all(header.grey for header in found)
+
+
+def _read_split(
+    members: Sequence[_Opened],
+    read_each: Callable[..., Iterator[tuple[_Opened, _Pixels]]],
+    read: Callable[[PictureFile], _Pixels],
+) -> _Split:
+    images, kept, dark = np.empty((0, 0, 0, 0), np.uint8), list[_Opened](), 0
+    for member, pixels in read_each(members, read):
+        if not kept:
+            images = np.empty((len(members), *pixels.values.shape), np.uint8)
+        images[len(kept)] = pixels.values
+        kept.append(member)
+        dark += pixels.dark
+    return _Split(images[: len(kept)], kept, dark)
+
+
+def _labelled(decoded: _Split, class_names: tuple[str, ...]) -> LabelledImages:
+    return LabelledImages(decoded.images, np.array([one.label for one in decoded.opened], np.int64), class_names)
 
 
 @contextmanager
@@ -101,11 +193,11 @@ def bombs_are_errors() -> Iterator[None]:
 
 
 def _read_each(
-    members: Iterable[LabelledFile],
+    members: Iterable[M],
     read: Callable[[PictureFile], T],
     skipped: list[str] | None,
     before_opening: Callable[[], None],
-) -> Iterator[tuple[LabelledFile, T]]:
+) -> Iterator[tuple[M, T]]:
     """Yield each file with the result of `read`; broken files are skipped or raise `SourceError`, as in `decode`.
 
     before_opening: called before each file is opened.
@@ -148,7 +240,7 @@ def read_picture(file: PictureFile, size: int, resize: Resize, channels: int) ->
     Raises `OSError`, or another exception of Pillow's decoders, if the file is broken, and `SourceError` if the picture
     has colours and `channels` is 1.
     """
-    pixels = _read_pixels(file, size, resize, grey=False)
+    pixels = _read_pixels(file, size, resize, grey=False).values
     if channels > 1:
         return pixels
     if (pixels != pixels[:1]).any():
@@ -161,7 +253,8 @@ def _read_header(file: PictureFile) -> _Header:
         width, height = picture.size
         rotated = "exif" in picture.info and picture.getexif().get(0x0112) in (5, 6, 7, 8)  # orientations by 90 degrees
         size = (height, width) if rotated else (width, height)
-        return _Header(size, _is_grey(picture), picture.has_transparency_data)
+        several = getattr(picture, "n_frames", 1) > 1
+        return _Header(size, _is_grey(picture), picture.has_transparency_data, several)
 
 
 def _is_grey(picture: Image.Image) -> bool:
@@ -171,13 +264,15 @@ def _is_grey(picture: Image.Image) -> bool:
     return picture.mode in ("1", "L", "LA", "La", "F") or picture.mode.startswith("I")
 
 
-def _read_pixels(file: PictureFile, size: int, resize: Resize, grey: bool) -> NDArray[np.uint8]:
+def _read_pixels(file: PictureFile, size: int, resize: Resize, grey: bool) -> _Pixels:
     """Decode a picture and resize it to C x size x size."""
     with open_picture(file) as opened:
         opened.draft(None, (2 * size, 2 * size))  # decodes a JPEG faster at 1/2, 1/4 or 1/8, but not below this size
-        picture = _to_opaque(ImageOps.exif_transpose(opened)).convert("L" if grey else "RGB")
+        upright = ImageOps.exif_transpose(opened)
+        dark = upright.mode.startswith("I") and int(np.asarray(upright).max()) < DARK
+        picture = _to_opaque(upright).convert("L" if grey else "RGB")
     pixels = np.asarray(fit_to_square(picture, size, resize))
-    return pixels[None] if grey else pixels.transpose(2, 0, 1)
+    return _Pixels(pixels[None] if grey else pixels.transpose(2, 0, 1), dark)
 
 
 def _to_opaque(picture: Image.Image) -> Image.Image:

@@ -1,8 +1,7 @@
 """Find exact and near duplicates within a set of images or between two sets.
 
 Exact duplicates have equal pixels. Near duplicates (recompressed, brightened or mirrored copies) pass three tests, each
-more expensive than the previous one; mirror images of different classes do not count, because a class may be the mirror
-image of another:
+more expensive than the previous one. Mirror images of other classes do not count: a class may be that of another.
 
 1. Perceptual hash (after pHash; Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010): a
    bit for each of the 63 lowest frequencies of the cosine transform; 16 may differ. Mirror images are tested too.
@@ -19,7 +18,7 @@ Recall of changed copies of 1,000 training images among 2,000 test images, for C
 For digits of 8 px, no shifted or reduced copies are found. False positives, judged by eye: in CIFAR-10, 18 of 5,000
 training images match one of 10,000 test images, all correctly; in Fashion-MNIST 17 of 10,000 do, of which 11 show the
 same article and 6 are too similar to decide. Subsets of 20 and 20 to 500 and 200 images have 0.05 to 0.3 such matches
-on average (100 draws each). Images with a dominant frame count as duplicates. The thresholds were chosen on these sets.
+on average. Images with a dominant frame count as duplicates. The thresholds were chosen on these sets.
 
 All pairs are compared, but most only by a matrix product: 60,000 images of 28 px take 16 s on one core of a Xeon.
 """
@@ -64,11 +63,6 @@ def group_copies(data: LabelledImages) -> dict[str, list[int]]:
     return groups
 
 
-def near_duplicates(data: LabelledImages, progress: Progress = no_progress) -> Pairs:
-    """Return the pairs of `measure_duplicates`, without their differences."""
-    return tuple(measure_duplicates(data, progress))
-
-
 def measure_duplicates(data: LabelledImages, progress: Progress = no_progress) -> Differences:
     """Return the difference of each pair (i, j), i < j, of near duplicates or near mirror images, in order.
 
@@ -83,11 +77,6 @@ def measure_duplicates(data: LabelledImages, progress: Progress = no_progress) -
         pair = (min(a, b), max(a, b))
         found[pair] = min(d, found.get(pair, np.inf))
     return dict(sorted(found.items()))
-
-
-def near_matches(train: LabelledImages, other: LabelledImages, progress: Progress = no_progress) -> Pairs:
-    """Return the pairs of `measure_matches`, without their differences."""
-    return tuple(measure_matches(train, other, progress))
 
 
 def measure_matches(train: LabelledImages, other: LabelledImages, progress: Progress = no_progress) -> Differences:
@@ -131,7 +120,7 @@ def _near_pairs(
     (plain, mirrored), count = _low_frequencies(pool), len(left)
     i, j = _candidates(plain, plain, left, right, lambda done: progress(done, 2 * count))
     p, q = _candidates(mirrored, plain, left, right, lambda done: progress(count + done, 2 * count))
-    p, q = p[labels[p] == labels[q]], q[labels[p] == labels[q]]
+    p, q = np.stack([p, q])[:, labels[p] == labels[q]]
     difference = _differences(pool, pool, i, j)
     fifth = np.full(len(pool), np.inf, np.float32)  # the difference of each image from its fifth nearest other image
     known = _ranks(i, difference) == NEIGHBOUR_RANK

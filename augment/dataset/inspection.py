@@ -218,10 +218,9 @@ def _advise_on_pictures(source: Source, colourless: bool) -> list[str]:
             f"images of {counted(len(source.original_sizes), 'size')}, the largest {largest} px, were resized to "
             f"{size} x {size} px; --image-size and --resize change that."
         )
-    if source.transparent:
-        advice.append(
-            f"{counted(source.transparent, 'file')} with an alpha channel: transparent pixels were read as white."
-        )
+    if transparent := source.quirks.transparent:
+        advice.append(f"{counted(transparent, 'file')} with an alpha channel: transparent pixels were read as white.")
+    advice += [f"{sentence}." for sentence in source.quirks.losses()]
     if colourless:
         advice.append("all training images are grey but stored as RGB: training is faster if they are saved as grey.")
     return advice

@@ -18,7 +18,7 @@ import numpy as np
 
 from augment.dataset import archives
 from augment.dataset.arrays import Arrays, read_bundled, read_npz, read_sklearn
-from augment.dataset.decoding import ChooseSize, decode
+from augment.dataset.decoding import NO_QUIRKS, ChooseSize, Quirks, decode
 from augment.dataset.hugging_face import is_saved, read_dataset
 from augment.dataset.images import SPLITS, LabelledImages, Resize, check_size, nearest_size, resize_images
 from augment.dataset.listing import Listing, Row, make_listing
@@ -45,8 +45,8 @@ class Source:
     """The content of a source: splits that share one image size, number of channels and list of classes.
 
     original_sizes: (width, height) in px before resizing -> number of images. skipped: broken files that were left out.
-    files: split -> the path of each image; empty for sources that are arrays. transparent: how many pictures had an
-    alpha channel or a transparent colour; transparent pixels became white.
+    files: split -> the path of each image; empty for sources that are arrays. quirks: pictures of which only a part is
+    used.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Source:
     original_sizes: Mapping[tuple[int, int], int]
     skipped: tuple[str, ...] = ()
     files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    transparent: int = 0
+    quirks: Quirks = NO_QUIRKS
 
     @property
     def splits(self) -> dict[str, LabelledImages]:
@@ -246,7 +246,5 @@ def _from_files(
 ) -> Source:
     skipped: list[str] = []
     broken = skipped if skip_broken else None
-    splits, files, sizes, transparent = decode(name, listing, choose_size, resize, broken, progress)
-    return Source(
-        name, splits["train"], splits.get("val"), splits.get("test"), sizes, tuple(skipped), files, transparent
-    )
+    splits, files, sizes, quirks = decode(name, listing, choose_size, resize, broken, progress)
+    return Source(name, splits["train"], splits.get("val"), splits.get("test"), sizes, tuple(skipped), files, quirks)

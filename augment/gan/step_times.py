@@ -16,8 +16,18 @@ CLEARLY_FASTER = 0.9  # a smaller advantage is not worth the rounding of bfloat1
 Step = Callable[[bool], None]  # its argument says whether the step includes the penalties
 
 
-def seconds_per_step(step: Step, device: torch.device, *, penalised: bool = False) -> float:
-    """Return the mean seconds of a few steps, with or without penalties, after one to warm up."""
+def seconds_per_step(step: Step, device: torch.device, penalty_every: int | None = None) -> float:
+    """Return the mean seconds of a step, measured by a few after one to warm up.
+
+    penalty_every: one step in so many includes the penalties; None: no step does.
+    """
+    plain = _mean_seconds(step, device, penalised=False)
+    if penalty_every is None:
+        return plain
+    return plain + (_mean_seconds(step, device, penalised=True) - plain) / penalty_every
+
+
+def _mean_seconds(step: Step, device: torch.device, *, penalised: bool) -> float:
     step(penalised)
     _wait_for(device)
     return sum(_seconds(step, device, penalised) for _ in range(STEPS_OF_ESTIMATE)) / STEPS_OF_ESTIMATE

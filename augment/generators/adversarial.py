@@ -111,11 +111,8 @@ def adversarial_generator(
 
     def estimate_seconds(data: TrainingData, config: C, device: torch.device) -> float:
         plain = config.model_copy(update={"fast": False})  # capturing a CUDA graph would take too long for an estimate
-        step = new_steps(data, plain, device)
-        seconds = seconds_per_step(step, device)
-        if config.penalties:
-            seconds += (seconds_per_step(step, device, penalised=True) - seconds) / config.penalty_every
-        return seconds * config.steps
+        penalty_every = config.penalty_every if config.penalties else None
+        return seconds_per_step(new_steps(data, plain, device), device, penalty_every) * config.steps
 
     def new_steps(data: TrainingData, config: C, device: torch.device) -> Callable[[bool], None]:
         return steps_of(prepare(data, config, device), data, config)
@@ -126,8 +123,7 @@ def adversarial_generator(
 def _fit(training: Training, data: TrainingData, config: AdversarialConfig, run: Run, runtime: Runtime) -> Fitted:
     """Train the networks on all images of `data`; see `base.Fit`."""
     state = training.state
-    finished = run.finished_step()
-    if finished is not None and finished >= config.steps:
+    if (finished := run.finished_step()) is not None and finished >= config.steps:
         return Fitted(Outcome.ALREADY_FINISHED, finished)
     if (newest := run.newest_step()) > config.steps:
         raise ConfigError(f"{run.output.path} is at step {newest} already; give {newest} steps or more, or --overwrite")
@@ -201,9 +197,7 @@ def train(
     step: Callable[[bool], None],
     preview: Callable[[], NDArray[np.uint8]],
 ) -> bool:
-    """Train from the newest checkpoint of `run`, if there is one, to step `config.steps`.
-
-    Returns whether training finished; False means that the runtime stopped it.
+    """Train from the newest checkpoint of `run` to step `config.steps`; return False if the runtime stopped it before.
 
     step: does one step on `state`; its argument says whether the step includes the penalties. preview: returns uint8
     images for a grid with PREVIEW_COLUMNS columns. Raises `SourceError` if there are checkpoints but none can be read,

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from augment.dataset.deduplication import drop_duplicates
-from augment.dataset.duplicates import find_leaks, group_copies, near_duplicates, near_matches
+from augment.dataset.duplicates import find_leaks, group_copies, measure_duplicates, measure_matches
 from augment.dataset.export import read_scores
 from augment.dataset.images import LabelledImages, concatenate, image_hashes, subset_per_class
 from augment.dataset.inspection import image_name
@@ -74,7 +74,7 @@ def load(config: DataConfig, observer: Observer = NO_OBSERVER) -> LoadedSource:
         progress=reading,
     )
     pool, val = source.train, source.val
-    notes: tuple[str, ...] = (_skipped_note(source.skipped),) if source.skipped else ()
+    notes = ((_skipped_note(source.skipped),) if source.skipped else ()) + tuple(source.quirks.losses())
     test, test_notes = _find_test(config, source, reading)
     if test is source.val:
         val = None
@@ -157,7 +157,7 @@ def leak_warnings(
         harm = "mixes of memorised images win the choice"
     if leaks := find_leaks(train, test):
         warnings.append(f"{counted(len(leaks), 'training image')} also in the {split} set, pixel for pixel: the {harm}")
-    if near := near_matches(train, test, partial(observer.on_work, COMPARING)):
+    if near := tuple(measure_matches(train, test, partial(observer.on_work, COMPARING))):
         warnings.append(
             f"{counted(len(near), 'training image')} nearly the same as a {split} image or its mirror image "
             f"(`augment inspect` names some): if these are copies, the {harm}"
@@ -174,7 +174,7 @@ def duplicate_warnings(data: LabelledImages, observer: Observer = NO_OBSERVER) -
     too_high = "where they fall into different folds the accuracies are too high for all arms"
     if copies := len(data) - len(group_copies(data)):
         warnings.append(f"{counted(copies, 'exact duplicate')} among the images: {too_high}")
-    if near := near_duplicates(data, partial(observer.on_work, COMPARING)):
+    if near := tuple(measure_duplicates(data, partial(observer.on_work, COMPARING))):
         warnings.append(
             f"{counted(len(near), 'pair')} of images nearly the same, or one nearly the other's mirror image "
             f"(`augment inspect` names some): if these are copies, {too_high}"

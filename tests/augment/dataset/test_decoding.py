@@ -109,3 +109,26 @@ def test_a_large_photograph_keeps_its_detail(tmp_path, fashion):
     pixels, _ = read_one(tmp_path, picture, "jpg", size=64, quality=95)
     expected = np.asarray(fit_to_square(picture, 64, "pad"), float)
     assert np.abs(pixels[0] - expected).mean() < 2
+
+
+def test_a_broken_picture_decides_neither_the_channels_nor_the_size(folder: Path) -> None:
+    Image.effect_noise((200, 200), 50).convert("RGB").save(folder / "a" / "broken.png")
+    whole = (folder / "a" / "broken.png").read_bytes()
+    (folder / "a" / "broken.png").write_bytes(whole[: len(whole) // 2])
+    source = read_source(folder, skip_broken=True)
+    assert source.train.images.shape == (4, 1, 28, 28)
+    assert set(source.original_sizes) == {(28, 28)}
+    assert [Path(name).name for name in source.skipped] == ["broken.png"]
+
+
+def test_several_frames_and_unused_bits_are_told(folder: Path) -> None:
+    with Image.open(folder / "a" / "0.png") as picture:
+        picture.save(folder / "a" / "pages.tif", save_all=True, append_images=[picture])
+        values = np.asarray(picture).astype(np.uint16)
+    Image.fromarray(values * 16).save(folder / "b" / "12-bits.png")
+    Image.fromarray(values * 257).save(folder / "b" / "16-bits.png")
+    source = read_source(folder)
+    assert source.quirks == (0, 1, 1)
+    first, second = source.quirks.losses()
+    assert first.startswith("1 file with several frames or pages: only the first of each is read")
+    assert second.startswith("1 file of 16 bits with values below an eighth of their range become nearly black")

@@ -13,11 +13,19 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from augment.dataset import duplicates
-from augment.dataset.duplicates import find_leaks, near_duplicates, near_matches
+from augment.dataset.duplicates import Pairs, find_leaks, measure_duplicates, measure_matches
 from augment.dataset.images import LabelledImages
 from augment.dataset.sources import read_source
 
 Picture = NDArray[np.uint8]  # C x H x W
+
+
+def near_duplicates(data: LabelledImages) -> Pairs:
+    return tuple(measure_duplicates(data))
+
+
+def near_matches(train: LabelledImages, other: LabelledImages) -> Pairs:
+    return tuple(measure_matches(train, other))
 
 
 @pytest.fixture(scope="module")
@@ -274,11 +282,11 @@ def test_the_largest_of_each_row_are_found(width):
 
 def test_progress_covers_the_images_and_their_mirror_images(clothes: tuple[Picture, Picture]) -> None:
     calls: list[tuple[int, int]] = []
-    near_duplicates(of(*clothes[0][:300]), lambda done, total: calls.append((done, total)))
+    measure_duplicates(of(*clothes[0][:300]), lambda done, total: calls.append((done, total)))
     assert calls == [(256, 600), (300, 600), (556, 600), (600, 600)]
 
 
-def test_a_class_that_is_the_mirror_image_of_another_has_no_copies_in_it(clothes):
+def test_a_class_that_mirrors_another_has_no_copies_in_it(clothes):
     right = of(*clothes[0][:20])
     left = LabelledImages(right.images[..., ::-1], right.labels + 1, ("right", "left"))
     both = LabelledImages(np.concatenate([right.images, left.images]), np.repeat([0, 1], 20), ("right", "left"))

@@ -35,7 +35,12 @@ def test_the_ratio_is_that_of_the_fastest_steps(float32: float, bfloat16: float)
     assert [len(own) for own in calls] == [1 + STEPS_OF_COMPARISON] * 2
 
 
-def test_steps_with_penalties_are_timed_if_asked_for() -> None:
+def test_one_step_in_so_many_includes_the_penalties() -> None:
     calls: list[bool] = []
-    seconds_per_step(sleeping(0.0, calls=calls), CPU, penalised=True)
-    assert calls == [True] * (1 + STEPS_OF_ESTIMATE)
+
+    def step(penalised: bool) -> None:
+        calls.append(penalised)
+        time.sleep(0.09 if penalised else 0.01)
+
+    assert seconds_per_step(step, CPU, 4) == pytest.approx(0.03, rel=0.3)
+    assert calls == [False] * (1 + STEPS_OF_ESTIMATE) + [True] * (1 + STEPS_OF_ESTIMATE)

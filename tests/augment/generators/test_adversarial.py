@@ -18,11 +18,25 @@ from augment.errors import DivergedError, SourceError
 from augment.gan import step_times
 from augment.gan.losses import LOSSES
 from augment.gan.penalties import PENALTIES, Batch, Critic
-from augment.generators.base import Outcome
+from augment.generators import adversarial
+from augment.generators.base import Outcome, TrainingData
+from augment.generators.registry import GENERATORS
 
 
 def log(run: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def test_an_estimate_includes_the_steps_with_penalties(shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch) -> None:
+    def seconds(step: object, device: torch.device, penalty_every: int | None) -> float:
+        return 1.0 if penalty_every is None else penalty_every
+
+    monkeypatch.setattr(adversarial, "seconds_per_step", seconds)
+    estimate, cpu = GENERATORS["cgan"].estimate_seconds, torch.device("cpu")
+    assert estimate is not None
+    assert estimate(TrainingData(shoes), SMALL, cpu) == SMALL.steps
+    penalised = SMALL.model_copy(update={"penalties": {"r1": 0.1}, "penalty_every": 4})
+    assert estimate(TrainingData(shoes), penalised, cpu) == 4 * SMALL.steps
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -92,3 +93,16 @@ def test_a_run_leaves_copies_out_and_reports_it(folder: Path, tmp_path: Path, au
     assert sum(results["dataset"]["train_per_class"].values()) == 35
     assert results["dataset"]["test_size"] == 19
     assert DROPPED.removeprefix("note: ") in (out / "evaluation" / "report.html").read_text()
+
+
+def test_names_that_are_not_utf_8_are_escaped(folder: Path, tmp_path: Path, augment: Augment) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    shutil.copytree(folder, odd)
+    picture = next((odd / "train").rglob("z-again.png"))
+    picture.rename(Path(os.fsdecode(os.fsencode(picture.parent) + b"/\xe9.png")))
+    assert augment("inspect", odd, "--duplicates", tmp_path / "copies.csv").status == 0
+    assert "\\xe9.png" in (tmp_path / "copies.csv").read_text()
+    settings = tmp_path / "tiny.yaml"
+    settings.write_text(TINY)
+    assert augment("fit", odd, "--config", settings, "--out", tmp_path / "run").status == 0
+    assert augment("generate", tmp_path / "run", "--per-class", "2", "--out", tmp_path / "images").status == 0
