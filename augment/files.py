@@ -130,7 +130,7 @@ def describe_irregular(path: Path) -> str | None:
 
 
 def bears(path: Path, marks: Collection[bytes]) -> bool:
-    """Return whether `path` is a plain file, no link, with one of `marks` in its first 512 bytes.
+    """Return whether `path` is a plain file (not a link) that contains one of `marks` in its first 512 bytes.
 
     A program can thus recognise the files that it wrote itself.
     """

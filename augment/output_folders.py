@@ -1,4 +1,4 @@
-"""Safe output folders: locked while a command writes them, resumable after a kill, and without harm to other files.
+"""Safe output folders: locked while a command writes them, resumable after a kill, and safe for other files in them.
 
 Each folder that a command writes has a marker, `.augment.json`. It stores the command, the identity of the output (its
 settings and data), the names of its files, and a journal: the names of files of an earlier identity that are still to

@@ -1,7 +1,7 @@
 """`Runtime`: the device, the number of processes, the stop condition and the observer of a long computation.
 
-Observers receive five events: a task starts, makes progress or ends, a note for the user, and progress of work between
-tasks. Progress bars, log files and trackers are observers; `Observers` combines several into one.
+Observers receive five events: the start, the progress and the end of a task, a note for the user, and the progress of
+work between tasks. Progress bars, log files and trackers are observers; `Observers` combines several into one.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Batches drawn from pools of images.
 
-Each batch takes a fixed share of its images from each pool, and from each class what `SAMPLING` or the pool says. All
-draws are made before the training, on the CPU. Each pool has its own seed, so that arms that differ only in the
-pixels of their images draw the same real images.
+Each batch takes a fixed share of its images from each pool, and draws each class as often as `SAMPLING`, or the pool's
+own class weights, say. All draws are made before the training, on the CPU. Each pool has its own seed, so that arms
+that differ only in the pixels of their images draw the same real images.
 """
 
 from __future__ import annotations

@@ -85,8 +85,8 @@ def drop_duplicates(
     """Remove duplicates from `train`, and return the remaining images and a note on what was removed, if anything.
 
     Of a group of exact or near duplicates, the first image is kept. The whole group is removed if its images have more
-    than one class, because the right one is unknown, or if one of them is in `others`, because the rest are copies of
-    it. Raises `SourceError` if fewer than 2 images of a class are left.
+    than one class, because the right one is unknown, or if one of them is also in `others`, because the rest are
+    then copies of an image there. Raises `SourceError` if fewer than 2 images of a class are left.
     """
     pairs = find_duplicate_pairs({"train": train, **others}, progress)
     leaked = {pair.first for pair in pairs if pair.split != "train"}

@@ -27,7 +27,7 @@ class Verdict(StrEnum):
 
     SAFE = "look safe"
     UNSAFE = "do not look safe"
-    UNKNOWN = "is uncertain"
+    UNKNOWN = "may or may not be safe"
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,9 @@ def paired_loss(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> tuple[fl
 def advise_on_flips(flips: Flips) -> str:
     """Return a sentence with the verdict and the measurements behind it."""
     low, high = (100 * end for end in flips.loss)
-    verdict = f"horizontal flips {flips.verdict}"
-    if flips.verdict == Verdict.UNKNOWN:
-        verdict = f"whether horizontal flips are safe {flips.verdict}"
     return (
-        f"{verdict} (of {flips.images:,} images, {flips.plain:.1%} have a nearest neighbour of their "
-        f"own class; mirrored, {flips.mirrored:.1%} have; the 95 % interval of the loss is {low:.1f} to {high:.1f} "
+        f"horizontal flips {flips.verdict} (of {flips.images:,} images, {flips.plain:.1%} have a nearest neighbour of "
+        f"their own class; mirrored, {flips.mirrored:.1%} have; the 95 % interval of the loss is {low:.1f} to {high:.1f} "
         "points)."
     )
 

@@ -36,7 +36,7 @@ class Picture(NamedTuple):
 
 
 class Format(NamedTuple):
-    """What pictures become: uint8, channels x size x size."""
+    """The format that pictures are decoded to: uint8, channels x size x size."""
 
     size: int  # px
     resize: Resize

@@ -1,7 +1,7 @@
 """The networks of the anchored generator: an encoder, a decoder, and the projection discriminator.
 
-The class does not enter the generator: the anchor brings it. Noise enters the decoder through its conditional batch
-norms, so that one combination of features gives several images.
+The generator is not told the class, which follows from the anchor. Noise enters the decoder through its conditional
+batch norms, so that one combination of features gives several images.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Features(NamedTuple):
 
     anchor: Tensor
     partner: Tensor | None = None  # of the same class
-    lender: Tensor | None = None  # (R, C, H, W); lender - base is lent; both belong to one class, often another one
+    lender: Tensor | None = None  # (R, C, H, W); both of one class, mostly another; lender - base is added
     base: Tensor | None = None
     lent: Tensor | slice = slice(None)  # which R of the B images get a difference
 

@@ -28,7 +28,7 @@ class TrainingConfig(Settings):
     # share of them that are unlabelled, if there are such images: D scores these, and as many fakes, without a class
     unlabelled: float = Field(0.0, ge=0, lt=1)
     lr_generator: LearningRate = 2e-4
-    lr_discriminator: LearningRate = 8e-4  # four times that of G: in one-stage training G follows a D one update older
+    lr_discriminator: LearningRate = 8e-4  # four times that of G, which follows a D one update older
     beta1: float = Field(0.0, ge=0, lt=1)
     beta2: float = Field(0.99, ge=0, lt=1)
     ema_decay: float = Field(0.998, ge=0, lt=1)  # of the EMA of G's weights; warmed up from 0.2

@@ -25,7 +25,7 @@ from augment.dataset.images import check_size
 class Pair(NamedTuple):
     """A generator and a discriminator, which share no weights.
 
-    A label of D that is `num_classes` or more hides the class: D then scores the image without it.
+    If D is given a label of `num_classes` or more, it scores the image without its class.
     """
 
     generator: nn.Module  # (z: (B, latent_dim), y: int64 (B,)) -> (B, C, size, size) in [-1, 1]

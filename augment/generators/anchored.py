@@ -1,4 +1,4 @@
-"""`anchored`: a generator that is fed with real images, for classes with few images beside classes with many.
+"""`anchored`: a generator that starts from real images, for sets in which some classes have few images, others many.
 
 It encodes training images, combines their features and decodes the result. A synthetic image keeps most of its anchor,
 which is a training image of its class, and differs from it as two images of another class differ from each other. See

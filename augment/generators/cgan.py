@@ -113,7 +113,7 @@ def _training_functions(
 
 
 def _random_codes(generator: nn.Module, codes: Codes) -> Callable[[int, torch.Generator], Tensor]:
-    """Return a function that runs G on that many random points between codes, of classes drawn equally often."""
+    """Return a function that runs G on a given number of random points between codes; classes are equally likely."""
     present = codes.index.present
 
     def forward(count: int, random: torch.Generator) -> Tensor:

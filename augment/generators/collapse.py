@@ -1,8 +1,8 @@
 """Detection of mode collapse to a single image, which neither losses nor errors reveal.
 
 The spread of images is their root mean square difference from their mean image. Images with a spread of at most 2 grey
-levels of 255 count as alike. This is about the change when an image is saved as JPEG of quality 95 (1.5 on average and
-at most 1.9, for 300 images of Fashion-MNIST). The classes of Fashion-MNIST and of scikit-learn's digits have spreads of
+levels of 255 count as alike. Saving an image as JPEG of quality 95 changes it by about as much (1.5 on average and at
+most 1.9, for 300 images of Fashion-MNIST). The classes of Fashion-MNIST and of scikit-learn's digits have spreads of
 40 to 72, generators after 3 training steps 9 to 27, and generators trained at learning rates of 1 or more 0.
 """
 

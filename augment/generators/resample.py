@@ -1,7 +1,7 @@
 """`resample`: returns training images of the class, mixed in pairs and augmented. It is a control for generators.
 
 It learns nothing: its images show no more than classical augmentation and the mixing of pixels do. A generator whose
-images do not help more than these is therefore no better than they are.
+images help no more than these is no better than classical augmentation.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Training images inside a finished run, for generators that make their images from them."""
+"""Store training images in a finished run, and read them back, for generators that start from them."""
 
 from __future__ import annotations
 

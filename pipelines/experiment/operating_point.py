@@ -1,8 +1,8 @@
 """How far a trained classifier should favour rare classes, found by cross-fitting: `operating_point: cross-fitted`.
 
-A classifier that corrects for imbalanced classes, as logit adjustment does, corrects for what it was trained on. Of a
-rare class it has learnt the few images by heart, and unseen images of this class get lower logits than those. How much
-lower depends on the images, the number of steps and the policy, and cannot be read off the training. So the
+A classifier that corrects for imbalanced classes, as logit adjustment does, corrects for what it was trained on. It
+has memorised the few images of a rare class, so unseen images of this class get lower logits than these. How much lower
+depends on the images, the number of steps and the policy, and cannot be read off the training. So the
 classifier is trained again on parts of the images, and images that it has not seen tell how far to shift its logits.
 
 The shift is t times the log prior: the tau of Menon et al., arXiv 2007.07314, section 4, which they tune on validation
@@ -36,7 +36,7 @@ def favour_rare_classes(
     predict: Callable[[nn.Module, Fold], Tensor],
     seed: int,
 ) -> None:
-    """Shift the logits of a trained `Classifier` with a linear head by what unseen images of `fold.train` call for.
+    """Shift the logits of a trained `Classifier` with a linear head to fit images left out of the training best.
 
     train: from a fold and a seed to a classifier like `model`. predict: the logits of a fold's test images.
     """

@@ -34,11 +34,11 @@ class AugmentClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Pictures are uint8 arrays: N x H x W for grey ones, or N x H x W x C with C from 1 to 4. Labels are of any type that
     numpy can sort. steps: optimiser steps of each network; None: 300. members: networks whose probabilities are
-    averaged. calibrated: whether to train as many again without each fifth of the pictures, to fit a temperature on
-    what they say of it. horizontal_flip: whether the classes look the same when mirrored. image_size: in px, a multiple
-    of 4 from 8 to 128; None: the size nearest to that of the pictures, at most 64. random_state: the seed. device: cpu,
-    cuda or auto. jobs: processes. After `fit`, `classes_` are the labels, and `cross_validation_` is what the pictures
-    that were left out show, or None.
+    averaged. calibrated: whether to train `members` more networks without each fifth of the pictures, to fit a
+    temperature on their predictions for that fifth. horizontal_flip: whether the classes look the same when mirrored.
+    image_size: in px, a multiple of 4 from 8 to 128; None: the size nearest to that of the pictures, at most 64.
+    random_state: the seed. device: cpu, cuda or auto. jobs: processes. After `fit`, `classes_` are the labels, and
+    `cross_validation_` is what the pictures that were left out show, or None.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ import json, numpy as np, onnxruntime
 from PIL import Image
 session = onnxruntime.InferenceSession({file!r})
 classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
-picture = Image.open("picture.png").convert({mode!r}).resize(({size}, {size}))
+picture = Image.open("picture.png").convert({mode!r}).resize(({size}, {size}), Image.LANCZOS)
 pixels = np.asarray(picture, np.uint8).reshape(1, {size}, {size}, {channels}).transpose(0, 3, 1, 2)
 probabilities = session.run(["{output}"], {{"{input}": pixels}})[0][0]
 print(classes[probabilities.argmax()], probabilities.max())"""

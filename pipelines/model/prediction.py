@@ -198,7 +198,7 @@ class _Table:
         """Write the lines of n pictures. probabilities: n x K."""
         entropies = -(probabilities * np.log(np.maximum(probabilities, 1e-12))).sum(1)
         for picture, p, entropy in zip(pictures, probabilities, entropies, strict=True):
-            order = p.argsort()[::-1][: self.top or 1]
+            order = (-p).argsort(kind="stable")[: self.top or 1]  # of equal ones the first, as for `class`
             ranked = [value for k in order for value in (self.classes[k], f"{p[k]:.6f}")]
             values = [f"{value:.6f}" for value in p] if self.top is None else ranked
             self.writer.writerow([picture.name, self.classes[int(p.argmax())], f"{entropy:.6f}", *values])

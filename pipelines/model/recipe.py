@@ -74,7 +74,7 @@ class Recipe(Settings):
 def choose_recipe(
     run: Path | None, *, steps: int | None = None, horizontal_flip: bool | None = None, seed: int = 0
 ) -> Recipe:
-    """Return the recipe of a run, or without one the defaults; settings that are not None replace those of it.
+    """Return the recipe of a run, or without one the defaults; settings that are not None replace its own.
 
     steps: of each network. Raises the errors of `recipe_of_run`.
     """

@@ -37,9 +37,9 @@ def two_way_interval(
     adds (`_image_variance`). By default all of this variance gets R - 1 degrees of freedom, so that the interval is
     never narrower than the corrected one. Where images vary most it is too wide: 0.98 coverage for 0.95 at 6 repeats.
     For a normal distribution it equals the expanded percentiles of Hesterberg (2015), but it works at any confidence
-    level: at 0.9975 with 6 repeats, only one draw in 2e9 lies beyond those percentiles. With `satterthwaite` (1946) the
-    degrees of freedom are computed from the two variances. They are many where images vary most, so that 3 repeats are
-    useful; the coverage at 0.95 is then 0.943 to 0.951.
+    level: at 0.9975 with 6 repeats, those percentiles cannot be drawn: one draw in 2e9 lies beyond them. With
+    `satterthwaite` (1946) the degrees of freedom are computed from the two variances. They are many where images vary
+    most, so that 3 repeats are useful; the coverage at 0.95 is then 0.943 to 0.951.
 
     Raises `ConfigError` if there are fewer than 2 repeats or 2 images, if a difference is not finite, or if the weights
     are not N positive numbers.
