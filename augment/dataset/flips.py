@@ -94,8 +94,8 @@ def advise_on_flips(flips: Flips) -> str:
     low, high = (100 * end for end in flips.loss)
     return (
         f"horizontal flips {flips.verdict} (of {flips.images:,} images, {flips.plain:.1%} have a nearest neighbour of "
-        f"their own class; mirrored, {flips.mirrored:.1%} have; the 95 % interval of the loss is {low:.1f} to {high:.1f} "
-        "points)."
+        f"their own class; mirrored, {flips.mirrored:.1%} have; the 95 % interval of the loss is {low:.1f} to "
+        f"{high:.1f} points)."
     )
 
 
