@@ -48,14 +48,24 @@ def write_atomically(path: str, data: bytes, *, durable: bool = False) -> None:
 
     After a kill the file is complete. After a power failure this is certain only if `durable`.
     """
+    with replacing(path) as descriptor:
+        _write_all(descriptor, data)
+        if durable:
+            os.fsync(descriptor)
+
+
+@contextmanager
+def replacing(path: str) -> Iterator[int]:
+    """Yield the descriptor of a new file that replaces `path` at the end of the block, or is deleted if it raises.
+
+    Raises `OSError` that names `path`.
+    """
     temporary = os.path.join(os.path.dirname(path), f".augment-{os.urandom(8).hex()}.part")
     try:
         with errors_naming(path):
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW, 0o666)
             try:
-                _write_all(descriptor, data)
-                if durable:
-                    os.fsync(descriptor)
+                yield descriptor
             finally:
                 os.close(descriptor)
             os.replace(temporary, path)
@@ -116,7 +126,7 @@ def read_json(path: Path, model: type[M]) -> M:
         key = ".".join(map(str, first["loc"]))[:80]
         raise OutputError(
             f"{path} is damaged, or of another version of this program ({key + ': ' if key else ''}"
-            f"{first['msg'].lower()[:120]}); remove it or choose another folder"
+            f"{first['msg'].lower()[:120]}); remove the folder {path.parent}, or choose another one"
         ) from error
 
 

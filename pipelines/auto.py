@@ -62,7 +62,7 @@ def decide(
     `ConfigError` if the time does not suffice for the fewest repeats that allow a claim.
     """
     assert pipeline.auto is not None
-    given = pipeline.model_dump(mode="json", exclude_unset=True, exclude={"track"})
+    given = pipeline.model_dump(mode="json", exclude_unset=True, exclude={"track", "description"})
     inputs = {"definition": given, "images": _fingerprints(loaded), "pretrained weights": weights_installed()}
     identity = Identity(data=inputs)
     stored = None if overwrite else _read(folder)

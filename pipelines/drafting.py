@@ -7,12 +7,13 @@ the number of repeats, has a value that suits most sets.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from augment.runtime import NO_OBSERVER, Observer
-from augment.words import counted, printable
+from augment.words import counted, printable, shell_word
 from pipelines.auto import allowed_repeats, facts_of, with_settings
 from pipelines.auto_choices import CHOICES
 from pipelines.config.reading import load_pipeline
@@ -36,8 +37,8 @@ COMMENTS = {  # of each section, before the reasons for its values
 }
 
 
-def draft(overrides: Sequence[str], file: str, observer: Observer = NO_OBSERVER) -> str:
-    """Return the YAML text. overrides: settings of `augment run auto`, such as `data.source=DIR`. file: its own name.
+def draft(overrides: Sequence[str], file: Path, observer: Observer = NO_OBSERVER) -> str:
+    """Return the YAML text of `file`. overrides: settings of `augment run auto`, such as `data.source=DIR`.
 
     Raises the errors of `load_pipeline` and `load`.
     """
@@ -57,7 +58,10 @@ def draft(overrides: Sequence[str], file: str, observer: Observer = NO_OBSERVER)
     content = pipeline.model_dump(mode="json", exclude_unset=True, exclude={"auto", "description"})
     images = counted(len(loaded.train), "image")
     head = HEAD.format(
-        source=printable(loaded.name), images=images, classes=counted(loaded.train.num_classes, "class"), file=file
+        source=printable(loaded.name),
+        images=images,
+        classes=counted(loaded.train.num_classes, "class"),
+        file=shell_word(str(file)),
     )
     return head + "".join(_text(name, content[name], reasons.get(name, [])) for name in COMMENTS if name in content)
 

@@ -30,8 +30,8 @@ def fit_source(
     """
     if data.unlabelled is not None and not config.uses_unlabelled:
         raise ConfigError(
-            f"the generator {config.kind} with these settings does not learn from unlabelled images; give an "
-            "adversarial one `unlabelled: 0.5` in its settings, or leave --unlabelled out"
+            f"the generator {config.kind} with these settings does not learn from unlabelled images; set "
+            "`unlabelled: 0.5` in the --config file of cgan or anchored, or leave --unlabelled out"
         )
     loaded = load(data, runtime.observer)
     for note in (*loaded.warnings, *unused_notes(loaded, data)):
@@ -39,4 +39,9 @@ def fit_source(
     origin = Origin(loaded.name, arguments, tested=loaded.test is not None)
     seconds = fit_seconds(loaded.train, config, runtime.device) if runtime.observer.wants_estimates else None
     training = TrainingData(loaded.train, origin, loaded.unlabelled if config.uses_unlabelled else None)
-    return fit(training, config, folder, runtime, overwrite=overwrite, seconds=seconds).outcome, loaded
+    fitted = fit(training, config, folder, runtime, overwrite=overwrite, seconds=seconds)
+    if fitted.outcome == Outcome.BEYOND:
+        raise ConfigError(
+            f"{folder} is at step {fitted.step} already: give --steps {fitted.step} or more, or --overwrite"
+        )
+    return fitted.outcome, loaded

@@ -25,7 +25,8 @@ NEVER_TRIM = 2**31 - 1  # bytes: glibc returns memory at the top of the heap onl
 SECONDS_TO_SAVE = 5.0  # between a signal and the forced exit
 POLL_SECONDS = 0.2  # between two checks of a worker process whether its parent is alive
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-STOPPED = "augment: stopped; the same command goes on where it stopped\n"
+STOPPED = "augment: stopped; run the same command again to go on\n"
+STOPPED_ANEW = "augment: stopped; run the same command without --overwrite to go on\n"
 SHOW_CURSOR = "\x1b[?25h\r\x1b[K"  # shows the cursor, which a progress bar hides, and clears the line
 
 _saving = False  # whether the running work checks `stop_on_signal` and saves its state
@@ -88,6 +89,11 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
         _saving = False
 
 
+def stopped_sentence() -> str:
+    """Return the line that says how a stopped command is continued."""
+    return STOPPED_ANEW if "--overwrite" in sys.argv else STOPPED
+
+
 def received_signal() -> int:
     """Return the number of the signal that has arrived within `stop_on_signal`, or 0 if there was none."""
     return _received
@@ -136,7 +142,7 @@ def _exit(number: int) -> None:
     """Exit without unwinding the stack: a library could catch an exception, and would print more than one sentence."""
     cursor = SHOW_CURSOR if sys.stderr is not None and os.isatty(2) else ""
     try:
-        os.write(2, f"{cursor}{STOPPED}".encode())
+        os.write(2, f"{cursor}{stopped_sentence()}".encode())
     finally:
         os._exit(128 + number)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import yaml
 
 from augment.files import digest_files, path_inside
-from augment.output_folders import open_output
+from augment.output_folders import OutputFolder, open_output
 from augment.runtime import DEFAULT_RUNTIME, Runtime
 from augment.words import counted
 from pipelines.auto import DECISIONS_FILE, Decisions, decide
@@ -51,12 +51,10 @@ def run(
         for subfolder in stage.folders:
             path_inside(folder, subfolder)  # raises if one of them is a link, before anything is written
     with open_output(folder, "run", files=(CONFIG, STAGES_FILE), overwrite=overwrite) as output:
-        resolved = folds.pipeline.model_dump(mode="json")
-        output.write(CONFIG, yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True))
-        if decisions is not None:
-            output.reserve(DECISIONS_FILE)
-            output.write(DECISIONS_FILE, decisions.model_dump_json(indent=1))
         plans = _plan(folds, stages, read_entries(folder), runtime)
+        if any(planned.runs for planned in plans):
+            output.reopen()  # so that old results do not pass for those of the new settings
+        _write_settings(output, folds.pipeline, decisions)
         for note in (*_notes(folds), *_cost_notes(folds, stages, plans, runtime.jobs)):
             runtime.observer.on_note(note)
         for stage, planned in zip(stages, plans, strict=True):
@@ -70,6 +68,14 @@ def run(
                 write_entry(output, stage.name, Entry(finished=True, inputs=inputs, outputs=digest))
         output.finish()
     return read_results(folder / "evaluation" / RESULTS)
+
+
+def _write_settings(output: OutputFolder, pipeline: Pipeline, decisions: Decisions | None) -> None:
+    resolved = pipeline.model_dump(mode="json")
+    output.write(CONFIG, yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True))
+    if decisions is not None:
+        output.reserve(DECISIONS_FILE)
+        output.write(DECISIONS_FILE, decisions.model_dump_json(indent=1))
 
 
 def plan(

@@ -20,7 +20,7 @@ from pydantic import model_validator
 from torch import Tensor, nn
 
 from augment.dataset.images import LabelledImages, check_size, to_uint8
-from augment.errors import ConfigError, DivergedError, SourceError
+from augment.errors import DivergedError, SourceError
 from augment.gan.config import TrainingConfig
 from augment.gan.networks import Pair, Shape
 from augment.gan.step_times import bfloat16_is_faster, seconds_per_step
@@ -126,7 +126,7 @@ def _fit(training: Training, data: TrainingData, config: AdversarialConfig, run:
     if (finished := run.finished_step()) is not None and finished >= config.steps:
         return Fitted(Outcome.ALREADY_FINISHED, finished)
     if (newest := run.newest_step()) > config.steps:
-        raise ConfigError(f"{run.output.path} is at step {newest} already; give {newest} steps or more, or --overwrite")
+        return Fitted(Outcome.BEYOND, newest)
     if runtime.observer.wants_estimates:
         runtime.observer.on_note(work_ahead(config, data, run.newest_step()))
     step = steps_of(training, data, config)

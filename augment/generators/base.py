@@ -77,6 +77,7 @@ class Outcome(StrEnum):
     FINISHED = "is finished"
     ALREADY_FINISHED = "was finished already and is left as it is"
     STOPPED = "was stopped"
+    BEYOND = "has been trained for more steps already"
 
 
 class Fitted(NamedTuple):

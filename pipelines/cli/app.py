@@ -32,7 +32,7 @@ from pipelines.cli.runs import runs
 from pipelines.cli.schema import schema
 from pipelines.cli.train import train
 from pipelines.cli.tune import tune
-from pipelines.process import STOPPED, received_signal, tune_allocator, tune_threads
+from pipelines.process import received_signal, stopped_sentence, tune_allocator, tune_threads
 
 app = typer.Typer(
     rich_markup_mode="rich",
@@ -89,7 +89,8 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         status = app(None if sys.argv[1:] else ["--help"], standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it is None if the caller has closed it
+            sys.stdout.flush()
     except BrokenPipeError:  # the program that read standard output has ended: exit silently, as Typer does
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         status = 1
@@ -97,7 +98,7 @@ def main() -> None:
         sentence, status = explain(error)
         _fail(f"augment: {' '.join(sentence.splitlines())}", status)
     if status == 130:  # Typer returns this status for a KeyboardInterrupt
-        _fail(STOPPED.strip(), 128 + (received_signal() or 2))
+        _fail(stopped_sentence().strip(), 128 + (received_signal() or 2))
     sys.exit(status)
 
 

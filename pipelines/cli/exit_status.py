@@ -44,6 +44,8 @@ def explain(error: Exception) -> tuple[str, int]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             target = target or " for standard output"  # errors of all other writes name their file
             return f"no room on the disk{target}: free some space and run the same command again", 1
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
+            return f"{error.filename} cannot be used: {(error.strerror or str(error)).lower()}; choose another path", 2
         return f"{error.strerror or error}{target}", 1
     if isinstance(error, MemoryError) or any(message in str(error) for message in MEMORY_MESSAGES):
         return (

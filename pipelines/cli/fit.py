@@ -25,6 +25,7 @@ from pipelines.cli.output import print_line, print_next_command, print_notes
 if TYPE_CHECKING:
     from augment.generators.base import GeneratorConfig
 
+FEWEST_TO_GENERATE = 200  # images of each class, in the next command
 Generator = Annotated[
     str | None,
     typer.Option("--generator", metavar="KIND", help="Kind of generator: anchored, cgan (the default) or resample."),
@@ -96,6 +97,9 @@ def fit(
         outcome, loaded = fit_source(data, settings, out, runtime, arguments=arguments, overwrite=overwrite)
     if outcome == Outcome.STOPPED:
         raise KeyboardInterrupt
-    print_line(f"{out} {outcome.value}" + ("; to continue it, give more --steps" if settings.total > 1 else ""))
+    print_line(
+        f"{out} {outcome.value}" + ("; to train it further, give a larger --steps" if settings.total > 1 else "")
+    )
     print_notes((*notes_on_run(out, runtime.device), *missing_test_note(loaded)))
-    print_next_command("augment", "generate", out, "--out", f"{out}-images", "--per-class", "200")
+    per_class = max(FEWEST_TO_GENERATE, int(loaded.train.counts().max()))  # as many as the real ones, for `evaluate`
+    print_next_command("augment", "generate", out, "--out", f"{out}-images", "--per-class", str(per_class))

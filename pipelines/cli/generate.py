@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from math import floor
 from pathlib import Path
 from typing import Annotated
 
@@ -60,14 +61,16 @@ def generate(
     kept = "" if generated else " exist already and are kept"
     images, classes = sum(counts.values()), sum(count > 0 for count in counts.values())
     print_line(f"{counted(images, 'image')} of {counted(classes, 'class')}{kept}: {out}")
-    origin = model.about.origin
-    if origin and model.about.tested:
-        print_next_command("augment", "evaluate", *origin, "--synthetic", out, "--out", f"{out}-evaluation")
-    elif origin:
+    about, fewest = model.about, min(counts.get(name, 0) for name in model.about.classes)
+    real = sum(about.train_per_class.values()) / len(about.classes)
+    ratio = () if balance or fewest >= real else ("--ratio", f"{max(floor(100 * fewest / real), 1) / 100:g}")
+    if about.origin and about.tested and (balance or fewest):
         print_next_command(
-            "augment", "run", "auto", "--set", f"data.source={origin[0]}", *origin[1:], "--out", "runs/mine"
+            "augment", "evaluate", *about.origin, "--synthetic", out, *ratio, "--out", f"{out}-evaluation"
         )
+    elif about.origin and not about.tested:
+        source, *arguments = about.origin
+        print_next_command("augment", "run", "auto", "--set", f"data.source={source}", *arguments, "--out", "runs/mine")
     else:
-        print_next_command(
-            "augment", "generate", run, "--out", f"{out}-more", "--per-class", "200", "--seed", str(seed + 1)
-        )
+        more = ("--per-class", "200", "--seed", str(seed + 1))
+        print_next_command("augment", "generate", run, "--out", f"{out}-more", *more)

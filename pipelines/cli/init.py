@@ -22,10 +22,11 @@ def init(source: SourceArgument, out: File, images: ImageOptions, overwrite: Ove
 
     check_outside_sources(out, source)
     check_replaceable(out, overwrite, "init", [MARK])
-    resolved = str(Path(source).resolve()) if Path(source).exists() else source
+    file, mark, columns = (source, "", "") if Path(source).exists() else source.partition("?")
+    resolved = str(Path(file).resolve()) + mark + columns if Path(file).exists() else source
     settings = {"source": resolved, **images.settings()}
     with Terminal() as terminal:
-        text = draft([f"data.{name}={value}" for name, value in settings.items()], out.name, terminal)
+        text = draft([f"data.{name}={value}" for name, value in settings.items()], out, terminal)
     with errors_naming(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         write_text(out, text)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from augment.errors import ConfigError
 from pipelines.cli.options import Overwrite, ReadingOptions, SourceArgument, check_outside_sources, check_replaceable
 from pipelines.cli.output import print_line, print_next_command
 
@@ -42,6 +43,8 @@ def inspect(
     from pipelines.cli.terminal import Terminal
     from pipelines.experiment.loading import COMPARING, READING
 
+    if out is not None and out == duplicates:
+        raise ConfigError(f"--out and --duplicates are both {out}; give two files")
     for file in (out, duplicates):
         check_outside_sources(file, source)
         check_replaceable(file, overwrite, "inspect", MARKS)

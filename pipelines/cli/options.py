@@ -232,7 +232,9 @@ def check_replaceable(file: Path | None, overwrite: bool, command: str, marks: C
     if file is None or not os.path.lexists(file):
         return
     if file.is_dir() or not overwrite:
-        raise ConfigError(f"{file} already exists; choose another file" + ("" if file.is_dir() else ", or --overwrite"))
+        raise ConfigError(
+            f"{file} already exists; choose another file" + ("" if file.is_dir() else ", or give --overwrite")
+        )
     from augment.files import bears
 
     if not bears(file, marks):
@@ -241,7 +243,8 @@ def check_replaceable(file: Path | None, overwrite: bool, command: str, marks: C
 
 def check_outside_sources(out: Path | None, *sources: str | None) -> None:
     """Raise `ConfigError` if the output path `out` is one of the sources or lies inside the folder of one."""
-    for source in sources:
+    for spec in sources:
+        source = spec if spec is None or os.path.exists(spec) else spec.removeprefix("datasets:").partition("?")[0]
         # os.path.exists returns False for a name that is too long, while Path.exists raises an error.
         if out is None or not source or not os.path.exists(source):
             continue

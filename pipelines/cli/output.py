@@ -29,7 +29,8 @@ def print_next_command(*command: str | Path, label: str = "next") -> None:
 
 
 def print_browser_command(page: Path) -> None:
-    """Print the command that opens an HTML page in the browser."""
+    """Print the path of an HTML page, and the command that opens it in the browser."""
+    print_line(f"report: {page}")
     name = Path(sys.executable).name  # the name is enough if the shell finds this interpreter by it
     python = name if shutil.which(name) == sys.executable else sys.executable
     print_next_command(python, "-m", "webbrowser", "-t", page)

@@ -62,8 +62,11 @@ class TimeLeft:
 @contextmanager
 def progress(
     console: Console, name: str, total: int, *, quiet: bool, expected: float | None = None
-) -> Iterator[Callable[[int, str], None]]:
-    """Yield a function of (done, figures) that shows the progress of `name`. expected: as in `TimeLeft`."""
+) -> Iterator[Callable[[int | None, str], None]]:
+    """Yield a function of (done, figures) that shows the progress of `name`. expected: as in `TimeLeft`.
+
+    done: None for figures alone, while no part is worked on, which tells nothing about the time left.
+    """
     time_left = TimeLeft(total, expected)
     if quiet or not console.is_terminal:
         yield _ProgressLines(console, name, time_left, quiet)
@@ -76,9 +79,10 @@ def progress(
         TextColumn("{task.fields[figures]}", markup=False),
     )
 
-    def show(done: int, figures: str) -> None:
-        time_left.report(done)
-        bar.update(task, completed=done, figures=printable(figures))
+    def show(done: int | None, figures: str) -> None:
+        if done is not None:
+            time_left.report(done)
+        bar.update(task, completed=time_left.done, figures=printable(figures))
 
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(name, total=total, figures="")
@@ -108,11 +112,12 @@ class _ProgressLines:
         self.console, self.name, self.time_left, self.quiet = console, name, time_left, quiet
         self.next_at = time_left.started_at + SECONDS_TO_FIRST_LINE
 
-    def __call__(self, done: int, figures: str) -> None:
-        self.time_left.report(done)
-        now = self.time_left.last_at
+    def __call__(self, done: int | None, figures: str) -> None:
+        if done is not None:
+            self.time_left.report(done)
+        now = self.time_left.clock()
         if self.quiet or now < self.next_at:
             return
         self.next_at = now + SECONDS_BETWEEN_LINES
         description = ", ".join(filter(None, (self.time_left.describe(), figures)))
-        self.console.print(f"{self.name} {done}/{self.time_left.total}: {description}", soft_wrap=True)
+        self.console.print(f"{self.name} {self.time_left.done}/{self.time_left.total}: {description}", soft_wrap=True)

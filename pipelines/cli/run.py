@@ -46,7 +46,10 @@ Overrides = Annotated[
     ),
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Only print which stages would run and why, how long, and in how much memory.")
+    bool,
+    typer.Option(
+        "--dry-run", help="Only print which stages would run and why, how long they take, and the memory they need."
+    ),
 ]
 Minutes = Annotated[
     int | None,
@@ -55,7 +58,7 @@ Minutes = Annotated[
         metavar="N",
         min=1,
         max=MAX_MINUTES,
-        help="Only for auto: the minutes available; more of them allow more repeats. Default: 20.",
+        help="Only for auto: the time available in minutes; more allows more repeats. Default: 20.",
     ),
 ]
 AllSeeds = Annotated[
@@ -107,8 +110,9 @@ def run(
 
 def _print_next_commands(data: DataConfig, folder: Path) -> None:
     """Print the commands that keep a classifier and that open the report."""
-    skip = ["--skip-broken"] if data.skip_broken else []
-    command = ("augment", "train", data.source, *skip, "--run", str(folder), "--out", f"{folder}-model")
+    flags = ["--skip-broken"] if data.skip_broken else []
+    flags += ["--drop-duplicates"] if data.drop_duplicates else []
+    command = ("augment", "train", data.source, *flags, "--run", str(folder), "--out", f"{folder}-model")
     print_next_command(*command, label="to keep a classifier")
     print_browser_command(folder / "evaluation" / "report.html")
 

@@ -41,8 +41,7 @@ class Terminal(Observer):
         self.quiet = quiet
         self.wants_estimates = not quiet
         self._stack = ExitStack()
-        self._show: Callable[[int, str], None] | None = None  # of the task or the work that is shown
-        self._done = 0  # parts of the task, if one is running
+        self._show: Callable[[int | None, str], None] | None = None  # of the task or the work that is shown
         self._task: str | None = None
         self._work, self._work_began = "", 0.0
 
@@ -55,11 +54,10 @@ class Terminal(Observer):
     def on_start(self, task: Task) -> None:
         """Show the task instead of the previous one."""
         self._open(task.name, task.total, task.seconds)
-        self._task, self._done = task.name, 0
+        self._task = task.name
 
     def on_progress(self, task: Task, done: int, metrics: Mapping[str, float], label: str = "") -> None:
         """Show the progress of the task, with the label and the metrics."""
-        self._done = done
         if self._show is not None:
             self._show(done, ": ".join(filter(None, (label, ", ".join(map(_format_metric, metrics.items()))))))
 
@@ -70,7 +68,7 @@ class Terminal(Observer):
     def on_work(self, name: str, done: int, total: int) -> None:
         """Show the work beside the task that is running, or else with a bar of its own once it has taken 2 seconds."""
         if self._task is not None and self._show is not None:
-            self._show(self._done, f"{name} {done}/{total}")
+            self._show(None, f"{name} {done}/{total}")
             return
         if name != self._work:
             self._work, self._work_began, self._show = name, time.monotonic(), None

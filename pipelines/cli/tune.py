@@ -66,6 +66,6 @@ def tune(
     if result is None:
         raise KeyboardInterrupt
     print_tuning_result(result)
-    print_next_command(
-        "augment", "evaluate", source, *images.arguments(), "--config", out / "best.yaml", "--out", f"{out}-evaluation"
-    )
+    test = () if loaded.test is not None else ("--test", "SOURCE")
+    more = ("--config", out / "best.yaml", "--out", f"{out}-evaluation")
+    print_next_command("augment", "evaluate", source, *images.arguments(), *test, *more)

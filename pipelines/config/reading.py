@@ -70,6 +70,7 @@ def load_pipeline(
         raise ConfigError(
             f"no pipeline {quoted(name_or_path)}: expected a YAML file or one of {', '.join(shipped_pipelines())}"
         )
+    tree = {name: section for name, section in tree.items() if section is not None}  # an empty section has its defaults
     _resolve_paths(tree, base)
     if shipped and any(override.startswith("data.source=") for override in overrides):
         tree["data"].pop("samples_per_class", None)  # this limit is meant for the pipeline's own source
@@ -168,8 +169,11 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     if not equals or not all(keys):
         raise ConfigError(f"{where}: expected section.key=value, for example --set data.source=DIR")
     keys[0] = _name_in(tree, keys[0])
+    if len(keys) > 1 and isinstance(kind := tree.get(keys[0]), str):  # the short form of a generator
+        tree[keys[0]] = {"kind": kind}
     for key in keys[:-1]:
-        tree = tree.setdefault(key, {})
+        tree[key] = {} if tree.get(key) is None else tree[key]
+        tree = tree[key]
         if not isinstance(tree, dict):
             raise ConfigError(f"{where}: {shortened(key)} is not a section")
     annotation = _annotation_at(Pipeline, [DEPRECATED_SECTIONS.get(keys[0], keys[0]), *keys[1:]])

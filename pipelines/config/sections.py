@@ -103,7 +103,7 @@ class GenerateConfig(Settings):
 class EvaluateConfig(Settings):
     """Which arms are compared, with which classifier, and how often."""
 
-    arms: tuple[Arm, ...] = Field(DEFAULT_ARMS, min_length=1, validate_default=True)
+    arms: tuple[Arm, ...] = Field(DEFAULT_ARMS, validate_default=True)
     repeats: int = Field(10, ge=2, le=MAX_REPEATS)
     ratio: float = Field(1.0, gt=0, le=MAX_RATIO)  # synthetic images per real image
     policy: Annotated[str, name_in(POLICIES)] = "standard"  # the policy of `classical` arms
@@ -122,6 +122,8 @@ class EvaluateConfig(Settings):
     @classmethod
     def _each_once(cls, value: tuple[Arm, ...]) -> tuple[Arm, ...]:
         names = [arm.name for arm in value]
+        if not names:
+            raise ValueError("expected at least one arm")
         if len(set(names)) < len(names):
             raise ValueError(f"expected each arm once, got {shortened(', '.join(names))}")
         if GAN_TRAIN in names:

@@ -140,8 +140,10 @@ class _Logs:
         return [log[-1] for run in self.runs if self._is_current(run) and (log := read_log(run))]
 
     def losses(self) -> dict[str, float]:
-        """Return the losses of the run with the most steps."""
-        return max(self.last_lines(), key=lambda line: line.step, default=LogLine(step=0)).losses
+        """Return the losses of the run with the most steps, of those that still train if there are any."""
+        lines = self.last_lines()
+        training = [line for line in lines if line.step < self.total]
+        return max(training or lines, key=lambda line: line.step, default=LogLine(step=0)).losses
 
     def _is_current(self, run: Path) -> bool:
         try:

@@ -8,6 +8,7 @@ classes with their probabilities.
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ from sklearn.metrics import confusion_matrix
 from augment.dataset.images import image_hashes
 from augment.dataset.pictures import Format, Picture, decoded, find_pictures
 from augment.errors import ConfigError
-from augment.files import errors_naming
+from augment.files import errors_naming, replacing
 from augment.runtime import Runtime, Task
 from augment.words import counted, quoted
 from classifiers.metrics import calibration_error
@@ -30,6 +31,10 @@ from pipelines.model.saved_model import SavedModel
 
 COLUMNS = ("path", "class", "entropy")  # the first ones
 HEADER = ",".join(COLUMNS).encode()  # that the table begins with
+
+
+class _StoppedError(Exception):
+    """The work was stopped, and the table is not complete."""
 
 
 @dataclass(frozen=True)
@@ -100,18 +105,18 @@ def predict(
         raise ConfigError(f"--top {top}: expected 1 to {len(classes)}, the number of classes of the model")
     pictures = _find(inputs, runtime)
     labelled = _Labelled() if _are_labelled(pictures, classes, runtime) else None
-    temporary = out.with_name(f"{out.name}.part")
     with errors_naming(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-                table = _Table(file, classes, top)
-                classified = _classify(model, pictures, table, labelled, runtime, skip_broken=skip_broken)
-            if classified is not None:
-                temporary.replace(out)
-        finally:
-            temporary.unlink(missing_ok=True)
-    if classified is None:
+    try:
+        with (
+            replacing(str(out)) as descriptor,
+            os.fdopen(os.dup(descriptor), "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+        ):
+            table = _Table(file, classes, top)
+            classified = _classify(model, pictures, table, labelled, runtime, skip_broken=skip_broken)
+            if classified is None:
+                raise _StoppedError
+    except _StoppedError:
         return None
     counts, broken = classified
     figures = labelled.figures(len(classes)) if labelled and labelled.labels else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from augment.dataset.images import Resize
@@ -13,6 +12,7 @@ from augment.errors import ConfigError
 from augment.fields import Settings
 from augment.markers import Marker, read_marker
 from augment.words import quoted
+from augment.yaml_text import read_mapping
 from pipelines.config.arm_section import Arm
 from pipelines.config.generator_section import AnyGenerator
 from pipelines.config.sections import EvaluateConfig, GenerateConfig, Pipeline
@@ -132,8 +132,8 @@ def recipe_of_run(folder: Path) -> Recipe:
 
 def _pipeline(folder: Path) -> Pipeline:
     try:
-        return Pipeline.model_validate(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError, ValidationError) as error:
+        return Pipeline.model_validate(read_mapping(folder / "config.yaml"))
+    except (ConfigError, ValidationError) as error:
         raise ConfigError(f"{folder / 'config.yaml'} is damaged or of another version; run it again") from error
 
 

@@ -15,6 +15,7 @@ from tiny_pipeline import ALL, go, model, ran, same
 from augment.errors import ConfigError
 from augment.runtime import Observer, Runtime
 from pipelines.config.sections import Pipeline
+from pipelines.model.recipe import recipe_of_run
 from pipelines.results.document import Results, read_results
 from pipelines.runner import plan, run
 
@@ -118,6 +119,23 @@ def test_stopped_while_it_evaluates_it_goes_on_with_the_records_it_has(
     assert ran(stages) == ["evaluate"]
     assert (out / "evaluation" / "records.jsonl").read_text().startswith(written)
     assert results == read_results(done / "evaluation" / "results.json")
+
+
+@pytest.mark.parametrize("task", ["fit", "evaluate"])
+def test_a_stopped_change_does_not_pass_for_finished_by_the_old_results(
+    task: str, out: Path, pipeline: Callable[..., Pipeline]
+) -> None:
+    def finished() -> bool:
+        return bool(json.loads((out / ".augment.json").read_text())["finished"])
+
+    assert finished()
+    kept = Kept()
+    runtime = Runtime(observer=kept, stopped=lambda: bool(kept.done.get(task)))
+    changed = pipeline(generator={"loss": "wasserstein"}, evaluate={"ratio": 0.5})
+    assert run(changed, out, runtime) is None
+    assert not finished()
+    with pytest.raises(ConfigError, match="is not finished"):
+        recipe_of_run(out)
 
 
 def test_killed_between_stages_it_knows_that_later_ones_are_stale(out: Path, pipeline: Callable[..., Pipeline]) -> None:

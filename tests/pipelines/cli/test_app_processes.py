@@ -109,7 +109,7 @@ def test_ctrl_c_in_training_keeps_everything_and_it_can_be_continued(
         status, err = interrupt(start(*command), lambda: any(step > stopped_at[-1] for step in steps(run)), number)
         begin = f"from step {stopped_at[-1]:,} to 1,000,000" if stopped_at[-1] else "1,000,000 steps"
         note = f"note: cgan: {begin} on 36 images of 3 classes at 12 px\n"
-        stopped = "augment: stopped; the same command goes on where it stopped\n"
+        stopped = "augment: stopped; run the same command again to go on\n"
         assert (status, err) == (128 + number, note + stopped)
         checkpoint = max((run / "checkpoints").iterdir())
         stopped_at.append(step_of(checkpoint))
@@ -126,7 +126,7 @@ def test_ctrl_c_in_an_evaluation_keeps_the_records_for_the_next_run(
     command = ("evaluate", image_folder, "--out", out, *options)
     records = out / "records.jsonl"
     status, err = interrupt(start(*command), lambda: records.exists() and records.stat().st_size > 0)
-    assert (status, err) == (130, "augment: stopped; the same command goes on where it stopped\n")
+    assert (status, err) == (130, "augment: stopped; run the same command again to go on\n")
     kept = records.read_text()
     assert 0 < len(kept.splitlines()) < 3
     assert augment(*command) == (0, "")
@@ -178,3 +178,9 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert process.stderr.read() == ""
     process.stderr.close()
     process.wait(timeout=60)
+
+
+def test_a_closed_output_is_no_error() -> None:
+    command = [sys.executable, "-m", "pipelines", "--version"]
+    process = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *command], stderr=subprocess.PIPE, text=True)
+    assert (process.returncode, process.stderr) == (0, "")

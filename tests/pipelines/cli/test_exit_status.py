@@ -56,6 +56,9 @@ def test_memory_errors_of_other_devices_become_the_same_sentence(words: str) -> 
 def test_the_kind_of_an_error_decides_the_exit_status() -> None:
     assert explain(ConfigError("steps: wrong")) == ("steps: wrong", 2)
     assert explain(DivergedError("diverged")) == ("diverged", 1)
+    denied = PermissionError(13, "Permission denied", "ro/x")
+    assert explain(denied) == ("ro/x cannot be used: permission denied; choose another path", 2)
+    assert explain(OSError(5, "Input/output error", "x")) == ("Input/output error for x", 1)
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
         explain(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from command_line import Augment, check_refused
+from command_line import Augment, check_refused, next_command
 from PIL import Image
 
 from augment.dataset.sources import read_source
@@ -61,3 +61,23 @@ def test_a_half_generated_folder_is_no_source(gan: Path, tmp_path: Path, augment
 def test_a_run_folder_is_no_source_of_images(gan: Path, image_folder: Path, tmp_path: Path, augment: Augment) -> None:
     command = ("evaluate", image_folder, "--synthetic", gan, "--out", tmp_path / "out", "--image-size", "12")
     check_refused(augment(*command), f"holds a generator and no images; create some with `augment generate {gan}")
+
+
+def test_the_next_command_works_with_few_images_too(image_folder: Path, tmp_path: Path, augment: Augment) -> None:
+    """The set has test images, and 12 training images of each class."""
+    run, tiny = tmp_path / "run", ("--generator", "resample")
+    assert augment("fit", image_folder, *tiny, "--out", run).status == 0
+    for name, counts, ratio in (
+        ("enough", ("--per-class", "12"), None),
+        ("few", ("--per-class", "5"), "0.41"),
+        ("none of two classes", ("--count", "trouser=5"), "no evaluation"),
+    ):
+        following = next_command(augment("generate", run, "--out", tmp_path / name, *counts))
+        if ratio == "no evaluation":
+            assert following[1] == "generate"
+            continue
+        assert following[1] == "evaluate"
+        assert ("--ratio" in following) == (ratio is not None)
+        assert ratio is None or following[following.index("--ratio") + 1] == ratio
+        short = ("--arms", "none,none+synthetic", "--repeats", "2", "--steps", "2", "--jobs", "1", "--quiet")
+        assert augment(*following[1:], *short).status == 0

@@ -20,3 +20,9 @@ def test_the_written_pipeline_can_be_planned(image_folder: Path, tmp_path: Path,
     assert augment(*command, "--overwrite").status == 0
     (tmp_path / "mine.yaml").write_text("mine")
     check_refused(augment(*command, "--overwrite"), "was not written by `augment init`")
+
+
+def test_the_head_names_the_file_as_a_shell_needs_it(image_folder: Path, tmp_path: Path, augment: Augment) -> None:
+    out = tmp_path / "my files" / "my pipe.yaml"
+    assert augment("init", image_folder, "--out", out).status == 0
+    assert f"augment run '{out}' --dry-run" in out.read_text()

@@ -57,7 +57,7 @@ def test_a_table_that_is_there_is_replaced_only_on_request(folder: Path, tmp_pat
     table.write_text("mine")
     status, out, error = augment("inspect", folder, "--duplicates", table)
     assert (status, out, table.read_text()) == (2, "", "mine")
-    assert "mine.csv already exists; choose another file, or --overwrite" in error
+    assert "mine.csv already exists; choose another file, or give --overwrite" in error
     status, out, error = augment("inspect", folder, "--duplicates", table, "--overwrite")
     assert (status, out, table.read_text()) == (2, "", "mine")
     assert "mine.csv was not written by `augment inspect`; choose another file" in error

@@ -35,13 +35,27 @@ def test_labelled_pictures_are_counted_and_measured(
 def test_an_earlier_table_is_kept(model: Path, image_folder: Path, tmp_path: Path, augment: Augment) -> None:
     (tmp_path / "p.csv").write_text("mine")
     command = ("predict", model, image_folder, "--out", tmp_path / "p.csv", "--jobs", "1", "--quiet")
-    check_refused(augment(*command), "already exists; choose another file, or --overwrite")
+    check_refused(augment(*command), "already exists; choose another file, or give --overwrite")
     check_refused(augment(*command, "--overwrite"), "was not written by `augment predict`")
     assert (tmp_path / "p.csv").read_text() == "mine"
     (tmp_path / "p.csv").unlink()
     assert augment(*command).status == 0
     assert augment(*command, "--overwrite").status == 0
     assert (tmp_path / "p.csv").read_text().startswith("path,class")
+
+
+def test_files_beside_the_table_are_left_alone(
+    model: Path, image_folder: Path, tmp_path: Path, augment: Augment
+) -> None:
+    (tmp_path / "p.csv.part").write_text("mine")
+    (tmp_path / "precious.txt").write_text("mine")
+    (tmp_path / "q.csv.part").symlink_to("precious.txt")
+    for name in ("p.csv", "q.csv"):
+        assert augment("predict", model, image_folder, "--out", tmp_path / name, "--jobs", "1", "--quiet").status == 0
+        assert (tmp_path / name).read_text().startswith("path,class")
+        assert not (tmp_path / name).is_symlink()
+    assert (tmp_path / "p.csv.part").read_text() == (tmp_path / "precious.txt").read_text() == "mine"
+    assert not list(tmp_path.glob(".augment*"))
 
 
 def test_broken_pictures_are_named_or_skipped(

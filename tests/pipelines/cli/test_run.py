@@ -37,8 +37,9 @@ def test_run_plans_then_does_all_of_it_once(photos: Path, tmp_path: Path, augmen
     result = augment(*command, "--jobs", "1", "--quiet")
     assert result.status == 0
     assert next_command(result)[1:] == ["-m", "webbrowser", "-t", f"{tmp_path}/out/evaluation/report.html"]
-    keep = shlex.split(result.out.splitlines()[-2].removeprefix("to keep a classifier: "))
+    keep = shlex.split(result.out.splitlines()[-3].removeprefix("to keep a classifier: "))
     assert keep == ["augment", "train", str(photos), "--run", f"{tmp_path}/out", "--out", f"{tmp_path}/out-model"]
+    assert result.out.splitlines()[-2] == f"report: {tmp_path}/out/evaluation/report.html"
     assert augment(*keep[1:], "--members", "1", "--jobs", "1", "--quiet").status == 0
     results = json.loads((tmp_path / "out" / "evaluation" / "results.json").read_text())
     assert "held out" in results["warnings"][0]

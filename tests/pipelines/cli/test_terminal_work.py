@@ -83,6 +83,18 @@ def test_work_within_a_task_is_shown_beside_it(clock: Clock, log: io.StringIO) -
     assert log.getvalue().splitlines() == ["evaluate 7/50: estimating the time left, compute features 4/9"]
 
 
+def test_work_before_the_first_part_does_not_count_as_its_speed(clock: Clock, log: io.StringIO) -> None:
+    with Terminal() as shown:
+        shown.on_start(Task("evaluate", 50, 100.0))
+        for done in range(5):
+            clock.now += 100
+            shown.on_work("compute features", done, 5)
+        for part in (1, 2):
+            clock.now += 31
+            shown.on_progress(Task("evaluate", 50), part, {})
+    assert log.getvalue().splitlines()[-1] == "evaluate 2/50: 25 min left"  # 48 times 31 s
+
+
 def test_quiet_hides_the_work(clock: Clock, log: io.StringIO) -> None:
     with Terminal(quiet=True) as shown:
         for done in range(1, 50):

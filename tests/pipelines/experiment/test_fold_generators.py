@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -74,6 +75,18 @@ def test_two_processes_and_a_stop_end_like_one_process(folds: list[Fold], tmp_pa
         assert same(model(beside.folder_of(fold)), models[fold.name])
         assert losses(beside.folder_of(fold)) == losses(alone.folder_of(fold))
     assert not same(models["f0"], models["f1"])
+
+
+def test_the_losses_are_those_of_a_run_that_still_trains(folds: list[Fold], tmp_path: Path) -> None:
+    generators = generators_in(tmp_path)
+    assert fit_all(generators, folds[:2], Runtime(jobs=1))
+    first, second = (generators.folder_of(fold) / "gan" / "log.jsonl" for fold in folds[:2])
+    logs = fold_generators._Logs(generators, folds[:2], overwrite=False)
+    first.write_text(first.read_text() + json.dumps({"step": STEPS, "discriminator_loss": 1.5}) + "\n")
+    second.write_text('{"step": 1, "discriminator_loss": 7.5}\n')
+    assert logs.losses() == {"discriminator_loss": 7.5}
+    second.write_text("")
+    assert logs.losses() == {"discriminator_loss": 1.5}
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

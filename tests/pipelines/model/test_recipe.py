@@ -78,6 +78,12 @@ def test_other_folders_are_refused(tmp_path: Path, out: Path) -> None:
         recipe_of_run(tmp_path)
     with pytest.raises(ConfigError, match="expected the folder of a finished"):
         recipe_of_run(out / "gan")
+    whole = (out / "config.yaml").read_bytes()
+    for damage in (b"\xff", b"[" * 3000):
+        (out / "config.yaml").write_bytes(whole + damage)
+        with pytest.raises(ConfigError, match=r"config\.yaml is damaged or of another version; run it again"):
+            recipe_of_run(out)
+    (out / "config.yaml").write_bytes(whole)
     recommend(out, "other")
     with pytest.raises(ConfigError, match="is damaged: it recommends 'other'"):
         recipe_of_run(out)
