@@ -198,7 +198,10 @@ def _with_judgement(fold: Fold, config: EvaluateConfig, device: torch.device) ->
 
 
 def identity_of(folds: Sequence[Fold], config: EvaluateConfig) -> Identity:
-    """Return the settings and fingerprints of an evaluation. Records of different identities must not be mixed."""
+    """Return the settings and fingerprints of an evaluation. Records of different identities must not be mixed.
+
+    Records hold all metrics, so that another one may be reported.
+    """
     images: dict[str, Any] = {}
     for fold in folds:
         synthetic = None if fold.synthetic is None else fold.synthetic.data
@@ -206,7 +209,7 @@ def identity_of(folds: Sequence[Fold], config: EvaluateConfig) -> Identity:
         prefix = f"{fold.name} " if fold.name else ""
         images |= {f"{prefix}{name} images": fingerprint(data) for name, data in parts.items() if data is not None}
     mixes = {fold.name: {arm: dict(mix) for arm, mix in fold.mixes.items()} for fold in folds if fold.mixes}
-    return Identity({"evaluate": config}, {**images, **({"mixes": mixes} if mixes else {})})
+    return Identity({"evaluate": config}, {**images, **({"mixes": mixes} if mixes else {})}, ("evaluate.metric",))
 
 
 def _dataset(fold: Fold, name: str) -> Dataset:

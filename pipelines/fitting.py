@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from augment.errors import ConfigError
+from augment.errors import ConfigError, SourceError
 from augment.generators.base import GeneratorConfig, Origin, Outcome, TrainingData
 from augment.generators.registry import fit
+from augment.generators.runs import read_about
 from augment.runtime import Runtime
 from pipelines.config.sections import DataConfig
 from pipelines.experiment.loading import LoadedSource, load, unused_notes
@@ -25,14 +26,16 @@ def fit_source(
     """Fit a generator to the training images of a source. Returns the outcome and the loaded images.
 
     arguments: command-line arguments that read the same source, for the next command that `augment generate` prints.
-    Raises the errors of `read_source` and `registry.fit`, and `ConfigError` for unlabelled images that the generator
-    does not learn from.
+    Without steps of its own, `config` leaves a finished run as it is. Raises the errors of `read_source` and
+    `registry.fit`, and `ConfigError` for unlabelled images that the generator does not learn from.
     """
     if data.unlabelled is not None and not config.uses_unlabelled:
         raise ConfigError(
             f"the generator {config.kind} with these settings does not learn from unlabelled images; set "
             "`unlabelled: 0.5` in the --config file of cgan or anchored, or leave --unlabelled out"
         )
+    if not overwrite and "steps" not in config.model_fields_set:
+        config = _with_steps_of(folder, config)
     loaded = load(data, runtime.observer)
     for note in (*loaded.warnings, *unused_notes(loaded, data)):
         runtime.observer.on_note(note)
@@ -45,3 +48,12 @@ def fit_source(
             f"{folder} is at step {fitted.step} already: give --steps {fitted.step} or more, or --overwrite"
         )
     return fitted.outcome, loaded
+
+
+def _with_steps_of(folder: Path, config: GeneratorConfig) -> GeneratorConfig:
+    """Return the settings with the steps of the finished run in `folder`, if there is one."""
+    try:
+        step = read_about(folder).step
+    except SourceError:
+        return config
+    return config.model_copy(update={"steps": step}) if "steps" in type(config).model_fields else config

@@ -222,6 +222,8 @@ def load_evaluate_config(
     out.
     """
     tree = read_mapping(path) if path else {}
+    if path:
+        _resolve_paths({"evaluate": tree}, path.parent)
     tree |= {key: value for key, value in options.items() if value is not None}
     if arms is not None:
         tree["arms"] = [arm.strip() for arm in arms]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,16 @@ def test_a_second_run_trains_nothing_and_returns_the_same(
     monkeypatch.setattr("pipelines.experiment.experiment.train_and_test", None)
     assert run(fold, folder) == before
     assert (folder / "records.jsonl").read_bytes() == records
+
+
+def test_another_metric_is_reported_without_any_training(
+    folder: Path, fold: Fold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = shutil.copytree(folder, tmp_path / "out")
+    monkeypatch.setattr("pipelines.experiment.experiment.train_and_test", None)
+    results = run(fold, out, CONFIG.model_copy(update={"metric": "macro_f1"}))
+    assert results is not None
+    assert {comparison.metric for comparison in results.comparisons} == {"macro_f1"}
 
 
 def test_a_stopped_evaluation_goes_on_to_the_same_results(folder: Path, fold: Fold, tmp_path: Path) -> None:

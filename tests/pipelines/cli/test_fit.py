@@ -21,6 +21,9 @@ def test_a_finished_run_is_kept_and_more_steps_continue_it(
     result = augment(*command)
     assert (result.status, "was finished already and is left as it is" in result.out) == (0, True)
     assert contents(tmp_path / "run")["model.safetensors"] == before["model.safetensors"]
+    (tmp_path / "no-steps.yaml").write_text(json.dumps({k: v for k, v in TINY_GAN.items() if k != "steps"}))
+    again = augment(*command, "--config", tmp_path / "no-steps.yaml")
+    assert "was finished already and is left as it is" in again.out
     assert augment(*command, "--steps", "6").status == 0
     assert (tmp_path / "run" / "checkpoints" / "step-00000006.safetensors").exists()
 

@@ -165,6 +165,12 @@ def test_an_evaluation_takes_a_file_with_options_on_top(tmp_path: Path) -> None:
     assert [arm.name for arm in config.arms] == ["none", "classical"]
 
 
+def test_a_path_in_the_settings_of_an_evaluation_is_beside_them(tmp_path: Path) -> None:
+    path = Path(write(tmp_path, "inception: weights.pth"))
+    with pytest.raises(ConfigError, match=rf"{tmp_path}/weights\.pth"):
+        load_evaluate_config(path, arms=None, has_synthetic=False, steps=None)
+
+
 def test_a_gan_config_takes_a_file_with_options_on_top(tmp_path: Path) -> None:
     path = write(tmp_path, "steps: 9\nwidth: 8\n")
     assert load_generator_config(Path(path), None, steps=5, loss=None) == CganConfig(steps=5, width=8)
