@@ -25,7 +25,7 @@ from augment.dataset.images import check_size
 class Pair(NamedTuple):
     """A generator and a discriminator, which share no weights.
 
-    If D is given a label of `num_classes` or more, it scores the image without its class.
+    If D is given a label of `hide_class`, it scores the image without its class.
     """
 
     generator: nn.Module  # (z: (B, latent_dim), y: int64 (B,)) -> (B, C, size, size) in [-1, 1]
@@ -199,11 +199,21 @@ class DCGANDiscriminator(nn.Module):
         return logits
 
 
+def hide_class(labels: Tensor, num_classes: int) -> Tensor:
+    """Return labels by which D scores images without their classes, which `class_of` gives back: int64 (B,)."""
+    return labels + num_classes
+
+
+def class_of(labels: Tensor, num_classes: int) -> Tensor:
+    """Return the classes of labels, also of those that hide it: int64 (B,)."""
+    return labels % num_classes
+
+
 def class_vectors(embed: nn.Module, y: Tensor) -> Tensor:
     """Return the vector of each class by an embedding, (B, width), and zeros for a label that hides the class."""
     assert isinstance(embed, nn.Embedding)
     classes = embed.num_embeddings
-    vectors: Tensor = embed(y % classes)
+    vectors: Tensor = embed(class_of(y, classes))
     return vectors * (y < classes)[:, None]
 
 

@@ -20,6 +20,7 @@ from augment.gan.class_index import ClassIndex, draw_labels
 from augment.gan.config import GanConfig, TrainingConfig
 from augment.gan.diffaugment import augmenter
 from augment.gan.losses import LOSSES
+from augment.gan.networks import class_of, hide_class
 from augment.gan.noise import draw_noise
 from augment.gan.penalties import weighted_sum
 from augment.gan.steps import STEPS, GanSetup, critic_step
@@ -81,7 +82,7 @@ def make_step(
     if unlabelled is not None and count:
         draw = with_unlabelled(draw, unlabelled, count, torch.from_numpy(np.flatnonzero(data.counts())), state.random)
         generate = setup.generate
-        setup = replace(setup, generate=lambda labels: generate(labels % data.num_classes))
+        setup = replace(setup, generate=lambda labels: generate(class_of(labels, data.num_classes)))
 
     def step(setup: GanSetup) -> None:
         for _ in range(config.n_critic - 1):
@@ -129,8 +130,8 @@ def with_unlabelled(
 ) -> Callable[[], tuple[Tensor, Tensor]]:
     """Return `draw` with the first `count` real images replaced by unlabelled ones.
 
-    Their labels are random ones of `classes` (int64) plus the number of classes: G makes a fake of the class, and D
-    scores the unlabelled image and this fake without a class. So D gives one logit per sample, as one-stage training
+    Their labels are random ones of `classes` (int64), hidden by `hide_class`: G makes a fake of the class, and D scores
+    the unlabelled image and this fake without a class. So D gives one logit per sample, as one-stage training
     requires, and its score without a class learns from all images. (Lucic et al., arXiv 1903.02271, label such images
     by a classifier instead.)
     """
@@ -140,7 +141,7 @@ def with_unlabelled(
         real, labels = draw()
         i = torch.randint(len(images), (count,), generator=random, device=random.device)
         real[:count] = to_signed(images[i])
-        labels[:count] = draw_labels(classes, count, random) + unlabelled.num_classes
+        labels[:count] = hide_class(draw_labels(classes, count, random), unlabelled.num_classes)
         return real, labels
 
     return draw_both
