@@ -87,6 +87,11 @@ def load(config: DataConfig, observer: Observer = NO_OBSERVER) -> LoadedSource:
     labelled = [data for data in (source.train, source.val, test) if data is not None]
     unlabelled, unlabelled_notes = _load_unlabelled(config, labelled, reading)
     notes = (*notes, *test_notes, *unlabelled_notes)
+    if unlabelled is not None and test is not None and (near := measure_matches(unlabelled, test, comparing)):
+        notes += (
+            f"{counted(len(near), 'unlabelled image')} nearly the same as a test image: if these are copies, leave "
+            "them out, since arms that learn from them are tested on what they have seen",
+        )
     return LoadedSource(source.name, pool, limit_per_class(pool, config), test, notes, val, unlabelled, source)
 
 
