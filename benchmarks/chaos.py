@@ -30,7 +30,10 @@ import torch
 from chaos_cases import CASES, Case, outputs, prepare
 
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
-STOPPED = "augment: stopped; the same command goes on where it stopped\n"
+STOPPED = (  # with --overwrite, the same command would begin anew
+    "augment: stopped; run the same command again to go on\n",
+    "augment: stopped; run the same command without --overwrite to go on\n",
+)
 
 
 def exit_at_change(number: int) -> Callable[[], int]:
@@ -155,7 +158,7 @@ def kill_by_signal(case: Case, folder: Path, rng: random.Random) -> tuple[str, s
         return description, "worker processes are left"
     text = (folder / "stderr.txt").read_text()
     too_early = new_process and status in (-number, 1) and "pipelines" not in text  # before the first line of our code
-    expected = {0: "", -signal.SIGKILL: "", 128 + number: STOPPED}
+    expected = {0: ("",), -signal.SIGKILL: ("",), 128 + number: STOPPED}
     fine = too_early or (status in expected and text.endswith(expected[status]) and "Traceback" not in text)
     return description, "" if fine else f"ended with status {status}: {text[-400:]}"
 

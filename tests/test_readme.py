@@ -55,7 +55,8 @@ def test_every_command_and_option_that_it_names_is_there(capsys: pytest.CaptureF
 @pytest.mark.parametrize("example", re.findall(r"```yaml\n(.*?)```", README, re.DOTALL))
 def test_every_example_is_a_part_of_a_pipeline(example: str, tmp_path: Path) -> None:
     file = tmp_path / "pipeline.yaml"
-    file.write_text(f"data: {{source: bundled:fashion}}\n{example}")
+    source = "" if example.startswith("data:") else "data: {source: bundled:fashion}\n"
+    file.write_text(source + example)
     assert load_pipeline(str(file), ()).evaluate.arms
 
 

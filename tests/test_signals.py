@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 START = "from pipelines.__main__ import main; main()"
-SENTENCE = "augment: stopped; the same command goes on where it stopped\n"
+SENTENCE = "augment: stopped; run the same command again to go on\n"
 NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="its signals are others")
 
