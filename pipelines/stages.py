@@ -54,14 +54,14 @@ def _fit(folds: PipelineFolds) -> Stage:
         return fit_all(folds.generators, fitted_folds, runtime, overwrite=overwrite, seconds=seconds)
 
     return Stage(
-        "fit",
-        Identity({"generator": config}, _fitted_images(folds)),
-        folders,
-        config.total * len(fitted_folds),
-        lambda probe: probe.seconds_to_fit(config, len(fitted_folds)),
+        name="fit",
+        inputs=Identity({"generator": config}, _fitted_images(folds)),
+        folders=folders,
+        total=config.total * len(fitted_folds),
+        seconds=lambda probe: probe.seconds_to_fit(config, len(fitted_folds)),
         # checkpoints and sample pictures of a finished run may be deleted
-        lambda: [f"{folder}/{MODEL}" for folder in folders],
-        run,
+        outputs=lambda: [f"{folder}/{MODEL}" for folder in folders],
+        run=run,
     )
 
 
@@ -74,13 +74,13 @@ def _generate(folds: PipelineFolds) -> Stage:
         return True
 
     return Stage(
-        "generate",
-        Identity({"generator": pipeline.generator, "generate": pipeline.generate}, _fitted_images(folds)),
-        folders,
-        total,
-        lambda probe: total * SECONDS_PER_IMAGE,
-        lambda: listed_files(folds.folder, folders),
-        run,
+        name="generate",
+        inputs=Identity({"generator": pipeline.generator, "generate": pipeline.generate}, _fitted_images(folds)),
+        folders=folders,
+        total=total,
+        seconds=lambda probe: total * SECONDS_PER_IMAGE,
+        outputs=lambda: listed_files(folds.folder, folders),
+        run=run,
     )
 
 
@@ -108,13 +108,15 @@ def _choose(folds: PipelineFolds) -> Stage | None:
         return choice is not None
 
     return Stage(
-        "choose",
-        Identity(_all_settings(folds.pipeline), {**_fitted_images(folds), **validation, **_unlabelled_images(folds)}),
-        ["choice"],
-        total,
-        lambda probe: probe.seconds_to_evaluate(total),
-        lambda: listed_files(folds.folder, ["choice"]),
-        run,
+        name="choose",
+        inputs=Identity(
+            _all_settings(folds.pipeline), {**_fitted_images(folds), **validation, **_unlabelled_images(folds)}
+        ),
+        folders=["choice"],
+        total=total,
+        seconds=lambda probe: probe.seconds_to_evaluate(total),
+        outputs=lambda: listed_files(folds.folder, ["choice"]),
+        run=run,
     )
 
 
@@ -140,8 +142,8 @@ def _evaluate(folds: PipelineFolds) -> Stage:
         return results is not None
 
     return Stage(
-        "evaluate",
-        Identity(
+        name="evaluate",
+        inputs=Identity(
             _all_settings(pipeline),
             {
                 **_training_images(folds),
@@ -149,13 +151,13 @@ def _evaluate(folds: PipelineFolds) -> Stage:
                 **_unlabelled_images(folds),
             },
         ),
-        ["evaluation"],
-        total,
-        lambda probe: probe.seconds_to_evaluate(
+        folders=["evaluation"],
+        total=total,
+        seconds=lambda probe: probe.seconds_to_evaluate(
             count_trainings(probe.evaluation, outer), fidelity_folds=len(folds.generator_folds)
         ),
-        lambda: listed_files(folds.folder, ["evaluation"]),
-        run,
+        outputs=lambda: listed_files(folds.folder, ["evaluation"]),
+        run=run,
     )
 
 
