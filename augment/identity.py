@@ -43,14 +43,14 @@ class Identity:
         if not isinstance(old_settings, dict) or not isinstance(old_data, dict):
             return ["everything: the stored settings cannot be read"]
         old_settings = _with_current_names(old_settings)
-        found = [f"{name}: gone" for name in old_settings if name not in self.settings]
+        found = [f"{name}: removed" for name in old_settings if name not in self.settings]
         for name, section in self.settings.items():
             if name in old_settings:
                 found += self._section_differences(name, section, old_settings[name])
             else:
-                found.append(f"{name}: not there before")
-        found += [f"{name}: not there before" for name in self.data if name not in old_data]
-        found += [f"{name}: gone" for name in old_data if name not in self.data]
+                found.append(f"{name}: new")
+        found += [f"{name}: new" for name in self.data if name not in old_data]
+        found += [f"{name}: removed" for name in old_data if name not in self.data]
         new_data = json.loads(json.dumps(dict(self.data)))
         found += [f"other {name}" for name in self.data if name in old_data and old_data[name] != new_data[name]]
         return found

@@ -29,7 +29,7 @@ from pipelines.config.reading import parse
 from pipelines.config.sections import AutoConfig, EvaluateConfig, Pipeline
 from pipelines.experiment.loading import LoadedSource
 from pipelines.experiment.protocols import FOLDS, infer_protocol, make_protocol
-from pipelines.experiment.time_estimate import format_duration
+from pipelines.experiment.time_estimate import about, format_duration
 from pipelines.metric_specs import FEWEST_REPEATS, imbalanced
 from pipelines.time_budget import Spending, spend
 
@@ -155,7 +155,8 @@ def _better_classifiers(
         sentences.append(f"a pretrained network is fine-tuned too: {FINE_TUNING_GAIN}")
     elif seconds and next_fine_tunes:
         sentences.append(
-            f"no fine-tuning of a pretrained network, which would take {format_duration(seconds)}: {FINE_TUNING_GAIN}"
+            f"a pretrained network is not fine-tuned, since that would take {format_duration(seconds)}; elsewhere "
+            f"{FINE_TUNING_GAIN}"
         )
     if "classifier" in settings:
         steps, images = config.classifier.steps, len(facts.folds[0].train)
@@ -169,7 +170,7 @@ def _better_classifiers(
         )
     elif "operating_point" in settings and seconds and not next_fine_tunes:
         sentences.append(
-            f"the operating point as trained; to cross-fit it would take {format_duration(seconds)}: "
+            f"the operating point is left as trained; to cross-fit it would take {format_duration(seconds)}: "
             f"{CROSS_FITTING_GAIN}"
         )
     return [Decision("evaluate", settings, "; ".join(sentences))] if sentences else []
@@ -183,7 +184,7 @@ def _repeats(spent: Spending, fewest: int) -> Decision:
     return Decision(
         "evaluate",
         {"repeats": spent.repeats},
-        f"{counted(spent.repeats, 'repeat')}, each with its own generator, in about {format_duration(spent.seconds)}: "
+        f"{counted(spent.repeats, 'repeat')}, each with its own generator, in {about(spent.seconds)}: "
         f"{limit}, and fewer than {fewest} support no claim",
     )
 

@@ -62,10 +62,9 @@ class Facts:
 def _image_size(facts: Facts) -> Decision:
     data, size = facts.pipeline.data, facts.loaded.train.size
     why = (
-        f"larger images are reduced to {data.largest_size} px, since the time grows with the area; --image-size sets "
-        "another size"
+        f"at most {data.largest_size} px, since the time grows with the area; --image-size sets another size"
         if data.largest_size and data.image_size is None
-        else "as the definition says"
+        else "as the pipeline says"
     )
     return Decision("data", {}, f"images of {size} px: {why}")
 
@@ -83,14 +82,14 @@ def _imbalance(facts: Facts) -> Decision:
         sentence = f"no treatment of imbalance: the classes have {images} each"
     if given := facts.pipeline.evaluate.classifier.model_fields_set & classifier.keys():
         left_open = ", ".join(f"{name}: {value}" for name, value in classifier.items() if name not in given)
-        sentence = f"{left_open}, for classes of {images}; {', '.join(sorted(given))} as the definition says"
+        sentence = f"{left_open}, for classes of {images}; {', '.join(sorted(given))} as the pipeline says"
     return Decision("evaluate", {"classifier": classifier}, sentence)
 
 
 def _anchors(facts: Facts) -> Decision:
     config = facts.pipeline.generator
     if not isinstance(config, AnchoredConfig) or "anchors" in config.model_fields_set:
-        return Decision("generator", {}, f"the generator {config.kind}: as the definition says")
+        return Decision("generator", {}, f"the generator {config.kind}: as the pipeline says")
     lenders_from, largest, smallest = config.lenders_from, facts.largest, facts.smallest
     if largest >= lenders_from:
         why = f"a class has {largest} images to lend from"

@@ -28,7 +28,7 @@ from pipelines.evaluation import RESULTS
 from pipelines.experiment.loading import load
 from pipelines.experiment.parallel import end_processes
 from pipelines.experiment.protocols import with_copy_warnings
-from pipelines.experiment.time_estimate import MEASURING, Probe, format_duration, peak_memory
+from pipelines.experiment.time_estimate import MEASURING, Probe, about, format_duration, peak_memory
 from pipelines.pipeline_folds import PipelineFolds, divide
 from pipelines.results.document import Results, read_results
 from pipelines.stage_file import STAGES_FILE, Entry, Plan, plan_stage, read_entries, write_entry
@@ -137,6 +137,6 @@ def _cost_notes(folds: PipelineFolds, stages: Sequence[Stage], plans: Sequence[P
     return [
         f"{counted(len(folds.generator_folds), 'generator')} of {counted(pipeline.generator.total, 'step')} and "
         f"{counted(classifiers, 'classifier')} (networks of {counted(pipeline.evaluate.classifier.steps, 'step')}), at "
-        f"{folds.loaded.train.size} px on {counted(jobs, 'process')}: about {format_duration(sum(seconds.values()))} "
+        f"{folds.loaded.train.size} px on {counted(jobs, 'process')}: {about(sum(seconds.values()))} "
         f"({parts})" + (f" and at most {memory:.1f} GB of memory" if memory else "") + ", estimated by a short probe"
     ]

@@ -84,7 +84,7 @@ def plan_stage(name: str, inputs: Identity, entry: Entry | None, earlier: str | 
         return Plan(name, True, "its output is gone")
     if digest != entry.outputs:
         return Plan(name, True, "its output was changed or damaged")
-    return Plan(name, False, "done, and nothing that it depends on has changed")
+    return Plan(name, False, "nothing that it depends on has changed")
 
 
 def listed_files(folder: Path, subfolders: Collection[str]) -> list[str]:

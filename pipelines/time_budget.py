@@ -12,7 +12,7 @@ from augment.errors import ConfigError
 from augment.runtime import Runtime
 from pipelines.config.sections import EvaluateConfig, Pipeline
 from pipelines.experiment.loading import LoadedSource
-from pipelines.experiment.time_estimate import MEASURING, Probe, format_duration
+from pipelines.experiment.time_estimate import MEASURING, Probe, about
 from pipelines.pipeline_folds import divide
 from pipelines.stages import stages_of
 
@@ -54,7 +54,7 @@ def spend(
     if minutes and seconds[0] * fewest > limit:
         least = seconds[0] * fewest
         raise ConfigError(
-            f"{fewest} repeats would take about {format_duration(least)}, and fewer support no claim, but --minutes is "
+            f"{fewest} repeats would take {about(least)}, and fewer support no claim, but --minutes is "
             f"{minutes:g}: give --minutes {math.ceil(least / 60)}, or fewer steps with --set generator.steps=N"
         )
     fitting = [max((r for r in repeats if r * s <= limit), default=0) for s in seconds]

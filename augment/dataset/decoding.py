@@ -218,7 +218,7 @@ def _read_each(
 
 def unreadable(name: object, error: BaseException) -> SourceError:
     """Return the error that names a broken picture."""
-    return SourceError(f"{name} is not a readable picture ({error}); repair it, remove it or skip broken files")
+    return SourceError(f"{name} is not a readable picture ({error}); repair it, remove it, or give --skip-broken")
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def requested_counts(
 ) -> dict[str, int]:
     """Return the number of images of each class. Raises `ConfigError` unless exactly one of the three is given."""
     if (per_class is not None) + balance + bool(counts) != 1:
-        raise ConfigError("expected one of --per-class N, --balance and --count CLASS=N")
+        raise ConfigError("give exactly one of --per-class N, --balance and --count CLASS=N")
     if per_class is not None:
         return dict.fromkeys(model.about.classes, per_class)
     return balancing_counts(model.about.train_per_class) if balance else dict(counts)

@@ -84,7 +84,9 @@ def print_inspection(inspection: Inspection) -> None:
     OUT.print(table)
     largest, smallest = max(first.values()), min(first.values())
     if largest != smallest:
-        OUT.print(f"balance: {smallest} to {largest} training images per class, 1 to {largest / max(smallest, 1):.2f}")
+        OUT.print(
+            f"balance: {smallest} to {largest} training images per class, a ratio of {largest / max(smallest, 1):.3g}"
+        )
     sizes = ", ".join(f"{w} x {h} ({n})" for (w, h), n in list(inspection.original_sizes.items())[:5])
     more = len(inspection.original_sizes) - 5
     OUT.print(f"sizes in px: {sizes}" + (f" and {more} more" if more > 0 else ""))

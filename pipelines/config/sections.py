@@ -56,7 +56,7 @@ class ProtocolConfig(Settings):
     """How the folds of the repeats are drawn. If `kind` is None, `pipelines.experiment.protocols` infers a protocol."""
 
     kind: Literal["holdout", "subsample", "imbalance", "kfold"] | None = None
-    redraw_generator: bool = True  # holdout: one generator for each repeat; false: one for all, as the report says
+    redraw_generator: bool = True  # holdout: one generator for each repeat; false: one for all repeats
     sizes: tuple[Annotated[int, Field(ge=2, le=MAX_IMAGES)], ...] = ()  # subsample: images of each class, ascending
     # imbalance: images of each large and of each small class, and the fraction of the classes that are large
     large: int = Field(100, ge=2, le=MAX_IMAGES)

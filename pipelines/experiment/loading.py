@@ -146,7 +146,7 @@ def unused_notes(loaded: LoadedSource, config: DataConfig) -> tuple[str, ...]:
     if loaded.val is None:
         return notes
     count = counted(len(loaded.val), "validation image")
-    return (*notes, f"{count} of the source not used: only `augment run` uses them, to choose a mix")
+    return (*notes, f"{count} of the source are not used: only `augment run` uses them, to choose a mix")
 
 
 def leak_warnings(
@@ -209,7 +209,8 @@ def require_test(loaded: LoadedSource) -> LabelledImages:
     if loaded.test is None:
         raise SourceError(
             f"{loaded.name} has no test split, and synthetic images may have been generated from any of its images; "
-            "give test images with --test, or let `augment run auto --set data.source=...` hold some out first"
+            "give test images with --test, or use `augment run auto --set data.source=...`, which tests by "
+            "cross-validation"
         )
     return loaded.test
 
@@ -242,13 +243,14 @@ def _find_test(config: DataConfig, source: Source, progress: Progress) -> tuple[
     notes = []
     if source.test is not None:
         notes.append(
-            f"the source's own {counted(len(source.test), 'test image')} not used: those of {other.name} are the test "
-            "set"
+            f"the source's own {counted(len(source.test), 'test image')} are not used: those of {other.name} are the "
+            "test set"
         )
     selected = "train" if other.test is None else "test"
-    unused = [counted(len(data), f"{split} image") for split, data in other.splits.items() if split != selected]
+    words = {"train": "training image", "val": "validation image"}
+    unused = [counted(len(data), words[split]) for split, data in other.splits.items() if split != selected]
     if unused:
-        notes.append(f"the test set is the {selected} split of {other.name}: its {' and '.join(unused)} not used")
+        notes.append(f"the test set is the {selected} split of {other.name}: its {' and '.join(unused)} are not used")
     return match_format(other.splits[selected], source.train, "test images"), tuple(notes)
 
 

@@ -55,7 +55,7 @@ def make_protocol(
     chooses_mix: whether a mix will be chosen, for the note on validation images; None if that is not known. Raises
     `ConfigError` if the source has too few images for the protocol, and `SourceError` if a class cannot be split.
     """
-    kind, why = (config.kind, "chosen in the definition") if config.kind else infer_protocol(loaded, data)
+    kind, why = (config.kind, "as the pipeline says") if config.kind else infer_protocol(loaded, data)
     protocol = PROTOCOLS[kind](loaded, data, config, repeats)
     first, searched = protocol.folds[0], protocol.searched
     warnings = (*protocol.warnings, *_validation_notes(loaded, first, kind, chooses_mix))
@@ -82,9 +82,9 @@ def _validation_notes(loaded: LoadedSource, fold: Fold, kind: str, chooses_mix: 
         return ()
     count = counted(len(loaded.val), "validation image")
     if chooses_mix is False:
-        return (f"{count} of the source not used: no mix is chosen",)
+        return (f"{count} of the source are not used: no mix is chosen",)
     if fold.val is None:
-        return (f"{count} of the source not used: {kind} chooses a mix on parts of its own training images",)
+        return (f"{count} of the source are not used: {kind} chooses a mix on parts of its own training images",)
     use = f"{count} of the source: the mix is chosen on them" + (", if one is chosen" if chooses_mix is None else "")
     return (f"{use}, and nothing else",)
 

@@ -193,6 +193,12 @@ def format_duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} hours"
 
 
+def about(seconds: float) -> str:
+    """Format an estimate for people: "a few seconds", "about 3 minutes"."""
+    words = format_duration(seconds)
+    return words if words.startswith("a ") else f"about {words}"
+
+
 def _seconds(function: Callable[[], object], device: torch.device) -> float:
     start = time.perf_counter()
     function()

@@ -21,7 +21,9 @@ from pipelines.results.document import Results, read_results
 from pipelines.results.statistics import corrected_t_interval
 
 DEFAULT_ARM = "classical"
-WITHOUT_RUN = "the defaults, without a measurement: run `augment run auto` and give its folder with --run"
+WITHOUT_RUN = (
+    "the defaults, and nothing was measured; to measure first, run `augment run auto` and give its folder with --run"
+)
 
 
 class Measured(Settings):
@@ -121,7 +123,7 @@ def recipe_of_run(folder: Path) -> Recipe:
         evaluate=evaluation.model_copy(update={"arms": (arm,)}),
         generator=generator,
         generate=pipeline.generate if pipeline and generator and arm.feed is None else None,
-        why=f"the arm {arm.name} of {folder.name}, which {_merit(results)} there",
+        why=f"the arm {arm.name}, which {_merit(results)} in {folder.name}",
         measured=_measured(results, arm),
         image_size=results.dataset.image_size,
         resize=pipeline.data.resize if pipeline else None,

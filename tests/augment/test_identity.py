@@ -63,7 +63,7 @@ def test_a_free_setting_does_not_count_and_is_not_stored() -> None:
 
 @pytest.mark.parametrize(
     ("data", "words"),
-    [({"images": "cd"}, ["other images"]), ({}, ["images: gone"]), ({"images": "ab", "m": 1}, ["m: not there before"])],
+    [({"images": "cd"}, ["other images"]), ({}, ["images: removed"]), ({"images": "ab", "m": 1}, ["m: new"])],
 )
 def test_other_data_are_named(data: dict[str, object], words: list[str]) -> None:
     assert Identity(data=data).differences(Identity(data={"images": "ab"}).as_json()) == words
@@ -89,8 +89,8 @@ def test_a_setting_of_a_newer_version_is_named(config: type[BaseModel]) -> None:
 def test_a_section_that_only_one_has_is_a_difference_even_with_defaults() -> None:
     with_choice = Identity({"generate": GenerateConfig(), "choose": ChooseConfig()})
     without = Identity({"generate": GenerateConfig()})
-    assert with_choice.differences(without.as_json()) == ["choose: not there before"]
-    assert without.differences(with_choice.as_json()) == ["choose: gone"]
+    assert with_choice.differences(without.as_json()) == ["choose: new"]
+    assert without.differences(with_choice.as_json()) == ["choose: removed"]
 
 
 @pytest.mark.parametrize("inner", [{"repeats": 2}, {"classifier": {"steps": 3}}])
@@ -137,4 +137,4 @@ def test_another_kind_is_named_with_the_one_before_and_nothing_else() -> None:
 
 def test_a_missing_section_is_named() -> None:
     chosen = Identity({"choose": ChooseConfig(), "generate": GenerateConfig()})
-    assert Identity({"generate": GenerateConfig()}).differences(chosen.as_json()) == ["choose: gone"]
+    assert Identity({"generate": GenerateConfig()}).differences(chosen.as_json()) == ["choose: removed"]

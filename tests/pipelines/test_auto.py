@@ -158,9 +158,9 @@ def test_one_given_setting_leaves_the_others_open(source: Any, tmp_path: Path) -
     pipeline, text = decided(auto(source(30, 30, 5, 4), *QUICK, *settings), tmp_path)
     classifier = pipeline.evaluate.classifier
     assert (classifier.sampling, classifier.long_tail) == ("square-root", "logit-adjustment")
-    assert "long_tail: logit-adjustment, for classes of 4 to 30 images; sampling as the definition says" in text
-    assert "images of 8 px: as the definition says" in text
-    assert "the generator anchored: as the definition says" in text
+    assert "long_tail: logit-adjustment, for classes of 4 to 30 images; sampling as the pipeline says" in text
+    assert "images of 8 px: as the pipeline says" in text
+    assert "the generator anchored: as the pipeline says" in text
 
 
 def test_minutes_buy_repeats_up_to_twelve(source: Any, tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_without_the_extra_the_sentence_says_how_to_get_features(
 def test_other_generators_are_left_as_they_are(source: Any, tmp_path: Path) -> None:
     pipeline, text = decided(auto(source(30, 30, 5, 4), "generator=resample", *PRETRAINED, *TINY[7:]), tmp_path)
     assert pipeline.generator.kind == "resample"
-    assert "the generator resample: as the definition says" in text
+    assert "the generator resample: as the pipeline says" in text
 
 
 def test_a_pretrained_network_is_fine_tuned_if_there_is_time(source: Any, tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_a_pretrained_network_is_fine_tuned_if_there_is_time(source: Any, tmp_pa
     assert "a pretrained network is fine-tuned too" in text
     pipeline, text = decided(auto(source(30, 30, 5, 4), *TINY, "evaluate.finetune.steps=900000"), tmp_path)
     assert [arm.name for arm in pipeline.evaluate.arms] == names
-    assert "no fine-tuning of a pretrained network, which would take" in text
+    assert "a pretrained network is not fine-tuned, since that would take" in text
     assert "cross-fit" not in text
     chosen = "evaluate.arms=[classical,classical+fresh]"
     pipeline, _ = decided(auto(source(30, 30, 5, 4), *TINY, chosen, "auto.minutes=500"), tmp_path)

@@ -35,7 +35,7 @@ def test_a_second_run_does_nothing_and_returns_the_same(
         monkeypatch.setattr(f"pipelines.stages.{name}", None)
     stages, results = go(pipeline(), out)
     assert (ran(stages), contents(out)) == ([], before)
-    assert {stage.why for stage in stages} == {"done, and nothing that it depends on has changed"}
+    assert {stage.why for stage in stages} == {"nothing that it depends on has changed"}
     assert results == Results.model_validate_json(before["evaluation/results.json"])
 
 

@@ -130,7 +130,7 @@ def test_a_learning_curve_has_results_of_every_size(image_folder: Path, tmp_path
     kept = Kept()
     results = run(parse(Pipeline, tree, "the test"), tmp_path / "out", Runtime(observer=kept))
     assert results is not None
-    assert kept.notes[0] == "subsample: chosen in the definition"
+    assert kept.notes[0] == "subsample: as the pipeline says"
     assert [point.per_class for point in results.learning_curve] == [3, 6]
     assert results.protocol.correlation == 0.25  # 3 of 12
     assert results.comparisons == results.learning_curve[0].comparisons

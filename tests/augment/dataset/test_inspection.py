@@ -178,7 +178,7 @@ def test_the_printed_table_contains_channels_and_balance(fashion, capsys):
     assert "channels: grey" in said[0]
     assert not any(line.startswith("balance") for line in said[0])
     assert "channels: RGB, though all training images are grey" in said[1]
-    assert "balance: 16 to 20 training images per class, 1 to 1.25" in said[1]
+    assert "balance: 16 to 20 training images per class, a ratio of 1.25" in said[1]
     assert "channels: RGB" in said[2]
 
 

@@ -216,7 +216,7 @@ def test_counts_come_from_exactly_one_of_three_ways(model: Model) -> None:
         {"balance": True, "counts": {"sneaker": 2}},
         {"per_class": 7, "balance": True, "counts": {"sneaker": 2}},
     ):
-        with pytest.raises(ConfigError, match="expected one of --per-class N, --balance and --count CLASS=N"):
+        with pytest.raises(ConfigError, match="give exactly one of --per-class N, --balance and --count CLASS=N"):
             counts(**wrong)
 
 

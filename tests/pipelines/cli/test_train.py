@@ -15,7 +15,7 @@ def test_train_and_predict_follow_each_other(image_folder: Path, tmp_path: Path,
     model = tmp_path / "my model"
     result = augment("train", image_folder, "--out", model, "--image-size", "12", *QUICK)
     assert (result.status, result.err) == (0, "")
-    assert "recipe: the defaults, without a measurement" in result.out
+    assert "recipe: the defaults, and nothing was measured" in result.out
     assert "cross-validated accuracy" in result.out
     command = next_command(result)
     assert command[:4] == ["augment", "predict", str(model), str(image_folder)]

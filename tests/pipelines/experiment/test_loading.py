@@ -164,7 +164,7 @@ def test_validation_images_stay_apart_where_there_are_test_images(three_splits: 
     assert (len(loaded.pool), len(loaded.val), len(require_test(loaded)), loaded.warnings) == (36, 6, 12, ())
     assert images(loaded.val) == images(read_source(three_splits / "val", image_size=12).train)
     assert unused_notes(loaded, config(three_splits))[0].startswith(
-        "6 validation images of the source not used: only `augment run` uses them"
+        "6 validation images of the source are not used: only `augment run` uses them"
     )
 
 
@@ -179,8 +179,8 @@ def test_validation_images_are_the_test_set_where_there_is_no_other(three_splits
 def test_images_of_a_test_source_that_are_not_used_are_counted(three_splits: Path, image_folder: Path) -> None:
     loaded = load(config(three_splits, test=str(image_folder)))
     assert loaded.warnings == (
-        f"the source's own 12 test images not used: those of {image_folder.name} are the test set",
-        f"the test set is the test split of {image_folder.name}: its 36 train images not used",
+        f"the source's own 12 test images are not used: those of {image_folder.name} are the test set",
+        f"the test set is the test split of {image_folder.name}: its 36 training images are not used",
     )
     assert loaded.val is not None
     assert (len(loaded.val), len(require_test(loaded))) == (6, 18)

@@ -231,7 +231,8 @@ def test_other_protocols_report_that_validation_images_are_not_used(
     config: dict[str, Any], split: tuple[LabelledImages, LabelledImages]
 ) -> None:
     protocol = with_val(split, **config)
-    assert protocol.warnings[-1].startswith(f"50 validation images of the source not used: {config['kind']} chooses")
+    unused = f"50 validation images of the source are not used: {config['kind']} chooses"
+    assert protocol.warnings[-1].startswith(unused)
     for fold in protocol.folds:
         (first, *_) = inner_folds([fold], ChooseConfig(splits=2, validation=0.25), 0)[fold.name]
         assert pictures(first.test) < pictures(fold.train)
@@ -242,7 +243,7 @@ def test_other_protocols_report_that_validation_images_are_not_used(
     [
         (True, "50 validation images of the source: the mix is chosen on them, and nothing else"),
         (None, "50 validation images of the source: the mix is chosen on them, if one is chosen, and nothing else"),
-        (False, "50 validation images of the source not used: no mix is chosen"),
+        (False, "50 validation images of the source are not used: no mix is chosen"),
     ],
 )
 def test_the_use_of_validation_images_is_reported_under_holdout(

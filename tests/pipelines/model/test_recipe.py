@@ -55,7 +55,7 @@ def test_an_evaluation_of_real_images_has_a_recipe_too(image_folder: Path, tmp_p
     recipe = recipe_of_run(tmp_path / "e")
     arms = json.loads((tmp_path / "e" / "results.json").read_text())["arms"]
     assert recipe.arm.name == max(arms, key=lambda name: arms[name]["accuracy"]["mean"])
-    assert recipe.why == f"the arm {recipe.arm.name} of e, which has the best mean there"
+    assert recipe.why == f"the arm {recipe.arm.name}, which has the best mean in e"
     assert recipe.evaluate.classifier == config.classifier
 
 
