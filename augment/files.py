@@ -48,7 +48,7 @@ def write_atomically(path: str, data: bytes, *, durable: bool = False) -> None:
 
     After a kill the file is complete. After a power failure this is certain only if `durable`.
     """
-    with replacing(path) as descriptor:
+    with replacing(path) as descriptor, errors_naming(path):
         _write_all(descriptor, data)
         if durable:
             os.fsync(descriptor)
@@ -58,16 +58,17 @@ def write_atomically(path: str, data: bytes, *, durable: bool = False) -> None:
 def replacing(path: str) -> Iterator[int]:
     """Yield the descriptor of a new file that replaces `path` at the end of the block, or is deleted if it raises.
 
-    Raises `OSError` that names `path`.
+    Raises `OSError` that names `path` if the file cannot be opened or cannot replace it.
     """
     temporary = os.path.join(os.path.dirname(path), f".augment-{os.urandom(8).hex()}.part")
     try:
         with errors_naming(path):
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW, 0o666)
-            try:
-                yield descriptor
-            finally:
-                os.close(descriptor)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+        with errors_naming(path):
             os.replace(temporary, path)
     except BaseException:
         with suppress(FileNotFoundError):

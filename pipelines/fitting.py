@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from augment.errors import ConfigError, SourceError
+from augment.errors import ConfigError, OutputError, SourceError
 from augment.generators.base import GeneratorConfig, Origin, Outcome, TrainingData
 from augment.generators.registry import fit
 from augment.generators.runs import read_about
+from augment.markers import read_marker
 from augment.runtime import Runtime
 from pipelines.config.sections import DataConfig
 from pipelines.experiment.loading import LoadedSource, load, unused_notes
@@ -26,7 +27,7 @@ def fit_source(
     """Fit a generator to the training images of a source. Returns the outcome and the loaded images.
 
     arguments: command-line arguments that read the same source, for the next command that `augment generate` prints.
-    Without steps of its own, `config` leaves a finished run as it is. Raises the errors of `read_source` and
+    If `config` sets no steps, a finished run is left as it is. Raises the errors of `read_source` and
     `registry.fit`, and `ConfigError` for unlabelled images that the generator does not learn from.
     """
     if data.unlabelled is not None and not config.uses_unlabelled:
@@ -53,7 +54,9 @@ def fit_source(
 def _with_steps_of(folder: Path, config: GeneratorConfig) -> GeneratorConfig:
     """Return the settings with the steps of the finished run in `folder`, if there is one."""
     try:
-        step = read_about(folder).step
-    except SourceError:
+        marker, step = read_marker(folder), read_about(folder).step
+    except (OutputError, SourceError):
+        return config
+    if marker is None or not marker.finished:
         return config
     return config.model_copy(update={"steps": step}) if "steps" in type(config).model_fields else config

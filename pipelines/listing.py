@@ -50,7 +50,7 @@ def _describe(path: Path) -> Output:
         assert marker is not None
         headline = HEADLINES.get(marker.command, _no_headline)(path) if marker.finished else ""
     except (AugmentError, OSError) as error:
-        reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
         return Output(path, "?", "damaged", reason, changed)
     return Output(path, marker.command, "finished" if marker.finished else "unfinished", headline, changed)
 

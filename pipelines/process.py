@@ -30,6 +30,7 @@ STOPPED_ANEW = "augment: stopped; run the same command without --overwrite to go
 SHOW_CURSOR = "\x1b[?25h\r\x1b[K"  # shows the cursor, which a progress bar hides, and clears the line
 
 _saving = False  # whether the running work checks `stop_on_signal` and saves its state
+_began = False  # whether work that checks `stop_on_signal` has begun
 _received = 0  # the number of the signal that has arrived during such work
 
 
@@ -79,8 +80,8 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
     global _saving
 
     def stopped() -> bool:
-        global _saving
-        _saving = True
+        global _saving, _began
+        _saving = _began = True
         return bool(_received)
 
     try:
@@ -90,8 +91,9 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
 
 
 def stopped_sentence() -> str:
-    """Return the line that says how a stopped command is continued."""
-    return STOPPED_ANEW if "--overwrite" in sys.argv else STOPPED
+    """Return the line that says how a stopped command is continued: what has been overwritten is not begun anew."""
+    resumes = _began and sys.argv[1:2] != ["predict"]
+    return STOPPED_ANEW if resumes and "--overwrite" in sys.argv else STOPPED
 
 
 def received_signal() -> int:

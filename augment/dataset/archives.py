@@ -17,7 +17,7 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -102,8 +102,8 @@ def _read_zip(path: Path) -> Iterator[tuple[str, Read]]:
     members = archive.infolist()
     by_backslash = not any("/" in info.filename for info in members)  # as some old programs for Windows write names
     for info in members:
-        if not info.is_dir():
-            name = info.filename.replace("\\", "/") if by_backslash else info.filename
+        name = info.filename.replace("\\", "/") if by_backslash else info.filename
+        if not name.endswith("/"):  # a folder
             yield name, partial(_read_member, partial(archive.read, info), info.file_size)
 
 
@@ -111,26 +111,31 @@ def _read_tar(path: Path) -> Iterator[tuple[str, Read]]:
     with _decompressed(path) as file:
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     with tarfile.open(fileobj=content, mode="r:") as archive:
-        for info in archive:
-            member = _linked(archive, info) if info.islnk() or info.issym() else info
-            if member.isreg():
-                yield info.name, partial(_read_member, partial(_slice, content, member), member.size)
+        members = archive.getmembers()
+    files = {posixpath.normpath(info.name): info for info in members if info.isreg()}
+    links = [info for info in members if info.islnk() or info.issym()]
+    for link in sorted(links, key=tarfile.TarInfo.issym):  # a symbolic link may stand for a hard link
+        if _is_hidden(posixpath.normpath(link.name)):
+            continue
+        files.setdefault(posixpath.normpath(link.name), _linked(files, link))
+    for name, member in files.items():
+        yield name, partial(_read_member, partial(_slice, content, member), member.size)
 
 
-def _linked(archive: tarfile.TarFile, link: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Return the file that a link stands for.
+def _linked(files: Mapping[str, tarfile.TarInfo], link: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Return the file that a link stands for, of the regular files by their paths.
 
-    A hard link has the name of a member, and a symbolic link a path from its own folder. tar stores the second name of
-    a file as a hard link to the first one.
+    A hard link has the path of the file: tar stores the second name of a file as a link to the first one. A symbolic
+    link has a path from its own folder.
     """
     target = posixpath.join(posixpath.dirname(link.name), link.linkname) if link.issym() else link.linkname
-    try:
-        member = archive.getmember(posixpath.normpath(target) if link.issym() else target)
-    except KeyError as error:
-        raise tarfile.ReadError(f"{link.name} is a link to {link.linkname}, which is not in it; use tar -h") from error
-    if member.issym() or member.isdir():
-        raise tarfile.ReadError(f"{link.name} is a link to {link.linkname}, no file; use tar -h")
-    return _linked(archive, member) if member.islnk() else member
+    if member := files.get(posixpath.normpath(target)):
+        return member
+    raise tarfile.ReadError(f"{link.name} is a link to {link.linkname}, which is no file in it; pack with tar -h")
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") and part != ".." for part in name.split("/"))
 
 
 @contextmanager

@@ -253,8 +253,16 @@ def _read_header(file: PictureFile) -> _Header:
         width, height = picture.size
         rotated = "exif" in picture.info and picture.getexif().get(0x0112) in (5, 6, 7, 8)  # orientations by 90 degrees
         size = (height, width) if rotated else (width, height)
-        several = getattr(picture, "n_frames", 1) > 1
-        return _Header(size, _is_grey(picture), picture.has_transparency_data, several)
+        grey, transparent = _is_grey(picture), picture.has_transparency_data
+        return _Header(size, grey, transparent, _has_frames(picture))
+
+
+def _has_frames(picture: Image.Image) -> bool:
+    """Return whether a picture has more frames than the first. A JPEG of a phone may hold more, which are no frames."""
+    try:
+        return picture.format != "MPO" and bool(getattr(picture, "is_animated", False))
+    except Exception:  # of many types: a later frame is broken, and the first one may be whole
+        return True
 
 
 def _is_grey(picture: Image.Image) -> bool:

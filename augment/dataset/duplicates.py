@@ -1,7 +1,7 @@
 """Find exact and near duplicates within a set of images or between two sets.
 
 Exact duplicates have equal pixels. Near duplicates (recompressed, brightened or mirrored copies) pass three tests, each
-more expensive than the previous one. Mirror images of other classes do not count: a class may be that of another.
+more expensive than the previous one. Mirror images count only within a class.
 
 1. Perceptual hash (after pHash; Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010): a
    bit for each of the 63 lowest frequencies of the cosine transform; 16 may differ. Mirror images are tested too.

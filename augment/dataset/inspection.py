@@ -175,8 +175,8 @@ def _advise_on_near_repeats(source: Source, near: Pairs, near_leaks: Mapping[str
     advice = []
     if near:
         advice.append(
-            f"{counted(len(near), 'pair')} of training images {are(len(near))} nearly the same, or nearly mirror "
-            f"images ({_named_pairs(source, near, 'train')}): look at them, and keep one of each pair of copies."
+            f"{counted(len(near), 'pair')} of training images {are(len(near))} nearly the same, as they are or "
+            f"mirrored ({_named_pairs(source, near, 'train')}): look at them, and keep one of each pair of copies."
         )
     for split, pairs in near_leaks.items():
         if pairs:

@@ -205,7 +205,7 @@ def hide_class(labels: Tensor, num_classes: int) -> Tensor:
 
 
 def class_of(labels: Tensor, num_classes: int) -> Tensor:
-    """Return the classes of labels, also of those that hide it: int64 (B,)."""
+    """Return the class of each label, hidden or not: int64 (B,)."""
     return labels % num_classes
 
 

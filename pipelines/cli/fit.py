@@ -80,7 +80,7 @@ def fit(
     seed: OptionalSeed = None,
     threads: Threads = None,
 ) -> None:
-    """Train a generator. An interrupted run is continued; a finished run is continued only with more --steps."""
+    """Train a generator. An interrupted run is continued; a finished run is continued only with a larger --steps."""
     from augment.generators.base import Outcome
     from augment.generators.collapse import notes_on_run
     from pipelines.experiment.loading import missing_test_note

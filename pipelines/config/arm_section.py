@@ -157,7 +157,7 @@ class Arm(Settings):
         mix |= {"learner": self.learner} if self.learner == "features" else {}
         mix |= {"class_exponent": self.class_exponent} if self.class_exponent else {}
         drawn = self.share if self.feed and self.learner != "features" else None
-        return {"ratio": self.ratio_or(ratio) if drawn is None else drawn / (1 - drawn), **mix}
+        return {"ratio": self.ratio_or(ratio) if drawn is None else min(drawn / (1 - drawn), MAX_RATIO), **mix}
 
 
 ARMS: dict[str, dict[str, Any]] = {

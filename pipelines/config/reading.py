@@ -28,6 +28,7 @@ from pipelines.config.sections import AutoConfig, EvaluateConfig, Pipeline
 M = TypeVar("M", bound=BaseModel)
 MAX_ERRORS = 8  # that one message lists
 DEPRECATED_SECTIONS = {"gan": "generator"}  # deprecated name -> name
+GENERATOR_SECTIONS = ("generator", "gan")  # a section that may be the name of a kind
 PATHS = (
     ("data", "source"),
     ("data", "test"),
@@ -169,8 +170,8 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     if not equals or not all(keys):
         raise ConfigError(f"{where}: expected section.key=value, for example --set data.source=DIR")
     keys[0] = _name_in(tree, keys[0])
-    if len(keys) > 1 and isinstance(kind := tree.get(keys[0]), str):  # the short form of a generator
-        tree[keys[0]] = {"kind": kind}
+    if len(keys) > 1 and keys[0] in GENERATOR_SECTIONS and isinstance(kind := tree.get(keys[0]), str):
+        tree[keys[0]] = {"kind": kind}  # the short form
     for key in keys[:-1]:
         tree[key] = {} if tree.get(key) is None else tree[key]
         tree = tree[key]
@@ -223,7 +224,7 @@ def load_evaluate_config(
     """
     tree = read_mapping(path) if path else {}
     if path:
-        _resolve_paths({"evaluate": tree}, path.parent)
+        _resolve_paths({"evaluate": tree}, path.parent.resolve())  # absolute, since `tune` writes them elsewhere
     tree |= {key: value for key, value in options.items() if value is not None}
     if arms is not None:
         tree["arms"] = [arm.strip() for arm in arms]

@@ -134,8 +134,8 @@ class EvaluateConfig(Settings):
     def _can_forecast(self) -> Self:
         if self.metric not in (None, *MEANS_OVER_IMAGES) and any(arm.forecast for arm in self.arms):
             raise ValueError(
-                f"forecast: true needs a metric of {', '.join(MEANS_OVER_IMAGES)}, got {self.metric}; leave one of "
-                "them out"
+                f"forecast: true needs the metric {' or '.join(MEANS_OVER_IMAGES)}, got {self.metric}; change the "
+                "metric, or remove forecast"
             )
         return self
 
@@ -223,7 +223,7 @@ class Pipeline(Settings):
         if self.choose.arm not in mixed:
             raise ValueError(
                 f"choose.arm is {quoted(self.choose.arm)}: expected one of the arms with real and stored synthetic "
-                "images, not by_need: true, " + (shortened(", ".join(mixed), 300) or "but there is none")
+                "images and without by_need: " + (shortened(", ".join(mixed), 300) or "but there is none")
             )
         if mixed[self.choose.arm] not in [arm.kind for arm in arms if not arm.synthetic]:
             raise ValueError(

@@ -138,9 +138,11 @@ def _needs_imbalance(arm: Arm, config: EvaluateConfig) -> bool:
 
 
 def _draws_evenly(arm: Arm, fold: Fold, config: EvaluateConfig) -> bool:
-    """Return whether each pool, and all batches in each phase of the training, draw the classes equally often."""
+    """Return whether what the arm's long-tail method depends on is equal for all classes in all of its training."""
     settings = config.classifier_of(arm)
     pools = pools_of(arm.model_copy(update={"policy": None}), fold, config, seed=0)  # views do not matter here
     phases = class_counts(pools, fold.train.num_classes, settings.steps, settings.sampling)
-    priors = pool_priors(pools, fold.train.num_classes, settings.sampling)
-    return bool((priors == priors[:, :1]).all()) and all(bool((counts == counts[0]).all()) for _, counts in phases)
+    if settings.long_tail == "logit-adjustment":  # which has a prior for each pool
+        priors = pool_priors(pools, fold.train.num_classes, settings.sampling)
+        return bool((priors == priors[:, :1]).all())
+    return all(bool((counts == counts[0]).all()) for _, counts in phases)

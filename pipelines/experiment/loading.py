@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from augment.generators.sampling import SyntheticImages
 from augment.progress import Progress
 from augment.runtime import NO_OBSERVER, Observer
 from augment.seeds import derive_seed
-from augment.words import counted, printable
+from augment.words import are, counted, printable
 from pipelines.config.sections import DataConfig
 
 READING, COMPARING = "read pictures", "search for copies"  # work that observers are told of
@@ -87,12 +87,20 @@ def load(config: DataConfig, observer: Observer = NO_OBSERVER) -> LoadedSource:
     labelled = [data for data in (source.train, source.val, test) if data is not None]
     unlabelled, unlabelled_notes = _load_unlabelled(config, labelled, reading)
     notes = (*notes, *test_notes, *unlabelled_notes)
-    if unlabelled is not None and test is not None and (near := measure_matches(unlabelled, test, comparing)):
-        notes += (
-            f"{counted(len(near), 'unlabelled image')} nearly the same as a test image: if these are copies, leave "
-            "them out, since arms that learn from them are tested on what they have seen",
-        )
+    if unlabelled is not None and test is not None:
+        notes += _near_tests(unlabelled, test, comparing)
     return LoadedSource(source.name, pool, limit_per_class(pool, config), test, notes, val, unlabelled, source)
+
+
+def _near_tests(unlabelled: LabelledImages, test: LabelledImages, progress: Progress) -> tuple[str, ...]:
+    """Return a note on unlabelled images that are nearly test images, whatever the classes of these are."""
+    near = measure_matches(unlabelled, replace(test, labels=np.zeros_like(test.labels)), progress)
+    if not near:
+        return ()
+    return (
+        f"{counted(len(near), 'unlabelled image')} {are(len(near))} nearly the same as a test image: if these are "
+        "copies, remove them, because arms that learn from them would be tested on images they have seen",
+    )
 
 
 def _load_unlabelled(

@@ -76,7 +76,7 @@ def _measured(measured: Measured | None) -> list[str]:
     mean, low, high = (f"{metric.scale * v:.{metric.decimals}f}" for v in (measured.mean, measured.low, measured.high))
     interval = f"95 % interval {low} to {high}, {counted(measured.repeats, 'repeat')}"
     spread = interval if measured.low < measured.high else f"the same in {counted(measured.repeats, 'repeat')}"
-    best = f" It may be the best of {counted(measured.arms, 'arm')} by luck, and then the figure is a little too good."
+    best = f" If it was chosen as the best of {counted(measured.arms, 'arm')}, the figure may be a little too good."
     return [
         f"- **Measured by the run, for single classifiers: {metric.words} {mean} {metric.unit_of_levels} ({spread})**, "
         f"on images that they had not seen. {measured.leaves_out}{best if measured.arms > 1 else ''}",

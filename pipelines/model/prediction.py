@@ -118,6 +118,9 @@ def predict(
                 raise _StoppedError
     except _StoppedError:
         return None
+    except OSError as error:
+        error.filename = error.filename or str(out)  # an error of writing does not name its file
+        raise
     counts, broken = classified
     figures = labelled.figures(len(classes)) if labelled and labelled.labels else None
     return Predictions(int(counts.sum()), dict(zip(classes, counts.tolist(), strict=True)), figures, broken)

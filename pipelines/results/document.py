@@ -71,7 +71,9 @@ class Comparison(Part):
     mean_gain: float
     std_gain: float = Field(description="Standard deviation of the gains of single repeats.")
     correlation: float = Field(description="Between the gains of two repeats.")
-    ci95: Interval = Field(description="95 % interval of the mean gain over repeats.")
+    ci95: Interval = Field(
+        description="95 % interval of the mean gain over repeats, or over test images if `over_images`."
+    )
     over_images: bool = Field(
         False,
         description="Whether all repeats were the same, so that they count as one, and ci95 and p_value are over test "
@@ -97,7 +99,9 @@ class Recommendation(Part):
     ratio: float = Field(description="Synthetic images per real image that are drawn; 0 for none.")
     mix: dict[str, Any] | None = Field(None, description="Mix of the recommended arm.")
     verdict: str = Field(
-        "", description="helps, no better than a control, harms, inconclusive, too few repeats, or nothing to compare."
+        "",
+        description="helps, no better than a control, harms, another recipe is better, inconclusive, too few repeats, "
+        "or nothing to compare.",
     )
     largest_gain_not_excluded: float | None = Field(
         None, description="Upper end of the interval, at least 0, in the metric's own scale."

@@ -112,7 +112,8 @@ def headline_first(
     the same recipe. If there is no such pair, the headline is the arm of the first pair against this baseline.
 
     The choice of the baseline uses the results, but it can only lower the gain. A claim that synthetic images help
-    therefore remains valid. That they harm is claimed only against a baseline of the same recipe (`recommend`).
+    therefore remains valid. That they harm is claimed only against a baseline of the same recipe (`recommend`), and may
+    still be too strong where several recipes are compared.
     """
     mixed = [a for a in arms if a.real and a.synthetic]
     names = [a.name for a in mixed if not a.is_control] or [a.name for a in mixed]

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from pipelines.metric_specs import FEWEST_REPEATS, METRICS, Metric
+from pipelines.metric_specs import FEWEST_REPEATS, MEANS_OVER_IMAGES, METRICS, Metric
 from pipelines.results.document import Choice, Comparison, Recommendation
 from pipelines.results.statistics import repeats_needed
 from pipelines.results.wording import describe_mix, digits_for, evidence_of
@@ -173,10 +173,7 @@ def _sentence(
     against = "" if baseline.same_recipe else f" compared with {comparison.baseline}"
     verb, evidence = evidence_of(comparison, significant, against)
     if not _allows_claim(comparison):
-        return (
-            f"Too few repeats for a claim ({comparison.repeats}, but at least {FEWEST_REPEATS} are needed): "
-            f"with synthetic images, {metric.words}{at_size} changes {evidence}."
-        )
+        return _too_few(comparison, evidence, at_size)
     limits = "" if significant else f"; {_possible_gain(comparison, metric)}"
     if choice is not None and not choice.gain_shown:
         change = f"synthetic images {verb} {metric.words}" if significant else f"{metric.words} changes"
@@ -194,6 +191,21 @@ def _sentence(
     return (
         f"Do not augment{at_size}: no gain can be shown; with synthetic images, {metric.words} changes "
         f"{evidence}{limits}."
+    )
+
+
+def _too_few(comparison: Comparison, evidence: str, at_size: str) -> str:
+    """Say why nothing can be claimed, and what was found. evidence: the size of the change, with its interval."""
+    words, repeats = METRICS[comparison.metric].words, comparison.repeats
+    if repeats > 1:
+        return (
+            f"Too few repeats for a claim ({repeats}, but at least {FEWEST_REPEATS} are needed): "
+            f"with synthetic images, {words}{at_size} changes {evidence}."
+        )
+    others = " and ".join(METRICS[name].words for name in MEANS_OVER_IMAGES)
+    return (
+        f"No claim: all repeats are the same, and only {others} have an interval over test images; with synthetic "
+        f"images, {words}{at_size} changes {evidence.partition(' (')[0]}."
     )
 
 

@@ -64,6 +64,12 @@ PROTOCOL_NOTES = {
 }
 
 
+OVER_IMAGES_NOTE = (
+    "Both classifiers of the first comparison use no random numbers and are the same in every repeat. Its interval is "
+    "over test images, and leaves out the effect of another training subset."
+)
+
+
 def build_results(
     records: Sequence[Record],
     arms: Sequence[Arm],
@@ -93,7 +99,7 @@ def build_results(
     mix = {**mixes[headline.arm], **(choice.mix if choice else {})} if headline else {}
     return Results(
         dataset=dataset,
-        protocol=_protocol(records, design, first, _mix_sentence(mix, choice) if mix else ""),
+        protocol=_protocol(records, design, comparisons, _mix_sentence(mix, choice) if mix else ""),
         arms=summarise_arms(records, names),
         comparisons=comparisons,
         fidelity=dict(fidelity or {}),
@@ -155,18 +161,21 @@ def _compare(
     return {size: list(islice(adjusted, len(pairs))) for size in by_size}
 
 
-def _protocol(records: Sequence[Record], design: Design, size: int | None, mix: str) -> ProtocolSummary:
+def _protocol(
+    records: Sequence[Record], design: Design, comparisons: Sequence[Comparison], mix: str
+) -> ProtocolSummary:
     """Describe how the repeats of one size were drawn. mix: a sentence about the mix, or an empty string."""
     networks = [r for r in records if r.learner == "network"] or records
+    note = OVER_IMAGES_NOTE if any(c.over_images for c in comparisons[:1]) else PROTOCOL_NOTES[design.kind]
     return ProtocolSummary(
         kind=design.kind.split(",")[0],
         repeats=len(_seeds(records)),
         classifier_steps=max(r.steps for r in networks),
-        **({"fine_tuned": True} if {r.learner for r in networks} == {"finetune"} else {}),
+        **({"fine_tuned": True} if {r.learner for r in networks if r.steps} == {"finetune"} else {}),
         batch_size=max(r.batch_size for r in networks),
-        note=PROTOCOL_NOTES[design.kind],
+        note=note,
         why=design.why,
-        correlation=design.correlation[size],
+        correlation=design.correlation[records[0].size],
         mix=mix,
         **design.reported,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+import subprocess
 import tarfile
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -79,7 +80,9 @@ def test_a_link_to_a_file_that_is_missing_is_one_sentence(kind: bytes, target: s
         link = tarfile.TarInfo("cat/1.png")
         link.type, link.linkname = kind, target
         archive.addfile(link)
-    with pytest.raises(SourceError, match=rf"cat/1\.png is a link to {target}, which is not in it; use tar -h"):
+    with pytest.raises(
+        SourceError, match=rf"cat/1\.png is a link to {target}, which is no file in it; pack with tar -h"
+    ):
         read_archive(tmp_path / "images.tar")
 
 
@@ -90,14 +93,32 @@ def test_a_link_to_a_link_or_a_folder_is_refused(tmp_path: Path) -> None:
         link.type, link.linkname = tarfile.SYMTYPE, "cat"
         archive.addfile(folder)
         archive.addfile(link)
-    with pytest.raises(SourceError, match="dog is a link to cat, no file; use tar -h"):
+    with pytest.raises(SourceError, match="dog is a link to cat, which is no file in it; pack with tar -h"):
         read_archive(tmp_path / "images.tar")
+
+
+@pytest.mark.parametrize("packed", [("cat", "dog", "cat/0.png"), (".",)])
+def test_tar_archives_of_every_usual_form_are_read(packed: tuple[str, ...], image_folder: Path, tmp_path: Path) -> None:
+    """A file that is named twice becomes a link to itself, and `tar .` puts ./ before all names."""
+    for name in ("cat", "dog"):
+        shutil.copytree(image_folder / "train" / "trouser", tmp_path / "set" / name)
+    first = min((tmp_path / "set" / "cat").iterdir())
+    first.rename(first.with_name("0.png"))
+    (tmp_path / "set" / "dog" / "link.png").symlink_to("../cat/0.png")
+    (tmp_path / "set" / ".cache").symlink_to("nowhere")
+    subprocess.run(["tar", "-cf", tmp_path / "set.tar", "-C", tmp_path / "set", *packed], check=True)
+    read = read_source(tmp_path / "set.tar", complete=False).train
+    assert read.counts().tolist() == [12, 13]
 
 
 def test_a_zip_with_backslashes_has_folders(image_folder: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
-        for file in sorted(image_folder.rglob("*.png")):
+        for file in sorted(image_folder.rglob("*")):
             info = zipfile.ZipInfo("x")
+            if file.is_dir():
+                info.filename = str(file.relative_to(image_folder)).replace("/", "\\") + "\\"
+                archive.writestr(info, b"")
+                continue
             info.filename = str(file.relative_to(image_folder)).replace("/", "\\")
             archive.writestr(info, file.read_bytes())
     packed = read_source(tmp_path / "images.zip")

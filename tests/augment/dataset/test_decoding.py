@@ -132,3 +132,13 @@ def test_several_frames_and_unused_bits_are_told(folder: Path) -> None:
     first, second = source.quirks.losses()
     assert first.startswith("1 file with several frames or pages: only the first of each is read")
     assert second.startswith("1 file of 16 bits with values below an eighth of their range become nearly black")
+
+
+@pytest.mark.parametrize(("suffix", "kept"), [("tif", 0.5), ("gif", 0.7)])
+def test_a_whole_first_frame_is_read_although_a_later_one_is_broken(folder: Path, suffix: str, kept: float) -> None:
+    pages = [Image.effect_noise((64, 64), 80) for _ in range(3)]
+    file = folder / "a" / f"cut.{suffix}"
+    pages[0].save(file, save_all=True, append_images=pages[1:])
+    file.write_bytes(file.read_bytes()[: int(kept * file.stat().st_size)])
+    source = read_source(folder)
+    assert (len(source.train), source.quirks.frames) == (5, 1)

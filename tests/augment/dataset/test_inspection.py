@@ -107,7 +107,7 @@ def test_near_copies_are_named_by_their_files_within_and_between_the_splits(fold
     assert found.near_duplicates == ((3, 12),)
     assert found.near_leaks == {"val": ((6, 6), (7, 7)), "test": ((5, 6),)}
     assert [line.partition(": ")[0] for line in found.advice if "nearly" in line] == [
-        f"1 pair of training images is nearly the same, or nearly mirror images ({bags}/03.png ~ {bags}/z.jpg)",
+        f"1 pair of training images is nearly the same, as they are or mirrored ({bags}/03.png ~ {bags}/z.jpg)",
         "2 training images are nearly the same as a val image, or as its mirror image "
         f"({bags}/06.png ~ {val}/y.jpg, {bags}/07.png ~ {val}/z.png)",
         f"1 training image is nearly the same as a test image, or as its mirror image ({bags}/05.png ~ {test}/z.png)",

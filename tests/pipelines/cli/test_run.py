@@ -19,7 +19,8 @@ def test_run_prints_its_protocol_before_it_begins(photos: Path, tmp_path: Path, 
     assert first == "note: kfold: the source has no test split, so every image is tested once in each round of folds"
     assert re.fullmatch(
         r"note: 2 generators of 4 steps and 6 classifiers \(networks of 3 steps\), at 12 px on \d+ process(es)?: "
-        r"(about .+|a few seconds) \(fit .+, generate .+, evaluate .+\) and at most \d+\.\d GB of memory, estimated by a short probe",
+        r"(about .+|a few seconds) \(fit .+, generate .+, evaluate .+\) and at most \d+\.\d GB of memory, "
+        r"estimated by a short probe",
         second,
     )
 

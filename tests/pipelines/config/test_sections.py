@@ -63,12 +63,12 @@ def test_an_arm_may_deal_with_imbalance_in_its_own_way() -> None:
         ),
         (
             {"evaluate": {"arms": [{"name": "a", "forecast": True}], "metric": "log_loss"}},
-            r"forecast: true needs a metric of accuracy, balanced_accuracy, got log_loss; leave one of them out",
+            "forecast: true needs the metric accuracy or balanced_accuracy, got log_loss; change the",
         ),
         ({"protocol": {"sizes": [20, 10]}}, r"protocol\.sizes: expected different sizes in ascending order"),
         (
             {"choose": {"arm": "none"}},
-            "expected one of .* real and stored synthetic images, not by_need: true, none\\+synthetic",
+            "expected one of .* real and stored synthetic images and without by_need: none\\+synthetic",
         ),
         (
             {"choose": {"arm": "none+synthetic"}, "evaluate": {"arms": ["classical", "none+synthetic"]}},
@@ -76,11 +76,11 @@ def test_an_arm_may_deal_with_imbalance_in_its_own_way() -> None:
         ),
         (
             {"choose": {"arm": "classical+fresh"}, "evaluate": {"arms": ["classical", "classical+fresh"]}},
-            "expected one of the arms with real and stored synthetic images, not by_need: true, but there is none",
+            "expected one of the arms with real and stored synthetic images and without by_need: but there is none",
         ),
         (
             {"choose": {"arm": "a"}, "evaluate": {"arms": ["none", {"name": "a", "synthetic": True, "by_need": True}]}},
-            "expected one of the arms with real and stored synthetic images, not by_need: true, but there is none",
+            "expected one of the arms with real and stored synthetic images and without by_need: but there is none",
         ),
         (
             {"evaluate": {"arms": [{"name": "a", "synthetic": True, "feed": "reconstruction"}]}},

@@ -229,12 +229,13 @@ def test_unlabelled_images_are_read_from_any_folder(image_folder: Path, tmp_path
 
 def test_unlabelled_images_that_are_nearly_test_images_are_noted(image_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
-    for i, file in enumerate(sorted((image_folder / "test").rglob("*.png"))[:4]):
+    for i, file in enumerate(sorted((image_folder / "test").rglob("*.png"))[::5]):
         with Image.open(file) as picture:
-            picture.save(tmp_path / "more" / f"{i}.jpg", quality=75)
+            mirrored = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if i % 2 else picture
+            mirrored.save(tmp_path / "more" / f"{i}.jpg", quality=75)
     loaded = load(DataConfig(source=str(image_folder), unlabelled=str(tmp_path / "more")))
     (note,) = [note for note in loaded.warnings if "nearly the same" in note]
-    assert note.startswith("4 unlabelled images nearly the same as a test image: if these are copies, leave them out")
+    assert note.startswith("4 unlabelled images are nearly the same as a test image: if these are copies, remove them")
 
 
 def test_labels_of_unlabelled_images_are_not_looked_at(image_folder: Path, tmp_path: Path) -> None:

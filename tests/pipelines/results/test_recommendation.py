@@ -234,6 +234,15 @@ def test_five_repeats_are_too_few_however_clear_they_look():
     assert "+5.0 points (95 % interval 5.0 to 5.0, 5 of 5" in said.sentence
 
 
+def test_equal_repeats_without_an_interval_over_images_are_told():
+    same = headline([0.05] * 6, "log_loss").model_copy(update={"repeats": 1})
+    said = recommend(same, MIX).sentence
+    assert said.startswith(
+        "No claim: all repeats are the same, and only accuracy and balanced accuracy have an interval"
+    )
+    assert said.endswith("; with synthetic images, log loss changes by -0.050 nats.")
+
+
 def test_the_sentence_calls_less_log_loss_lower_and_more_of_it_raised():
     assert "Synthetic images lower log loss by 0.030 nats" in recommend(headline(GAIN, "log_loss"), MIX).sentence
     worse = recommend(headline([-g for g in GAIN], "log_loss"), MIX).sentence
