@@ -79,7 +79,7 @@ def _imbalance(facts: Facts) -> Decision:
         )
     else:
         classifier = {"sampling": "balanced", "long_tail": "none"}
-        sentence = f"no treatment of imbalance: the classes have {images} each"
+        sentence = f"no treatment of imbalance: in a repeat, the classes have {images} each to train on"
     if given := facts.pipeline.evaluate.classifier.model_fields_set & classifier.keys():
         left_open = ", ".join(f"{name}: {value}" for name, value in classifier.items() if name not in given)
         sentence = f"{left_open}, for classes of {images}; {', '.join(sorted(given))} as the pipeline says"
@@ -92,10 +92,10 @@ def _anchors(facts: Facts) -> Decision:
         return Decision("generator", {}, f"the generator {config.kind}: as the pipeline says")
     lenders_from, largest, smallest = config.lenders_from, facts.largest, facts.smallest
     if largest >= lenders_from:
-        why = f"a class has {largest} images to lend from"
+        why = f"in a repeat, a class has {largest} images to lend from"
         return Decision("generator", {}, f"the generator anchored, {config.anchors}: {why}")
     if smallest > 1:
-        anchors, why = "grid", f"no class has the {lenders_from} images that lending differences needs"
+        anchors, why = "grid", f"in a repeat, no class has the {lenders_from} images that lending differences needs"
     elif largest > 1:
         anchors, lenders_from = "pooled-difference", largest
         why = f"a class has one image, and there is nothing to mix it with but differences of a class of {largest}"

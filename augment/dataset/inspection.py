@@ -113,7 +113,7 @@ def describe_splits(splits: Mapping[str, LabelledImages]) -> str:
     elif "val" in splits:
         parts.append(f"val ({count['val']}) is used as the test set, because there is no other")
     else:
-        parts.append("some of it is held out for testing, because there is no test split")
+        parts.append("`augment run` tests every image once, because there is no test split")
     return "; ".join(parts)
 
 
@@ -132,8 +132,8 @@ def _advise_on_classes(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
         )
     if "test" not in counts and "val" not in counts:
         advice.append(
-            "there is no test split: an evaluation holds out a part of each class of the training images; "
-            "a test/ folder or a separate test source makes the results more reliable."
+            "there is no test split: `augment run` tests every image once, by classifiers that have not seen it; a "
+            "test/ folder or a separate test source makes the results more reliable."
         )
     elif untested := [name for name, count in counts.get("test", {}).items() if not count]:
         advice.append(f"the test split has no image of {_some_names(untested)}: these classes cannot be evaluated.")

@@ -64,4 +64,5 @@ def _usage_message(error: Exception) -> str | None:
         return None
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "augment"
-    return f"{error.format_message().rstrip('.')}; see `{command} --help`"
+    message = " ".join(error.format_message().split()).rstrip(".")
+    return f"{message}; see `{command} --help`"

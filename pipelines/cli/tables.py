@@ -51,7 +51,8 @@ def print_results(results: Results) -> None:
     fidelity = results.fidelity
     if fidelity:
         OUT.print(
-            f"synthetic images: GAN-train accuracy {fidelity['gan_train_accuracy']:.3f}, KID {fidelity['kid']:.3f}, "
+            "synthetic images (the report explains the figures): "
+            f"GAN-train accuracy {fidelity['gan_train_accuracy']:.3f}, KID {fidelity['kid']:.3f}, "
             f"precision {fidelity['precision']:.2f}, recall {fidelity['recall']:.2f}, "
             f"memorised {fidelity['memorised_fraction']:.1%}"
         )

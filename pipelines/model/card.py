@@ -41,7 +41,8 @@ def model_card(about: ModelAbout) -> str:
         "",
         "## What was trained",
         "",
-        f"- {kind}; their probabilities are averaged, with the temperature {about.temperature:.2f}.",
+        f"- {kind}{'; their probabilities are averaged' if about.members > 1 else ''}, with the temperature "
+        f"{about.temperature:.2f}.",
         f"- The recipe: {about.recipe.why}.",
         f"- The arm: {_arm(about)}.",
         "",
@@ -95,7 +96,7 @@ def _cross_validated(about: ModelAbout) -> list[str]:
     return [
         f"- Cross-validated: ensembles that were trained on four fifths of the images have {METRICS[name].words} "
         f"{100 * validation.after[name]:.1f} % on the rest ({counted(validation.images, 'image')} in all). This model "
-        "has learnt from all images.",
+        "has learnt from all of these images.",
         f"- Calibration: {fitted} the calibration error from {before:.1f} to {after:.1f} points, on the predictions "
         "that it was fitted on.",
     ]

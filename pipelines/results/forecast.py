@@ -44,7 +44,7 @@ def forecast(records: Sequence[Record], arm: str, metric: str, correlation: floa
         at_half=float(half.mean()),
         at_all=float(whole.mean()),
         at_double=1 - math.exp(double.mean()),
-        at_double_ci95=(1 - math.exp(high), 1 - math.exp(low)),
+        at_double_ci95=(max(1 - math.exp(high), 0.0), 1 - math.exp(low)),
         times_for_one_point=times_for(POINT, error, -float(ratio.mean()) / math.log(2)),
     )
 
@@ -55,11 +55,16 @@ def in_words(forecast: Forecast) -> str:
     half, whole, double = (metric.scale * v for v in (forecast.at_half, forecast.at_all, forecast.at_double))
     low, high = (metric.scale * value for value in forecast.at_double_ci95)
     times = forecast.times_for_one_point
+    if low == 0:
+        return (
+            f"What twice as many images of each class would give {forecast.arm} cannot be told: these repeats differ "
+            f"too much (from half of the images to all, the {metric.words} went from {half:.1f} to {whole:.1f} %)."
+        )
     more = f" One point more takes about {times:.2g} times as many images." if times else ""
     return (
         f"With twice as many images of each class, the {metric.words} of {forecast.arm} would be about {double:.1f} % "
-        f"(95 % interval {low:.1f} to {high:.1f}), if they help as much as the second half of these did, with which it "
-        f"went from {half:.1f} to {whole:.1f} %.{more}"
+        f"(95 % interval {low:.1f} to {high:.1f}), if doubling them helps as much again: it was {half:.1f} % with half "
+        f"of the images and {whole:.1f} % with all.{more}"
     )
 
 

@@ -241,6 +241,8 @@ def _gain_sentence(
 
 def _possible_gain(comparison: Comparison, metric: Metric) -> str:
     """Say how large a gain the interval still allows, and how many repeats would show a small gain."""
+    if comparison.std_gain == 0 and not comparison.over_images:
+        return "every repeat shows the same difference, so that these test images tell nothing about smaller ones"
     gain = "gain" if metric.higher_is_better else f"fall in {metric.words}"
     high = comparison.ci95[1] * metric.scale
     largest = f"{high:.{digits_for([high], metric.decimals)}f} {metric.unit}"
@@ -251,7 +253,7 @@ def _possible_gain(comparison: Comparison, metric: Metric) -> str:
 
 
 def _repeats_for_small_gains(comparison: Comparison) -> list[int | None]:
-    if comparison.over_images:
+    if comparison.std_gain == 0:
         return [None, None]
     needed = (repeats_needed(gain, comparison.std_gain, comparison.correlation) for gain in SMALL_GAINS)
     return [None if repeats is None else max(repeats, FEWEST_REPEATS) for repeats in needed]

@@ -99,7 +99,7 @@ def build_results(
     mix = {**mixes[headline.arm], **(choice.mix if choice else {})} if headline else {}
     return Results(
         dataset=dataset,
-        protocol=_protocol(records, design, comparisons, _mix_sentence(mix, choice) if mix else ""),
+        protocol=_protocol(records, design, comparisons, _mix_sentence(headline.arm, mix, choice) if headline else ""),
         arms=summarise_arms(records, names),
         comparisons=comparisons,
         fidelity=dict(fidelity or {}),
@@ -186,9 +186,9 @@ def _seeds(records: Sequence[Record]) -> dict[int, int]:
     return {r.repeat: r.seed for r in sorted(records, key=lambda r: r.repeat)}
 
 
-def _mix_sentence(mix: Mapping[str, Any], choice: Choice | None) -> str:
+def _mix_sentence(arm: str, mix: Mapping[str, Any], choice: Choice | None) -> str:
     origin = "chosen on validation images" if choice else "fixed in advance"
-    return f"The mix, {describe_mix(mix)}, was {origin}."
+    return f"The mix of {arm}, {describe_mix(mix)}, was {origin}."
 
 
 def _learning_curve(

@@ -139,7 +139,7 @@ def test_the_use_of_every_split_is_explained(fashion):
         return inspect(Source("photos", train, **splits, original_sizes=Counter({(28, 28): 40}))).use
 
     learns = "train (40 images) is for training generators and classifiers; "
-    assert use() == f"{learns}some of it is held out for testing, because there is no test split"
+    assert use() == f"{learns}`augment run` tests every image once, because there is no test split"
     assert use(val=val) == f"{learns}val (23 images) is used as the test set, because there is no other"
     assert use(val=val, test=test) == (
         f"{learns}val (23 images) is used to choose a mix, by pipelines with holdout and a choose section; "

@@ -48,7 +48,7 @@ def test_nothing_beyond_twice_as_many_images_is_told(gain: float, exponent: floa
 def test_the_words_hold_all_figures() -> None:
     words = in_words(forecast(curve([0.2] * 4, 0.5), "a", "accuracy", 0.0))
     assert words.startswith("With twice as many images of each class, the accuracy of a would be about 85.9 % (95 %")
-    assert "with which it went from 71.7 to 80.0 %" in words
+    assert "helps as much again: it was 71.7 % with half of the images and 80.0 % with all." in words
     assert words.endswith("One point more takes about 1.1 times as many images.")
 
 
@@ -61,3 +61,10 @@ def test_an_error_that_does_not_fall_stays() -> None:
 def test_an_error_of_zero_is_no_reason_to_fail() -> None:
     found = forecast(curve([0.0] * 3, 0.5), "a", "accuracy", 0.0)
     assert found.at_double == pytest.approx(0.999)
+
+
+def test_repeats_that_differ_too_much_give_no_forecast() -> None:
+    found = forecast(curve([0.2, 0.2, 0.2, 0.02], 0.5), "a", "accuracy", 0.2)
+    wide = found.model_copy(update={"at_double_ci95": (0.0, 1.0)})
+    assert in_words(wide).startswith("What twice as many images of each class would give a cannot be told")
+    assert "One point more" not in in_words(wide)

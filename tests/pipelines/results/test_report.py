@@ -73,7 +73,7 @@ def test_sections_come_in_order(full_page):
         "Training of the generator",
         "Settings",
         "Protocol, seeds and versions",
-        "Warnings",
+        "Notes",
     ]
 
 

@@ -105,7 +105,7 @@ def test_the_advice_is_the_mix_of_the_arm_that_was_compared():
     assert built.recommendation.ratio == 3.0
     assert "use 3 synthetic images per real image, weighted by confidence." in built.recommendation.sentence
     assert built.protocol.mix == (
-        "The mix, 3 synthetic images per real image, weighted by confidence, was fixed in advance."
+        "The mix of none+synthetic, 3 synthetic images per real image, weighted by confidence, was fixed in advance."
     )
 
 
@@ -119,7 +119,7 @@ def test_the_headline_is_of_the_arm_that_a_mix_was_chosen_for():
     assert built.comparisons[0].p_holm is None
     words = "2 synthetic images per real image, alone in the first 20% of the steps"
     assert built.recommendation.sentence.endswith(f"use {words}.")
-    assert built.protocol.mix == f"The mix, {words}, was chosen on validation images."
+    assert built.protocol.mix == f"The mix of more, {words}, was chosen on validation images."
 
 
 def gained():
