@@ -14,6 +14,10 @@ A message is one sentence that names the file or the key and says what was expec
 
 from __future__ import annotations
 
+import errno
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # of an `OSError`: the disk is full, and the input is not the cause
+
 
 class AugmentError(Exception):
     """Base class of all errors that this project raises deliberately."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from augment.dataset.images import to_signed
-from classifiers.pools import AnyPool, class_weights, draw_classes, phases
+from classifiers.pools import AnyPool, class_weights, draw_classes, draw_probabilities, phases
 
 
 class Batch(NamedTuple):
@@ -76,10 +76,8 @@ def _class_counts(pools: Sequence[AnyPool], num_classes: int, sampling: str) -> 
     """Return `class_counts` of a phase in which all of these pools are in use."""
     expected = torch.zeros(num_classes, dtype=torch.float64)
     for pool in pools:
-        labels, targets = pool.labels.cpu(), pool.targets(num_classes, 0.0).cpu().double()
-        of_class = class_weights(pool, sampling)
-        sizes = labels.bincount(minlength=len(of_class)).double()
-        expected += pool.share * (of_class / of_class.sum() / sizes.clamp(min=1))[labels] @ targets
+        targets = pool.targets(num_classes, 0.0).cpu().double()
+        expected += pool.share * draw_probabilities(pool, sampling) @ targets
     drawn = expected > 0
     if not drawn.any():  # all images have the weight 0
         return torch.ones(num_classes, dtype=torch.float64)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from classifiers.batches import pool_priors
 from classifiers.long_tail import log_prior
-from classifiers.pools import AnyPool, class_weights
+from classifiers.pools import AnyPool, draw_probabilities
 
 MAX_ITERATIONS = 500  # about 100 are needed
 TOLERANCE = 1e-7  # of the largest absolute derivative of the loss of one image
@@ -32,15 +32,9 @@ def weighted_targets(pools: Sequence[AnyPool], num_classes: int) -> list[Tensor]
     """
     total = len(pools[0].labels) / pools[0].share
     return [
-        pool.targets(num_classes, 0.0) * (total * pool.share * _probabilities(pool))[:, None].float() for pool in pools
+        pool.targets(num_classes, 0.0) * (total * pool.share * draw_probabilities(pool, SAMPLING))[:, None].float()
+        for pool in pools
     ]
-
-
-def _probabilities(pool: AnyPool) -> Tensor:
-    """Return the probability to draw each image of a pool: float64, N."""
-    of_class = class_weights(pool, SAMPLING)
-    sizes = pool.labels.bincount(minlength=len(of_class)).clamp(min=1)
-    return (of_class / of_class.sum() / sizes)[pool.labels]
 
 
 def log_priors(pools: Sequence[AnyPool], num_classes: int) -> Tensor:

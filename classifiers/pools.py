@@ -141,6 +141,13 @@ def class_weights(pool: AnyPool, sampling: str) -> Tensor:
     return torch.where(counts > 0, weights, 0.0)
 
 
+def draw_probabilities(pool: AnyPool, sampling: str) -> Tensor:
+    """Return the probability to draw each image of `pool`: float64, N, on the CPU."""
+    of_class, labels = class_weights(pool, sampling), pool.labels.cpu()
+    sizes = labels.bincount(minlength=len(of_class)).clamp(min=1)
+    return (of_class / of_class.sum() / sizes)[labels]
+
+
 def draw_classes(weights: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Draw `count` indices into `weights` (float64) by systematic sampling: equal steps from a random start.
 

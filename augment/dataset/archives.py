@@ -6,7 +6,6 @@ A compressed `.tar` cannot be read from the middle, so it is first decompressed 
 from __future__ import annotations
 
 import bz2
-import errno
 import gzip
 import io
 import lzma
@@ -24,11 +23,10 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal, Self
 
-from augment.dataset.trees import visible_entries
-from augment.errors import SourceError
+from augment.dataset.trees import is_visible, visible_entries
+from augment.errors import NO_ROOM, SourceError
 from augment.words import shortened
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # for the temporary file
 MAX_BYTES = 2**30  # of one file in an archive; more is no picture
 Read = Callable[[], bytes]
 SUFFIXES = (".zip", ".tar", ".tgz", ".gz", ".tbz2", ".bz2", ".txz", ".xz")
@@ -115,9 +113,9 @@ def _read_tar(path: Path) -> Iterator[tuple[str, Read]]:
     files = {posixpath.normpath(info.name): info for info in members if info.isreg()}
     links = [info for info in members if info.islnk() or info.issym()]
     for link in sorted(links, key=tarfile.TarInfo.issym):  # a symbolic link may stand for a hard link
-        if _is_hidden(posixpath.normpath(link.name)):
-            continue
-        files.setdefault(posixpath.normpath(link.name), _linked(files, link))
+        name = posixpath.normpath(link.name)
+        if all(is_visible(part) for part in name.split("/")):
+            files.setdefault(name, _linked(files, link))
     for name, member in files.items():
         yield name, partial(_read_member, partial(_slice, content, member), member.size)
 
@@ -132,10 +130,6 @@ def _linked(files: Mapping[str, tarfile.TarInfo], link: tarfile.TarInfo) -> tarf
     if member := files.get(posixpath.normpath(target)):
         return member
     raise tarfile.ReadError(f"{link.name} is a link to {link.linkname}, which is no file in it; pack with tar -h")
-
-
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith(".") and part != ".." for part in name.split("/"))
 
 
 @contextmanager

@@ -35,10 +35,14 @@ class Tree(PictureFile, Protocol):
 T = TypeVar("T", bound=Tree)
 
 
+def is_visible(name: str) -> bool:
+    """Tell whether the name of a file or folder is neither hidden nor one of other programs."""
+    return not name.startswith(".") and name.lower() not in IGNORED
+
+
 def visible_entries(folder: T) -> list[T]:
     """Return the files and folders in a folder by their names, without hidden ones and those of other programs."""
-    visible = (p for p in folder.iterdir() if not p.name.startswith(".") and p.name.lower() not in IGNORED)
-    return sorted(visible, key=lambda p: p.name)
+    return sorted((p for p in folder.iterdir() if is_visible(p.name)), key=lambda p: p.name)
 
 
 def list_tree(root: Tree) -> Listing:

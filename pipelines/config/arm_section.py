@@ -22,6 +22,8 @@ FilterName = Annotated[str, name_in(FILTERS), BeforeValidator(lambda v: "score" 
 # What generates the synthetic images of an arm while its classifier trains; see `pipelines.experiment.feeds`
 Feed = Literal["generator", "reconstruction", "resample", "grid", "cutmix"]
 
+OF_GENERATOR = ("generator", "reconstruction")  # feeds that need a fitted generator
+
 # cross-fitted: favour rare classes by as much as five classifiers on parts of the images find right, which takes six
 # times as long; see `pipelines.experiment.operating_point`
 OperatingPoint = Literal["as-trained", "cross-fitted"]
@@ -129,7 +131,7 @@ class Arm(Settings):
     @property
     def needs_generator(self) -> bool:
         """Whether its synthetic images are made by a fitted generator, as those of some controls are too."""
-        return self.synthetic and self.feed in (None, "generator", "reconstruction")
+        return self.synthetic and self.feed in (None, *OF_GENERATOR)
 
     @property
     def needs_judges(self) -> bool:

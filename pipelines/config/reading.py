@@ -28,7 +28,6 @@ from pipelines.config.sections import AutoConfig, EvaluateConfig, Pipeline
 M = TypeVar("M", bound=BaseModel)
 MAX_ERRORS = 8  # that one message lists
 DEPRECATED_SECTIONS = {"gan": "generator"}  # deprecated name -> name
-GENERATOR_SECTIONS = ("generator", "gan")  # a section that may be the name of a kind
 PATHS = (
     ("data", "source"),
     ("data", "test"),
@@ -170,14 +169,15 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     if not equals or not all(keys):
         raise ConfigError(f"{where}: expected section.key=value, for example --set data.source=DIR")
     keys[0] = _name_in(tree, keys[0])
-    if len(keys) > 1 and keys[0] in GENERATOR_SECTIONS and isinstance(kind := tree.get(keys[0]), str):
+    section = DEPRECATED_SECTIONS.get(keys[0], keys[0])
+    if len(keys) > 1 and section == "generator" and isinstance(kind := tree.get(keys[0]), str):
         tree[keys[0]] = {"kind": kind}  # the short form
     for key in keys[:-1]:
         tree[key] = {} if tree.get(key) is None else tree[key]
         tree = tree[key]
         if not isinstance(tree, dict):
             raise ConfigError(f"{where}: {shortened(key)} is not a section")
-    annotation = _annotation_at(Pipeline, [DEPRECATED_SECTIONS.get(keys[0], keys[0]), *keys[1:]])
+    annotation = _annotation_at(Pipeline, [section, *keys[1:]])
     if not _is_text(annotation):
         tree[keys[-1]] = parse_value(value, f"{where}: {quoted(value)}")
     else:

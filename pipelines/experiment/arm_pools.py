@@ -15,7 +15,7 @@ from augment.dataset.mixing import draw_by_ratio, synthetic_share
 from augment.dataset.policies import bank_of_views
 from augment.filtering import FILTERS, confidence, keep_best
 from augment.seeds import derive_seed
-from classifiers.pools import SAMPLING, AnyPool, FreshPool, Pool
+from classifiers.pools import AnyPool, FreshPool, Pool, draw_probabilities
 from pipelines.config.arm_section import Arm
 from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.feature_learning import with_mirror_images
@@ -40,7 +40,8 @@ def pools_of(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> list[An
 
 def _real_pool(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool:
     share = 1 - _synthetic_share(arm, config)
-    pool = pool_of_views(arm, fold.train, config, share, (arm.synthetic_first, 1.0), derive_seed(seed, "views"))
+    span = (arm.synthetic_first, 1.0)
+    pool = pool_of_views(arm, fold.train, config, derive_seed(seed, "views"), share=share, span=span)
     return replace(pool, soft=_real_soft_labels(fold)) if arm.soft_labels else pool
 
 
@@ -62,7 +63,13 @@ def _drawn_pool(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool
     images, labels = fresh.draw(math.ceil(arm.ratio_or(config.ratio) * len(fold.train)), random)
     data = LabelledImages(images.numpy(), labels.numpy(), fold.train.class_names)
     return pool_of_views(
-        arm, data, config, fresh.share, fresh.span, derive_seed(seed, "synthetic views"), fresh.class_weights
+        arm,
+        data,
+        config,
+        derive_seed(seed, "synthetic views"),
+        share=fresh.share,
+        span=fresh.span,
+        class_weights=fresh.class_weights,
     )
 
 
@@ -79,8 +86,9 @@ def _synthetic_pool(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> 
         ratio, draw_seed = arm.ratio_or(config.ratio), derive_seed(seed, "synthetic images")
         indices = indices[draw_by_ratio(synthetic.take(indices), fold.train, ratio, seed=draw_seed)]
     share, span = _synthetic_share(arm, config), (0.0, arm.synthetic_first or 1.0)
-    view_seed, of_class = derive_seed(seed, "synthetic views"), _synthetic_class_weights(arm, fold)
-    pool = pool_of_views(arm, synthetic.take(indices), config, share, span, view_seed, of_class)
+    drawn, of_class = synthetic.take(indices), _synthetic_class_weights(arm, fold)
+    view_seed = derive_seed(seed, "synthetic views")
+    pool = pool_of_views(arm, drawn, config, view_seed, share=share, span=span, class_weights=of_class)
     soft, weights = _synthetic_soft_labels(arm, fold, indices), _weights(arm, fold, indices)
     return replace(pool, soft=soft, weights=weights)
 
@@ -89,9 +97,8 @@ def _combined_pool(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> P
     """Return one pool of the real and all kept synthetic images, for an arm that fills up the small classes."""
     assert fold.synthetic is not None
     synthetic, indices = fold.synthetic.data, _kept_indices(arm, fold)
-    pool = pool_of_views(
-        arm, concatenate([fold.train, synthetic.take(indices)]), config, 1.0, (0.0, 1.0), derive_seed(seed, "views")
-    )
+    both = concatenate([fold.train, synthetic.take(indices)])
+    pool = pool_of_views(arm, both, config, derive_seed(seed, "views"), share=1.0)
     soft, weights = _synthetic_soft_labels(arm, fold, indices), _weights(arm, fold, indices)
     if soft is not None:
         pool = replace(pool, soft=torch.cat([_real_soft_labels(fold), soft]))
@@ -140,44 +147,41 @@ def pool_of_views(
     arm: Arm,
     data: LabelledImages,
     config: EvaluateConfig,
-    share: float,
-    span: tuple[float, float],
     seed: int,
+    *,
+    share: float,
+    span: tuple[float, float] = (0.0, 1.0),
     class_weights: Tensor | None = None,
 ) -> Pool:
-    """Return a pool of views of `data`. class_weights: see `Pool`."""
-    labels = torch.from_numpy(data.labels)
+    """Return a pool of `data` in views of the arm's policy. share, span, class_weights: see `Pool`."""
+    images, labels = torch.from_numpy(data.images[None]), torch.from_numpy(data.labels)
+    pool = Pool(images, labels, share, span=span, class_weights=class_weights)
     if arm.policy is None:
         mirrored = arm.learner == "features" and config.horizontal_flip
-        views = with_mirror_images(data.images) if mirrored else data.images[None]
-        return Pool(torch.from_numpy(views), labels, share, span=span, class_weights=class_weights)
+        return replace(pool, views=torch.from_numpy(with_mirror_images(data.images))) if mirrored else pool
     # With synthetic_first a pool has its part of the steps to itself, and its share of a batch does not matter.
     fraction = share if not arm.synthetic_first else span[1] - span[0]
     views = bank_of_views(
         data,
         arm.policy,
-        views=views_needed(data, config, fraction, class_weights),
+        views=views_needed(pool, config, fraction),
         horizontal_flip=config.horizontal_flip,
         seed=seed,
     )
-    return Pool(torch.from_numpy(views), labels, share, span=span, class_weights=class_weights)
+    return replace(pool, views=torch.from_numpy(views))
 
 
-def views_needed(
-    data: LabelledImages, config: EvaluateConfig, fraction: float, class_weights: Tensor | None = None
-) -> int:
-    """Return how many views of each image are generated in advance, at most `config.views`.
+def views_needed(pool: Pool, config: EvaluateConfig, fraction: float) -> int:
+    """Return how many views of each image of a pool are generated in advance, at most `config.views`.
 
     No image needs more views than draws: of a class that is drawn often for its size, they are many. They are limited
-    to `MOST_BYTES` for all images, but not below the mean number of draws. fraction: of the images of all batches that
-    are drawn from `data`. class_weights: see `Pool`.
+    to `MOST_BYTES` for all images, but not below the mean number of draws. pool: with one view. fraction: of the images
+    of all batches that are drawn from the pool.
     """
-    counts = torch.from_numpy(data.counts()).double()
-    weights = counts ** SAMPLING[config.classifier.sampling] if class_weights is None else class_weights
     draws = fraction * config.classifier.steps * config.classifier.batch_size
-    of_class = torch.where(counts > 0, draws * weights / weights[counts > 0].sum() / counts, 0.0)
-    most = min(float(of_class.max()), MOST_BYTES / data.images.nbytes)
-    return min(config.views, max(math.ceil(most), math.ceil(draws / len(data)), 1))
+    most = draws * float(draw_probabilities(pool, config.classifier.sampling).max())
+    limited = min(most, MOST_BYTES / pool.views.nbytes)
+    return min(config.views, max(math.ceil(limited), math.ceil(draws / len(pool.labels)), 1))
 
 
 def _synthetic_share(arm: Arm, config: EvaluateConfig) -> float:

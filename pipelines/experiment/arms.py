@@ -103,7 +103,7 @@ def with_unlabelled(
     logits = learner.predict(teacher, replace(fold, test=fold.unlabelled))
     probabilities = (logits / learner.temperature).softmax(1)
     labelled = replace(fold.unlabelled, labels=probabilities.argmax(1).numpy())
-    pool = pool_of_views(arm, labelled, config, arm.unlabelled, (0.0, 1.0), derive_seed(seed, "unlabelled views"))
+    pool = pool_of_views(arm, labelled, config, derive_seed(seed, "unlabelled views"), share=arm.unlabelled)
     others = [replace(one, share=one.share * (1 - arm.unlabelled)) for one in pools]
     return [*others, replace(pool, soft=probabilities)]
 
@@ -141,8 +141,8 @@ def _draws_evenly(arm: Arm, fold: Fold, config: EvaluateConfig) -> bool:
     """Return whether what the arm's long-tail method depends on is equal for all classes in all of its training."""
     settings = config.classifier_of(arm)
     pools = pools_of(arm.model_copy(update={"policy": None}), fold, config, seed=0)  # views do not matter here
-    phases = class_counts(pools, fold.train.num_classes, settings.steps, settings.sampling)
     if settings.long_tail == "logit-adjustment":  # which has a prior for each pool
         priors = pool_priors(pools, fold.train.num_classes, settings.sampling)
         return bool((priors == priors[:, :1]).all())
+    phases = class_counts(pools, fold.train.num_classes, settings.steps, settings.sampling)
     return all(bool((counts == counts[0]).all()) for _, counts in phases)

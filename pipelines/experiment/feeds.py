@@ -22,6 +22,7 @@ from augment.generators.anchored import Anchored, among, reconstructing
 from augment.generators.base import Model
 from augment.generators.registry import load_model
 from augment.generators.resample import pixel_mixture
+from pipelines.config.arm_section import OF_GENERATOR
 from pipelines.experiment.folds import Fold
 
 
@@ -56,7 +57,7 @@ FEEDS: dict[str, Callable[[Fold], Model]] = {
 
 def check_feed(name: str, fold: Fold) -> None:
     """Raise `ConfigError` if a key of `FEEDS` needs a generator and the fold has none."""
-    if name in ("generator", "reconstruction") and fold.run is None:
+    if name in OF_GENERATOR and fold.run is None:
         raise ConfigError("an arm is fed by a generator, and there is none: compare such arms with `augment run`")
 
 

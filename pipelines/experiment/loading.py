@@ -170,7 +170,7 @@ def leak_warnings(
         harm = "mixes of memorised images win the choice"
     if leaks := find_leaks(train, test):
         warnings.append(f"{counted(len(leaks), 'training image')} also in the {split} set, pixel for pixel: the {harm}")
-    if near := tuple(measure_matches(train, test, partial(observer.on_work, COMPARING))):
+    if near := measure_matches(train, test, partial(observer.on_work, COMPARING)):
         warnings.append(
             f"{counted(len(near), 'training image')} nearly the same as a {split} image or its mirror image "
             f"(`augment inspect` names some): if these are copies, the {harm}"
@@ -187,7 +187,7 @@ def duplicate_warnings(data: LabelledImages, observer: Observer = NO_OBSERVER) -
     too_high = "where they fall into different folds the accuracies are too high for all arms"
     if copies := len(data) - len(group_copies(data)):
         warnings.append(f"{counted(copies, 'exact duplicate')} among the images: {too_high}")
-    if near := tuple(measure_duplicates(data, partial(observer.on_work, COMPARING))):
+    if near := measure_duplicates(data, partial(observer.on_work, COMPARING)):
         warnings.append(
             f"{counted(len(near), 'pair')} of images nearly the same, or one nearly the other's mirror image "
             f"(`augment inspect` names some): if these are copies, {too_high}"

@@ -23,6 +23,7 @@ from augment.dataset.policies import bank_of_views
 from augment.generators.base import GeneratorConfig, TrainingData
 from augment.generators.registry import GENERATORS
 from classifiers.features import extract, load_extractor
+from classifiers.pools import Pool
 from classifiers.training import predict
 from pipelines.config.arm_section import Arm
 from pipelines.config.sections import EvaluateConfig
@@ -137,7 +138,8 @@ def classifier_time(
         options = {"views": 1, "horizontal_flip": config.horizontal_flip, "seed": 0}
         view = _seconds(lambda: bank_of_views(subset, config.policy, **options), device)  # type: ignore[arg-type]
     step = seconds_of_step(trainings[1:], lengths)
-    views = views_needed(train, config.model_copy(update={"classifier": settings}), 1.0) * len(train) / len(subset)
+    pool = Pool(torch.from_numpy(train.images[None]), torch.from_numpy(train.labels))
+    views = views_needed(pool, config.model_copy(update={"classifier": settings}), 1.0) * len(train) / len(subset)
     return ClassifierTime(step, view * views + prediction * len(test) / len(subset))
 
 

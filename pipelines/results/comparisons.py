@@ -23,7 +23,7 @@ from pipelines.results.statistics import (
     holm,
     sign_flip_p,
 )
-from pipelines.results.two_way import two_way_interval, two_way_p
+from pipelines.results.two_way import two_way, two_way_interval
 
 
 def compare(
@@ -109,11 +109,9 @@ def _over_images(comparison: Comparison, differences: NDArray[np.float32], label
     if comparison.ci95_two_way is None:
         return comparison.model_copy(update=single)
     weights = image_weights(labels, comparison.metric)
-    interval = two_way_interval(differences, seed=0, weights=weights, satterthwaite=True)
-    p = two_way_p(differences, seed=0, weights=weights, satterthwaite=True)
-    return comparison.model_copy(
-        update=single | {"over_images": True, "ci95": interval, "ci95_two_way": interval, "p_value": p}
-    )
+    estimate = two_way(differences, seed=0, weights=weights, satterthwaite=True)
+    over = {"ci95": estimate.interval(), "ci95_two_way": estimate.interval(), "p_value": estimate.p_value()}
+    return comparison.model_copy(update=single | {"over_images": True, **over})
 
 
 def with_holm_p_values(comparisons: Sequence[Comparison], *, has_headline: bool = True) -> list[Comparison]:

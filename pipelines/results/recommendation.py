@@ -120,8 +120,8 @@ def unlabelled_sentences(comparisons: Sequence[Comparison]) -> list[str]:
 
 def _unlabelled_sentence(comparison: Comparison, comparisons: int) -> str:
     low, high = comparison.ci95
-    shown = not low <= 0 <= high and comparisons * comparison.p_value < SIGNIFICANT
-    significant = _allows_claim(comparison) and shown
+    excludes_no_change = not low <= 0 <= high and comparisons * comparison.p_value < SIGNIFICANT
+    significant = _allows_claim(comparison) and excludes_no_change
     verb, evidence = evidence_of(comparison, significant)
     words = METRICS[comparison.metric].words
     if significant:

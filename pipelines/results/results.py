@@ -105,7 +105,7 @@ def build_results(
         fidelity=dict(fidelity or {}),
         choice=choice,
         recommendation=_recommendation(headline, comparisons, arms, mix, choice, first),
-        **_unlabelled([c for c in comparisons if (c.arm, c.baseline) in unlabelled_comparisons(arms)]),
+        **_unlabelled(comparisons, arms),
         confusion=sum_confusions(records, names),
         learning_curve=_learning_curve(by_size, comparisons_by_size, names) if len(by_size) > 1 else [],
         seeds=list(_seeds(records).values()),
@@ -129,19 +129,22 @@ def _recommendation(
     pairs, names = control_comparisons(arms), {a.name for a in arms if a.is_control and not a.needs_generator}
     controls = [c for c in comparisons if headline and c.arm == headline.arm and (c.arm, c.baseline) in pairs]
     instead = best_control([c for c in comparisons if headline and c.baseline == headline.baseline], names)
-    alike = [c for c in comparisons if headline and c.arm == headline.arm and (c.arm, c.baseline) in _alike(arms)]
+    alike = [c for c in comparisons if headline and c.arm == headline.arm and _differs_in_images(c, arms)]
     baseline = Baseline(headline in alike, next((c for c in alike if c is not headline), None))
     return recommend(headline, mix, choice, size, controls=controls, instead=instead, baseline=baseline)
 
 
-def _alike(arms: Sequence[Arm]) -> list[tuple[str, str]]:
-    """Return the pairs (arm, baseline), with and without synthetic images, that have the same recipe."""
-    real_only, mixed = [a for a in arms if not a.synthetic], [a for a in arms if a.synthetic]
-    return [(a.name, b.name) for a in mixed for b in real_only if have_same_recipe(a, b)]
+def _differs_in_images(comparison: Comparison, arms: Sequence[Arm]) -> bool:
+    """Return whether the baseline has no synthetic images, and the recipe of the arm."""
+    by_name = {arm.name: arm for arm in arms}
+    arm, baseline = by_name[comparison.arm], by_name[comparison.baseline]
+    return not baseline.synthetic and have_same_recipe(arm, baseline)
 
 
-def _unlabelled(comparisons: Sequence[Comparison]) -> dict[str, str]:
-    return {"unlabelled": " ".join(unlabelled_sentences(comparisons))} if comparisons else {}
+def _unlabelled(comparisons: Sequence[Comparison], arms: Sequence[Arm]) -> dict[str, str]:
+    pairs = unlabelled_comparisons(arms)
+    found = [c for c in comparisons if (c.arm, c.baseline) in pairs]
+    return {"unlabelled": " ".join(unlabelled_sentences(found))} if found else {}
 
 
 def _compare(

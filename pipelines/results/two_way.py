@@ -6,7 +6,7 @@ The repeats are independent or correlated, as in `statistics`, and all of them a
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,45 +44,50 @@ def two_way_interval(
     Raises `ConfigError` if there are fewer than 2 repeats or 2 images, if a difference is not finite, or if the weights
     are not N positive numbers.
     """
-    from scipy.stats import t
-
-    mean, standard_error, degrees = _two_way(differences, seed, weights, correlation, satterthwaite)
-    half = float(t.ppf((1 + confidence) / 2, degrees)) * standard_error
-    return mean - half, mean + half
+    return two_way(differences, seed, weights, correlation, satterthwaite).interval(confidence)
 
 
-def two_way_p(
+class Estimate(NamedTuple):
+    """A mean with its standard error and the degrees of freedom of its t distribution."""
+
+    mean: float
+    standard_error: float
+    degrees: float
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """Return (low, high) of the t interval; both are the mean if the standard error is 0."""
+        from scipy.stats import t
+
+        half = float(t.ppf((1 + confidence) / 2, self.degrees)) * self.standard_error
+        return self.mean - half, self.mean + half
+
+    def p_value(self) -> float:
+        """Return the two-sided p-value of the t test; without a standard error 1.0 for a mean of 0, otherwise 0.0."""
+        from scipy.stats import t
+
+        if not self.standard_error:
+            return float(self.mean == 0)
+        return 2 * float(t.sf(abs(self.mean) / self.standard_error, self.degrees))
+
+
+def two_way(
     differences: NDArray[np.floating[Any]],
     seed: int,
     weights: NDArray[np.float64] | None = None,
     correlation: float = 0.0,
     satterthwaite: bool = False,
-) -> float:
-    """Return the two-sided p-value of the t test that belongs to `two_way_interval`, whose arguments it has."""
-    from scipy.stats import t
-
-    mean, standard_error, degrees = _two_way(differences, seed, weights, correlation, satterthwaite)
-    return 2 * float(t.sf(abs(mean) / standard_error, degrees)) if standard_error else float(mean == 0)
-
-
-def _two_way(
-    differences: NDArray[np.floating[Any]],
-    seed: int,
-    weights: NDArray[np.float64] | None,
-    correlation: float,
-    satterthwaite: bool,
-) -> tuple[float, float, float]:
-    """Return the mean of `two_way_interval`, its standard error and degrees of freedom."""
+) -> Estimate:
+    """Return the mean that `two_way_interval` is about. The arguments are the same."""
     d, w = _check_table(differences, weights)
     mean, standard_error, degrees = mean_and_standard_error(d @ w, correlation)
     if np.ptp(d) == 0:
-        return float(d[0, 0]), 0.0, degrees
+        return Estimate(float(d[0, 0]), 0.0, degrees)
     image_variance = _image_variance(d, w, np.random.default_rng(seed))
     variance = standard_error**2 + image_variance
     if satterthwaite and variance:
         image_degrees = 1 / float((w**2).sum()) - 1
         degrees = variance**2 / (standard_error**4 / degrees + image_variance**2 / image_degrees)
-    return mean, math.sqrt(variance), degrees
+    return Estimate(mean, math.sqrt(variance), degrees)
 
 
 def _image_variance(d: NDArray[np.float64], w: NDArray[np.float64], rng: np.random.Generator) -> float:
