@@ -9,7 +9,6 @@ OUT/auto.json keeps the decisions, so that a continued run uses them again altho
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,24 +22,18 @@ from augment.markers import read_marker
 from augment.runtime import Runtime
 from augment.words import counted
 from classifiers.backbones import weights_installed
-from classifiers.long_tail import LONG_TAIL
-from pipelines.auto_choices import CHOICES, Decision, Facts, fine_tuned_arms
+from pipelines.auto_choices import CHOICES, Decision, Facts
+from pipelines.auto_improvements import decide_improvements, improvements_of
 from pipelines.config.reading import parse
-from pipelines.config.sections import AutoConfig, EvaluateConfig, Pipeline
+from pipelines.config.sections import AutoConfig, Pipeline
 from pipelines.experiment.loading import LoadedSource
 from pipelines.experiment.protocols import FOLDS, infer_protocol, make_protocol
 from pipelines.experiment.time_estimate import about, format_duration
-from pipelines.metric_specs import FEWEST_REPEATS, imbalanced
+from pipelines.metric_specs import FEWEST_REPEATS
 from pipelines.time_budget import Spending, spend
 
 DECISIONS_FILE = "auto.json"
 MOST_REPEATS = 12  # more repeats narrow the interval little
-FEWEST_STEPS, MOST_STEPS = 600, 2400  # of a classifier
-PASSES = 20  # how often a classifier sees each real image at least, as far as the limits of the steps allow
-LONGER = (1, 2, 4)  # factors of the steps, as far as there is time
-# docs/benchmarks.md
-FINE_TUNING_GAIN = "it gained 4 to 5 points over pretrained features on CIFAR-10, half a point on Fashion-MNIST"
-CROSS_FITTING_GAIN = "on nine draws of three development sets it gained 0 to 2 points"
 
 
 class Decisions(BaseModel):
@@ -109,71 +102,19 @@ def _time(
     If the repeats are not given, these depend on the time available, and the errors of `spend` are raised.
     """
     evaluate = given.get("evaluate", {})
-    options = [{"evaluate": option} for option in _options(pipeline, facts, evaluate)]
-    configs = [_changed(pipeline, option).evaluate for option in options]
+    improvements = improvements_of(pipeline, facts, evaluate)
+    configs = [_changed(pipeline, {"evaluate": one.settings}).evaluate for one in improvements]
     if "repeats" in evaluate:
-        return _better_classifiers(configs[0], options[:1], None, facts)
-    auto = AutoConfig.model_validate(given["auto"])
-    spent = spend(_changed(pipeline, options[0]), facts.loaded, allowed, configs, auto.minutes, runtime)
-    chosen = _better_classifiers(configs[spent.option], options[spent.option :], spent.next_option, facts)
-    return [*chosen, _repeats(spent, allowed[0])]
-
-
-def _options(pipeline: Pipeline, facts: Facts, given: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the settings of `evaluate` that the time may buy, each with those before it, the cheapest first.
-
-    They are fine-tuning, then operating points, then steps. given: the settings of `evaluate` that are given.
-    """
-    cheapest, *others = _settings_of_networks(facts, given)
-    fine_tuned = [] if "arms" in given else fine_tuned_arms(pipeline, facts)
-    if not fine_tuned:
-        return [cheapest, *others]
-    arms = [arm.model_dump(mode="json", exclude_defaults=True) for arm in pipeline.evaluate.arms]
-    return [cheapest, *({**option, "arms": [*arms, *fine_tuned]} for option in (cheapest, *others))]
-
-
-def _settings_of_networks(facts: Facts, given: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return operating points, then numbers of steps, as `_options` does."""
-    images, batch = len(facts.folds[0].train), facts.pipeline.evaluate.classifier.batch_size
-    fewest = min(max(math.ceil(PASSES * images / batch / 100) * 100, FEWEST_STEPS), MOST_STEPS)
-    steps: list[dict[str, Any]] = [{}]
-    if "steps" not in given.get("classifier", {}):
-        steps = [{"classifier": {"steps": n}} for n in sorted({min(fewest * f, MOST_STEPS) for f in LONGER})]
-    has_biases = LONG_TAIL[given.get("classifier", {}).get("long_tail", "none")].head is None  # that can be shifted
-    if "operating_point" in given or not imbalanced(facts.counts) or not has_biases:
-        return steps
-    return [{**steps[0], "operating_point": "as-trained"}, *({**s, "operating_point": "cross-fitted"} for s in steps)]
-
-
-def _better_classifiers(
-    config: EvaluateConfig, options: Sequence[Mapping[str, Any]], seconds: float | None, facts: Facts
-) -> list[Decision]:
-    """Return the decision for the first of the options. seconds: the time that the second one would take."""
-    settings, sentences = options[0]["evaluate"], []
-    next_fine_tunes = "arms" not in settings and any("arms" in option["evaluate"] for option in options[1:2])
-    if "arms" in settings:
-        sentences.append(f"a pretrained network is fine-tuned too: {FINE_TUNING_GAIN}")
-    elif seconds and next_fine_tunes:
-        sentences.append(
-            f"a pretrained network is not fine-tuned, since that would take {format_duration(seconds)}; elsewhere "
-            f"{FINE_TUNING_GAIN}"
-        )
-    if "classifier" in settings:
-        steps, images = config.classifier.steps, len(facts.folds[0].train)
-        seen = counted(round(steps * config.classifier.batch_size / images), "time")
-        sentences.append(
-            f"classifiers of {steps} steps: each of {counted(images, 'training image')} is seen about {seen}"
-        )
-    if settings.get("operating_point") == "cross-fitted":
-        sentences.append(
-            f"five more classifiers on parts of the images find how far to favour rare classes: {CROSS_FITTING_GAIN}"
-        )
-    elif "operating_point" in settings and seconds and not next_fine_tunes:
-        sentences.append(
-            f"the operating point is left as trained; to cross-fit it would take {format_duration(seconds)}: "
-            f"{CROSS_FITTING_GAIN}"
-        )
-    return [Decision("evaluate", settings, "; ".join(sentences))] if sentences else []
+        spent, taken, seconds = None, 0, None
+    else:
+        auto = AutoConfig.model_validate(given["auto"])
+        cheapest = _changed(pipeline, {"evaluate": improvements[0].settings})
+        spent = spend(cheapest, facts.loaded, allowed, configs, auto.minutes, runtime)
+        taken, seconds = spent.option, spent.next_option
+    decisions = [decide_improvements(improvements, taken, seconds, configs[taken].classifier.steps, facts)]
+    if spent is not None:
+        decisions.append(_repeats(spent, allowed[0]))
+    return [decision for decision in decisions if decision is not None]
 
 
 def _repeats(spent: Spending, fewest: int) -> Decision:

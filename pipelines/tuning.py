@@ -217,5 +217,6 @@ def _score(config: EvaluateConfig, train: LabelledImages, split: int, metric: st
 
 
 def _changed_settings(config: EvaluateConfig) -> dict[str, Any]:
-    """Return the settings that differ from the defaults, in the form that `evaluate --config` reads."""
-    return config.model_dump(mode="json", exclude_defaults=True, exclude={"arms", "repeats"})
+    """Return the policy and the settings that differ from the defaults, in the form that `evaluate --config` reads."""
+    changed = config.model_dump(mode="json", exclude_defaults=True, exclude={"arms", "repeats"})
+    return {"policy": config.policy, **changed}

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 LAST_MIT_VERSION = "2.0.8"
+DEFAULT_POLICY = "rand-augment"  # docs/benchmarks.md, "Which views"
 VIEWS = 32  # default number of views per image
 MIN_TRIVIAL_SIZE = 64  # px; a translation by the 32 px of TrivialAugment leaves half of the image visible
 
@@ -84,7 +85,7 @@ def light(size: int, horizontal_flip: bool) -> list[Any]:
 
 
 def standard(size: int, horizontal_flip: bool) -> list[Any]:
-    """Translate by up to 1/32 of the side and erase: the default, tuned on Fashion-MNIST with 20 images per class."""
+    """Translate by up to 1/32 of the side and erase: tuned on Fashion-MNIST with 20 images per class."""
     return [*_flip(horizontal_flip), _shift(size, 1 / 32), _erase(0.2, 0.5, p=0.75)]
 
 

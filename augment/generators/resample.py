@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from augment.dataset.images import LabelledImages
 from augment.dataset.pair_mixing import MIXINGS
-from augment.dataset.policies import POLICIES, bank_of_views
+from augment.dataset.policies import DEFAULT_POLICY, POLICIES, bank_of_views
 from augment.fields import SEEDS, name_in
 from augment.generators.base import Fitted, Generator, GeneratorConfig, Outcome, Samples, TrainingData, describe
 from augment.generators.runs import ModelAbout, open_run, read_model
@@ -30,7 +30,7 @@ class ResampleConfig(GeneratorConfig):
     """The settings of `resample`."""
 
     kind: Literal["resample"] = "resample"
-    policy: Annotated[str, name_in(POLICIES)] | None = "standard"
+    policy: Annotated[str, name_in(POLICIES)] | None = DEFAULT_POLICY
     mixing: Annotated[str, name_in(MIXINGS)] | None = None  # of the pixels of two images of the class
     horizontal_flip: bool = False  # only for classes that look the same when mirrored
 

@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from augment.dataset.images import Resize, check_size
-from augment.dataset.policies import POLICIES, VIEWS
+from augment.dataset.policies import DEFAULT_POLICY, POLICIES, VIEWS
 from augment.fields import Seed, Settings, name_in
 from augment.generators.registry import DEFAULT_KIND, GENERATORS
 from augment.words import quoted, shortened
@@ -106,7 +106,7 @@ class EvaluateConfig(Settings):
     arms: tuple[Arm, ...] = Field(DEFAULT_ARMS, validate_default=True)
     repeats: int = Field(10, ge=2, le=MAX_REPEATS)
     ratio: float = Field(1.0, gt=0, le=MAX_RATIO)  # synthetic images per real image
-    policy: Annotated[str, name_in(POLICIES)] = "standard"  # the policy of `classical` arms
+    policy: Annotated[str, name_in(POLICIES)] = DEFAULT_POLICY  # the policy of `classical` arms
     views: int = Field(VIEWS, ge=1, le=MAX_REPEATS)  # of each image, generated in advance by the policy
     horizontal_flip: bool = False  # only for classes that look the same when mirrored
     metric: Annotated[str, name_in(METRICS)] | None = None  # None: accuracy, or balanced accuracy under imbalance

@@ -25,9 +25,9 @@ def declared_comparisons(arms: Sequence[Arm]) -> list[tuple[str, str]]:
     1. real and synthetic images against real images, with the same learner, policy and kind of labels; arms with a
        classical policy come before arms without one, and baselines with the same method (sampling, long-tail method,
        operating point, unlabelled images) as the arm before those with others; controls come last;
-    2. each policy and each other learner against a network without a policy, on real images, and then each arm of real
-       images with a method of its own against an arm of the same learner, policy and labels: the one without its own,
-       or else the first one;
+    2. each policy and each other learner against a network without a policy, or if there is none, against the first
+       network, on real images, and then each arm of real images with a method of its own against an arm of the same
+       learner, policy and labels: the one without its own, or else the first one;
     3. synthetic images alone against real images.
     """
     by_recipe = {(a.kind, _method(a)): a for a in arms if a.real and not a.synthetic}
@@ -36,13 +36,14 @@ def declared_comparisons(arms: Sequence[Arm]) -> list[tuple[str, str]]:
         references.setdefault(arm.kind, arm)
     mixed = [(a, b) for a in arms if a.real and a.synthetic for b in real_only if a.kind == b.kind]
     mixed.sort(key=lambda pair: (pair[0].is_control, pair[0].policy is None, _method(pair[0]) != _method(pair[1])))
-    policies = [a for kind, a in references.items() if kind != PLAIN and PLAIN in references]
+    networks = [a for a in references.values() if a.learner == PLAIN[0]]
+    base = references.get(PLAIN) or next(iter(networks), None)
     methods = [a for a in real_only if a is not references[a.kind]]
     synthetic_only = [a for a in arms if a.synthetic and not a.real and a.kind in references]
     synthetic_only.sort(key=lambda a: a.policy is None)
     pairs = [
         *mixed,
-        *((a, references[PLAIN]) for a in policies),
+        *((a, base) for a in references.values() if base is not None and a is not base),
         *((a, references[a.kind]) for a in methods),
         *((a, by_recipe.get((a.kind, _method(a)), references[a.kind])) for a in synthetic_only),
     ]

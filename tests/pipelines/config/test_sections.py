@@ -26,10 +26,10 @@ def test_the_default_arms_are_the_five_of_the_protocol() -> None:
     arms = {arm.name: (arm.real, arm.synthetic, arm.policy) for arm in EvaluateConfig().resolved_arms()}
     assert arms == {
         "none": (True, False, None),
-        "classical": (True, False, "standard"),
+        "classical": (True, False, "rand-augment"),
         "synthetic": (False, True, None),
         "none+synthetic": (True, True, None),
-        "classical+synthetic": (True, True, "standard"),
+        "classical+synthetic": (True, True, "rand-augment"),
     }
 
 

@@ -10,6 +10,7 @@ import pytest
 from observing import Kept
 from PIL import Image
 
+from augment.dataset.policies import DEFAULT_POLICY
 from augment.errors import ConfigError, OutputError
 from augment.runtime import Runtime
 from pipelines.config.sections import DataConfig, EvaluateConfig, Pipeline
@@ -69,7 +70,7 @@ def test_given_settings_replace_those_of_the_run(steps: int | None, out: Path) -
 
 def test_without_a_run_the_recipe_says_how_to_get_one() -> None:
     recipe = choose_recipe(None)
-    assert recipe.arm.policy == "standard"
+    assert recipe.arm.policy == DEFAULT_POLICY
     assert "give its folder with --run" in recipe.why
 
 

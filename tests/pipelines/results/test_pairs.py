@@ -72,6 +72,13 @@ def test_features_are_compared_with_features_and_a_plain_network():
     ]
 
 
+def test_without_a_plain_network_all_recipes_are_compared_with_the_first_network():
+    strong = Arm(name="strong", policy="strong")
+    pairs = declared_comparisons([FEATURES, CLASSICAL_MORE, CLASSICAL, strong])
+    assert pairs == [("classical+synthetic", "classical"), ("features", "classical"), ("strong", "classical")]
+    assert declared_comparisons([FEATURES]) == []
+
+
 @pytest.mark.parametrize("best", ["none", "classical", "features"])
 def test_the_best_recipe_without_synthetic_images_is_in_the_headline(best):
     arms = [*ARMS, FEATURES, FEATURES_MORE]

@@ -1,0 +1,105 @@
+"""The better classifiers that more time buys `augment run auto`, in the order in which they are bought."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from augment.words import counted
+from classifiers.long_tail import LONG_TAIL
+from pipelines.auto_choices import OTHER_VIEWS, Decision, Facts, fine_tuned_arms
+from pipelines.config.sections import Pipeline
+from pipelines.experiment.time_estimate import format_duration
+from pipelines.metric_specs import imbalanced
+
+FEWEST_STEPS, MOST_STEPS = 600, 2400  # of a classifier
+PASSES = 20  # how often a classifier sees each real image at least, as far as the limits of the steps allow
+LONGER = (1, 2, 4)  # factors of the steps, as far as there is time
+# docs/benchmarks.md
+OTHER_VIEWS_GAIN = "on characters they gained 2 points, and on clothes they lost 1 to 4"
+FINE_TUNING_GAIN = "it gained 4 to 5 points over pretrained features on CIFAR-10, half a point on Fashion-MNIST"
+CROSS_FITTING_GAIN = "on nine draws of three development sets it gained 0 to 2 points"
+
+
+class Improvement(NamedTuple):
+    """Settings of `evaluate` that take more time, together with those of the improvements before it.
+
+    taken: what is said if it is bought. otherwise: what is said if it is the next one that would be bought, with {time}
+    for the time that it would take. Both may be empty.
+    """
+
+    settings: dict[str, Any]
+    taken: str = ""
+    otherwise: str = ""
+
+
+def improvements_of(pipeline: Pipeline, facts: Facts, given: Mapping[str, Any]) -> list[Improvement]:
+    """Return the improvements that the given settings leave open, the first of which is always taken.
+
+    They are other views, fine-tuning, operating points and steps. given: the settings of `evaluate` that are given.
+    """
+    cheapest, *others = _of_networks(facts, given)
+    found = [cheapest]
+    arms = [arm.model_dump(mode="json", exclude_defaults=True) for arm in pipeline.evaluate.arms]
+    for more in [] if "arms" in given else _more_arms(pipeline, facts, given):
+        arms = [*arms, *more.settings["arms"]]
+        found.append(more._replace(settings={**cheapest.settings, "arms": arms}))
+    all_arms = found[-1].settings
+    return [*found, *(other._replace(settings={**all_arms, **other.settings}) for other in others)]
+
+
+def _more_arms(pipeline: Pipeline, facts: Facts, given: Mapping[str, Any]) -> list[Improvement]:
+    """Return improvements whose settings are the arms to add."""
+    views = Improvement(
+        {"arms": [] if "policy" in given else [OTHER_VIEWS]},
+        f"views that are only shifted are compared too: {OTHER_VIEWS_GAIN}",
+        f"views that are only shifted are not compared, since that would take {{time}}: {OTHER_VIEWS_GAIN}",
+    )
+    fine_tuned = Improvement(
+        {"arms": fine_tuned_arms(pipeline, facts)},
+        f"a pretrained network is fine-tuned too: {FINE_TUNING_GAIN}",
+        f"a pretrained network is not fine-tuned, since that would take {{time}}; elsewhere {FINE_TUNING_GAIN}",
+    )
+    return [one for one in (views, fine_tuned) if one.settings["arms"]]
+
+
+def _of_networks(facts: Facts, given: Mapping[str, Any]) -> list[Improvement]:
+    """Return operating points, then numbers of steps. given: the settings of `evaluate` that are given."""
+    images, batch = len(facts.folds[0].train), facts.pipeline.evaluate.classifier.batch_size
+    fewest = min(max(math.ceil(PASSES * images / batch / 100) * 100, FEWEST_STEPS), MOST_STEPS)
+    steps: list[dict[str, Any]] = [{}]
+    if "steps" not in given.get("classifier", {}):
+        steps = [{"classifier": {"steps": n}} for n in sorted({min(fewest * f, MOST_STEPS) for f in LONGER})]
+    has_biases = LONG_TAIL[given.get("classifier", {}).get("long_tail", "none")].head is None  # that can be shifted
+    if "operating_point" in given or not imbalanced(facts.counts) or not has_biases:
+        return [Improvement(s) for s in steps]
+    fitted = Improvement(
+        {"operating_point": "cross-fitted"},
+        f"five more classifiers on parts of the images find how far to favour rare classes: {CROSS_FITTING_GAIN}",
+        f"the operating point is left as trained; to cross-fit it would take {{time}}: {CROSS_FITTING_GAIN}",
+    )
+    first, *longer = ({**fitted.settings, **s} for s in steps)
+    as_trained = Improvement({**steps[0], "operating_point": "as-trained"})
+    return [as_trained, fitted._replace(settings=first), *(Improvement(settings) for settings in longer)]
+
+
+def decide_improvements(
+    improvements: Sequence[Improvement], taken: int, seconds: float | None, steps: int, facts: Facts
+) -> Decision | None:
+    """Return the decision for the improvements up to number `taken`; None if there is nothing to decide or to say.
+
+    seconds: what the next one would take; None if there is none. steps: of each classifier.
+    """
+    settings = improvements[taken].settings
+    sentences = [improvement.taken for improvement in improvements[: taken + 1] if improvement.taken]
+    if "classifier" in settings:
+        images = len(facts.folds[0].train)
+        seen = counted(round(steps * facts.pipeline.evaluate.classifier.batch_size / images), "time")
+        sentences.append(
+            f"classifiers of {steps} steps: each of {counted(images, 'training image')} is seen about {seen}"
+        )
+    if seconds is not None:
+        sentences.append(improvements[taken + 1].otherwise.format(time=format_duration(seconds)))
+    sentence = "; ".join(filter(None, sentences))
+    return Decision("evaluate", settings, sentence) if sentence else None
