@@ -24,6 +24,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from augment.dataset.policies import POLICIES
 from augment.generators.anchored import AnchoredConfig
 from pipelines.results.document import Comparison, Results, read_results
 from pipelines.results.statistics import corrected_t_interval
@@ -57,6 +58,11 @@ def definition(source: Path, setting: str, options: argparse.Namespace) -> dict[
     method = BASELINES[METHOD] if small else {}
     fed = [("fresh", "generator"), *((name, name) for name in options.controls)]
     arms: list[dict[str, Any]] = [{"name": name, **real, **settings} for name, settings in baselines.items()]
+    arms += [
+        {"name": f"{name}, {policy} views", "policy": policy, **settings}
+        for policy in options.other_views
+        for name, settings in baselines.items()
+    ]
     arms += [{"name": name, **real, **method, "synthetic": True, "feed": feed, "share": SHARE} for name, feed in fed]
     return {
         "description": f"gain at {setting} images",
@@ -202,6 +208,7 @@ def main() -> None:
     parser.add_argument("--generator", action="append", default=[], metavar="NAME=VALUE", help="a setting of anchored")
     parser.add_argument("--baselines", nargs="+", choices=BASELINES, default=list(BASELINES), help="under imbalance")
     parser.add_argument("--controls", nargs="*", choices=CONTROLS, default=list(CONTROLS))
+    parser.add_argument("--other-views", nargs="+", choices=POLICIES, default=[], help="of the baselines")
     parser.add_argument("--flip", action="store_true", help="the classes look the same when mirrored")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()

@@ -32,7 +32,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     few = {"train": subset_per_class(source.train, 40, 0), "test": subset_per_class(source.splits["test"], 10, 0)}
     images = {f"{split}_images": data.images[:, 0] for split, data in few.items()}
     np.savez(out.parent / "few.npz", **images, **{f"{split}_labels": data.labels for split, data in few.items()})
-    measure(out, "--setting", "30:3")
+    measure(out, "--setting", "30:3", "--other-views", "light")
     measure(out, "--setting", "8")
     return out
 
@@ -52,7 +52,7 @@ def test_a_row_holds_the_headline_and_the_controls_of_its_run(out: Path) -> None
     results = read_results(out / "fashion-30-3" / "evaluation" / "results.json")
     headline = results.comparisons[0]
     assert (headline.arm, headline.metric) == ("fresh", "balanced_accuracy")
-    assert {"post-hoc", "balanced"} == results.arms.keys() - {
+    assert {"post-hoc", "balanced", "post-hoc, light views", "balanced, light views"} == results.arms.keys() - {
         "fresh",
         "resample",
         "reconstruction",
