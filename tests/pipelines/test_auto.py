@@ -27,6 +27,7 @@ SMALL = ("generator.width=4", "generator.batch_size=4", "evaluate.classifier.wid
 QUICK = (*PRETRAINED, "generator.steps=2", *SMALL)
 CONTROLLED = ["classical", "classical+fresh", "classical+grid", "classical+resample"]
 ON_FEATURES = ["features", "features+fresh", "features+grid", "features+resample"]
+OTHER_VIEWS = "light-views"
 TUNED = ["finetune", "finetune+fresh", "finetune+grid", "finetune+resample"]
 TINY = (*QUICK, "evaluate.classifier.steps=3", "generate.per_class=2", "data.image_size=12")
 
@@ -198,7 +199,7 @@ def test_without_the_extra_the_sentence_says_how_to_get_features(
 ) -> None:
     monkeypatch.setattr("classifiers.backbones.find_spec", lambda _: None)
     pipeline, text = decided(auto(source(30, 30, 5, 4), *TINY), tmp_path)
-    assert [arm.name for arm in pipeline.evaluate.arms] == CONTROLLED
+    assert [arm.name for arm in pipeline.evaluate.arms] == [*CONTROLLED, OTHER_VIEWS]
     assert "pip install 'augment-osgan[pretrained]'" in text
 
 
@@ -208,9 +209,22 @@ def test_other_generators_are_left_as_they_are(source: Any, tmp_path: Path) -> N
     assert "the generator resample: as the pipeline says" in text
 
 
+def test_views_that_are_only_shifted_are_compared_if_there_is_time(source: Any, tmp_path: Path) -> None:
+    pipeline, text = decided(auto(source(8, 8, 8, 8), *TINY, "evaluate.finetune.steps=900000"), tmp_path)
+    light = pipeline.evaluate.resolved_arms()[-1]
+    assert (light.name, light.policy, light.synthetic) == (OTHER_VIEWS, "light", False)
+    assert "views that are only shifted are compared too" in text
+    pipeline, text = decided(auto(source(8, 8, 8, 8), *QUICK, "generator.steps=90000"), tmp_path)
+    assert OTHER_VIEWS not in [arm.name for arm in pipeline.evaluate.arms]
+    assert "views that are only shifted are not compared, since that would take" in text
+    pipeline, text = decided(auto(source(8, 8, 8, 8), *TINY, "evaluate.policy=strong"), tmp_path)
+    assert OTHER_VIEWS not in [arm.name for arm in pipeline.evaluate.arms]
+    assert "shifted" not in text
+
+
 def test_a_pretrained_network_is_fine_tuned_if_there_is_time(source: Any, tmp_path: Path) -> None:
     pipeline, text = decided(auto(source(30, 30, 5, 4), *TINY, "auto.minutes=500"), tmp_path)
-    names = [*CONTROLLED, *ON_FEATURES]
+    names = [*CONTROLLED, *ON_FEATURES, OTHER_VIEWS]
     assert [arm.name for arm in pipeline.evaluate.arms] == [*names, *TUNED]
     assert {arm.operating_point for arm in pipeline.evaluate.resolved_arms()[-4:]} == {"as-trained"}
     assert "a pretrained network is fine-tuned too" in text
@@ -237,7 +251,7 @@ def test_every_arm_of_the_generator_has_its_controls(
 def test_a_method_with_its_own_head_is_not_fine_tuned(source: Any, tmp_path: Path) -> None:
     given = ("evaluate.classifier.long_tail=ldam-drw", "auto.minutes=500")
     pipeline, _ = decided(auto(source(30, 30, 5, 4), *TINY, *given), tmp_path)
-    assert [arm.name for arm in pipeline.evaluate.arms][-1] == ON_FEATURES[-1]
+    assert [arm.name for arm in pipeline.evaluate.arms][-1] == OTHER_VIEWS
 
 
 @pytest.fixture(scope="module")
@@ -288,7 +302,7 @@ def test_the_resolved_definition_is_a_pipeline_without_open_settings(finished: t
     _, folder, _ = finished
     resolved = Pipeline.model_validate(yaml.safe_load((folder / "config.yaml").read_text()))
     assert resolved.auto is None
-    names = [*CONTROLLED, *ON_FEATURES, *TUNED]
+    names = [*CONTROLLED, *ON_FEATURES, OTHER_VIEWS, *TUNED]
     assert [arm.name for arm in resolved.evaluate.arms] == names
     kept = Kept()
     run(resolved, folder, Runtime(observer=kept))
