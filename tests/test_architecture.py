@@ -50,6 +50,7 @@ ROOMS = (  # from the lowest to the highest: a module imports from its own room 
     "pipelines.stages",
     "pipelines.time_budget",
     "pipelines.auto_choices",
+    "pipelines.auto_improvements",
     "pipelines.auto",
     "pipelines.drafting",
     "pipelines.runner",

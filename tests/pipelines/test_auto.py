@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from auto_run import CONTROLLED, ON_FEATURES, OTHER_VIEWS, PRETRAINED, QUICK, TINY, TUNED, auto, decided
 from observing import Kept
 from tiny_pipeline import stages_in
 
@@ -16,46 +17,10 @@ from augment.errors import ConfigError
 from augment.runtime import Runtime
 from pipelines import auto as auto_module
 from pipelines.auto import decide
-from pipelines.config.reading import load_pipeline
 from pipelines.config.sections import Pipeline
 from pipelines.experiment.loading import load
 from pipelines.results.pairs import control_comparisons
 from pipelines.runner import run
-
-PRETRAINED = ("evaluate.features.input_size=32", "evaluate.finetune.steps=1", "evaluate.finetune.batch_size=4")
-SMALL = ("generator.width=4", "generator.batch_size=4", "evaluate.classifier.width=4")
-QUICK = (*PRETRAINED, "generator.steps=2", *SMALL)
-CONTROLLED = ["classical", "classical+fresh", "classical+grid", "classical+resample"]
-ON_FEATURES = ["features", "features+fresh", "features+grid", "features+resample"]
-OTHER_VIEWS = "light-views"
-TUNED = ["finetune", "finetune+fresh", "finetune+grid", "finetune+resample"]
-TINY = (*QUICK, "evaluate.classifier.steps=3", "generate.per_class=2", "data.image_size=12")
-
-
-@pytest.fixture(scope="module")
-def source(four: LabelledImages, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Write a source of some images of each of four classes, with 10 test images of each, or without any."""
-
-    def write(*counts: int, test: bool = True) -> Path:
-        path = tmp_path_factory.mktemp("auto") / "source.npz"
-        picked = np.concatenate([np.arange(100 * k, 100 * k + count) for k, count in enumerate(counts)])
-        tested = np.concatenate([np.arange(100 * k + 90, 100 * k + 100) for k in range(4)])
-        parts = {"train": picked} | ({"test": tested} if test else {})
-        arrays = {f"{name}_images": four.images[indices, 0] for name, indices in parts.items()}
-        labels = {f"{name}_labels": four.labels[indices] for name, indices in parts.items()}
-        np.savez(path, **arrays, **labels)
-        return path
-
-    return write
-
-
-def auto(source: Path, *settings: str) -> Pipeline:
-    return load_pipeline("auto", (f"data.source={source}", *settings))
-
-
-def decided(pipeline: Pipeline, folder: Path) -> tuple[Pipeline, str]:
-    result, decisions = decide(pipeline, load(pipeline.data), folder, Runtime())
-    return result, "\n".join(decisions.sentences)
 
 
 def test_imbalanced_classes_get_logit_adjustment_and_lent_differences(source: Any, tmp_path: Path) -> None:
@@ -92,33 +57,6 @@ def test_single_images_of_a_fold_borrow_what_there_is(
     assert f"the generator anchored, {anchors}:" in text
 
 
-@pytest.mark.parametrize(
-    ("images", "minutes", "steps"), [(8, 500, 2400), (90, 500, 2400), (90, 0.01, 1200), (8, 0.01, 600)]
-)
-def test_larger_sets_get_more_steps_if_there_is_time(
-    images: int, minutes: float, steps: int, source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pipelines.time_budget.MINUTES", minutes)
-    tiny = (*QUICK, "generate.per_class=2", "data.image_size=12", "evaluate.classifier.batch_size=6")
-    pipeline, text = decided(auto(source(*[images] * 4), *tiny), tmp_path)
-    assert pipeline.evaluate.classifier.steps == steps
-    assert f"{4 * images} training images is seen about {round(steps * 6 / (4 * images))} times" in text
-
-
-def test_imbalanced_classes_get_cross_fitted_operating_points_if_there_is_time(source: Any, tmp_path: Path) -> None:
-    tiny = (*QUICK, "generate.per_class=2", "data.image_size=12", "evaluate.classifier.steps=3")
-    pipeline, text = decided(auto(source(30, 30, 5, 4), *tiny, "auto.minutes=500"), tmp_path)
-    assert pipeline.evaluate.operating_point == "cross-fitted"
-    assert "five more classifiers" in text
-    few = ("evaluate.arms=[classical,classical+fresh]", "generator.steps=90000")  # and so no fine-tuning
-    pipeline, text = decided(auto(source(30, 30, 5, 4), *tiny, *few), tmp_path)
-    assert pipeline.evaluate.operating_point == "as-trained"
-    assert "to cross-fit it would take" in text
-    pipeline, text = decided(auto(source(8, 8, 8, 8), *tiny, "auto.minutes=500"), tmp_path)
-    assert pipeline.evaluate.operating_point == "as-trained"
-    assert "cross-fit" not in text
-
-
 def test_classes_of_eight_images_get_a_forecast(source: Any, tmp_path: Path) -> None:
     pipeline, text = decided(auto(source(8, 8, 8, 8), *TINY), tmp_path)
     assert [arm.name for arm in pipeline.evaluate.arms if arm.forecast] == ["classical", "features"]
@@ -135,13 +73,6 @@ def test_unlabelled_images_are_learnt_from_by_an_arm(source: Any, tmp_path: Path
     assert learning == ["classical+unlabelled", "features+unlabelled"]
     assert "an arm learns from 30 unlabelled images too, and so does the generator" in text
     assert "pretrained features are compared too, with the unlabelled images and without" in text
-
-
-def test_given_repeats_get_the_fewest_steps(source: Any, tmp_path: Path) -> None:
-    settings = ("evaluate.repeats=7", "evaluate.classifier.batch_size=6", "auto.minutes=500")
-    pipeline, text = decided(auto(source(90, 90, 90, 90), *QUICK, *settings), tmp_path)
-    assert (pipeline.evaluate.repeats, pipeline.evaluate.classifier.steps) == (7, 1200)
-    assert "1200 steps" in text
 
 
 def test_given_settings_are_kept_and_not_explained(source: Any, tmp_path: Path) -> None:
@@ -209,34 +140,6 @@ def test_other_generators_are_left_as_they_are(source: Any, tmp_path: Path) -> N
     assert "the generator resample: as the pipeline says" in text
 
 
-def test_views_that_are_only_shifted_are_compared_if_there_is_time(source: Any, tmp_path: Path) -> None:
-    pipeline, text = decided(auto(source(8, 8, 8, 8), *TINY, "evaluate.finetune.steps=900000"), tmp_path)
-    light = pipeline.evaluate.resolved_arms()[-1]
-    assert (light.name, light.policy, light.synthetic) == (OTHER_VIEWS, "light", False)
-    assert "views that are only shifted are compared too" in text
-    pipeline, text = decided(auto(source(8, 8, 8, 8), *QUICK, "generator.steps=90000"), tmp_path)
-    assert OTHER_VIEWS not in [arm.name for arm in pipeline.evaluate.arms]
-    assert "views that are only shifted are not compared, since that would take" in text
-    pipeline, text = decided(auto(source(8, 8, 8, 8), *TINY, "evaluate.policy=strong"), tmp_path)
-    assert OTHER_VIEWS not in [arm.name for arm in pipeline.evaluate.arms]
-    assert "shifted" not in text
-
-
-def test_a_pretrained_network_is_fine_tuned_if_there_is_time(source: Any, tmp_path: Path) -> None:
-    pipeline, text = decided(auto(source(30, 30, 5, 4), *TINY, "auto.minutes=500"), tmp_path)
-    names = [*CONTROLLED, *ON_FEATURES, OTHER_VIEWS]
-    assert [arm.name for arm in pipeline.evaluate.arms] == [*names, *TUNED]
-    assert {arm.operating_point for arm in pipeline.evaluate.resolved_arms()[-4:]} == {"as-trained"}
-    assert "a pretrained network is fine-tuned too" in text
-    pipeline, text = decided(auto(source(30, 30, 5, 4), *TINY, "evaluate.finetune.steps=900000"), tmp_path)
-    assert [arm.name for arm in pipeline.evaluate.arms] == names
-    assert "a pretrained network is not fine-tuned, since that would take" in text
-    assert "cross-fit" not in text
-    chosen = "evaluate.arms=[classical,classical+fresh]"
-    pipeline, _ = decided(auto(source(30, 30, 5, 4), *TINY, chosen, "auto.minutes=500"), tmp_path)
-    assert [arm.name for arm in pipeline.evaluate.arms] == ["classical", "classical+fresh"]
-
-
 @pytest.mark.parametrize(("counts", "controls"), [((30, 30, 5, 4), ("grid", "resample")), ((9, 9, 9, 9), ("grid",))])
 def test_every_arm_of_the_generator_has_its_controls(
     counts: tuple[int, ...], controls: tuple[str, ...], source: Any, tmp_path: Path
@@ -246,12 +149,6 @@ def test_every_arm_of_the_generator_has_its_controls(
     learners = ("classical", "features", "finetune")
     assert pairs == [(f"{name}+fresh", f"{name}+{control}") for name in learners for control in controls]
     assert ("views of the real images in their place" in text) == ("resample" in controls)
-
-
-def test_a_method_with_its_own_head_is_not_fine_tuned(source: Any, tmp_path: Path) -> None:
-    given = ("evaluate.classifier.long_tail=ldam-drw", "auto.minutes=500")
-    pipeline, _ = decided(auto(source(30, 30, 5, 4), *TINY, *given), tmp_path)
-    assert [arm.name for arm in pipeline.evaluate.arms][-1] == OTHER_VIEWS
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,77 @@
+"""What more time buys `augment run auto`: other views, fine-tuning, operating points and longer training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from auto_run import CONTROLLED, ON_FEATURES, OTHER_VIEWS, QUICK, TINY, TUNED, auto, decided
+
+
+@pytest.mark.parametrize(
+    ("images", "minutes", "steps"), [(8, 500, 2400), (90, 500, 2400), (90, 0.01, 1200), (8, 0.01, 600)]
+)
+def test_larger_sets_get_more_steps_if_there_is_time(
+    images: int, minutes: float, steps: int, source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.time_budget.MINUTES", minutes)
+    tiny = (*QUICK, "generate.per_class=2", "data.image_size=12", "evaluate.classifier.batch_size=6")
+    pipeline, text = decided(auto(source(*[images] * 4), *tiny), tmp_path)
+    assert pipeline.evaluate.classifier.steps == steps
+    assert f"{4 * images} training images is seen about {round(steps * 6 / (4 * images))} times" in text
+
+
+def test_imbalanced_classes_get_cross_fitted_operating_points_if_there_is_time(source: Any, tmp_path: Path) -> None:
+    tiny = (*QUICK, "generate.per_class=2", "data.image_size=12", "evaluate.classifier.steps=3")
+    pipeline, text = decided(auto(source(30, 30, 5, 4), *tiny, "auto.minutes=500"), tmp_path)
+    assert pipeline.evaluate.operating_point == "cross-fitted"
+    assert "five more classifiers" in text
+    few = ("evaluate.arms=[classical,classical+fresh]", "generator.steps=90000")  # and so no fine-tuning
+    pipeline, text = decided(auto(source(30, 30, 5, 4), *tiny, *few), tmp_path)
+    assert pipeline.evaluate.operating_point == "as-trained"
+    assert "to cross-fit it would take" in text
+    pipeline, text = decided(auto(source(8, 8, 8, 8), *tiny, "auto.minutes=500"), tmp_path)
+    assert pipeline.evaluate.operating_point == "as-trained"
+    assert "cross-fit" not in text
+
+
+def test_given_repeats_get_the_fewest_steps(source: Any, tmp_path: Path) -> None:
+    settings = ("evaluate.repeats=7", "evaluate.classifier.batch_size=6", "auto.minutes=500")
+    pipeline, text = decided(auto(source(90, 90, 90, 90), *QUICK, *settings), tmp_path)
+    assert (pipeline.evaluate.repeats, pipeline.evaluate.classifier.steps) == (7, 1200)
+    assert "1200 steps" in text
+
+
+def test_views_that_are_only_shifted_are_compared_if_there_is_time(source: Any, tmp_path: Path) -> None:
+    pipeline, text = decided(auto(source(8, 8, 8, 8), *TINY, "evaluate.finetune.steps=900000"), tmp_path)
+    light = pipeline.evaluate.resolved_arms()[-1]
+    assert (light.name, light.policy, light.synthetic) == (OTHER_VIEWS, "light", False)
+    assert "views that are only shifted are compared too" in text
+    pipeline, text = decided(auto(source(8, 8, 8, 8), *QUICK, "generator.steps=90000"), tmp_path)
+    assert OTHER_VIEWS not in [arm.name for arm in pipeline.evaluate.arms]
+    assert "views that are only shifted are not compared, since that would take" in text
+    pipeline, text = decided(auto(source(8, 8, 8, 8), *TINY, "evaluate.policy=strong"), tmp_path)
+    assert OTHER_VIEWS not in [arm.name for arm in pipeline.evaluate.arms]
+    assert "shifted" not in text
+
+
+def test_a_pretrained_network_is_fine_tuned_if_there_is_time(source: Any, tmp_path: Path) -> None:
+    pipeline, text = decided(auto(source(30, 30, 5, 4), *TINY, "auto.minutes=500"), tmp_path)
+    names = [*CONTROLLED, *ON_FEATURES, OTHER_VIEWS]
+    assert [arm.name for arm in pipeline.evaluate.arms] == [*names, *TUNED]
+    assert {arm.operating_point for arm in pipeline.evaluate.resolved_arms()[-4:]} == {"as-trained"}
+    assert "a pretrained network is fine-tuned too" in text
+    pipeline, text = decided(auto(source(30, 30, 5, 4), *TINY, "evaluate.finetune.steps=900000"), tmp_path)
+    assert [arm.name for arm in pipeline.evaluate.arms] == names
+    assert "a pretrained network is not fine-tuned, since that would take" in text
+    assert "cross-fit" not in text
+    chosen = "evaluate.arms=[classical,classical+fresh]"
+    pipeline, _ = decided(auto(source(30, 30, 5, 4), *TINY, chosen, "auto.minutes=500"), tmp_path)
+    assert [arm.name for arm in pipeline.evaluate.arms] == ["classical", "classical+fresh"]
+
+
+def test_a_method_with_its_own_head_is_not_fine_tuned(source: Any, tmp_path: Path) -> None:
+    given = ("evaluate.classifier.long_tail=ldam-drw", "auto.minutes=500")
+    pipeline, _ = decided(auto(source(30, 30, 5, 4), *TINY, *given), tmp_path)
+    assert [arm.name for arm in pipeline.evaluate.arms][-1] == OTHER_VIEWS
