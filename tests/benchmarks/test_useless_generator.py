@@ -22,8 +22,13 @@ from pipelines.experiment.folds import Fold
 from pipelines.experiment.protocols import inner_folds
 from pipelines.results.document import Choice
 
-EVALUATE = EvaluateConfig(
-    arms=("classical", "classical+synthetic"), views=4, classifier=FitConfig(width=8, steps=60, batch_size=40)
+EVALUATE = (
+    EvaluateConfig(  # few views of a policy that varies more would make copies useful: they have views of their own
+        arms=("classical", "classical+synthetic"),
+        policy="standard",
+        views=4,
+        classifier=FitConfig(width=8, steps=60, batch_size=40),
+    )
 )
 CHOOSE = ChooseConfig(ratios=(1.0, 4.0), splits=2, repeats=3, validation=0.75)
 Generator = Callable[[LabelledImages, LabelledImages, np.random.Generator], LabelledImages]

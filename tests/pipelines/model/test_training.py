@@ -156,7 +156,9 @@ def test_pretrained_networks_are_kept_with_their_weights(learner: str, data: Dat
     given = given.model_copy(
         update={
             "evaluate": given.evaluate.model_copy(
-                update={"finetune": given.evaluate.finetune.model_copy(update={"steps": 1, "batch_size": 4})}
+                update={
+                    "finetune": given.evaluate.finetune.model_copy(update={"steps": 1, "batch_size": 4, "lr": 1e-5})
+                }
             )
         }
     )
