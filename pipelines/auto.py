@@ -1,8 +1,8 @@
 """Choose the settings of a pipeline that its user left open: `augment run auto`.
 
 Each decision is a few settings and a sentence that says what was chosen and why. A setting that the user has given is
-never changed. The time available buys repeats, since the interval of the answer depends on them, and then longer
-training of the classifiers; fewer repeats than a claim needs are refused.
+never changed. The time available buys repeats, since the interval of the answer depends on them, and then better
+classifiers; fewer repeats than a claim needs are refused.
 
 OUT/auto.json keeps the decisions, so that a continued run uses them again although a timing probe varies.
 """
@@ -103,18 +103,14 @@ def _time(
     """
     evaluate = given.get("evaluate", {})
     improvements = improvements_of(pipeline, facts, evaluate)
-    configs = [_changed(pipeline, {"evaluate": one.settings}).evaluate for one in improvements]
     if "repeats" in evaluate:
-        spent, taken, seconds = None, 0, None
-    else:
-        auto = AutoConfig.model_validate(given["auto"])
-        cheapest = _changed(pipeline, {"evaluate": improvements[0].settings})
-        spent = spend(cheapest, facts.loaded, allowed, configs, auto.minutes, runtime)
-        taken, seconds = spent.option, spent.next_option
-    decisions = [decide_improvements(improvements, taken, seconds, configs[taken].classifier.steps, facts)]
-    if spent is not None:
-        decisions.append(_repeats(spent, allowed[0]))
-    return [decision for decision in decisions if decision is not None]
+        return decide_improvements(improvements, 0, None, facts)
+    pipelines = [_changed(pipeline, {"evaluate": one.settings}) for one in improvements]
+    auto = AutoConfig.model_validate(given["auto"])
+    options = [changed.evaluate for changed in pipelines]
+    spent = spend(pipelines[0], facts.loaded, allowed, options, auto.minutes, runtime)
+    chosen = decide_improvements(improvements, spent.option, spent.next_option, facts)
+    return [*chosen, _repeats(spent, allowed[0])]
 
 
 def _repeats(spent: Spending, fewest: int) -> Decision:

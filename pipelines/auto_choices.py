@@ -19,7 +19,6 @@ from pipelines.metric_specs import MEANS_OVER_IMAGES, imbalanced
 SHARE = 0.25  # of synthetic images in a batch
 FEWEST_FOR_FORECAST = 8  # images of each class
 WITH_FORECAST = ("classical", "features")  # arms; a fine-tuned network would take too long
-OTHER_VIEWS = {"name": "light-views", "policy": "light"}  # an arm
 CONTROLS = {"grid": "mixtures of the pixels of two images", "resample": "views of the real images"}  # feeds, in words
 
 

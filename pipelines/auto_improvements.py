@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 from augment.words import counted
 from classifiers.long_tail import LONG_TAIL
-from pipelines.auto_choices import OTHER_VIEWS, Decision, Facts, fine_tuned_arms
+from pipelines.auto_choices import Decision, Facts, fine_tuned_arms
 from pipelines.config.sections import Pipeline
 from pipelines.experiment.time_estimate import format_duration
 from pipelines.metric_specs import imbalanced
 
 FEWEST_STEPS, MOST_STEPS = 600, 2400  # of a classifier
 PASSES = 20  # how often a classifier sees each real image at least, as far as the limits of the steps allow
+OTHER_VIEWS = {"name": "light-views", "policy": "light"}  # an arm
 LONGER = (1, 2, 4)  # factors of the steps, as far as there is time
 # docs/benchmarks.md
 OTHER_VIEWS_GAIN = "they gained 1 to 2 points on imbalanced characters, and lost up to 4 on clothes"
@@ -85,16 +86,16 @@ def _of_networks(facts: Facts, given: Mapping[str, Any]) -> list[Improvement]:
 
 
 def decide_improvements(
-    improvements: Sequence[Improvement], taken: int, seconds: float | None, steps: int, facts: Facts
-) -> Decision | None:
-    """Return the decision for the improvements up to number `taken`; None if there is nothing to decide or to say.
+    improvements: Sequence[Improvement], taken: int, seconds: float | None, facts: Facts
+) -> list[Decision]:
+    """Return the decision for the improvements up to number `taken`, or none if there is nothing to say.
 
-    seconds: what the next one would take; None if there is none. steps: of each classifier.
+    seconds: what the next one would take; None if there is none.
     """
     settings = improvements[taken].settings
     sentences = [improvement.taken for improvement in improvements[: taken + 1] if improvement.taken]
     if "classifier" in settings:
-        images = len(facts.folds[0].train)
+        steps, images = settings["classifier"]["steps"], len(facts.folds[0].train)
         seen = counted(round(steps * facts.pipeline.evaluate.classifier.batch_size / images), "time")
         sentences.append(
             f"classifiers of {steps} steps: each of {counted(images, 'training image')} is seen about {seen}"
@@ -102,4 +103,4 @@ def decide_improvements(
     if seconds is not None:
         sentences.append(improvements[taken + 1].otherwise.format(time=format_duration(seconds)))
     sentence = "; ".join(filter(None, sentences))
-    return Decision("evaluate", settings, sentence) if sentence else None
+    return [Decision("evaluate", settings, sentence)] if sentence else []

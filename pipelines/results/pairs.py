@@ -36,8 +36,7 @@ def declared_comparisons(arms: Sequence[Arm]) -> list[tuple[str, str]]:
         references.setdefault(arm.kind, arm)
     mixed = [(a, b) for a in arms if a.real and a.synthetic for b in real_only if a.kind == b.kind]
     mixed.sort(key=lambda pair: (pair[0].is_control, pair[0].policy is None, _method(pair[0]) != _method(pair[1])))
-    networks = [a for a in references.values() if a.learner == PLAIN[0]]
-    base = references.get(PLAIN) or next(iter(networks), None)
+    base = references.get(PLAIN) or next((a for a in references.values() if a.learner == "network"), None)
     methods = [a for a in real_only if a is not references[a.kind]]
     synthetic_only = [a for a in arms if a.synthetic and not a.real and a.kind in references]
     synthetic_only.sort(key=lambda a: a.policy is None)
