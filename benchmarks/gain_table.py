@@ -74,7 +74,7 @@ def definition(source: Path, setting: str, options: argparse.Namespace) -> dict[
             "arms": arms,
             "repeats": options.repeats,
             "horizontal_flip": options.flip,
-            "classifier": {"steps": options.steps},
+            "classifier": {"steps": options.steps, **parse_settings(options.classifier)},
         },
     }
 
@@ -206,6 +206,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=REPEATS)
     parser.add_argument("--steps", type=int, default=600, help="of each classifier")
     parser.add_argument("--generator", action="append", default=[], metavar="NAME=VALUE", help="a setting of anchored")
+    parser.add_argument("--classifier", action="append", default=[], metavar="NAME=VALUE", help="a setting of all arms")
     parser.add_argument("--baselines", nargs="+", choices=BASELINES, default=list(BASELINES), help="under imbalance")
     parser.add_argument("--controls", nargs="*", choices=CONTROLS, default=list(CONTROLS))
     parser.add_argument("--other-views", nargs="+", choices=POLICIES, default=[], help="of the baselines")
