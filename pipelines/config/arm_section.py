@@ -30,7 +30,7 @@ OperatingPoint = Literal["as-trained", "cross-fitted"]
 
 # settings that are refused for an arm with a feed, and for one with learner: features
 FOR_STORED_IMAGES = ("keep", "weight", "by_need", "soft_labels")
-FOR_NETWORKS = ("policy", "synthetic_first", "sampling", "long_tail")
+FOR_NETWORKS = ("policy", "synthetic_first", "sampling", "long_tail", "mixup")
 
 
 class Arm(Settings):
@@ -65,6 +65,7 @@ class Arm(Settings):
     # how the classifier deals with imbalanced classes; None: as the classifier of the evaluation
     sampling: Annotated[str, name_in(SAMPLING)] | None = None
     long_tail: Annotated[str, name_in(LONG_TAIL)] | None = None
+    mixup: float | None = Field(None, ge=0, le=1000)  # alpha; None: as the classifier of the evaluation
     operating_point: OperatingPoint | None = None  # None: as the evaluation, if the arm allows it
 
     @model_validator(mode="before")
@@ -140,11 +141,11 @@ class Arm(Settings):
         return self.soft_labels or (self.synthetic and (filtered or self.weight == "confidence"))
 
     def fit_config(self, classifier: FitConfig) -> FitConfig:
-        """Return the settings of the evaluation's classifier, with those that the arm has of its own.
+        """Return the settings of a classifier, with those that the arm has of its own.
 
         Raises `ValidationError` if they do not go together.
         """
-        own = self.model_dump(include={"sampling", "long_tail"}, exclude_none=True)
+        own = self.model_dump(include={"sampling", "long_tail", "mixup"}, exclude_none=True)
         return FitConfig.model_validate({**classifier.model_dump(), **own}) if own else classifier
 
     def ratio_or(self, ratio: float) -> float:

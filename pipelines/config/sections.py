@@ -169,7 +169,7 @@ class EvaluateConfig(Settings):
     def classifier_of(self, arm: Arm) -> FitConfig:
         """Return the settings of an arm's network. Raises `ValidationError` if they do not go together."""
         classifier = arm.fit_config(self.classifier)
-        return self.finetune.apply(classifier) if arm.learner == "finetune" else classifier
+        return arm.fit_config(self.finetune.apply(classifier)) if arm.learner == "finetune" else classifier
 
     def resolved_arms(self) -> tuple[Arm, ...]:
         """Return the arms, with what they take from the evaluation: the classical policy and the operating point."""

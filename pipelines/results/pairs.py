@@ -13,7 +13,7 @@ from pipelines.experiment.records import Record, records_of_arm
 from pipelines.metric_specs import gains
 
 Kind = tuple[str, str | None, bool]  # `Arm.kind`
-Method = tuple[str | None, str | None, bool, float]  # `_method`
+Method = tuple[str | None, str | None, float | None, bool, float]  # `_method`
 PLAIN: Kind = Arm(name="none").kind
 
 
@@ -24,7 +24,7 @@ def declared_comparisons(arms: Sequence[Arm]) -> list[tuple[str, str]]:
 
     1. real and synthetic images against real images, with the same learner, policy and kind of labels; arms with a
        classical policy come before arms without one, and baselines with the same method (sampling, long-tail method,
-       operating point, unlabelled images) as the arm before those with others; controls come last;
+       mixup, operating point, unlabelled images) as the arm before those with others; controls come last;
     2. each policy and each other learner against a network without a policy, or if there is none, against the first
        network, on real images, and then each arm of real images with a method of its own against an arm of the same
        learner, policy and labels: the one without its own, or else the first one;
@@ -82,7 +82,7 @@ def _differ_only_in(fields: Sequence[str], first: Arm, second: Arm) -> bool:
 
 
 def have_same_recipe(arm: Arm, baseline: Arm) -> bool:
-    """Return whether both have the same learner, policy, kind of labels, treatment of imbalance and unlabelled images.
+    """Return whether both have the same learner, policy, kind of labels and method (`_method`).
 
     If so, their results differ because of synthetic images only.
     """
@@ -90,8 +90,8 @@ def have_same_recipe(arm: Arm, baseline: Arm) -> bool:
 
 
 def _method(arm: Arm) -> Method:
-    """Return how an arm deals with imbalanced classes, None: as the evaluation, and with unlabelled images."""
-    return arm.sampling, arm.long_tail, arm.is_cross_fitted, arm.unlabelled
+    """Return how an arm deals with imbalanced classes, mixup (None: as the evaluation) and unlabelled images."""
+    return arm.sampling, arm.long_tail, arm.mixup, arm.is_cross_fitted, arm.unlabelled
 
 
 PLAIN_METHOD = _method(Arm(name="none"))

@@ -15,7 +15,7 @@ SMALL = ("generator.width=4", "generator.batch_size=4", "evaluate.classifier.wid
 QUICK = (*PRETRAINED, "generator.steps=2", *SMALL)
 CONTROLLED = ["classical", "classical+fresh", "classical+grid", "classical+resample"]
 ON_FEATURES = ["features", "features+fresh", "features+grid", "features+resample"]
-OTHER_VIEWS = "light-views"
+RECIPES = ["no-mixup", "light-views"]
 TUNED = ["finetune", "finetune+fresh", "finetune+grid", "finetune+resample"]
 TINY = (*QUICK, "evaluate.classifier.steps=3", "generate.per_class=2", "data.image_size=12")
 

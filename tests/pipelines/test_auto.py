@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from auto_run import CONTROLLED, ON_FEATURES, OTHER_VIEWS, PRETRAINED, QUICK, TINY, TUNED, auto, decided
+from auto_run import CONTROLLED, ON_FEATURES, PRETRAINED, QUICK, RECIPES, TINY, TUNED, auto, decided
 from observing import Kept
 from tiny_pipeline import stages_in
 
@@ -130,7 +130,7 @@ def test_without_the_extra_the_sentence_says_how_to_get_features(
 ) -> None:
     monkeypatch.setattr("classifiers.backbones.find_spec", lambda _: None)
     pipeline, text = decided(auto(source(30, 30, 5, 4), *TINY), tmp_path)
-    assert [arm.name for arm in pipeline.evaluate.arms] == [*CONTROLLED, OTHER_VIEWS]
+    assert [arm.name for arm in pipeline.evaluate.arms] == [*CONTROLLED, *RECIPES]
     assert "pip install 'augment-osgan[pretrained]'" in text
 
 
@@ -199,7 +199,7 @@ def test_the_resolved_definition_is_a_pipeline_without_open_settings(finished: t
     _, folder, _ = finished
     resolved = Pipeline.model_validate(yaml.safe_load((folder / "config.yaml").read_text()))
     assert resolved.auto is None
-    names = [*CONTROLLED, *ON_FEATURES, OTHER_VIEWS, *TUNED]
+    names = [*CONTROLLED, *ON_FEATURES, *RECIPES, *TUNED]
     assert [arm.name for arm in resolved.evaluate.arms] == names
     kept = Kept()
     run(resolved, folder, Runtime(observer=kept))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from auto_run import CONTROLLED, ON_FEATURES, OTHER_VIEWS, QUICK, TINY, TUNED, auto, decided
+from auto_run import CONTROLLED, ON_FEATURES, QUICK, RECIPES, TINY, TUNED, auto, decided
 
 
 @pytest.mark.parametrize(
@@ -43,22 +43,38 @@ def test_given_repeats_get_the_fewest_steps(source: Any, tmp_path: Path) -> None
     assert "1200 steps" in text
 
 
-def test_views_that_are_only_shifted_are_compared_if_there_is_time(source: Any, tmp_path: Path) -> None:
+def test_other_recipes_are_compared_if_there_is_time(source: Any, tmp_path: Path) -> None:
     pipeline, text = decided(auto(source(8, 8, 8, 8), *TINY, "evaluate.finetune.steps=900000"), tmp_path)
-    light = pipeline.evaluate.resolved_arms()[-1]
-    assert (light.name, light.policy, light.synthetic) == (OTHER_VIEWS, "light", False)
-    assert "views that are only shifted are compared too" in text
+    no_mixup, light = pipeline.evaluate.resolved_arms()[-2:]
+    assert [no_mixup.name, light.name] == RECIPES
+    assert (light.policy, light.mixup, light.synthetic) == ("light", None, False)
+    assert (no_mixup.policy, no_mixup.mixup, no_mixup.synthetic) == (pipeline.evaluate.policy, 0, False)
+    assert "without mixup are compared too (for all arms: --set evaluate.classifier.mixup=0)" in text
+    assert "views that are only shifted are compared too (for all arms: --set evaluate.policy=light)" in text
     pipeline, text = decided(auto(source(8, 8, 8, 8), *QUICK, "generator.steps=90000"), tmp_path)
-    assert OTHER_VIEWS not in [arm.name for arm in pipeline.evaluate.arms]
-    assert "views that are only shifted are not compared, since that would take" in text
-    pipeline, text = decided(auto(source(8, 8, 8, 8), *TINY, "evaluate.policy=strong"), tmp_path)
-    assert OTHER_VIEWS not in [arm.name for arm in pipeline.evaluate.arms]
-    assert "shifted" not in text
+    assert not {*RECIPES} & {arm.name for arm in pipeline.evaluate.arms}
+    assert "classifiers without mixup are not compared, since that would take" in text
+
+
+@pytest.mark.parametrize(
+    ("given", "recipes"),
+    [
+        ("policy=strong", ["no-mixup"]),
+        ("classifier.mixup=0.2", ["light-views"]),
+        ("classifier.long_tail=remix", ["light-views"]),
+        ("arms=[classical,classical+fresh]", []),
+    ],
+)
+def test_given_settings_have_no_other_recipe_beside_them(
+    given: str, recipes: list[str], source: Any, tmp_path: Path
+) -> None:
+    pipeline, _ = decided(auto(source(8, 8, 8, 8), *TINY, f"evaluate.{given}"), tmp_path)
+    assert [arm.name for arm in pipeline.evaluate.arms if arm.name in RECIPES] == recipes
 
 
 def test_a_pretrained_network_is_fine_tuned_if_there_is_time(source: Any, tmp_path: Path) -> None:
     pipeline, text = decided(auto(source(30, 30, 5, 4), *TINY, "auto.minutes=500"), tmp_path)
-    names = [*CONTROLLED, *ON_FEATURES, OTHER_VIEWS]
+    names = [*CONTROLLED, *ON_FEATURES, *RECIPES]
     assert [arm.name for arm in pipeline.evaluate.arms] == [*names, *TUNED]
     assert {arm.operating_point for arm in pipeline.evaluate.resolved_arms()[-4:]} == {"as-trained"}
     assert "a pretrained network is fine-tuned too" in text
@@ -74,4 +90,4 @@ def test_a_pretrained_network_is_fine_tuned_if_there_is_time(source: Any, tmp_pa
 def test_a_method_with_its_own_head_is_not_fine_tuned(source: Any, tmp_path: Path) -> None:
     given = ("evaluate.classifier.long_tail=ldam-drw", "auto.minutes=500")
     pipeline, _ = decided(auto(source(30, 30, 5, 4), *TINY, *given), tmp_path)
-    assert [arm.name for arm in pipeline.evaluate.arms][-1] == OTHER_VIEWS
+    assert [arm.name for arm in pipeline.evaluate.arms][-1] == RECIPES[-1]

@@ -54,6 +54,12 @@ def test_an_arm_may_deal_with_imbalance_in_its_own_way() -> None:
     assert {s.steps for s in settings} == {7}
 
 
+def test_an_arm_may_have_a_mixup_of_its_own() -> None:
+    arms = [{"name": learner[:4], "learner": learner, "mixup": 0.7} for learner in ("network", "finetune")]
+    config = parse(EvaluateConfig, {"arms": [*arms, "classical", "finetune"], "classifier": {"mixup": 0.2}}, "here")
+    assert [config.classifier_of(arm).mixup for arm in config.arms] == [0.7, 0.7, 0.2, config.finetune.mixup]
+
+
 @pytest.mark.parametrize(
     ("tree", "message"),
     [
@@ -98,7 +104,7 @@ def test_an_arm_may_deal_with_imbalance_in_its_own_way() -> None:
         ),
         *(
             ({"evaluate": {"arms": [{"name": "a", "synthetic": True, "learner": "features", key: value}]}}, key)
-            for key, value in (("policy", "light"), ("synthetic_first", 0.5), ("sampling", "plain"))
+            for key, value in (("policy", "light"), ("synthetic_first", 0.5), ("sampling", "plain"), ("mixup", 0))
         ),
         (
             {"evaluate": {"arms": [{"name": "a", "learner": "features", "long_tail": "cmo"}]}},

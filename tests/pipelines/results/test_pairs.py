@@ -132,3 +132,8 @@ def test_unlabelled_images_are_a_method_of_their_own():
     assert pairs == [("fresh", "plain"), ("fresh", "more"), ("more", "plain")]
     records = records_of(plain=[0.6, 0.7], more=[0.8, 0.7], fresh=[0.7, 0.8])
     assert headline_first(pairs, [unlabelled, plain, fresh], records, "accuracy")[0] == ("fresh", "more")
+
+
+def test_mixup_is_a_method_of_its_own():
+    plain, sharp = (Arm(name=name, policy="light", mixup=alpha) for name, alpha in (("plain", None), ("sharp", 0)))
+    assert declared_comparisons([plain, sharp]) == [("sharp", "plain")]
