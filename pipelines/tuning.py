@@ -1,7 +1,8 @@
 """`augment tune`: tune the classifier on validation images, so that synthetic images are compared to a strong baseline.
 
-The search covers the policy, the learning rate and the weight decay, and also the sampling of classes and the long-tail
-method if the classes are imbalanced. It uses repeated splits of the real training images and never the test images.
+The search covers the policy, the learning rate, the weight decay and mixup, and also the sampling of classes and the
+long-tail method if the classes are imbalanced. It uses repeated splits of the real training images and never the test
+images.
 
 The search (`tuning_search`) starts with the given settings and continues after an interruption. Trials are stored in
 trials.jsonl.

@@ -18,11 +18,11 @@ from augment.errors import ConfigError
 from augment.seeds import derive_seed
 from classifiers.long_tail import LONG_TAIL
 from classifiers.pools import SAMPLING
-from classifiers.training import FitConfig
 from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.records import Line, RecordFile
 
-LR, WEIGHT_DECAY = (1e-3, 3e-2), (1e-3, 0.5)  # ranges, sampled on logarithmic scales
+# ranges, sampled on logarithmic scales; with a mixup of 0.01 the images are hardly mixed
+LR, WEIGHT_DECAY, MIXUP = (1e-3, 3e-2), (1e-3, 0.5), (0.01, 1.0)
 
 
 class Trial(Line):
@@ -58,11 +58,11 @@ class Search:
     def propose(self, first: int, batch: int) -> list[dict[str, Any]]:
         """Propose the settings of `batch` trials from number `first` on, given the scores of the trials before them."""
         optuna, initial = self.optuna, _initial_settings(self.config, imbalanced=self.imbalanced)
-        space = _search_space(optuna, initial, long_tail_methods(self.config.classifier))
+        space = _search_space(optuna, initial)
         seed = derive_seed(self.config.seed, "proposals", first)
         study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
         for trial in self.finished()[:first]:
-            params = {**initial, **trial.params}  # a trial of an older version had no long-tail method to tune
+            params = {**initial, **trial.params}  # a trial of an older version had fewer settings to tune
             study.add_trial(optuna.trial.create_trial(params=params, distributions=space, value=trial.value))
         if not first:
             study.enqueue_trial(initial)
@@ -82,17 +82,12 @@ def with_settings(config: EvaluateConfig, chosen: Mapping[str, Any]) -> Evaluate
 def _initial_settings(config: EvaluateConfig, *, imbalanced: bool) -> dict[str, Any]:
     """Return the initial values of the tuned settings. imbalanced: as in `Search`."""
     classifier = config.classifier
-    decay = classifier.weight_decay or WEIGHT_DECAY[0]  # a logarithmic scale has no 0
-    initial = {"policy": config.policy, "lr": classifier.lr, "weight_decay": decay}
+    decay, mixup = classifier.weight_decay or WEIGHT_DECAY[0], classifier.mixup or MIXUP[0]  # the scales have no 0
+    initial = {"policy": config.policy, "lr": classifier.lr, "weight_decay": decay, "mixup": mixup}
     return {**initial, "sampling": classifier.sampling, "long_tail": classifier.long_tail} if imbalanced else initial
 
 
-def long_tail_methods(classifier: FitConfig) -> list[str]:
-    """Return the long-tail methods that the other settings of the classifier allow."""
-    return [name for name, method in LONG_TAIL.items() if classifier.mixup or not method.needs_mixup]
-
-
-def _search_space(optuna: Any, initial: dict[str, Any], long_tail: list[str]) -> dict[str, Any]:
+def _search_space(optuna: Any, initial: dict[str, Any]) -> dict[str, Any]:
     """Return the distribution of each setting, wide enough to include its initial value."""
 
     def logarithmic(name: str, low: float, high: float) -> Any:
@@ -102,8 +97,9 @@ def _search_space(optuna: Any, initial: dict[str, Any], long_tail: list[str]) ->
         "policy": optuna.distributions.CategoricalDistribution(list(POLICIES)),
         "lr": logarithmic("lr", *LR),
         "weight_decay": logarithmic("weight_decay", *WEIGHT_DECAY),
+        "mixup": logarithmic("mixup", *MIXUP),
         "sampling": optuna.distributions.CategoricalDistribution(list(SAMPLING)),
-        "long_tail": optuna.distributions.CategoricalDistribution(long_tail),
+        "long_tail": optuna.distributions.CategoricalDistribution(list(LONG_TAIL)),
     }
     return {name: space[name] for name in initial}
 

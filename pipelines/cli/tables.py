@@ -23,7 +23,7 @@ def print_tuning_result(result: TuningResult) -> None:
     classifier, initial = result.config.classifier, result.initial_score
     OUT.print(
         f"policy {result.config.policy}, lr {classifier.lr:.2g}, weight decay {classifier.weight_decay:.2g}, "
-        f"{classifier.sampling} sampling, long-tail method {classifier.long_tail}"
+        f"mixup {classifier.mixup:.2g}, {classifier.sampling} sampling, long-tail method {classifier.long_tail}"
     )
     if result.trials == 1:
         OUT.print(f"initial settings kept, score {initial:.3f} on validation images: no others were tried")

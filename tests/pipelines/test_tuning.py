@@ -29,7 +29,7 @@ from pipelines.experiment.arms import train_arm
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.records import RecordFile
 from pipelines.tuning import TuningResult, select, tune
-from pipelines.tuning_search import LR, WEIGHT_DECAY, Search, Trial, import_optuna, long_tail_methods
+from pipelines.tuning_search import LR, MIXUP, WEIGHT_DECAY, Search, Trial, import_optuna
 
 CPU = torch.device("cpu")
 CONFIG = EvaluateConfig(views=2, horizontal_flip=True, classifier=FitConfig(width=4, steps=5, batch_size=10))
@@ -63,6 +63,7 @@ def test_the_settings_found_are_no_worse_on_further_splits(done: tuple[Path, Tun
     assert tuned.config.policy in POLICIES
     assert LR[0] <= tuned.config.classifier.lr <= LR[1]
     assert WEIGHT_DECAY[0] <= tuned.config.classifier.weight_decay <= WEIGHT_DECAY[1]
+    assert MIXUP[0] <= tuned.config.classifier.mixup <= MIXUP[1]
 
 
 def test_an_evaluation_accepts_the_settings_found(done: tuple[Path, TuningResult]) -> None:
@@ -176,7 +177,7 @@ def test_sampling_and_long_tail_method_are_tuned_under_imbalance(shoes: Labelled
     assert found.classifier == tuned.config.classifier
 
 
-def test_the_search_goes_on_from_trials_without_a_method(tmp_path: Path) -> None:
+def test_the_search_goes_on_from_trials_with_fewer_settings(tmp_path: Path) -> None:
     """As an older version left them."""
     params: dict[str, str | float] = {"policy": "light", "lr": 0.01, "weight_decay": 0.1, "sampling": "plain"}
     with open_output(tmp_path / "out", "tune", files=("trials.jsonl",)) as output:
@@ -184,11 +185,17 @@ def test_the_search_goes_on_from_trials_without_a_method(tmp_path: Path) -> None
         file.append(*(Trial(number=number, params=params, value=0.5) for number in range(2)))
         (proposed,) = Search(import_optuna(), CONFIG, file, imbalanced=True).propose(2, 1)
     assert proposed["long_tail"] in LONG_TAIL
+    assert MIXUP[0] <= proposed["mixup"] <= MIXUP[1]
 
 
-def test_without_mixup_remix_is_not_tried() -> None:
-    assert long_tail_methods(FitConfig()) == list(LONG_TAIL)
-    assert long_tail_methods(FitConfig(mixup=0.0)) == [name for name in LONG_TAIL if name != "remix"]
+def test_a_search_that_begins_without_mixup_tries_it(tmp_path: Path) -> None:
+    unmixed = CONFIG.model_copy(update={"classifier": CONFIG.classifier.model_copy(update={"mixup": 0.0})})
+    with open_output(tmp_path / "out", "tune", files=("trials.jsonl",)) as output:
+        search = Search(import_optuna(), unmixed, RecordFile(output, "trials.jsonl", Trial), imbalanced=True)
+        first, *others = search.propose(0, 8)
+    assert search.config_of(0, first) == unmixed
+    assert all(MIXUP[0] <= search.config_of(1, params).classifier.mixup <= MIXUP[1] for params in others)
+    assert max(params["mixup"] for params in others) > 0.1
 
 
 def test_even_classes_are_left_as_they_are_drawn(done: tuple[Path, TuningResult]) -> None:
@@ -199,7 +206,7 @@ def test_even_classes_are_left_as_they_are_drawn(done: tuple[Path, TuningResult]
 
 def test_settings_that_learn_nothing_are_not_chosen(images: LabelledImages, tmp_path: Path) -> None:
     """A useless learning rate to begin with: anything else is better."""
-    lost = FitConfig(width=4, steps=25, batch_size=20, lr=1e-9, weight_decay=0.0)
+    lost = FitConfig(width=4, steps=25, batch_size=20, lr=1e-6, weight_decay=0.0)
     tuned = go(images, tmp_path / "out", 9, CONFIG.model_copy(update={"classifier": lost}))
     assert tuned is not None
     assert tuned.config.classifier.lr > 1e-4

@@ -14,7 +14,8 @@ def test_tune_finds_settings_that_evaluate_takes(image_folder: Path, tmp_path: P
     result = augment("tune", image_folder, "--out", tmp_path / "tuned", "--horizontal-flip", *budget)
     assert result.status == 0
     assert re.match(
-        r"policy [a-z-]+, lr 0\.\d+, weight decay 0\.\d+, plain sampling, long-tail method logit-adjustment\n",
+        r"policy [a-z-]+, lr 0\.\d+, weight decay 0\.\d+, mixup [01]\.\d+, plain sampling, "
+        r"long-tail method logit-adjustment\n",
         result.out,
     )
     best = tmp_path / "tuned" / "best.yaml"
