@@ -24,7 +24,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from augment.dataset.policies import POLICIES
+from augment.dataset.policies import DEFAULT_POLICY, POLICIES
 from augment.generators.anchored import AnchoredConfig
 from pipelines.results.document import Comparison, Results, read_results
 from pipelines.results.statistics import corrected_t_interval
@@ -72,6 +72,7 @@ def definition(source: Path, setting: str, options: argparse.Namespace) -> dict[
         "generate": {"per_class": 50},
         "evaluate": {
             "arms": arms,
+            "policy": options.views,
             "repeats": options.repeats,
             "horizontal_flip": options.flip,
             "classifier": {"steps": options.steps, **parse_settings(options.classifier)},
@@ -209,7 +210,8 @@ def main() -> None:
     parser.add_argument("--classifier", action="append", default=[], metavar="NAME=VALUE", help="a setting of all arms")
     parser.add_argument("--baselines", nargs="+", choices=BASELINES, default=list(BASELINES), help="under imbalance")
     parser.add_argument("--controls", nargs="*", choices=CONTROLS, default=list(CONTROLS))
-    parser.add_argument("--other-views", nargs="+", choices=POLICIES, default=[], help="of the baselines")
+    parser.add_argument("--views", choices=POLICIES, default=DEFAULT_POLICY, help="of all arms")
+    parser.add_argument("--other-views", nargs="+", choices=POLICIES, default=[], help="of more baselines")
     parser.add_argument("--flip", action="store_true", help="the classes look the same when mirrored")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""The commands and the example of the README work."""
+"""The commands and the examples of the README and of the page on the settings work."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pipelines.config.reading import load_pipeline, shipped_pipelines
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+SETTINGS = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
 
 
 def test_the_python_example_runs(
@@ -52,7 +53,7 @@ def test_every_command_and_option_that_it_names_is_there(capsys: pytest.CaptureF
     assert set(re.findall(r"pipelines/([\w-]+)\.yaml", README)) == set(shipped_pipelines())
 
 
-@pytest.mark.parametrize("example", re.findall(r"```yaml\n(.*?)```", README, re.DOTALL))
+@pytest.mark.parametrize("example", re.findall(r"```yaml\n(.*?)```", SETTINGS, re.DOTALL))
 def test_every_example_is_a_part_of_a_pipeline(example: str, tmp_path: Path) -> None:
     file = tmp_path / "pipeline.yaml"
     source = "" if example.startswith("data:") else "data: {source: bundled:fashion}\n"
@@ -60,7 +61,9 @@ def test_every_example_is_a_part_of_a_pipeline(example: str, tmp_path: Path) -> 
     assert load_pipeline(str(file), ()).evaluate.arms
 
 
-@pytest.mark.parametrize("page", ["README.md", "SECURITY.md", "docs/architecture.md", "docs/benchmarks.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "SECURITY.md", "docs/architecture.md", "docs/benchmarks.md", "docs/settings.md"]
+)
 def test_every_file_that_a_page_names_is_there(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     named = re.findall(r"(?:`|python )((?:tests|benchmarks|augment|classifiers|pipelines|docs)/[\w/.-]*)", text)
@@ -73,10 +76,13 @@ def headings(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-def test_every_file_and_heading_that_it_links_is_there() -> None:
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("https://")]
+@pytest.mark.parametrize("page", ["README.md", "docs/settings.md", "docs/gains.md", "docs/tutorial.md"])
+def test_every_file_and_heading_that_it_links_is_there(page: str) -> None:
+    text, folder = (ROOT / page).read_text(encoding="utf-8"), (ROOT / page).parent
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("https://")]
     assert links
     for link in links:
         file, _, heading = link.partition("#")
-        assert (ROOT / file).is_file(), link
-        assert not heading or heading in headings(ROOT / file), link
+        linked = folder / file if file else ROOT / page
+        assert linked.is_file(), link
+        assert not heading or heading in headings(linked), link
