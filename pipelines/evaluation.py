@@ -152,7 +152,7 @@ def _results(
 ) -> Results:
     results = build_results(
         records,
-        config.resolved_arms(),
+        config.compared_arms(),
         _dataset(fold, context.name),
         context.design,
         config.ratio,

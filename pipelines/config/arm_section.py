@@ -28,9 +28,10 @@ OF_GENERATOR = ("generator", "reconstruction")  # feeds that need a fitted gener
 # times as long; see `pipelines.experiment.operating_point`
 OperatingPoint = Literal["as-trained", "cross-fitted"]
 
+OF_CLASSIFIER = ("sampling", "long_tail", "mixup")  # settings of `FitConfig` that an arm may have of its own
 # settings that are refused for an arm with a feed, and for one with learner: features
 FOR_STORED_IMAGES = ("keep", "weight", "by_need", "soft_labels")
-FOR_NETWORKS = ("policy", "synthetic_first", "sampling", "long_tail", "mixup")
+FOR_NETWORKS = ("policy", "synthetic_first", *OF_CLASSIFIER)
 
 
 class Arm(Settings):
@@ -145,7 +146,7 @@ class Arm(Settings):
 
         Raises `ValidationError` if they do not go together.
         """
-        own = self.model_dump(include={"sampling", "long_tail", "mixup"}, exclude_none=True)
+        own = self.model_dump(include=set(OF_CLASSIFIER), exclude_none=True)
         return FitConfig.model_validate({**classifier.model_dump(), **own}) if own else classifier
 
     def ratio_or(self, ratio: float) -> float:

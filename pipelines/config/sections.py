@@ -24,7 +24,7 @@ from classifiers.fine_tuning import FineTuneConfig
 from classifiers.inception import check_inception
 from classifiers.long_tail import LONG_TAIL
 from classifiers.training import FitConfig
-from pipelines.config.arm_section import DEFAULT_ARMS, MAX_RATIO, Arm, FilterName, OperatingPoint
+from pipelines.config.arm_section import DEFAULT_ARMS, MAX_RATIO, OF_CLASSIFIER, Arm, FilterName, OperatingPoint
 from pipelines.config.generator_section import AnyGenerator
 from pipelines.metric_specs import MEANS_OVER_IMAGES, METRICS
 from pipelines.trackers.registry import TRACKERS
@@ -174,6 +174,15 @@ class EvaluateConfig(Settings):
     def resolved_arms(self) -> tuple[Arm, ...]:
         """Return the arms, with what they take from the evaluation: the classical policy and the operating point."""
         return tuple(map(self._resolved, self.arms))
+
+    def compared_arms(self) -> tuple[Arm, ...]:
+        """Return the arms of `resolved_arms`; their own settings of the classifier are None if they change nothing."""
+        return tuple(map(self._normalised, self.resolved_arms()))
+
+    def _normalised(self, arm: Arm) -> Arm:
+        without = self.classifier_of(arm.model_copy(update=dict.fromkeys(OF_CLASSIFIER)))
+        idle = [name for name in OF_CLASSIFIER if getattr(arm, name) == getattr(without, name)]
+        return arm.model_copy(update=dict.fromkeys(idle))
 
     def _resolved(self, arm: Arm) -> Arm:
         policy = self.policy if arm.policy == "classical" else arm.policy

@@ -100,8 +100,8 @@ class Recommendation(Part):
     mix: dict[str, Any] | None = Field(None, description="Mix of the recommended arm.")
     verdict: str = Field(
         "",
-        description="helps, no better than a control, harms, another recipe is better, inconclusive, too few repeats, "
-        "or nothing to compare.",
+        description="helps, no better than a control, harms, another recipe is better, the recipes differ, "
+        "inconclusive, too few repeats, or nothing to compare.",
     )
     largest_gain_not_excluded: float | None = Field(
         None, description="Upper end of the interval, at least 0, in the metric's own scale."

@@ -104,25 +104,26 @@ def headline_first(
     metric: str,
     arm: str | None = None,
 ) -> list[tuple[str, str]]:
-    """Return the declared pairs with the headline first, if an arm of real and synthetic images has a baseline.
+    """Return the declared pairs with the headline first, if there are arms with and without synthetic images.
 
     The baseline of the headline is the best of all arms without synthetic images by the mean of `metric`, whatever its
     learner, policy, sampling or long-tail method is; of equally good ones, it is the first in the order of the pairs.
     The arm of the headline is `arm`, or if that is None, the arm of the first pair with this baseline, and so one of
-    the same recipe. If there is no such pair, the headline is the arm of the first pair against this baseline.
+    the same recipe. If there is no such pair, it is the arm of the first pair, or the first arm, against this baseline.
 
     The choice of the baseline uses the results, but it can only lower the gain. A claim that synthetic images help
     therefore remains valid. That they harm is claimed only against a baseline of the same recipe (`recommend`), and may
     still be too strong where several recipes are compared.
     """
     mixed = [a for a in arms if a.real and a.synthetic]
-    names = [a.name for a in mixed if not a.is_control] or [a.name for a in mixed]
-    candidates = [pair for pair in pairs if pair[0] in (names if arm is None else [arm])]
-    if not candidates:
-        return list(pairs)
+    names = [a.name for a in mixed if not a.is_control] or [a.name for a in mixed] if arm is None else [arm]
     real_only = [a.name for a in arms if not a.synthetic]
+    if not names or not real_only:
+        return list(pairs)
+    candidates = [pair for pair in pairs if pair[0] in names]
     baselines = list(dict.fromkeys([*(baseline for _, baseline in candidates), *real_only]))
     values = {b: [r.metrics[metric] for r in records_of_arm(records, b)] for b in baselines}
     best = max(baselines, key=lambda b: gains(values[b], values[baselines[0]], metric).mean())
-    headline = next((pair for pair in candidates if pair[1] == best), (candidates[0][0], best))
+    first = candidates[0][0] if candidates else names[0]
+    headline = next((pair for pair in candidates if pair[1] == best), (first, best))
     return [headline, *(pair for pair in pairs if pair != headline)]

@@ -2,8 +2,9 @@
 
 The rule is to do no harm. Synthetic images are recommended only if the interval of the gain lies above 0, if validation
 showed a gain too where the mix was chosen on validation images, and if the interval over every control lies above 0.
-Fewer than 6 repeats support no claim. Otherwise the answer is "do not augment", for one of four reasons: synthetic
-images harm, another recipe is better without them, a control may do as well, or the experiment is inconclusive. If it
+Fewer than 6 repeats support no claim. Otherwise the answer is "do not augment", for one of five reasons: synthetic
+images harm, another recipe is better without them, the gain may come from something else in the recipe, a control may
+do as well, or the experiment is inconclusive. If it
 is inconclusive, the sentence says how large a gain is still possible and how many repeats would show a small one. A
 control that needs no generator and gains over the baseline is then recommended.
 """
@@ -32,6 +33,7 @@ class Verdict(StrEnum):
     CONTROL = "no better than a control"
     HARMS = "harms"
     OTHER = "another recipe is better"
+    CONFOUNDED = "the recipes differ"
     INCONCLUSIVE = "inconclusive"
     TOO_FEW = "too few repeats"
     NOTHING = "nothing to compare"
@@ -46,6 +48,11 @@ class Baseline(NamedTuple):
 
     same_recipe: bool = True
     images_alone: Comparison | None = None
+
+    @property
+    def is_confounded(self) -> bool:
+        """Whether no comparison tells what the images do, apart from the rest of the recipe."""
+        return not self.same_recipe and self.images_alone is None
 
 
 SAME_RECIPE = Baseline()
@@ -146,6 +153,8 @@ def _verdict(
         return Verdict.HARMS if baseline.same_recipe else Verdict.OTHER
     if low <= 0 or not (choice is None or choice.gain_shown):
         return Verdict.INCONCLUSIVE
+    if baseline.is_confounded:
+        return Verdict.CONFOUNDED
     return Verdict.CONTROL if _as_good(controls) else Verdict.HELPS
 
 
@@ -182,6 +191,11 @@ def _sentence(
             f"{choice.candidates_tried}: {choice.words}; {_validation_gain(choice)}); "
             f"on the test images, {change} {evidence}{limits}."
         )
+    if low > 0 and baseline.is_confounded:
+        return (
+            f"Do not augment{at_size}: {_other_recipe(comparison, None)}, but the two differ in more than synthetic "
+            f"images; add an arm like {comparison.arm} without them, to see what they do."
+        )
     if low > 0:
         return _gain_sentence(f"{verb} {metric.words}", evidence, mix, controls, at_size)
     if high < 0 and baseline.same_recipe:
@@ -210,7 +224,7 @@ def _too_few(comparison: Comparison, evidence: str, at_size: str) -> str:
 
 
 def _other_recipe(comparison: Comparison, images_alone: Comparison | None) -> str:
-    """Say that a recipe without synthetic images is better than this one with them, and what the images change here."""
+    """Say which of two recipes is better, one with synthetic images and one without, and what the images change."""
     verb, evidence = evidence_of(comparison, significant=True)
     compared = {"raise": "higher", "lower": "lower"}[verb]
     sentence = (

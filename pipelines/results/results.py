@@ -93,7 +93,9 @@ def build_results(
     first = next(iter(by_size))
     pairs = _pairs(arms, by_size[first], metric, choice)
     mixes = {a.name: a.mix(ratio_by_need if a.by_need else ratio) for a in arms if a.real and a.synthetic}
-    comparisons_by_size = _compare(by_size, pairs, metric, design, has_headline=bool(pairs) and pairs[0][0] in mixes)
+    headlines = {(arm, a.name) for arm in mixes for a in arms if not a.synthetic}
+    has_headline = bool(pairs) and pairs[0] in headlines
+    comparisons_by_size = _compare(by_size, pairs, metric, design, has_headline=has_headline)
     records, comparisons = by_size[first], comparisons_by_size[first]
     headline = next((c for c in comparisons if c.p_holm is None), None)  # its p-value alone is not adjusted
     mix = {**mixes[headline.arm], **(choice.mix if choice else {})} if headline else {}

@@ -54,6 +54,15 @@ def test_an_arm_may_deal_with_imbalance_in_its_own_way() -> None:
     assert {s.steps for s in settings} == {7}
 
 
+def test_settings_that_an_arm_shares_with_the_evaluation_make_no_other_recipe() -> None:
+    own = {"policy": "classical", "sampling": "square-root", "long_tail": "logit-adjustment", "mixup": 0.4}
+    (arm,) = parse(EvaluateConfig, {"arms": [{"name": "a", **own}]}, "here").compared_arms()
+    assert (arm.policy, arm.sampling, arm.long_tail, arm.mixup) == ("rand-augment", "square-root", None, None)
+    tuned = {"name": "a", "learner": "finetune", "mixup": 0.0}
+    (arm,) = parse(EvaluateConfig, {"arms": [tuned]}, "here").compared_arms()
+    assert arm.mixup is None
+
+
 def test_an_arm_may_have_a_mixup_of_its_own() -> None:
     arms = [{"name": learner[:4], "learner": learner, "mixup": 0.7} for learner in ("network", "finetune")]
     config = parse(EvaluateConfig, {"arms": [*arms, "classical", "finetune"], "classifier": {"mixup": 0.2}}, "here")

@@ -168,3 +168,12 @@ def test_an_arm_with_a_chosen_mix_keeps_its_controls():
     built = build_results(done, [NONE, NONE_MORE, control], DATASET, Design(), 1.0, choice=choice)
     assert ("none+synthetic", "grid") in [(c.arm, c.baseline) for c in built.comparisons]
     assert built.recommendation.verdict == "no better than a control"
+
+
+def test_a_control_is_never_what_is_recommended_without_synthetic_images():
+    fresh, grid = (Arm(name=feed, policy="light", synthetic=True, feed=feed) for feed in ("generator", "grid"))
+    done = records_of(none=BASE, generator=[b - 0.05 for b in BASE], grid=[b - 0.08 for b in BASE])
+    said = build_results(done, [NONE, fresh, grid], DATASET, Design(), 1.0).recommendation
+    assert (said.augment, said.arm, said.verdict) == (False, "none", "another recipe is better")
+    said = build_results(done[:-6], [fresh, grid], DATASET, Design(), 1.0).recommendation
+    assert (said.augment, said.arm, said.verdict) == (False, None, "nothing to compare")
