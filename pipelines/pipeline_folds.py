@@ -10,6 +10,7 @@ from pathlib import Path
 from augment.dataset.mixing import needed_per_class
 from augment.errors import ConfigError
 from pipelines.config.sections import Pipeline
+from pipelines.experiment.arms import check_weights
 from pipelines.experiment.fold_generators import FoldGenerators
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.loading import LoadedSource, load_synthetic
@@ -66,8 +67,10 @@ class PipelineFolds:
 def divide(pipeline: Pipeline, loaded: LoadedSource, folder: Path, decisions: Sequence[str] = ()) -> PipelineFolds:
     """Return the pipeline with its folds, which are fitted under `folder`. decisions: why it has its settings.
 
-    Raises `ConfigError` if the source does not suit the protocol, or if too few images would be generated.
+    Raises `ConfigError` if the source does not suit the protocol, if too few images would be generated, or if weights
+    of a pretrained network are missing, so that this is known before anything is fitted.
     """
+    check_weights(pipeline.evaluate)
     repeats, chooses_mix = pipeline.evaluate.repeats, pipeline.choose is not None
     protocol = make_protocol(loaded, pipeline.data, pipeline.protocol, repeats, chooses_mix=chooses_mix)
     inner = inner_folds(protocol.folds, pipeline.choose, pipeline.data.seed) if pipeline.choose else {}
@@ -78,7 +81,7 @@ def divide(pipeline: Pipeline, loaded: LoadedSource, folder: Path, decisions: Se
 
 
 def _check_ratio(pipeline: Pipeline, folds: Sequence[Fold]) -> None:
-    """Raise `ConfigError` if too few images would be generated, so that this is known before anything is fitted."""
+    """Raise `ConfigError` if too few images would be generated."""
     evaluation, per_class = pipeline.evaluate, pipeline.generate.per_class
     arms = [arm for arm in evaluation.arms if arm.real and arm.synthetic and not (arm.feed or arm.by_need)]
     ratios = [(arm.ratio_or(evaluation.ratio) / arm.keep, "evaluate.ratio") for arm in arms]

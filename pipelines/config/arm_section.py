@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from augment.dataset.policies import POLICIES
 from augment.fields import Settings, check_name, name_in
@@ -34,10 +34,16 @@ FOR_STORED_IMAGES = ("keep", "weight", "by_need", "soft_labels")
 FOR_NETWORKS = ("policy", "synthetic_first", *OF_CLASSIFIER)
 
 
+def _printable(name: str) -> str:
+    if not name.isprintable():
+        raise ValueError("expected only characters that can be printed")
+    return name
+
+
 class Arm(Settings):
     """The training data of one classifier in a comparison. One of `ARMS` may be given by its name alone."""
 
-    name: str
+    name: Annotated[str, AfterValidator(_printable)]
     real: bool = True
     synthetic: bool = False
     # applied to real and synthetic images; `classical` means the policy of the evaluation

@@ -19,7 +19,7 @@ from augment.dataset.policies import DEFAULT_POLICY, POLICIES, VIEWS
 from augment.fields import Seed, Settings, name_in
 from augment.generators.registry import DEFAULT_KIND, GENERATORS
 from augment.words import quoted, shortened
-from classifiers.features import FeatureConfig, load_extractor
+from classifiers.features import FeatureConfig
 from classifiers.fine_tuning import FineTuneConfig
 from classifiers.inception import check_inception
 from classifiers.long_tail import LONG_TAIL
@@ -137,13 +137,6 @@ class EvaluateConfig(Settings):
                 f"forecast: true needs the metric {' or '.join(MEANS_OVER_IMAGES)}, got {self.metric}; change the "
                 "metric, or remove forecast"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _has_backbone(self) -> Self:
-        """Load the weights once, so that missing ones are found before any training."""
-        if any(arm.learner != "network" for arm in self.arms):
-            load_extractor(self.features)
         return self
 
     @model_validator(mode="after")

@@ -15,6 +15,7 @@ from augment.filtering import FILTERS, keep_best
 from augment.seeds import derive_seed
 from augment.words import counted, shortened
 from classifiers.batches import class_counts, pool_priors
+from classifiers.features import load_extractor
 from classifiers.long_tail import LONG_TAIL
 from classifiers.pools import AnyPool
 from classifiers.training import FitConfig
@@ -31,6 +32,12 @@ from pipelines.experiment.partial_training import FEWEST_TO_HALVE
 def arms_of(fold: Fold, config: EvaluateConfig) -> tuple[Arm, ...]:
     """Return the arms of an evaluation, with the mixes that were chosen for this fold."""
     return tuple(arm.model_copy(update=dict(fold.mixes.get(arm.name, {}))) for arm in config.resolved_arms())
+
+
+def check_weights(config: EvaluateConfig) -> None:
+    """Load the pretrained weights once if an arm needs them, and raise `ConfigError` if that fails."""
+    if any(arm.learner != "network" for arm in config.arms):
+        load_extractor(config.features)
 
 
 def check_arms(fold: Fold, config: EvaluateConfig) -> None:

@@ -47,6 +47,8 @@ class Measured(Settings):
 class Recipe(Settings):
     """An arm with all the settings that it depends on.
 
+    It depends on no file, so that a model can be moved to another machine.
+
     evaluate: the settings of an evaluation of this arm alone. generator, generate: None if it needs no generator. why:
     where the recipe comes from. image_size, resize: how the images were read; None: as the command decides. unlabelled:
     the source of unlabelled images that the arm or its generator learns from. classes: of the run; None without one.
@@ -120,7 +122,7 @@ def recipe_of_run(folder: Path) -> Recipe:
     generator = pipeline.generator if pipeline and arm.needs_generator else None
     learns_from_unlabelled = arm.unlabelled or (generator is not None and generator.uses_unlabelled)
     return Recipe(
-        evaluate=evaluation.model_copy(update={"arms": (arm,)}),
+        evaluate=evaluation.model_copy(update={"arms": (arm,), "inception": None}),  # for figures on generated images
         generator=generator,
         generate=pipeline.generate if pipeline and generator and arm.feed is None else None,
         why=f"the arm {arm.name}, which {_merit(results)} in {folder.name}",
@@ -135,8 +137,14 @@ def recipe_of_run(folder: Path) -> Recipe:
 def _pipeline(folder: Path) -> Pipeline:
     try:
         return Pipeline.model_validate(read_mapping(folder / "config.yaml"))
-    except (ConfigError, ValidationError) as error:
-        raise ConfigError(f"{folder / 'config.yaml'} is damaged or of another version; run it again") from error
+    except ConfigError as error:
+        raise ConfigError(f"{folder / 'config.yaml'} is damaged; run it again") from error
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise ConfigError(
+            f"{folder / 'config.yaml'} is damaged, of another version, or needs a file that is gone ({reason}); run it "
+            "again"
+        ) from error
 
 
 def _evaluation(folder: Path, marker: Marker) -> EvaluateConfig:

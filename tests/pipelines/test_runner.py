@@ -182,6 +182,15 @@ def test_too_few_images_for_the_ratio_are_named_before_anything_is_trained(
     assert ran(plan(only_real, tmp_path / "out")) == ALL
 
 
+def test_missing_weights_of_features_are_found_before_anything_is_trained(
+    pipeline: Callable[..., Pipeline], tmp_path: Path
+) -> None:
+    lacking = {"backbone": "torchvision:resnet18"}
+    with pytest.raises(ConfigError, match="give backbone_weights the path of a state dict, or download"):
+        go(pipeline(evaluate={"arms": ["none", "features"], "features": lacking}), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_cost_is_reported_first_and_only_where_something_runs(
     out: Path, tmp_path: Path, pipeline: Callable[..., Pipeline]
 ) -> None:

@@ -143,13 +143,6 @@ def test_settings_that_contradict_each_other_are_refused(tree: dict[str, Any], m
         parse(Pipeline, {"data": {"source": "x"}, **tree}, "here")
 
 
-def test_missing_weights_of_features_are_found_before_anything_is_trained() -> None:
-    lacking = {"backbone": "torchvision:resnet18"}
-    with pytest.raises(ConfigError, match="give backbone_weights the path of a state dict, or download"):
-        parse(EvaluateConfig, {"arms": ["none", "features"], "features": lacking}, "here")
-    parse(EvaluateConfig, {"features": lacking}, "here")  # no arm needs them
-
-
 def test_a_definition_survives_its_own_dump() -> None:
     pipeline = load_pipeline("fashion-50", ["evaluate.arms=[none,{name: a, policy: classical}]"])
     assert Pipeline.model_validate(pipeline.model_dump(mode="json")) == pipeline

