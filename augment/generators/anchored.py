@@ -231,15 +231,14 @@ class Anchored:
         used = indices[:, [COLUMNS[name] for name in self.synthesis.policy.images]].cpu().numpy()
         return Samples(to_uint8(images).cpu().numpy(), scores, used)
 
+    def among(self, images: LabelledImages) -> Anchored:
+        """Return the same networks with fewer anchors: `images`, which are some of the training images."""
+        return replace(self, synthesis=replace(self.synthesis, anchors=self.synthesis.anchors.among(images)))
+
 
 def reconstructing(model: Anchored) -> Anchored:
     """Return the same networks with nothing mixed: every image is the reconstruction of its anchor."""
     return replace(model, synthesis=replace(model.synthesis, policy=POLICIES["reconstruction"]))
-
-
-def among(model: Anchored, images: LabelledImages) -> Anchored:
-    """Return the same networks with fewer anchors: `images`, which are some of the training images."""
-    return replace(model, synthesis=replace(model.synthesis, anchors=model.synthesis.anchors.among(images)))
 
 
 def load(folder: Path, device: torch.device) -> Anchored:

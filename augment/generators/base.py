@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
@@ -120,6 +120,14 @@ class Model(Protocol):
 
     def sample(self, labels: NDArray[np.int64], seeds: Sequence[int] | NDArray[np.uint64]) -> Samples:
         """Return one image per label and seed. Each depends on its own label and seed only, not on the others."""
+
+
+@runtime_checkable
+class MadeOfImages(Model, Protocol):
+    """A model that makes each image from training images, which it holds."""
+
+    def among(self, images: LabelledImages) -> Self:
+        """Return the same model with fewer images to start from: `images`, which are some of the training images."""
 
 
 class Fit(Protocol):

@@ -7,7 +7,7 @@ images help no more than these is no better than classical augmentation.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -101,6 +101,10 @@ class Resample:
         return Samples(
             samples, anchors=np.array(anchors, np.int64).reshape(len(labels), 1 + (self.about.mixing is not None))
         )
+
+    def among(self, images: LabelledImages) -> Resample:
+        """Return a model of fewer images: `images`, which are some of the training images."""
+        return replace(self, images=images)
 
     def _augmented(self, image: LabelledImages, seed: int) -> NDArray[np.uint8]:
         """Return a view of one image, C x H x W; without a policy the image, mirrored for odd seeds if allowed."""

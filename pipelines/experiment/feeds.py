@@ -18,8 +18,8 @@ from augment.dataset.images import LabelledImages
 from augment.dataset.policies import bank_of_views
 from augment.errors import ConfigError
 from augment.fields import SEEDS
-from augment.generators.anchored import Anchored, among, reconstructing
-from augment.generators.base import Model
+from augment.generators.anchored import Anchored, reconstructing
+from augment.generators.base import MadeOfImages, Model
 from augment.generators.registry import load_model
 from augment.generators.resample import pixel_mixture
 from pipelines.config.arm_section import OF_GENERATOR
@@ -29,10 +29,10 @@ from pipelines.experiment.folds import Fold
 def _generator(fold: Fold) -> Model:
     assert fold.run is not None  # `check_feed`
     model = load_model(fold.run)
-    # the classifiers of `operating_point` learn from a part of the images: an anchored generator then starts from these
-    # only, but its networks, like all other generators, were fitted to all of them
+    # the classifiers of `operating_point` learn from a part of the images: a model that makes its images of training
+    # images then starts from these only, but networks were fitted to all of them
     part = len(fold.train) < sum(model.about.train_per_class.values())
-    return among(model, fold.train) if part and isinstance(model, Anchored) else model
+    return model.among(fold.train) if part and isinstance(model, MadeOfImages) else model
 
 
 def _reconstruction(fold: Fold) -> Model:

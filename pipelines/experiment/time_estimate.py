@@ -29,6 +29,7 @@ from pipelines.config.arm_section import Arm
 from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arm_pools import views_needed
 from pipelines.experiment.arms import train_arm
+from pipelines.experiment.cross_fitting import PARTS as JUDGES
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.operating_point import PARTS
 from pipelines.experiment.parallel import one_thread
@@ -46,10 +47,11 @@ CLASSIFIERS_PER_FIDELITY = 1.5  # the fidelity figures of a fold take about as l
 
 
 class ClassifierTime(NamedTuple):
-    """The seconds of one classifier: of each training step, and of its views and predictions."""
+    """The seconds of one classifier: of each training step, of its views and predictions, and of a view of an image."""
 
     step: float
     rest: float
+    view: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -74,21 +76,29 @@ class Probe:
         return seconds.step * settings.steps + seconds.rest
 
     def _trainings(self, learner: str) -> int:
-        """Return how many classifiers of a learner a repeat trains; also those for operating points and as teachers."""
-        arms = [arm for arm in self.evaluation.resolved_arms() if arm.learner == learner]
-        return sum((1 + PARTS * arm.is_cross_fitted) * (2 if arm.unlabelled else 1) for arm in arms)
+        """Return how many classifiers of a learner a repeat trains."""
+        return sum(_trainings_of(arm) for arm in self.evaluation.resolved_arms() if arm.learner == learner)
+
+    def _seconds_of_feed(self, arm: Arm) -> float:
+        """Estimate the seconds in which the networks of an arm in a repeat wait for images made for their batches."""
+        if arm.feed is None or arm.learner == "features":
+            return 0.0
+        settings, ratio = self.evaluation.classifier_of(arm), float(arm.mix(self.evaluation.ratio)["ratio"])
+        images = settings.steps * settings.batch_size * ratio / (1 + ratio)
+        each = self.measured[arm.learner].view + (SECONDS_PER_IMAGE if arm.needs_generator else 0.0)
+        return _trainings_of(arm) * images * each
 
     @cached_property
     def _seconds_per_classifier(self) -> float:
         """The mean over the arms of the evaluation."""
-        arms, on_features = self.evaluation.arms, self._trainings("features")
+        arms, on_features = self.evaluation.resolved_arms(), self._trainings("features")
         seconds = 0.0
         for learner in LENGTHS:
             if count := self._trainings(learner):
                 seconds += self._seconds_of(learner) * count
         if on_features:
             seconds += on_features * linear_seconds(self.fold, self.evaluation, self.device)
-        return seconds / len(arms)
+        return (seconds + sum(map(self._seconds_of_feed, arms))) / len(arms)
 
     def seconds_to_fit(self, config: GeneratorConfig, generators: int) -> float:
         """Estimate the seconds to fit generators: one alone uses all threads, several in parallel use one each."""
@@ -98,13 +108,20 @@ class Probe:
             return fit_seconds(self.fold.train, config, self.device) * math.ceil(generators / self.jobs)
 
     def seconds_to_evaluate(self, classifiers: int, fidelity_folds: int = 0) -> float:
-        """Estimate the seconds to train and test classifiers, and to measure the fidelity of a number of folds."""
-        fidelity = self._seconds_of("network") * CLASSIFIERS_PER_FIDELITY * fidelity_folds if fidelity_folds else 0.0
-        return (self._seconds_per_classifier * classifiers + fidelity) / self.jobs
+        """Estimate the seconds to train and test classifiers, and to judge images and measure the fidelity of folds."""
+        judges = JUDGES * any(arm.needs_judges for arm in self.evaluation.arms)
+        networks = (CLASSIFIERS_PER_FIDELITY + judges) * fidelity_folds
+        others = self._seconds_of("network") * networks if networks else 0.0
+        return (self._seconds_per_classifier * classifiers + others) / self.jobs
 
     def of(self, evaluation: EvaluateConfig) -> Probe:
         """Return the same for other arms, steps or operating points. What was measured is not measured again."""
         return replace(self, evaluation=evaluation)
+
+
+def _trainings_of(arm: Arm) -> int:
+    """Return how many classifiers an arm trains in a repeat; also those for its operating point and as teachers."""
+    return (1 + PARTS * arm.is_cross_fitted) * (2 if arm.unlabelled else 1)
 
 
 def fit_seconds(train: LabelledImages, config: GeneratorConfig, device: torch.device) -> float:
@@ -140,7 +157,7 @@ def classifier_time(
     step = seconds_of_step(trainings[1:], lengths)
     pool = Pool(torch.from_numpy(train.images[None]), torch.from_numpy(train.labels))
     views = views_needed(pool, config.model_copy(update={"classifier": settings}), 1.0) * len(train) / len(subset)
-    return ClassifierTime(step, view * views + prediction * len(test) / len(subset))
+    return ClassifierTime(step, view * views + prediction * len(test) / len(subset), view / len(subset))
 
 
 def seconds_of_step(trainings: Sequence[float], lengths: tuple[int, int]) -> float:
@@ -160,12 +177,16 @@ def linear_seconds(fold: Fold, config: EvaluateConfig, device: torch.device) -> 
         extractor = load_extractor(config.features).to(device)
         extract(extractor, subset.images, device)  # a warm-up
         extraction = _seconds(lambda: extract(extractor, subset.images, device), device) / len(subset)
-    synthetic = max((arm.ratio_or(config.ratio) for arm in arms if arm.synthetic), default=0.0)  # per real image
+    mixed = [arm for arm in arms if arm.synthetic]
+    most, stored = (
+        max((arm.ratio_or(config.ratio) for arm in some), default=0.0)  # synthetic images per real one
+        for some in (mixed, [arm for arm in mixed if not arm.feed])
+    )
     views, learning = 2 if config.horizontal_flip else 1, sum(arm.unlabelled > 0 for arm in arms)
     images, unlabelled = len(fold.train) * views, len(fold.unlabelled or ()) * views if learning else 0
-    learnt, drawn = images * (1 + synthetic), images * sum(arm.ratio_or(config.ratio) for arm in arms if arm.feed)
+    learnt, drawn = images * (1 + most), images * sum(arm.ratio_or(config.ratio) for arm in arms if arm.feed)
     shared = (len(fold.test) + unlabelled) / config.repeats
-    extracted = learnt / max(len(fold.repeats), 1) + shared + drawn  # in a repeat, by all arms
+    extracted = images * (1 + stored) / max(len(fold.repeats), 1) + shared + drawn  # in a repeat, by all arms
     trainings = len(arms) + learning  # an arm with unlabelled images fits a first classifier without them
     return extraction * extracted / trainings + SECONDS_OF_LINEAR_FIT * (learnt + unlabelled * learning / trainings)
 

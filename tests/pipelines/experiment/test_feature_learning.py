@@ -31,6 +31,7 @@ CPU = torch.device("cpu")
 REAL = Arm.model_validate("features")
 MIXED = Arm.model_validate("features+synthetic")
 UNLABELLED = Arm.model_validate("features+unlabelled")
+FED = Arm(name="features+grid", learner="features", synthetic=True, feed="grid")
 CONFIG = EvaluateConfig(repeats=2, arms=(REAL, MIXED), features=FeatureConfig(input_size=32))
 
 
@@ -117,7 +118,9 @@ def test_a_control_repeats_with_its_seed(fold: Fold) -> None:
     assert not torch.equal(first, other)
 
 
-@pytest.mark.parametrize(("flips", "arms", "count"), [(False, (REAL,), 19), (True, (REAL,), 30), (False, (MIXED,), 38)])
+@pytest.mark.parametrize(
+    ("flips", "arms", "count"), [(False, (REAL,), 19), (True, (REAL,), 30), (False, (MIXED,), 38), (False, (FED,), 19)]
+)
 def test_an_image_is_computed_once_for_all_folds(flips: bool, arms: tuple[Arm, ...], count: int, fold: Fold) -> None:
     """Two folds with exchanged images share all; mirror images are of training images only."""
     config, observer = CONFIG.model_copy(update={"horizontal_flip": flips}), Kept()

@@ -12,13 +12,15 @@ from torch import nn
 
 from augment.dataset.images import LabelledImages
 from augment.errors import ConfigError
-from augment.generators.anchored import Anchored, AnchoredConfig, among
+from augment.generators.anchored import Anchored, AnchoredConfig
 from augment.generators.registry import load_model
+from augment.generators.resample import ResampleConfig
 from classifiers.training import FitConfig
 from pipelines.config.arm_section import Arm
 from pipelines.config.reading import parse
 from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arms import predict_test, train_arm
+from pipelines.experiment.feeds import feed
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.operating_point import EVERYWHERE, assign_parts, favour_rare_classes, fit_shift
 from pipelines.results.pairs import declared_comparisons
@@ -121,7 +123,7 @@ def test_a_generator_forgets_the_anchors_that_are_left_out(shoes: LabelledImages
     model = load_model(tmp_path / "run")
     assert isinstance(model, Anchored)
     part = shoes.take(np.flatnonzero(assign_parts(Fold(shoes, shoes), seed=0) != 0))
-    anchors = among(model, part).synthesis.anchors
+    anchors = model.among(part).synthesis.anchors
     assert torch.equal(anchors.images, torch.from_numpy(part.images))
     assert anchors.lending.tolist() == model.synthesis.anchors.lending.tolist() == [0, 1]
     arm = CROSS_FITTED.model_copy(update={"synthetic": True, "feed": "generator", "share": 0.25})
@@ -129,6 +131,14 @@ def test_a_generator_forgets_the_anchors_that_are_left_out(shoes: LabelledImages
     plain = arm.model_copy(update={"operating_point": "as-trained"})
     biases = [train_arm(a, fold, CONFIG, seed=1, device=CPU).state_dict()["head.bias"] for a in (arm, plain)]
     assert not torch.equal(*biases)
+
+
+def test_views_of_images_that_are_left_out_are_not_fed(shoes: LabelledImages, tmp_path: Any) -> None:
+    fit_run(shoes, ResampleConfig(policy=None), tmp_path / "run")
+    part = shoes.take(np.flatnonzero(assign_parts(Fold(shoes, shoes), seed=0) != 0))
+    labels, seeds = torch.from_numpy(part.labels).repeat(20), torch.arange(20 * len(part))
+    images = feed("generator", Fold(part, part, run=tmp_path / "run"), None, horizontal_flip=False)(labels, seeds)
+    assert {image.tobytes() for image in images.numpy()} <= {image.tobytes() for image in part.images}
 
 
 def test_what_cannot_be_left_out_is_refused() -> None:
