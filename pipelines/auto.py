@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from augment.dataset.images import fingerprint
+from augment.errors import ConfigError
 from augment.files import read_json
 from augment.identity import Identity
 from augment.markers import read_marker
@@ -52,9 +53,10 @@ def decide(
     overwrite: decide anew in any case.
 
     The pipeline must have an `auto` section; the one that is returned has none. Nothing is written. Raises
-    `ConfigError` if the time does not suffice for the fewest repeats that allow a claim.
+    `ConfigError` if the time does not suffice for the repeats, or if there is a `choose` section without arms for it.
     """
     assert pipeline.auto is not None
+    _check_choose(pipeline)
     given = pipeline.model_dump(mode="json", exclude_unset=True, exclude={"track", "description"})
     inputs = {"definition": given, "images": _fingerprints(loaded), "pretrained weights": weights_installed()}
     identity = Identity(data=inputs)
@@ -77,6 +79,15 @@ def decide(
     return with_settings(pipeline, settings), decisions
 
 
+def _check_choose(pipeline: Pipeline) -> None:
+    """Raise `ConfigError` if a mix of stored images is to be chosen, and no arm for it is given."""
+    if pipeline.choose is not None and "arms" not in pipeline.evaluate.model_fields_set:
+        raise ConfigError(
+            "choose is for an arm with stored images, and auto compares images that are new for every batch: leave "
+            "choose out, or give evaluate.arms"
+        )
+
+
 def facts_of(pipeline: Pipeline, loaded: LoadedSource) -> Facts:
     """Return what `CHOICES` depend on."""
     repeats = pipeline.evaluate.repeats
@@ -97,31 +108,35 @@ def allowed_repeats(loaded: LoadedSource, pipeline: Pipeline) -> list[int]:
 def _time(
     pipeline: Pipeline, facts: Facts, allowed: Sequence[int], given: Mapping[str, Any], runtime: Runtime
 ) -> list[Decision]:
-    """Decide what costs time, as far as it is not given: fine-tuned arms, operating point, steps and repeats.
+    """Decide what costs time, as far as it is not given: other recipes, operating point, steps and repeats.
 
-    If the repeats are not given, these depend on the time available, and the errors of `spend` are raised.
+    They depend on the time available, and the errors of `spend` are raised; for given repeats without given minutes,
+    the cheapest is chosen.
     """
     evaluate = given.get("evaluate", {})
     improvements = improvements_of(pipeline, facts, evaluate)
-    if "repeats" in evaluate:
+    minutes = AutoConfig.model_validate(given["auto"]).minutes
+    if "repeats" in evaluate and minutes is None:
         return decide_improvements(improvements, 0, None, facts)
+    allowed = [pipeline.evaluate.repeats] if "repeats" in evaluate else allowed
     pipelines = [_changed(pipeline, {"evaluate": one.settings}) for one in improvements]
-    auto = AutoConfig.model_validate(given["auto"])
     options = [changed.evaluate for changed in pipelines]
-    spent = spend(pipelines[0], facts.loaded, allowed, options, auto.minutes, runtime)
+    spent = spend(pipelines[0], facts.loaded, allowed, options, minutes, runtime)
     chosen = decide_improvements(improvements, spent.option, spent.next_option, facts)
-    return [*chosen, _repeats(spent, allowed[0])]
+    return chosen if "repeats" in evaluate else [*chosen, _repeats(spent, allowed[0], pipeline, facts)]
 
 
-def _repeats(spent: Spending, fewest: int) -> Decision:
+def _repeats(spent: Spending, fewest: int, pipeline: Pipeline, facts: Facts) -> Decision:
     if spent.seconds_with_more is None:
         limit = "more narrow the interval little"
     else:
         limit = f"{spent.more} would take {format_duration(spent.seconds_with_more)}"
+    redrawn = len(facts.folds) > 1 and any(arm.needs_generator for arm in pipeline.evaluate.arms)
+    generators = ", each with its own generator," if redrawn else ""
     return Decision(
         "evaluate",
         {"repeats": spent.repeats},
-        f"{counted(spent.repeats, 'repeat')}, each with its own generator, in {about(spent.seconds)}: "
+        f"{counted(spent.repeats, 'repeat')}{generators} in {about(spent.seconds)}: "
         f"{limit}, and fewer than {fewest} support no claim",
     )
 

@@ -135,7 +135,9 @@ def fine_tuned_arms(pipeline: Pipeline, facts: Facts) -> list[dict[str, Any]]:
     """Return the arms that fine-tune a pretrained network, if its weights are installed and the settings allow it."""
     if not weights_installed() or LONG_TAIL[pipeline.evaluate.classifier.long_tail].head is not None:
         return []
-    return _with_fed("finetune", facts, policy="classical", learner="finetune", operating_point="as-trained")
+    given = "operating_point" in pipeline.evaluate.model_fields_set
+    point = {} if given else {"operating_point": "as-trained"}  # another one would take too long
+    return _with_fed("finetune", facts, policy="classical", learner="finetune", **point)
 
 
 def _with_fed(name: str, facts: Facts, **settings: Any) -> list[dict[str, Any]]:

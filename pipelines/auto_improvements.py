@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from augment.words import counted
 from classifiers.long_tail import LONG_TAIL
 from pipelines.auto_choices import Decision, Facts, fine_tuned_arms
-from pipelines.config.sections import Pipeline
+from pipelines.config.sections import EvaluateConfig, Pipeline
 from pipelines.experiment.time_estimate import format_duration
 from pipelines.metric_specs import imbalanced
 
@@ -89,8 +89,7 @@ def _of_networks(facts: Facts, given: Mapping[str, Any]) -> list[Improvement]:
     steps: list[dict[str, Any]] = [{}]
     if "steps" not in given.get("classifier", {}):
         steps = [{"classifier": {"steps": n}} for n in sorted({min(fewest * f, MOST_STEPS) for f in LONGER})]
-    has_biases = LONG_TAIL[given.get("classifier", {}).get("long_tail", "none")].head is None  # that can be shifted
-    if "operating_point" in given or not imbalanced(facts.counts) or not has_biases:
+    if "operating_point" in given or not imbalanced(facts.counts) or not _can_be_cross_fitted(facts.pipeline.evaluate):
         return [Improvement(s) for s in steps]
     fitted = Improvement(
         {"operating_point": "cross-fitted"},
@@ -100,6 +99,13 @@ def _of_networks(facts: Facts, given: Mapping[str, Any]) -> list[Improvement]:
     first, *longer = ({**fitted.settings, **s} for s in steps)
     as_trained = Improvement({**steps[0], "operating_point": "as-trained"})
     return [as_trained, fitted._replace(settings=first), *(Improvement(settings) for settings in longer)]
+
+
+def _can_be_cross_fitted(evaluate: EvaluateConfig) -> bool:
+    """Return whether an arm leaves its operating point open, and all networks have biases that can be shifted."""
+    networks = [arm for arm in evaluate.arms if arm.learner == "network"]
+    is_open = any(arm.allows_cross_fitting and arm.operating_point is None for arm in evaluate.arms)
+    return is_open and all(LONG_TAIL[evaluate.classifier_of(arm).long_tail].head is None for arm in networks)
 
 
 def decide_improvements(

@@ -60,7 +60,8 @@ def candidate_mixes(config: ChooseConfig) -> dict[str, Mix]:
 def candidate_arms(config: ChooseConfig, evaluate: EvaluateConfig) -> tuple[Arm, ...]:
     """Return the arm of `config` without synthetic images, which is the baseline, and with every candidate mix."""
     base = next(arm for arm in evaluate.resolved_arms() if arm.name == config.arm)
-    baseline = base.model_copy(update={"name": BASELINE, "synthetic": False, "synthetic_first": 0.0})
+    without = {"synthetic": False, "synthetic_first": 0.0, "operating_point": "as-trained"}  # as with stored images
+    baseline = base.model_copy(update={"name": BASELINE, **without})
     mixed = [base.model_copy(update={"name": name, **mix}) for name, mix in candidate_mixes(config).items()]
     return (baseline, *mixed)
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from augment.errors import ConfigError
 from augment.runtime import Runtime
+from augment.words import counted
 from pipelines.config.sections import EvaluateConfig, Pipeline
 from pipelines.experiment.loading import LoadedSource
 from pipelines.experiment.time_estimate import MEASURING, Probe, about
@@ -53,9 +54,10 @@ def spend(
     fewest, limit = repeats[0], 60 * (minutes or MINUTES)
     if minutes and seconds[0] * fewest > limit:
         least = seconds[0] * fewest
+        no_fewer = ", and fewer support no claim" if len(repeats) > 1 else ""
         raise ConfigError(
-            f"{fewest} repeats would take {about(least)}, and fewer support no claim, but --minutes is "
-            f"{minutes:g}: give --minutes {math.ceil(least / 60)}, or fewer steps with --set generator.steps=N"
+            f"{counted(fewest, 'repeat')} would take {about(least)}{no_fewer}, but --minutes is {minutes:g}: give "
+            f"--minutes {math.ceil(least / 60)}, or fewer steps with --set generator.steps=N"
         )
     fitting = [max((r for r in repeats if r * s <= limit), default=0) for s in seconds]
     enough = next((number for number in repeats if number >= COMFORTABLE_REPEATS), repeats[-1])

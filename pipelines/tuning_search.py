@@ -58,7 +58,7 @@ class Search:
     def propose(self, first: int, batch: int) -> list[dict[str, Any]]:
         """Propose the settings of `batch` trials from number `first` on, given the scores of the trials before them."""
         optuna, initial = self.optuna, _initial_settings(self.config, imbalanced=self.imbalanced)
-        space = _search_space(optuna, initial)
+        space = _search_space(optuna, initial, self._long_tail_methods())
         seed = derive_seed(self.config.seed, "proposals", first)
         study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
         for trial in self.finished()[:first]:
@@ -67,6 +67,11 @@ class Search:
         if not first:
             study.enqueue_trial(initial)
         return [study.ask(space).params for _ in range(batch)]
+
+    def _long_tail_methods(self) -> list[str]:
+        """Return the methods that the operating point of the evaluation allows."""
+        shifted = self.config.operating_point == "cross-fitted"
+        return [name for name, method in LONG_TAIL.items() if not (shifted and method.head)]
 
     def config_of(self, number: int, params: Mapping[str, Any]) -> EvaluateConfig:
         """Return the settings of a trial. Trial 0 has the initial ones, even if they are not in the search space."""
@@ -87,7 +92,7 @@ def _initial_settings(config: EvaluateConfig, *, imbalanced: bool) -> dict[str, 
     return {**initial, "sampling": classifier.sampling, "long_tail": classifier.long_tail} if imbalanced else initial
 
 
-def _search_space(optuna: Any, initial: dict[str, Any]) -> dict[str, Any]:
+def _search_space(optuna: Any, initial: dict[str, Any], long_tail: list[str]) -> dict[str, Any]:
     """Return the distribution of each setting, wide enough to include its initial value."""
 
     def logarithmic(name: str, low: float, high: float) -> Any:
@@ -99,7 +104,7 @@ def _search_space(optuna: Any, initial: dict[str, Any]) -> dict[str, Any]:
         "weight_decay": logarithmic("weight_decay", *WEIGHT_DECAY),
         "mixup": logarithmic("mixup", *MIXUP),
         "sampling": optuna.distributions.CategoricalDistribution(list(SAMPLING)),
-        "long_tail": optuna.distributions.CategoricalDistribution(list(LONG_TAIL)),
+        "long_tail": optuna.distributions.CategoricalDistribution(long_tail),
     }
     return {name: space[name] for name in initial}
 

@@ -113,6 +113,18 @@ def test_without_minutes_the_fewest_repeats_are_never_refused(source: Any, tmp_p
     assert "7 would take" in text
 
 
+def test_one_generator_for_all_repeats_is_not_called_each_ones_own(source: Any, tmp_path: Path) -> None:
+    path = source(30, 30, 5, 4)
+    assert "12 repeats, each with its own generator, in" in decided(auto(path, *TINY, "auto.minutes=500"), tmp_path)[1]
+    _, text = decided(auto(path, *TINY, "auto.minutes=500", "protocol.redraw_generator=false"), tmp_path)
+    assert "12 repeats in" in text
+
+
+def test_a_mix_cannot_be_chosen_for_images_that_are_new(source: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"leave choose out, or give evaluate.arms"):
+        decided(auto(source(30, 30, 5, 4), *TINY, "choose={}"), tmp_path)
+
+
 @pytest.mark.parametrize(("fewest", "repeats"), [(4, 12), (7, 12), (2, 12)])
 def test_repeats_of_kfold_are_whole_rounds(fewest: int, repeats: int, source: Any, tmp_path: Path) -> None:
     pipeline, _ = decided(auto(source(30, 30, 9, fewest, test=False), *TINY, "auto.minutes=500"), tmp_path)

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from auto_run import CONTROLLED, ON_FEATURES, QUICK, RECIPES, TINY, TUNED, auto, decided
 
+from augment.errors import ConfigError
+
 
 @pytest.mark.parametrize(
     ("images", "minutes", "steps"), [(8, 500, 2400), (90, 500, 2400), (90, 0.01, 1200), (8, 0.01, 600)]
@@ -36,11 +38,37 @@ def test_imbalanced_classes_get_cross_fitted_operating_points_if_there_is_time(s
     assert "cross-fit" not in text
 
 
-def test_given_repeats_get_the_fewest_steps(source: Any, tmp_path: Path) -> None:
-    settings = ("evaluate.repeats=7", "evaluate.classifier.batch_size=6", "auto.minutes=500")
+def test_for_given_repeats_minutes_buy_better_classifiers(source: Any, tmp_path: Path) -> None:
+    settings = ("evaluate.repeats=7", "evaluate.classifier.batch_size=6")
     pipeline, text = decided(auto(source(90, 90, 90, 90), *QUICK, *settings), tmp_path)
     assert (pipeline.evaluate.repeats, pipeline.evaluate.classifier.steps) == (7, 1200)
     assert "1200 steps" in text
+    pipeline, text = decided(auto(source(90, 90, 90, 90), *QUICK, *settings, "auto.minutes=500"), tmp_path)
+    assert (pipeline.evaluate.repeats, pipeline.evaluate.classifier.steps) == (7, 2400)
+    with pytest.raises(ConfigError, match=r"7 repeats would take about .+, but --minutes is 0.01: give --minutes"):
+        decided(auto(source(90, 90, 90, 90), *QUICK, *settings, "auto.minutes=0.01"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "classifier.long_tail=ldam-drw",
+        "arms=[classical, {name: ldam, policy: classical, long_tail: ldam-drw}]",
+        "arms=[{name: a, operating_point: as-trained}]",
+        "operating_point=as-trained",
+    ],
+)
+def test_operating_points_are_left_where_none_could_be_fitted(given: str, source: Any, tmp_path: Path) -> None:
+    pipeline, text = decided(auto(source(30, 30, 5, 4), *TINY, "auto.minutes=500", f"evaluate.{given}"), tmp_path)
+    assert pipeline.evaluate.operating_point == "as-trained"
+    assert "cross-fit" not in text
+    assert "five more classifiers" not in text
+
+
+def test_a_given_operating_point_is_that_of_fine_tuned_networks_too(source: Any, tmp_path: Path) -> None:
+    given = ("auto.minutes=500", "evaluate.operating_point=cross-fitted")
+    pipeline, _ = decided(auto(source(30, 30, 5, 4), *TINY, *given), tmp_path)
+    assert {arm.operating_point for arm in pipeline.evaluate.resolved_arms()[-4:]} == {"cross-fitted"}
 
 
 def test_other_recipes_are_compared_if_there_is_time(source: Any, tmp_path: Path) -> None:

@@ -42,6 +42,12 @@ def test_every_combination_is_a_candidate_and_the_baseline_has_no_synthetic_imag
     assert [(arm.ratio, arm.keep) for arm in arms[1:]] == [(0.5, 1.0), (0.5, 0.25), (2.0, 1.0), (2.0, 0.25)]
 
 
+def test_candidates_differ_in_their_images_only() -> None:
+    evaluate = EvaluateConfig(operating_point="cross-fitted")
+    candidates = evaluate.model_copy(update={"arms": candidate_arms(CONFIG, evaluate)})
+    assert not any(arm.is_cross_fitted for arm in candidates.resolved_arms())
+
+
 def test_the_best_mix_is_taken_and_its_gain_is_shown() -> None:
     rng = np.random.default_rng(1)
     found = choose({"": [split(rng, {CANDIDATES[2]: 0.85}), split(rng, {CANDIDATES[2]: 0.85})]}, CONFIG, "accuracy")

@@ -198,6 +198,17 @@ def test_a_search_that_begins_without_mixup_tries_it(tmp_path: Path) -> None:
     assert max(params["mixup"] for params in others) > 0.1
 
 
+def test_methods_that_the_operating_point_forbids_are_not_tried(tmp_path: Path) -> None:
+    shifted = CONFIG.model_copy(update={"operating_point": "cross-fitted"})
+    with open_output(tmp_path / "out", "tune", files=("trials.jsonl",)) as output:
+        file = RecordFile(output, "trials.jsonl", Trial)
+        methods = [
+            {params["long_tail"] for params in Search(import_optuna(), config, file, imbalanced=True).propose(0, 60)}
+            for config in (CONFIG, shifted)
+        ]
+    assert methods == [set(LONG_TAIL), set(LONG_TAIL) - {"ldam-drw"}]
+
+
 def test_even_classes_are_left_as_they_are_drawn(done: tuple[Path, TuningResult]) -> None:
     trials = (done[0] / "trials.jsonl").read_text()
     assert "sampling" not in trials
