@@ -93,9 +93,7 @@ def build_results(
     first = next(iter(by_size))
     pairs = _pairs(arms, by_size[first], metric, choice)
     mixes = {a.name: a.mix(ratio_by_need if a.by_need else ratio) for a in arms if a.real and a.synthetic}
-    headlines = {(arm, a.name) for arm in mixes for a in arms if not a.synthetic}
-    has_headline = bool(pairs) and pairs[0] in headlines
-    comparisons_by_size = _compare(by_size, pairs, metric, design, has_headline=has_headline)
+    comparisons_by_size = _compare(by_size, pairs, metric, design, arms)
     records, comparisons = by_size[first], comparisons_by_size[first]
     headline = next((c for c in comparisons if c.p_holm is None), None)  # its p-value alone is not adjusted
     mix = {**mixes[headline.arm], **(choice.mix if choice else {})} if headline else {}
@@ -154,14 +152,14 @@ def _compare(
     pairs: Sequence[tuple[str, str]],
     metric: str,
     design: Design,
-    *,
-    has_headline: bool,
+    arms: Sequence[Arm],
 ) -> dict[int | None, list[Comparison]]:
     """Return the comparisons at each size; their p-values are adjusted over all sizes together."""
     compared: list[Comparison] = []
     for size, records in by_size.items():
         correlation = design.correlation[size]
         compared += compare(records, pairs, metric, correlation=correlation, test_labels=design.test_labels)
+    has_headline = any(a.real and a.synthetic for a in arms) and not all(a.synthetic for a in arms)
     adjusted = iter(with_holm_p_values(compared, has_headline=has_headline))
     return {size: list(islice(adjusted, len(pairs))) for size in by_size}
 

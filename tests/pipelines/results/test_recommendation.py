@@ -70,7 +70,7 @@ def test_a_baseline_of_another_recipe_is_named(gain, begin):
     assert recommend(headline(gain), MIX, baseline=Baseline(False)).sentence.startswith(begin)
 
 
-def test_a_gain_over_another_recipe_alone_is_not_put_down_to_the_images():
+def test_a_gain_over_another_recipe_is_not_put_down_to_images():
     said = recommend(headline(GAIN), MIX, baseline=Baseline(False))
     assert (said.augment, said.arm, said.verdict) == (False, "none", "the recipes differ")
     assert said.sentence == (
