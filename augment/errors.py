@@ -2,7 +2,7 @@
 
     AugmentError
     ├── InputError         the user's input is wrong             exit status 2
-    │   ├── SourceError    a source cannot be read as labelled images
+    │   ├── SourceError    a source, a model or a checkpoint cannot be read
     │   ├── ConfigError    a setting is unknown, of the wrong type or out of range
     │   ├── OutputError    the output folder holds something else
     │   └── DeviceError    the requested device is not available
@@ -28,7 +28,7 @@ class InputError(AugmentError):
 
 
 class SourceError(InputError):
-    """A source cannot be read as labelled images."""
+    """A source, a model or a checkpoint cannot be read."""
 
 
 class ConfigError(InputError):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,20 +41,11 @@ def negative_distance(predictions: CrossFittedPredictions) -> Scores:
     return -predictions.distance
 
 
-class Filter(NamedTuple):
-    """A way to rank synthetic images.
-
-    by_classifiers: computes scores from cross-fitted predictions. None: the scores of the generator are used, so no
-    classifiers are needed.
-    """
-
-    by_classifiers: Callable[[CrossFittedPredictions], Scores] | None
-
-
-FILTERS: dict[str, Filter] = {
-    "confidence": Filter(confidence),
-    "distance": Filter(negative_distance),
-    "score": Filter(None),
+# Ways to rank synthetic images. None: by the scores of the generator, so that no classifiers are needed
+FILTERS: dict[str, Callable[[CrossFittedPredictions], Scores] | None] = {
+    "confidence": confidence,
+    "distance": negative_distance,
+    "score": None,
 }
 
 

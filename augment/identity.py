@@ -16,7 +16,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-MAX_LENGTH = 60  # characters of a value in a message
+from augment.words import shortened
+
+MAX_LENGTH = 60  # characters of a value or a key in a message
 OLD_SECTION, NEW_SECTION = "gan", "generator"  # outputs of old versions, which had only `cgan`, store it as "gan"
 
 
@@ -59,12 +61,12 @@ class Identity:
         kind = getattr(section, "kind", None)
         old_kind = stored.get("kind", kind) if isinstance(stored, dict) else kind
         if old_kind != kind:  # settings of different kinds cannot be compared
-            return [f"{name}.kind: {_short(old_kind)}, now {_short(kind)}"]
+            return [f"{name}.kind: {_text(old_kind)}, now {_text(kind)}"]
         try:
             old = type(section).model_validate(stored)
         except ValidationError as error:
             keys = sorted({".".join(map(str, (name, *e["loc"]))) for e in error.errors(include_url=False)})
-            return [f"{', '.join(keys)[:MAX_LENGTH]}: not known to this version, or no longer allowed"]
+            return [f"{_text(', '.join(keys))}: not known to this version, or no longer allowed"]
         return changes(self._compared(name, old), self._compared(name, section), name)
 
     def _compared(self, name: str, section: BaseModel) -> dict[str, Any]:
@@ -94,10 +96,9 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any], path: str) -> list[s
         if isinstance(old_value, dict) and isinstance(new_value, dict):
             found += changes(old_value, new_value, name)
         elif old_value != new_value:
-            found.append(f"{name}: {_short(old_value)}, now {_short(new_value)}")
+            found.append(f"{name}: {_text(old_value)}, now {_text(new_value)}")
     return found
 
 
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= MAX_LENGTH else f"{text[: MAX_LENGTH - 3]}..."
+def _text(value: Any) -> str:
+    return shortened(str(value), MAX_LENGTH)

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from augment.errors import SourceError
+from augment.errors import ConfigError, SourceError
 
 M = TypeVar("M", bound=BaseModel)
 MOMENTS = {"step", "exp_avg", "exp_avg_sq"}  # the state of Adam for each parameter
@@ -70,7 +70,7 @@ def _open(path: Path) -> Iterator[Any]:
     except ValidationError as error:
         reason = f"its description is of another version: {error.errors()[0]['msg']}"
         raise SourceError(f"{path} is not a model or checkpoint of this program ({reason})") from error
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+    except (SafetensorError, ConfigError, KeyError, TypeError, ValueError, OSError) as error:
         raise SourceError(f"{path} is not a model or checkpoint of this program, or it is damaged: {error}") from error
 
 

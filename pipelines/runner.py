@@ -81,9 +81,9 @@ def _write_settings(output: OutputFolder, pipeline: Pipeline, decisions: Decisio
 def plan(
     pipeline: Pipeline, folder: Path, runtime: Runtime = DEFAULT_RUNTIME, *, overwrite: bool = False
 ) -> list[Plan]:
-    """Return the plan of every stage, in order, with its expected time. Nothing is run or written.
+    """Return the plan of every stage, in order, with its expected time: 0 if none has to run.
 
-    The observer receives the notes on the pipeline. Raises `ConfigError` if too few images would be generated.
+    Nothing is run or written. The observer receives the notes on the pipeline. Raises the errors of `divide`.
     """
     folds, _ = _prepare(pipeline, folder, runtime, overwrite=overwrite)
     stages = stages_of(folds)

@@ -23,7 +23,7 @@ from augment.dataset.images import LabelledImages, subset_per_class
 from augment.dataset.sources import Source
 from augment.files import write_bytes, write_text
 from augment.progress import Progress, no_progress
-from augment.words import are, counted, printable
+from augment.words import are, counted, printable, shortened
 
 PROGRAM = "augment inspect"  # the `Software` entry of contact sheets
 MARKS = (f"Software\0{PROGRAM}".encode(), ",".join(COLUMNS).encode())  # at the beginning of the files that it writes
@@ -246,15 +246,14 @@ def _some_names(names: tuple[str, ...] | list[str]) -> str:
     return ", ".join(map(repr, names[:MAX_NAMED])) + (f" and {rest} more" if rest > 0 else "")
 
 
-def contact_sheet(data: LabelledImages, per_class: int = 10, scale: int | None = None) -> Image.Image:
+def contact_sheet(data: LabelledImages, per_class: int = 10) -> Image.Image:
     """Draw an RGB image with a row per class: its name, its number of images, and up to `per_class` random images.
 
-    The images are drawn with a fixed seed. Each pixel is enlarged to scale x scale px; by default images have at least
-    48 px.
+    The images are drawn with a fixed seed, and enlarged by a whole number to at least 48 px.
     """
-    scale = scale or max(-(-THUMBNAIL // data.size), 1)
+    scale = max(-(-THUMBNAIL // data.size), 1)
     font, gap, cell = ImageFont.load_default(size=14), 4, data.size * scale
-    names = [_shortened(printable(name)) for name in data.class_names]
+    names = [shortened(printable(name), 28) for name in data.class_names]
     captions = [f"{name} ({count})" for name, count in zip(names, data.counts(), strict=True)]
     left = max(int(font.getlength(caption)) for caption in captions) + 4 * gap
     selected = subset_per_class(data, per_class, seed=0)
@@ -268,7 +267,3 @@ def contact_sheet(data: LabelledImages, per_class: int = 10, scale: int | None =
             picture = Image.fromarray(np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0).copy())
             sheet.paste(picture.resize((cell, cell), Image.Resampling.NEAREST), (left + column * (cell + gap), top))
     return sheet
-
-
-def _shortened(name: str, max_length: int = 28) -> str:
-    return name if len(name) <= max_length else f"{name[: max_length - 1]}…"

@@ -69,8 +69,8 @@ def numeric_order(rows: Iterable[Row]) -> list[str]:
 def make_listing(origin: object, rows: Iterable[Row], class_names: Sequence[str] = (), unlabelled: str = "") -> Listing:
     """Number the classes of `rows`: in the order of `class_names`, or else of the names of the training images.
 
-    origin: the source, for error messages. unlabelled: why no image has a label. Raises `SourceError` if there is no
-    training image, or if a class is in another split but not in train.
+    origin: the source, for error messages. unlabelled: why images have no label. Raises `SourceError` if all
+    images have labels and there is no training image, or if a class is in another split but not in train.
     """
     files: dict[str, list[tuple[PictureFile, str | None]]] = {}
     for split, file, class_name in rows:

@@ -239,7 +239,7 @@ def initialised(make: Callable[[Shape], Pair], shape: Shape, *, seed: int) -> Pa
     The global random state does not change.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would seed the GPUs too
         pair = make(shape)
     for module in pair:
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -47,8 +47,6 @@ def generate_folder(
     a class is unknown or there is nothing to generate, `OutputError` if `folder` holds something else.
     """
     writer, labels = FORMATS[format], labels_from_counts(model, counts)
-    if not len(labels):
-        raise ConfigError("there is nothing to generate: no class needs an image")
     model_identity = {"run": digest(model.about.identity), "step": model.about.step}
     identity = Identity(data={"model": model_identity, "counts": dict(counts), "seed": seed, "format": format})
     files = writer.files(model.about.classes, labels)

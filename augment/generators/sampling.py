@@ -55,8 +55,6 @@ def generate(
     Raises `ConfigError` for an unknown class, or if there is nothing to generate.
     """
     labels = labels_from_counts(model, counts)
-    if not len(labels):
-        raise ConfigError("there is nothing to generate: no class needs an image")
     per_class = np.bincount(labels, minlength=len(model.about.classes)).tolist()
     seeds = np.concatenate([image_seeds(seed, k, count) for k, count in enumerate(per_class)])
     task = Task("generate", len(labels))
@@ -84,12 +82,15 @@ def balancing_counts(train_per_class: Mapping[str, int]) -> dict[str, int]:
 
 
 def labels_from_counts(model: Model, counts: Mapping[str, int]) -> NDArray[np.int64]:
-    """Return the label of each image that `generate` returns. Raises `ConfigError` for an unknown class."""
+    """Return the label of each image that `generate` returns. Raises its errors."""
     classes = model.about.classes
     unknown = sorted(set(counts) - set(classes))
     if unknown:
         raise ConfigError(f"the run has no class {unknown[0]!r}; its classes are {', '.join(classes)}")
-    return np.repeat(np.arange(len(classes)), [counts.get(name, 0) for name in classes])
+    labels = np.repeat(np.arange(len(classes)), [counts.get(name, 0) for name in classes])
+    if not len(labels):
+        raise ConfigError("there is nothing to generate: no class needs an image")
+    return labels
 
 
 def image_seeds(seed: int, label: int, count: int) -> NDArray[np.uint64]:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from augment.dataset.inspection import Inspection
-from augment.gan.benchmark_plot import format_ms
+from augment.gan.benchmark_plot import BASELINES, LABELS, format_ms
 from augment.gan.step_benchmark import Bench
 from augment.words import printable
 from pipelines.cli.terminal import OUT
 from pipelines.metric_specs import METRICS
 from pipelines.results.document import Results
 from pipelines.results.forecast import in_words
-from pipelines.results.side_by_side import SHOWN, Evaluation, headline_metric, rows
+from pipelines.results.side_by_side import Evaluation, headline_metric, rows
 from pipelines.tuning import TuningResult
 
 
@@ -68,7 +68,7 @@ def print_evaluations(evaluations: Sequence[Evaluation]) -> None:
     metrics = list(dict.fromkeys([headline_metric(evaluations), "accuracy", "expected_calibration_error"]))
     table = Table("evaluation", "arm", *(METRICS[name].words for name in metrics), "n")
     for row in rows(evaluations):
-        figures = (row.figures[SHOWN.index(name)] for name in metrics)
+        figures = (row.figures[name] for name in metrics)
         style = "bold" if row.best else None
         table.add_row(printable(row.evaluation), printable(row.arm), *figures, str(row.repeats), style=style)
     OUT.print(table)
@@ -100,22 +100,16 @@ def print_inspection(inspection: Inspection) -> None:
 
 def print_bench(bench: Bench) -> None:
     """Print the times and speed-ups with their quartiles, the memory, the bounds, and the times of the passes."""
-    labels = {
-        "one_stage": "one-stage",
-        "two_stage_fair": "two-stage,\nfair",
-        "two_stage_published": "two-stage,\npublished",
-    }
-    kinds = {"two_stage_fair": "fair", "two_stage_published": "published"}
     table = Table("step", "ms", "peak MiB", "speed-up of\none-stage", "predicted\nspeed-up", "reached")
     splits = Table("ms of\npasses", *(part.replace("_", "\n") for part in bench.splits["one_stage"]))
-    for arm, label in labels.items():
+    for arm, label in LABELS.items():
         low, high = bench.spread.milliseconds[arm]
         peak = bench.peak_memory_mib[arm]
         cells = [f"{format_ms(bench.milliseconds[arm])}\n{format_ms(low)} to {format_ms(high)}"]
         cells += ["?" if peak is None else f"{peak:.0f}"]
-        if arm in kinds:
-            speedup, bound = bench.speedup[kinds[arm]], bench.bound[kinds[arm]]
-            low, high = bench.spread.speedup[kinds[arm]]
+        if arm in BASELINES:
+            speedup, bound = bench.speedup[BASELINES[arm]], bench.bound[BASELINES[arm]]
+            low, high = bench.spread.speedup[BASELINES[arm]]
             cells += [f"{speedup:.3f}\n{low:.3f} to {high:.3f}", f"{bound:.3f}", f"{speedup / bound:.1%}"]
         table.add_row(label, *cells)
         splits.add_row(label, *map(format_ms, bench.splits[arm].values()))

@@ -144,7 +144,7 @@ class Arm(Settings):
     @property
     def needs_judges(self) -> bool:
         """Whether cross-fitted classifiers have to judge the images before the arm is trained."""
-        filtered = self.keep < 1 and FILTERS[self.filter].by_classifiers is not None
+        filtered = self.keep < 1 and FILTERS[self.filter] is not None
         return self.soft_labels or (self.synthetic and (filtered or self.weight == "confidence"))
 
     def fit_config(self, classifier: FitConfig) -> FitConfig:

@@ -110,7 +110,7 @@ def _kept_indices(arm: Arm, fold: Fold) -> NDArray[np.int64]:
     assert fold.synthetic is not None
     if arm.keep == 1:
         return np.arange(len(fold.synthetic))
-    by_classifiers = FILTERS[arm.filter].by_classifiers
+    by_classifiers = FILTERS[arm.filter]
     if by_classifiers is None:
         scores = fold.synthetic.scores
     else:

@@ -56,7 +56,7 @@ def check_arms(fold: Fold, config: EvaluateConfig) -> None:
             continue
         if fold.synthetic is None:
             raise ConfigError("the arms use synthetic images and there are none; give --synthetic, or only real arms")
-        if arm.keep < 1 and FILTERS[arm.filter].by_classifiers is None and fold.synthetic.scores is None:
+        if arm.keep < 1 and FILTERS[arm.filter] is None and fold.synthetic.scores is None:
             raise ConfigError(
                 f"arm {arm.name!r} filters by the generator's scores, and the synthetic images came without; "
                 "`augment generate` writes them for generators with a discriminator; or filter by confidence or "

@@ -27,8 +27,7 @@ def run_in_processes(calls: Sequence[Call[T]], jobs: int) -> Iterator[tuple[int,
 
     With one job or one call, the calls run in this process, one after the other.
     """
-    backend = "serial" if jobs == 1 or len(calls) <= 1 else "processes"
-    yield from BACKENDS[backend](calls, jobs)
+    yield from (_serial if jobs == 1 or len(calls) <= 1 else _processes)(calls, jobs)
 
 
 def _serial(calls: Sequence[Call[T]], jobs: int) -> Iterator[tuple[int, T]]:
@@ -53,12 +52,6 @@ def _processes(calls: Sequence[Call[T]], jobs: int) -> Iterator[tuple[int, T]]:
         with block_signals():  # the processes start here, and so does the thread that replaces broken ones
             results = parallel(joblib.delayed(_run_in_worker)(os.getpid(), *numbered) for numbered in enumerate(calls))
         yield from results
-
-
-BACKENDS: dict[str, Callable[[Sequence[Call[Any]], int], Iterator[tuple[int, Any]]]] = {
-    "serial": _serial,
-    "processes": _processes,
-}
 
 
 @contextmanager

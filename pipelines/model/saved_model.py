@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from augment.dataset.images import HASH_DIGITS, Resize, check_size
@@ -56,7 +56,7 @@ class ModelAbout(BaseModel):
 
     format: Literal[1] = 1
     classes: tuple[str, ...] = Field(min_length=2)
-    image_size: int  # px; height and width
+    image_size: Annotated[int, AfterValidator(check_size)]  # px; height and width
     channels: int = Field(ge=1, le=4)
     resize: Resize  # how pictures that are not square become square
     members: int = Field(ge=1, le=MOST_MEMBERS)
@@ -118,7 +118,6 @@ def load_model(folder: Path, device: torch.device) -> SavedModel:
     if not path.exists():
         raise SourceError(f"{folder} holds no finished model: expected {WEIGHTS}, which `augment train` writes")
     tensors, about = load_tensors(path, ModelAbout)
-    check_size(about.image_size)
     check_finite(tensors, path)
     shape = len(about.classes), about.channels, about.image_size
     with torch.device("meta"):

@@ -18,12 +18,13 @@ import yaml
 from numpy.typing import NDArray
 
 from augment.dataset.images import LabelledImages
-from pipelines.metric_specs import FEWEST_REPEATS, METRICS, Metric
-from pipelines.results.document import Choice, Results, Summary
+from pipelines.metric_specs import FEWEST_REPEATS, METRICS
+from pipelines.results.document import Choice, Results
 from pipelines.results.figures import class_gains, confusion_matrices, gain_plot, learning_curve, training_curves
 from pipelines.results.forecast import in_words
 from pipelines.results.hard_images import HardImage
 from pipelines.results.svg import image_strip
+from pipelines.results.wording import figures_of
 
 PER_CLASS = 8  # real and as many synthetic pictures in a row of the sample grid
 PAIR_SIZE = 96  # pixels; longest side of each picture of a pair
@@ -115,17 +116,7 @@ def render(results: Results, pictures: Pictures, settings: Mapping[str, Any]) ->
 
 
 def _arm_rows(results: Results) -> list[tuple[str, list[str], int]]:
-    return [
-        (name, [_mean_and_std(arm[m], metric) for m, metric in METRICS.items()], len(arm["accuracy"].values))
-        for name, arm in results.arms.items()
-    ]
-
-
-def _mean_and_std(summary: Summary, metric: Metric) -> str:
-    mean = f"{summary.mean * metric.scale:.{metric.decimals}f}"
-    if summary.std is None:
-        return mean
-    return f"{mean} ± {summary.std * metric.scale:.{metric.decimals}f}"
+    return [(name, list(figures_of(arm).values()), len(arm["accuracy"].values)) for name, arm in results.arms.items()]
 
 
 def _choice(choice: Choice | None) -> dict[str, Any] | None:

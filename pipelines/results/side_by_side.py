@@ -16,8 +16,8 @@ from augment.markers import read_marker
 from augment.words import counted
 from pipelines.metric_specs import METRICS
 from pipelines.results.document import Results, read_results
+from pipelines.results.wording import figures_of
 
-SHOWN = ("accuracy", "balanced_accuracy", "macro_f1", "pairwise_auc", "log_loss", "expected_calibration_error")
 MARK = b'<meta name="generator" content="augment compare">'  # near the beginning of the page
 TEST_IMAGES = "test images"  # how the fingerprints of test images end in the identity of an evaluation
 
@@ -35,13 +35,13 @@ class Evaluation:
 class Row:
     """An arm of an evaluation.
 
-    figures: mean ± standard deviation of each of `SHOWN`, in its unit. best: whether its mean of the headline's metric
+    figures: mean ± standard deviation of each metric, in its unit. best: whether its mean of the headline's metric
     is the best of all rows.
     """
 
     evaluation: str
     arm: str
-    figures: tuple[str, ...]
+    figures: dict[str, str]
     repeats: int
     best: bool
 
@@ -81,7 +81,7 @@ def rows(evaluations: Sequence[Evaluation]) -> list[Row]:
     means = [arm[metric].mean for one in evaluations for arm in one.results.arms.values()]
     best = max(means) if METRICS[metric].higher_is_better else min(means)
     return [
-        Row(one.name, name, _figures(one.results, name), len(arm[metric].values), arm[metric].mean == best)
+        Row(one.name, name, figures_of(arm), len(arm[metric].values), arm[metric].mean == best)
         for one in evaluations
         for name, arm in one.results.arms.items()
     ]
@@ -93,15 +93,6 @@ def headline_metric(evaluations: Sequence[Evaluation]) -> str:
     return comparisons[0].metric if comparisons else "accuracy"
 
 
-def _figures(results: Results, arm: str) -> tuple[str, ...]:
-    cells = []
-    for name in SHOWN:
-        metric, summary = METRICS[name], results.arms[arm][name]
-        spread = "" if summary.std is None else f" ± {metric.scale * summary.std:.{metric.decimals}f}"
-        cells.append(f"{metric.scale * summary.mean:.{metric.decimals}f}{spread}")
-    return tuple(cells)
-
-
 def write_page(evaluations: Sequence[Evaluation], out: Path) -> None:
     """Write the HTML page, which loads nothing from outside; all text that comes from the user is escaped."""
     from jinja2 import Environment, StrictUndefined
@@ -111,7 +102,7 @@ def write_page(evaluations: Sequence[Evaluation], out: Path) -> None:
     dataset = evaluations[0].results.dataset
     page = environment.from_string(source).render(
         title=f"{counted(len(evaluations), 'evaluation')} on {dataset.test_size:,} test images of {dataset.name}",
-        heads=[f"{METRICS[name].words}, {METRICS[name].unit_of_levels}" for name in SHOWN],
+        heads=[f"{metric.words}, {metric.unit_of_levels}" for metric in METRICS.values()],
         metric=METRICS[headline_metric(evaluations)].words,
         rows=rows(evaluations),
         evaluations=evaluations,

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,29 @@ SIGN_FLIP_DRAWS = 20_000  # random sign flips, where they are sampled
 TIE_TOLERANCE = 1e-9  # fraction of the sum of absolute differences; sums that are closer differ only by rounding
 FEWEST_BCA = 20  # repeats; with fewer, the coverage of a 95 % BCa interval is only 0.86 to 0.93
 MOST_REPEATS = 1_000_000  # more than anybody would run
+
+
+class Estimate(NamedTuple):
+    """A mean with its standard error and the degrees of freedom of its t distribution."""
+
+    mean: float
+    standard_error: float
+    degrees: float
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """Return (low, high) of the t interval; both are the mean if the standard error is 0."""
+        from scipy.stats import t  # here, because scipy.stats takes a second to import
+
+        half = float(t.ppf((1 + confidence) / 2, self.degrees)) * self.standard_error
+        return self.mean - half, self.mean + half
+
+    def p_value(self) -> float:
+        """Return the two-sided p-value of the t test; without a standard error 1.0 for a mean of 0, otherwise 0.0."""
+        from scipy.stats import t
+
+        if not self.standard_error:
+            return float(self.mean == 0)
+        return 2 * float(t.sf(abs(self.mean) / self.standard_error, self.degrees))
 
 
 def paired_t_interval(differences: Values, confidence: float = 0.95) -> tuple[float, float]:
@@ -52,11 +76,7 @@ def corrected_t_interval(differences: Values, correlation: float, confidence: fl
 
     Raises `ConfigError` as `paired_t_interval` does, and for a correlation outside [0, 1).
     """
-    from scipy.stats import t  # here, because scipy.stats takes a second to import
-
-    mean, standard_error, degrees = mean_and_standard_error(differences, correlation)
-    half = float(t.ppf((1 + confidence) / 2, degrees)) * standard_error
-    return mean - half, mean + half
+    return estimate(differences, correlation).interval(confidence)
 
 
 def corrected_t_p(differences: Values, correlation: float) -> float:
@@ -65,10 +85,7 @@ def corrected_t_p(differences: Values, correlation: float) -> float:
     It is 1.0 if all differences are 0, and 0.0 if they all have the same other value. Raises `ConfigError` as
     `corrected_t_interval` does.
     """
-    from scipy.stats import t
-
-    mean, standard_error, degrees = mean_and_standard_error(differences, correlation)
-    return 2 * float(t.sf(abs(mean) / standard_error, degrees)) if standard_error else float(mean == 0)
+    return estimate(differences, correlation).p_value()
 
 
 def repeats_needed(gain: float, deviation: float, correlation: float = 0.0, power: float = 0.8) -> int | None:
@@ -150,8 +167,8 @@ def holm(p_values: Values) -> list[float]:
     return [float(a) for a in adjusted]
 
 
-def mean_and_standard_error(differences: Values, correlation: float) -> tuple[float, float, float]:
-    """Return mean, corrected standard error (exactly 0 for identical differences) and degrees of freedom."""
+def estimate(differences: Values, correlation: float) -> Estimate:
+    """Return the mean with its corrected standard error, which is exactly 0 for identical differences."""
     d = _check_differences(differences, fewest=2)
     if not 0 <= correlation < 1:
         raise ConfigError(
@@ -160,8 +177,8 @@ def mean_and_standard_error(differences: Values, correlation: float) -> tuple[fl
         )
     n = len(d)
     if np.ptp(d) == 0:
-        return float(d[0]), 0.0, n - 1
-    return float(d.mean()), float(d.std(ddof=1)) * math.sqrt(1 / n + correlation / (1 - correlation)), n - 1
+        return Estimate(float(d[0]), 0.0, n - 1)
+    return Estimate(d.mean().item(), d.std(ddof=1).item() * math.sqrt(1 / n + correlation / (1 - correlation)), n - 1)
 
 
 def _check_differences(differences: Values, fewest: int) -> NDArray[np.float64]:

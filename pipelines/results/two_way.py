@@ -6,13 +6,13 @@ The repeats are independent or correlated, as in `statistics`, and all of them a
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from augment.errors import ConfigError
-from pipelines.results.statistics import mean_and_standard_error
+from pipelines.results.statistics import Estimate, estimate
 
 TWO_WAY_DRAWS = 2_000  # the relative error of the standard error is then 1 / sqrt(2 * draws), 1.6 %
 BLOCK = 100_000  # resampled images in memory at a time, so that they fit into the processor's cache
@@ -47,29 +47,6 @@ def two_way_interval(
     return two_way(differences, seed, weights, correlation, satterthwaite).interval(confidence)
 
 
-class Estimate(NamedTuple):
-    """A mean with its standard error and the degrees of freedom of its t distribution."""
-
-    mean: float
-    standard_error: float
-    degrees: float
-
-    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """Return (low, high) of the t interval; both are the mean if the standard error is 0."""
-        from scipy.stats import t
-
-        half = float(t.ppf((1 + confidence) / 2, self.degrees)) * self.standard_error
-        return self.mean - half, self.mean + half
-
-    def p_value(self) -> float:
-        """Return the two-sided p-value of the t test; without a standard error 1.0 for a mean of 0, otherwise 0.0."""
-        from scipy.stats import t
-
-        if not self.standard_error:
-            return float(self.mean == 0)
-        return 2 * float(t.sf(abs(self.mean) / self.standard_error, self.degrees))
-
-
 def two_way(
     differences: NDArray[np.floating[Any]],
     seed: int,
@@ -79,7 +56,7 @@ def two_way(
 ) -> Estimate:
     """Return the mean that `two_way_interval` is about. The arguments are the same."""
     d, w = _check_table(differences, weights)
-    mean, standard_error, degrees = mean_and_standard_error(d @ w, correlation)
+    mean, standard_error, degrees = estimate(d @ w, correlation)
     if np.ptp(d) == 0:
         return Estimate(float(d[0, 0]), 0.0, degrees)
     image_variance = _image_variance(d, w, np.random.default_rng(seed))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines.metric_specs import METRICS
-from pipelines.results.document import Comparison
+from pipelines.results.document import Comparison, Summary
 
 
 def evidence_of(comparison: Comparison, significant: bool, against: str = "") -> tuple[str, str]:
@@ -29,6 +29,15 @@ def evidence_of(comparison: Comparison, significant: bool, against: str = "") ->
     )
     interval = f"{min(ends):.{digits}f} to {max(ends):.{digits}f}"
     return verb, f"by {size} {metric.unit}{against} (95 % interval {interval}{source})"
+
+
+def figures_of(summaries: Mapping[str, Summary]) -> dict[str, str]:
+    """Return mean ± standard deviation of each metric, in its unit; of one repeat the mean."""
+    figures = {}
+    for name, metric in METRICS.items():
+        values = (summaries[name].mean, summaries[name].std)
+        figures[name] = " ± ".join(f"{metric.scale * v:.{metric.decimals}f}" for v in values if v is not None)
+    return figures
 
 
 def describe_mix(mix: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ LABELS = np.array([1, 0, 1, 0, 1, 2])
 
 def scores_by(name: str) -> Scores:
     probabilities = [[0.1, 0.7, 0.2], [0.5, 0.3, 0.2], [0.2, 0.2, 0.6], [0.9, 0, 0.1], [0, 1, 0], [0.4, 0.4, 0.2]]
-    by_classifiers = FILTERS[name].by_classifiers
+    by_classifiers = FILTERS[name]
     assert by_classifiers is not None
     judged = CrossFittedPredictions(
         labels=LABELS,
@@ -29,7 +29,7 @@ def test_each_filter_has_a_description() -> None:
 
 
 def test_only_the_generators_own_scores_need_no_classifiers() -> None:
-    assert [name for name, each in FILTERS.items() if each.by_classifiers is None] == ["score"]
+    assert [name for name, by_classifiers in FILTERS.items() if by_classifiers is None] == ["score"]
 
 
 @pytest.mark.parametrize(

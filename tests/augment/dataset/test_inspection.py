@@ -204,7 +204,7 @@ def test_a_contact_sheet_has_a_row_a_class_of_48_px(fashion):
 def test_a_contact_sheet_takes_colours_uneven_classes_and_long_names():
     images = np.zeros((3, 3, 8, 8), np.uint8)
     images[:, 0] = 255
-    sheet = contact_sheet(LabelledImages(images, np.array([0, 1, 1]), ("a", "b" * 300)), per_class=5, scale=2)
-    assert sheet.height == 2 * (16 + 4) + 4
+    sheet = contact_sheet(LabelledImages(images, np.array([0, 1, 1]), ("a", "b" * 300)), per_class=5)
+    assert sheet.height == 2 * (48 + 4) + 4
     assert sheet.width < 500
     assert sheet.getpixel((sheet.width - 10, sheet.height - 10)) == (255, 0, 0)

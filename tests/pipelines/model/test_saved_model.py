@@ -58,3 +58,10 @@ def test_a_description_of_other_networks_is_refused(changes: dict[str, object], 
     (copied / "model.safetensors").write_bytes(dump_tensors(tensors, about.model_copy(update=changes)))
     with pytest.raises(SourceError, match="the saved weights do not fit the network"):
         load_model(copied, CPU)
+
+
+def test_a_description_of_an_impossible_size_is_refused(copied: Path) -> None:
+    tensors, about = load_tensors(copied / "model.safetensors", ModelAbout)
+    (copied / "model.safetensors").write_bytes(dump_tensors(tensors, about.model_copy(update={"image_size": 13})))
+    with pytest.raises(SourceError, match=r"is not a model or checkpoint of this program, .*image size 13 is not a"):
+        load_model(copied, CPU)
