@@ -140,7 +140,7 @@ def describe_irregular(path: Path) -> str | None:
     return None if stat.S_ISREG(mode) else FILE_KINDS.get(stat.S_IFMT(mode), "not a regular file")
 
 
-def bears(path: Path, marks: Collection[bytes]) -> bool:
+def has_mark(path: Path, marks: Collection[bytes]) -> bool:
     """Return whether `path` is a plain file (not a link) that contains one of `marks` in its first 512 bytes.
 
     A program can thus recognise the files that it wrote itself.

@@ -2,8 +2,8 @@
 
 Stored sections are validated by their models before the comparison, so a setting that was added after the output was
 written has its default value there. A section that only one side has is a difference: a pipeline with `choose:` does
-something else than one without, even if all its settings are defaults. Free settings, such as the number of steps, are
-ignored.
+something else than one without, even if all its settings are defaults. Some settings, such as the number of steps, can
+be ignored.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ OLD_SECTION, NEW_SECTION = "gan", "generator"  # outputs of old versions, which 
 class Identity:
     """The settings and the data that an output was computed from.
 
-    settings: by section. data: fingerprints and other plain values, by name. free: the names `section.key` of settings
-    that are not compared.
+    settings: by section. data: fingerprints and other plain values, by name. ignored: the names `section.key` of
+    settings that are not compared.
     """
 
     settings: Mapping[str, BaseModel] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
-    free: Collection[str] = ()
+    ignored: Collection[str] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Return the JSON-serialisable form that is stored for `differences`, without the free settings."""
+        """Return the JSON-serialisable form that is stored for `differences`, without the ignored settings."""
         sections = {name: self._compared(name, section) for name, section in self.settings.items()}
         return {"settings": sections, "data": json.loads(json.dumps(dict(self.data)))}
 
@@ -71,7 +71,7 @@ class Identity:
 
     def _compared(self, name: str, section: BaseModel) -> dict[str, Any]:
         dumped = section.model_dump(mode="json")
-        return {key: value for key, value in dumped.items() if f"{name}.{key}" not in self.free}
+        return {key: value for key, value in dumped.items() if f"{name}.{key}" not in self.ignored}
 
 
 def _with_current_names(settings: Mapping[str, Any]) -> dict[str, Any]:

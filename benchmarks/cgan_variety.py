@@ -33,7 +33,7 @@ from augment.gan.noise import noise_from_seeds
 from augment.gan.training import generate_from_noise, make_setup, make_step, recalibrate, update_ema
 from augment.gan.training_state import State, start
 from augment.generators.adversarial import network_shape
-from augment.generators.cgan import CganConfig, random_inputs
+from augment.generators.cgan import CganConfig, run_on_noise
 from augment.generators.previews import tile
 from augment.generators.sampling import SyntheticImages
 from augment.seeds import derive_seed
@@ -199,7 +199,7 @@ def synthesise(lever: str, train: LabelledImages, seed: int) -> LabelledImages:
 
     codes = game.noise is not _plain_noise
     recalibrate(
-        state.ema, run_ema if codes else random_inputs(state.ema, shape), seed=derive_seed(seed, "recalibration")
+        state.ema, run_ema if codes else run_on_noise(state.ema, shape), seed=derive_seed(seed, "recalibration")
     )
     labels = torch.arange(shape.num_classes).repeat_interleave(GENERATED)
     z = (

@@ -19,7 +19,7 @@ import torch
 from augment.dataset.images import subset_per_class
 from augment.dataset.sources import read_source
 from augment.generators import anchored, cgan
-from augment.generators.adversarial import steps_of
+from augment.generators.adversarial import step_of
 from augment.generators.anchored import AnchoredConfig
 from augment.generators.base import TrainingData
 from augment.generators.cgan import CganConfig
@@ -32,9 +32,9 @@ def steps(data: TrainingData) -> dict[str, Step]:
     """Return a step of each generator, by its name; the first one is what the others are compared with."""
     noise, two_stage = CganConfig(), AnchoredConfig(trainer="two-stage")
     return {
-        "cgan, one-stage": steps_of(cgan._prepare(data, noise, CPU), data, noise),
-        "anchored, one-stage": steps_of(anchored._prepare(data, AnchoredConfig(), CPU), data, AnchoredConfig()),
-        "anchored, two-stage": steps_of(anchored._prepare(data, two_stage, CPU), data, two_stage),
+        "cgan, one-stage": step_of(cgan._prepare(data, noise, CPU), data, noise),
+        "anchored, one-stage": step_of(anchored._prepare(data, AnchoredConfig(), CPU), data, AnchoredConfig()),
+        "anchored, two-stage": step_of(anchored._prepare(data, two_stage, CPU), data, two_stage),
     }
 
 

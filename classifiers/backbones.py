@@ -156,7 +156,7 @@ def load_body(name: str, weights: str | None = None, input_size: int = INPUT_SIZ
 
 
 def build_body(name: str, input_size: int = INPUT_SIZE) -> PretrainedBody:
-    """Build the same with random weights, to load others into it."""
+    """Build the network of `load_body` with random weights, to load others into it."""
     return _body(name, BACKBONES[name].build(), input_size)
 
 

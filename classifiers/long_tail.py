@@ -170,8 +170,8 @@ class LongTail:
     those of the partners and the counts to the weight of each image's own target in a blended one. foreground: from the
     counts to the weights of the classes by which the images that CutMix pastes are drawn, from all images of the pools
     in use; None: they are those of the batch. cutmix: the alpha of CutMix if `FitConfig.cutmix` is 0; if mixup is on
-    too, each batch uses one of both at random. needs_mixup: whether `FitConfig.mixup` must be above 0. needs_imbalance:
-    whether the training differs from that of `none`, but only if the counts are unequal.
+    too, each batch uses one of both at random. needs_mixup: whether `FitConfig.mixup` must be above 0.
+    only_if_imbalanced: whether the method changes the training, and does so only if the counts are unequal.
     """
 
     loss: Loss = plain_loss
@@ -182,7 +182,7 @@ class LongTail:
     foreground: Callable[[Tensor], Tensor] | None = None
     cutmix: float = 0.0
     needs_mixup: bool = False
-    needs_imbalance: bool = True
+    only_if_imbalanced: bool = True
 
     def loss_at(self, time: float) -> Loss:
         """Return the loss at a time from 0 to 1, as a fraction of the training."""
@@ -190,14 +190,14 @@ class LongTail:
 
 
 LONG_TAIL: dict[str, LongTail] = {
-    "none": LongTail(needs_imbalance=False),
+    "none": LongTail(only_if_imbalanced=False),
     "logit-adjustment": LongTail(logit_adjusted_loss),
     "logit-adjustment-post-hoc": LongTail(after_training=subtract_log_prior),
     "effective-number": LongTail(class_balanced_loss),
     "deferred-reweighting": LongTail(late_loss=class_balanced_loss),
     "ldam-drw": LongTail(
-        ldam_loss, class_balanced_ldam_loss, head=partial(NormalisedLinear, scale=LDAM_SCALE), needs_imbalance=False
+        ldam_loss, class_balanced_ldam_loss, head=partial(NormalisedLinear, scale=LDAM_SCALE), only_if_imbalanced=False
     ),
     "remix": LongTail(label_lam=remix_label_lam, needs_mixup=True),
-    "cmo": LongTail(foreground=inverse_frequencies, cutmix=1.0, needs_imbalance=False),
+    "cmo": LongTail(foreground=inverse_frequencies, cutmix=1.0, only_if_imbalanced=False),
 }

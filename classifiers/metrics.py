@@ -78,7 +78,7 @@ def expected_calibration_error(
 def calibration_error(
     confidence: NDArray[np.float64], correct: NDArray[np.bool_], weights: NDArray[np.float64] | None = None
 ) -> float:
-    """Return the same from the probability of each predicted class, N, and whether it is correct, N."""
+    """Return the expected calibration error. confidence: of the predicted classes, N. correct: whether they are, N."""
     bins = np.ceil(confidence * BINS).astype(int)
     of_image = np.full(len(correct), 1 / len(correct)) if weights is None else weights
     return float(np.abs(np.bincount(bins, weights=of_image * (correct - confidence))).sum())

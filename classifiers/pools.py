@@ -72,8 +72,8 @@ class Pool:
         indices: int64, of all batches one after the other, on the device of the pool. sizes: of the batches.
         """
         view = (torch.rand(len(indices), generator=generator) * len(self.views)).long().to(indices.device)
-        for one, of in zip(torch.split(view, sizes), torch.split(indices, sizes), strict=True):
-            yield self.views[one, of]
+        for drawn, images in zip(torch.split(view, sizes), torch.split(indices, sizes), strict=True):
+            yield self.views[drawn, images]
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def decide(
         if _missing(decision.settings, given):
             settings = _merged(settings, decision.settings)
             sentences.append(decision.sentence)
-    for decision in _time(with_settings(facts.pipeline, settings), facts, allowed, given, runtime):
+    for decision in _decide_by_time(with_settings(facts.pipeline, settings), facts, allowed, given, runtime):
         settings = _merged(settings, decision.settings)
         sentences.append(decision.sentence)
     decisions = Decisions(inputs=identity.as_json(), settings=settings, sentences=tuple(sentences))
@@ -105,7 +105,7 @@ def allowed_repeats(loaded: LoadedSource, pipeline: Pipeline) -> list[int]:
     return [number for number in numbers if any(number % k == 0 for k in possible)]
 
 
-def _time(
+def _decide_by_time(
     pipeline: Pipeline, facts: Facts, allowed: Sequence[int], given: Mapping[str, Any], runtime: Runtime
 ) -> list[Decision]:
     """Decide what costs time, as far as it is not given: other recipes, operating point, steps and repeats.

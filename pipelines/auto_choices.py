@@ -23,16 +23,16 @@ CONTROLS = {"grid": "mixtures of the pixels of two images", "resample": "views o
 
 
 class Decision(NamedTuple):
-    """What was decided about a section of a pipeline definition, and why. own: its settings; empty if they stay."""
+    """What was decided about a section of a pipeline definition, and why. changes: the new settings of the section."""
 
     section: str
-    own: dict[str, Any]
+    changes: dict[str, Any]
     sentence: str
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings as those of a pipeline."""
-        return {self.section: self.own} if self.own else {}
+        """The changes under the name of their section, as in a pipeline."""
+        return {self.section: self.changes} if self.changes else {}
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ class Facts:
 
     @property
     def largest(self) -> int:
-        """The number of images that the largest class of every fold has at least."""
+        """The size of the largest class, in the fold where that is smallest."""
         return min(int(fold.train.counts().max()) for fold in self.folds)
 
     @property
     def smallest(self) -> int:
-        """The number of images that every class of every fold has at least."""
+        """The size of the smallest class, in the fold where that is smallest."""
         return min(int(fold.train.counts().min()) for fold in self.folds)
 
 
@@ -101,21 +101,21 @@ def _anchors(facts: Facts) -> Decision:
         why = f"a class has one image, and there is nothing to mix it with but differences of a class of {largest}"
     else:
         anchors, why = "reconstruction", "every class has one image, and there is nothing to mix it with"
-    own = {"anchors": anchors, "lenders_from": lenders_from}
-    return Decision("generator", own, f"the generator anchored, {anchors}: {why}")
+    changes = {"anchors": anchors, "lenders_from": lenders_from}
+    return Decision("generator", changes, f"the generator anchored, {anchors}: {why}")
 
 
 def _arms(facts: Facts) -> Decision:
-    arms, unlabelled = _with_fed("classical", facts, policy="classical"), facts.loaded.unlabelled
+    arms, unlabelled = _arms_with_feeds("classical", facts, policy="classical"), facts.loaded.unlabelled
     controls = " and ".join(CONTROLS[name] for name in _controls(facts))
     parts = [f"{SHARE:.0%} of each batch is synthetic, new for every batch; as controls, {controls} in their place"]
     if unlabelled is not None:
-        arms.append(_named("classical+unlabelled"))
+        arms.append(_known_arm("classical+unlabelled"))
         generator = ", and so does the generator" if facts.pipeline.generator.uses_unlabelled else ""
         parts.append(f"an arm learns from {counted(len(unlabelled), 'unlabelled image')} too{generator}")
     if weights_installed():
-        arms += _with_fed("features", facts, learner="features")
-        arms += [_named("features+unlabelled")] if unlabelled is not None else []
+        arms += _arms_with_feeds("features", facts, learner="features")
+        arms += [_known_arm("features+unlabelled")] if unlabelled is not None else []
         also = ", with the unlabelled images and without" if unlabelled is not None else ""
         parts.append(f"pretrained features are compared too{also}")
     else:
@@ -137,17 +137,17 @@ def fine_tuned_arms(pipeline: Pipeline, facts: Facts) -> list[dict[str, Any]]:
         return []
     given = "operating_point" in pipeline.evaluate.model_fields_set
     point = {} if given else {"operating_point": "as-trained"}  # another one would take too long
-    return _with_fed("finetune", facts, policy="classical", learner="finetune", **point)
+    return _arms_with_feeds("finetune", facts, policy="classical", learner="finetune", **point)
 
 
-def _with_fed(name: str, facts: Facts, **settings: Any) -> list[dict[str, Any]]:
+def _arms_with_feeds(name: str, facts: Facts, **settings: Any) -> list[dict[str, Any]]:
     """Return an arm of real images, and the same with images of the generator and of each control."""
     feeds = {"fresh": "generator"} | {control: control for control in _controls(facts)}
     fed = ({"name": f"{name}+{n}", "synthetic": True, "feed": f, "share": SHARE, **settings} for n, f in feeds.items())
     return [{"name": name, **settings}, *fed]
 
 
-def _named(name: str) -> dict[str, Any]:
+def _known_arm(name: str) -> dict[str, Any]:
     return {"name": name, **ARMS[name]}
 
 

@@ -44,7 +44,7 @@ def improvements_of(pipeline: Pipeline, facts: Facts, given: Mapping[str, Any]) 
     They are classifiers without mixup, other views, fine-tuning, operating points and steps. given: the settings of
     `evaluate` that are given.
     """
-    cheapest, *others = _of_networks(facts, given)
+    cheapest, *others = _network_improvements(facts, given)
     found = [cheapest]
     arms = [arm.model_dump(mode="json", exclude_defaults=True) for arm in pipeline.evaluate.arms]
     for more in [] if "arms" in given else _more_arms(pipeline, facts, given):
@@ -82,7 +82,7 @@ def _recipe(arms: list[dict[str, Any]], words: str, gain: str, setting: str) -> 
     )
 
 
-def _of_networks(facts: Facts, given: Mapping[str, Any]) -> list[Improvement]:
+def _network_improvements(facts: Facts, given: Mapping[str, Any]) -> list[Improvement]:
     """Return operating points, then numbers of steps. given: the settings of `evaluate` that are given."""
     images, batch = len(facts.folds[0].train), facts.pipeline.evaluate.classifier.batch_size
     fewest = min(max(math.ceil(PASSES * images / batch / 100) * 100, FEWEST_STEPS), MOST_STEPS)
@@ -109,14 +109,14 @@ def _can_be_cross_fitted(evaluate: EvaluateConfig) -> bool:
 
 
 def decide_improvements(
-    improvements: Sequence[Improvement], taken: int, seconds: float | None, facts: Facts
+    improvements: Sequence[Improvement], last: int, seconds: float | None, facts: Facts
 ) -> list[Decision]:
-    """Return the decision for the improvements up to number `taken`, or none if there is nothing to say.
+    """Return the decision for the improvements up to number `last`, or none if there is nothing to say.
 
     seconds: what the next one would take; None if there is none.
     """
-    settings = improvements[taken].settings
-    sentences = [improvement.taken for improvement in improvements[: taken + 1] if improvement.taken]
+    settings = improvements[last].settings
+    sentences = [improvement.taken for improvement in improvements[: last + 1] if improvement.taken]
     if "classifier" in settings:
         steps, images = settings["classifier"]["steps"], len(facts.folds[0].train)
         seen = counted(round(steps * facts.pipeline.evaluate.classifier.batch_size / images), "time")
@@ -124,6 +124,6 @@ def decide_improvements(
             f"classifiers of {steps} steps: each of {counted(images, 'training image')} is seen about {seen}"
         )
     if seconds is not None:
-        sentences.append(improvements[taken + 1].otherwise.format(time=format_duration(seconds)))
+        sentences.append(improvements[last + 1].otherwise.format(time=format_duration(seconds)))
     sentence = "; ".join(filter(None, sentences))
     return [Decision("evaluate", settings, sentence)] if sentence else []

@@ -120,8 +120,8 @@ def choose(splits: Mapping[str, Sequence[ValidationSplit]], config: ChooseConfig
     accuracy otherwise. The candidate with the best mean gain over all folds is tested: its gain is significant if the
     lower end of its two-way interval over repeats and validation images is above 0, at the confidence level
     1 - 0.05 / candidates (Bonferroni). The interval holds for these generators and splits. It leaves out the variance
-    that other generators would add, and counts an image that is in several splits as several images. So a shown gain is
-    a condition for a recommendation, and the comparison on the test images another one.
+    that other generators would add, and counts an image that is in several splits as several images. A
+    recommendation needs both this gain and one on the test images.
     """
     candidates = candidate_mixes(config)
     all_splits = [split for fold_splits in splits.values() for split in fold_splits]

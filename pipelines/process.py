@@ -26,7 +26,7 @@ SECONDS_TO_SAVE = 5.0  # between a signal and the forced exit
 POLL_SECONDS = 0.2  # between two checks of a worker process whether its parent is alive
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 STOPPED = "augment: stopped; run the same command again to go on\n"
-STOPPED_ANEW = "augment: stopped; run the same command without --overwrite to go on\n"
+STOPPED_OVERWRITING = "augment: stopped; run the same command without --overwrite to go on\n"
 SHOW_CURSOR = "\x1b[?25h\r\x1b[K"  # shows the cursor, which a progress bar hides, and clears the line
 
 _saving = False  # whether the running work checks `stop_on_signal` and saves its state
@@ -91,9 +91,9 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
 
 
 def stopped_sentence() -> str:
-    """Return the line that says how a stopped command is continued: what has been overwritten is not begun anew."""
+    """Return the line that says how a stopped command is continued; another --overwrite would discard its work."""
     resumes = _began and sys.argv[1:2] != ["predict"]
-    return STOPPED_ANEW if resumes and "--overwrite" in sys.argv else STOPPED
+    return STOPPED_OVERWRITING if resumes and "--overwrite" in sys.argv else STOPPED
 
 
 def received_signal() -> int:

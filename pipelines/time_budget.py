@@ -24,8 +24,9 @@ COMFORTABLE_REPEATS = 8  # before there are more, the time buys better classifie
 class Spending(NamedTuple):
     """What the time suffices for, and the seconds that it takes.
 
-    option: its index. next_option: the seconds of a comfortable number of repeats with the next dearer option. more:
-    the next larger number of repeats, which would take `seconds_with_more`. They are None if there is no such thing.
+    option: the index of the chosen option. next_option: the seconds of a comfortable number of repeats with the next
+    dearer one. more: the next larger number of repeats, which would take `seconds_with_more`. They are None if there is
+    no such thing.
     """
 
     option: int
@@ -48,7 +49,7 @@ def spend(
 
     The option is the dearest with which a comfortable number of repeats fits, and if none does, the cheapest.
     `pipeline` has the fewest repeats. Without `minutes` there is a default, and the cheapest is never refused; with
-    them, raises `ConfigError` if they do not suffice for it.
+    them, raises `ConfigError` if the cheapest does not fit.
     """
     seconds = _seconds_per_repeat(pipeline, loaded, options, repeats[0], runtime)
     fewest, limit = repeats[0], 60 * (minutes or MINUTES)
@@ -82,7 +83,7 @@ def _seconds_per_repeat(
     *earlier, evaluate = stages_of(folds)
     probe = Probe(folds.generator_folds[0], pipeline.evaluate, runtime.device, runtime.jobs)
     measurements = [partial(stage.seconds, probe) for stage in earlier]
-    measurements += [partial(evaluate.seconds, probe.of(option)) for option in options]
+    measurements += [partial(evaluate.seconds, probe.with_evaluation(option)) for option in options]
     seconds = []
     for measure in measurements:
         seconds.append(measure())

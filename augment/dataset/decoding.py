@@ -36,7 +36,7 @@ ChooseSize = Callable[[Counter[tuple[int, int]]], int]  # counts of (width, heig
 
 
 class Quirks(NamedTuple):
-    """How many pictures have something of which only a part can be used.
+    """The numbers of pictures of which only a part is read.
 
     transparent: an alpha channel or a transparent colour, which becomes white. frames: several frames or pages, of
     which the first is read. dark: 16 bits per pixel, of which the values use less than an eighth of the range.
@@ -46,7 +46,7 @@ class Quirks(NamedTuple):
     frames: int = 0
     dark: int = 0
 
-    def losses(self) -> list[str]:
+    def sentences(self) -> list[str]:
         """Return sentences on what is lost of the pictures: frames, and grey levels."""
         sentences = []
         if self.frames:

@@ -67,7 +67,7 @@ def measure_duplicates(data: LabelledImages, progress: Progress = no_progress) -
     """Return the difference of each pair (i, j), i < j, of near duplicates or near mirror images, in order.
 
     Exact copies are represented by the first of them. In a group of more than five near copies, the fifth nearest image
-    of each copy is in the group too, so only pairs below 0.005 pass the ratio test. progress: called meanwhile.
+    of each copy is in the group too, so only pairs below 0.005 pass the ratio test. progress: called during the search.
     """
     firsts = np.array([group[0] for group in group_copies(data).values()])
     indices = np.arange(len(firsts))

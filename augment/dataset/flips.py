@@ -1,7 +1,7 @@
 """Measure whether horizontal flips preserve the class.
 
 If they do, the nearest neighbour of a mirrored image is in its class as often as that of the image itself. Both are
-measured for each image, so the loss of accuracy is a paired difference. It is reported with an interval, because a
+measured for each image, so the drop in accuracy is a paired difference. It is reported with an interval, because a
 difference of 3 points between two accuracies on 100 images is noise.
 """
 
@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from augment.dataset.images import LabelledImages, resize_images, subset_per_class
 
-MAX_SAFE_LOSS = 0.03  # loss of nearest-neighbour accuracy up to which flips look safe
+MAX_SAFE_DROP = 0.03  # drop of nearest-neighbour accuracy up to which flips look safe
 MAX_IMAGES, MAX_SIZE = 2000, 32  # number of compared images; px
 NORMAL_95 = 1.959964  # the 97.5 % point of the normal distribution
 
 
 class Verdict(StrEnum):
-    """The conclusion from the interval of the loss."""
+    """The conclusion from the interval of the drop in accuracy."""
 
     SAFE = "look safe"
     UNSAFE = "do not look safe"
@@ -34,24 +34,24 @@ class Verdict(StrEnum):
 class Flips:
     """Nearest-neighbour accuracies of a number of images, original and mirrored left to right.
 
-    plain, mirrored: fraction of images whose nearest other image is of the same class. loss: (low, high), the 95 %
-    confidence interval of plain minus mirrored.
+    plain, mirrored: fraction of images whose nearest other image is of the same class. accuracy_drop: (low, high), the
+    95 % confidence interval of plain minus mirrored.
     """
 
     plain: float
     mirrored: float
     images: int
-    loss: tuple[float, float]
+    accuracy_drop: tuple[float, float]
 
     @property
     def verdict(self) -> Verdict:
         """Safe if the interval is below 3 points; otherwise unsafe if it is above 0, and unknown if it contains 0.
 
         The threshold of "unsafe" is 0 and not 3 points: leaving out harmless flips costs little, but harmful flips
-        can ruin a class. A significant loss therefore counts against flips unless it is certainly small.
+        can ruin a class. A significant drop therefore counts against flips unless it is certainly small.
         """
-        low, high = self.loss
-        if high <= MAX_SAFE_LOSS:
+        low, high = self.accuracy_drop
+        if high <= MAX_SAFE_DROP:
             return Verdict.SAFE
         return Verdict.UNSAFE if low > 0 else Verdict.UNKNOWN
 
@@ -69,11 +69,11 @@ def measure_flips(data: LabelledImages) -> Flips:
     plain_correct, mirrored_correct = (
         data.labels[_nearest_other(queries, vectors)] == data.labels for queries in (vectors, mirrored)
     )
-    loss = paired_loss(plain_correct, mirrored_correct)
-    return Flips(float(plain_correct.mean()), float(mirrored_correct.mean()), len(data), loss)
+    drop = paired_accuracy_drop(plain_correct, mirrored_correct)
+    return Flips(float(plain_correct.mean()), float(mirrored_correct.mean()), len(data), drop)
 
 
-def paired_loss(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> tuple[float, float]:
+def paired_accuracy_drop(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> tuple[float, float]:
     """Compute the 95 % interval (low, high) of the accuracy before minus the accuracy after, for N matched pairs.
 
     With b pairs correct only before, c correct only after, and half a pair added to each of the four cells (b' = b +
@@ -91,7 +91,7 @@ def paired_loss(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> tuple[fl
 
 def advise_on_flips(flips: Flips) -> str:
     """Return a sentence with the verdict and the measurements behind it."""
-    low, high = (100 * end for end in flips.loss)
+    low, high = (100 * end for end in flips.accuracy_drop)
     return (
         f"horizontal flips {flips.verdict} (of {flips.images:,} images, {flips.plain:.1%} have a nearest neighbour of "
         f"their own class; mirrored, {flips.mirrored:.1%} have; the 95 % interval of the loss is {low:.1f} to "

@@ -220,7 +220,7 @@ def _advise_on_pictures(source: Source, colourless: bool) -> list[str]:
         )
     if transparent := source.quirks.transparent:
         advice.append(f"{counted(transparent, 'file')} with an alpha channel: transparent pixels were read as white.")
-    advice += [f"{sentence}." for sentence in source.quirks.losses()]
+    advice += [f"{sentence}." for sentence in source.quirks.sentences()]
     if colourless:
         advice.append("all training images are grey but stored as RGB: training is faster if they are saved as grey.")
     return advice

@@ -1,4 +1,4 @@
-"""Which training images a synthetic image is made from, and how their feature maps are combined: `POLICIES`.
+"""Which training images a synthetic image is made from, and how their feature maps are combined: `ANCHOR_POLICIES`.
 
 An anchor is a training image of the class that is generated. A policy combines the features of the anchor with those of
 a second image of the class (the partner), and with the difference between two images of another class (the lender and
@@ -95,7 +95,7 @@ def pooled_difference(features: Features, numbers: Tensor) -> Tensor:
     return _add_lent(features.anchor, features.lent, _difference(features).mean((2, 3), keepdim=True))
 
 
-POLICIES: dict[str, AnchorPolicy] = {
+ANCHOR_POLICIES: dict[str, AnchorPolicy] = {
     "reconstruction": AnchorPolicy(False, False, anchor_alone),
     "grid": AnchorPolicy(True, False, grid),
     "difference": AnchorPolicy(False, True, difference),
@@ -151,12 +151,12 @@ class Anchors:
         index, images = ClassIndex.of(data, lending.device), torch.from_numpy(data.images).to(lending.device)
         return cls(images, index, lending, _similar(images, index, lending), flip)
 
-    def among(self, data: LabelledImages) -> Self:
+    def restricted_to(self, data: LabelledImages) -> Self:
         """Return the anchors of `data`, which are some of these images. The same classes lend differences."""
         return self._of(data, self.lending, self.flip)
 
     @property
-    def learnt(self) -> Tensor:
+    def discriminator_classes(self) -> Tensor:
         """The classes that D learns from: those that lend differences, or all with images if none is large enough."""
         return self.lending if len(self.lending) else self.index.present
 
@@ -193,9 +193,9 @@ def _similar(images: Tensor, index: ClassIndex, lending: Tensor) -> Tensor:
     return torch.cat(nearest)
 
 
-def check_policy(name: str, data: LabelledImages, lenders_from: int) -> None:
+def check_anchor_policy(name: str, data: LabelledImages, lenders_from: int) -> None:
     """Raise `ConfigError` if the images of `data` are too few for a policy."""
-    policy, counts = POLICIES[name], data.per_class()
+    policy, counts = ANCHOR_POLICIES[name], data.per_class()
     largest = max(counts, key=lambda label: counts[label])
     if policy.lenders and counts[largest] < max(lenders_from, 2):
         raise ConfigError(

@@ -46,12 +46,12 @@ class Codes:
         return torch.lerp(first, second, numbers[:, 2:]) + self.spread * z
 
     def draw(self, labels: Tensor, random: torch.Generator) -> Tensor:
-        """Return the same with numbers and noise from `random`, which is on the device of the codes."""
+        """Return `between` with numbers and noise from `random`, which is on the device of the codes."""
         numbers = torch.rand(len(labels), NUMBERS, generator=random, device=random.device)
         return self.between(labels, numbers, draw_noise(len(labels), self.codes.shape[1], random))
 
     def from_seeds(self, labels: Tensor, seeds: Seeds) -> Tensor:
-        """Return the same with one row per seed, each drawn from its seed alone."""
+        """Return `between` with one row per seed, each drawn from its seed alone."""
 
         def row(random: torch.Generator) -> Tensor:
             return torch.cat([torch.rand(1, NUMBERS, generator=random), draw_noise(1, self.codes.shape[1], random)], 1)

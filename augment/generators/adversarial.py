@@ -1,6 +1,6 @@
 """Fitting of adversarial generators: the training loop with its log, checkpoints, sample images and resumption.
 
-A kind of generator provides a `Training`: the networks, the setup of its steps, and what is done with the finished
+A kind of generator provides a `TrainingParts`: the networks, the setup of its steps, and what is done with the finished
 weights. A run can stop at any step and continue later with the same result. On a CPU the result is the same to the bit
 if the number of threads is the same; each checkpoint stores that number.
 """
@@ -36,7 +36,7 @@ from augment.seeds import derive_seed
 from augment.tensor_files import load_network, prefixed, unprefixed
 
 PREVIEW_COLUMNS, ROWS_AT_ONCE = 10, 20  # of a grid; all rows of many classes would not fit into memory
-LOSSES = ("discriminator_loss", "generator_loss")  # in the order of `State.loss_sums`
+LOSS_NAMES = ("discriminator_loss", "generator_loss")  # in the order of `State.loss_sums`
 
 
 class AdversarialConfig(TrainingConfig, GeneratorConfig):
@@ -76,7 +76,7 @@ class AdversarialAbout(ModelAbout):
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingParts:
     """The parts that each kind of adversarial generator supplies to the common training loop.
 
     run_ema: runs the averaged G on a batch of that many random inputs. preview: returns uint8 images of the averaged G
@@ -93,7 +93,7 @@ class Training:
 
 
 def adversarial_generator(
-    config: type[C], prepare: Callable[[TrainingData, C, torch.device], Training], load: Load
+    config: type[C], prepare: Callable[[TrainingData, C, torch.device], TrainingParts], load: Load
 ) -> Generator:
     """Return the kind of generator with these settings. prepare: returns what it adds to fitting, on a device."""
 
@@ -105,22 +105,22 @@ def adversarial_generator(
         with open_run(folder, config, data.images, data.origin.name, **options) as run:  # type: ignore[arg-type]
             if config.precision == "auto" and not (config.fast or run.checkpoints() or run.finished_step()):
                 low = config.model_copy(update={"precision": "bfloat16"})
-                float32, bfloat16 = (new_steps(data, choice, runtime.device) for choice in (config, low))
+                float32, bfloat16 = (new_step(data, choice, runtime.device) for choice in (config, low))
                 training.state.bfloat16 = bfloat16_is_faster(float32, bfloat16, runtime)
             return _fit(training, data, config, run, runtime)
 
     def estimate_seconds(data: TrainingData, config: C, device: torch.device) -> float:
         plain = config.model_copy(update={"fast": False})  # capturing a CUDA graph would take too long for an estimate
         penalty_every = config.penalty_every if config.penalties else None
-        return seconds_per_step(new_steps(data, plain, device), device, penalty_every) * config.steps
+        return seconds_per_step(new_step(data, plain, device), device, penalty_every) * config.steps
 
-    def new_steps(data: TrainingData, config: C, device: torch.device) -> Callable[[bool], None]:
-        return steps_of(prepare(data, config, device), data, config)
+    def new_step(data: TrainingData, config: C, device: torch.device) -> Callable[[bool], None]:
+        return step_of(prepare(data, config, device), data, config)
 
     return Generator(config, fit, load, estimate_seconds)
 
 
-def _fit(training: Training, data: TrainingData, config: AdversarialConfig, run: Run, runtime: Runtime) -> Fitted:
+def _fit(training: TrainingParts, data: TrainingData, config: AdversarialConfig, run: Run, runtime: Runtime) -> Fitted:
     """Train the networks on all images of `data`; see `base.Fit`."""
     state = training.state
     if (finished := run.finished_step()) is not None and finished >= config.steps:
@@ -129,7 +129,7 @@ def _fit(training: Training, data: TrainingData, config: AdversarialConfig, run:
         return Fitted(Outcome.BEYOND, newest)
     if runtime.observer.wants_estimates:
         runtime.observer.on_note(work_ahead(config, data, run.newest_step()))
-    step = steps_of(training, data, config)
+    step = step_of(training, data, config)
     if not train(state, config, run, runtime, step=step, preview=training.preview):
         return Fitted(Outcome.STOPPED, state.step)
     recalibrate(state.ema, training.run_ema, seed=derive_seed(config.seed, "recalibration"))
@@ -138,7 +138,7 @@ def _fit(training: Training, data: TrainingData, config: AdversarialConfig, run:
     return Fitted(Outcome.FINISHED, state.step)
 
 
-def steps_of(training: Training, data: TrainingData, config: AdversarialConfig) -> Callable[[bool], None]:
+def step_of(training: TrainingParts, data: TrainingData, config: AdversarialConfig) -> Callable[[bool], None]:
     """Return a function that does one training step on all images of `data`; see `make_step`."""
     return make_step(data.images, training.state, config, training.setup, training.classes, data.unlabelled)
 
@@ -240,7 +240,7 @@ class _Loop:
         self.reported_step, self.reported_at = self.state.step, time.perf_counter()
 
     def is_due(self, every: int) -> bool:
-        """Return whether to do now what is done every `every` steps and after the last step."""
+        """Return whether an action is due that is done every `every` steps and after the last step."""
         return self.state.step == self.config.steps or self.state.step % every == 0
 
     def report(self) -> None:
@@ -251,7 +251,7 @@ class _Loop:
         images = (state.step - self.reported_step) * config.n_critic * config.batch_size
         means = (state.loss_sums / (state.step - state.logged)).tolist()
         speed = {"images_per_second": round(images / (now - self.reported_at), 1)}
-        self.observer.on_progress(self.task, state.step, {**dict(zip(LOSSES, means, strict=True)), **speed})
+        self.observer.on_progress(self.task, state.step, {**dict(zip(LOSS_NAMES, means, strict=True)), **speed})
         state.loss_sums.zero_()
         state.logged = self.reported_step = state.step
         self.reported_at = now

@@ -30,16 +30,16 @@ from augment.dataset.images import LabelledImages, to_signed, to_uint8
 from augment.fields import MAX_BATCH_SIZE, MAX_WEIGHT, LearningRate, Steps, name_in
 from augment.gan.anchored_networks import AnchoredGenerator, build_anchored, feature_levels
 from augment.gan.anchors import (
+    ANCHOR_POLICIES,
     COLUMNS,
     INDEX_NUMBERS,
     LENT_COLUMN,
     LENT_FRACTION,
     NUMBERS,
-    POLICIES,
     AnchorPolicy,
     Anchors,
     Features,
-    check_policy,
+    check_anchor_policy,
 )
 from augment.gan.class_index import draw_labels
 from augment.gan.networks import Shape
@@ -50,7 +50,7 @@ from augment.generators.adversarial import (
     PREVIEW_COLUMNS,
     AdversarialAbout,
     AdversarialConfig,
-    Training,
+    TrainingParts,
     adversarial_generator,
     load_pair,
     network_shape,
@@ -69,7 +69,7 @@ class AnchoredConfig(AdversarialConfig):
     """The settings of the anchored generator: those of the training, and how images are combined."""
 
     kind: Literal["anchored"] = "anchored"
-    anchors: Annotated[str, name_in(POLICIES)] = "pooled-difference"
+    anchors: Annotated[str, name_in(ANCHOR_POLICIES)] = "pooled-difference"
     lenders_from: int = Field(20, ge=2, le=MAX_BATCH_SIZE)  # images; smaller classes lend no differences
     reconstruction: float = Field(5.0, ge=0, le=MAX_WEIGHT)  # weight of the L1 distance to the image
     width: int = Field(16, ge=4, le=512)  # channels at full resolution; they double when the side halves
@@ -82,7 +82,7 @@ class AnchoredConfig(AdversarialConfig):
 class AnchoredAbout(AdversarialAbout):
     """The description of a finished anchored generator. The same file holds the training images as tensors."""
 
-    anchors: Annotated[str, name_in(POLICIES)]
+    anchors: Annotated[str, name_in(ANCHOR_POLICIES)]
     lenders_from: int = Field(ge=2)
     horizontal_flip: bool
 
@@ -129,16 +129,16 @@ class Synthesis:
         return torch.where(mirrored[:, None, None, None], images.flip(3), images)
 
 
-def _prepare(data: TrainingData, config: AnchoredConfig, device: torch.device) -> Training:
+def _prepare(data: TrainingData, config: AnchoredConfig, device: torch.device) -> TrainingParts:
     images = data.images
-    check_policy(config.anchors, images, config.lenders_from)
+    check_anchor_policy(config.anchors, images, config.lenders_from)
     shape = network_shape(images, config.width, config.latent_dim)
     state = start(config, build_anchored(shape, seed=derive_seed(config.seed, "weights")), shape, device)
     assert isinstance(state.generator, AnchoredGenerator)
     assert isinstance(state.ema, AnchoredGenerator)
     anchors = Anchors.of(images, config.lenders_from, flip="flip" in config.augment, device=device)
-    synthesis = Synthesis(state.generator, anchors, POLICIES[config.anchors])
-    average = Synthesis(state.ema, anchors, POLICIES[config.anchors])
+    synthesis = Synthesis(state.generator, anchors, ANCHOR_POLICIES[config.anchors])
+    average = Synthesis(state.ema, anchors, ANCHOR_POLICIES[config.anchors])
     present = anchors.index.present
 
     def run_ema(count: int, random: torch.Generator) -> Tensor:
@@ -150,13 +150,13 @@ def _prepare(data: TrainingData, config: AnchoredConfig, device: torch.device) -
         draws = _draw_from_seeds(seeds, shape.latent_dim, device)
         return average.run(torch.from_numpy(labels).to(device), *draws)[0]
 
-    return Training(
+    return TrainingParts(
         state,
         make_setup(state, config, *_training_functions(synthesis, state, config)),
         run_ema=run_ema,
         preview=lambda: preview_grid(state.ema, np.flatnonzero(images.counts()), preview),
         save=lambda run: _save(state, data, config, shape, run),
-        classes=anchors.learnt,
+        classes=anchors.discriminator_classes,
     )
 
 
@@ -190,7 +190,7 @@ def _draw(count: int, latent_dim: int, random: torch.Generator) -> tuple[Tensor,
 
 
 def _draw_from_seeds(seeds: Seeds, latent_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return the same with one row per seed, each drawn from its seed alone."""
+    """Return the numbers and noise of `_draw` with one row per seed, each drawn from its seed alone."""
     rows = rows_from_seeds(seeds, lambda random: torch.cat(_draw(1, latent_dim, random), 1)).to(device)
     return rows[:, :NUMBERS], rows[:, NUMBERS:]
 
@@ -226,19 +226,21 @@ class Anchored:
         device = self.synthesis.anchors.images.device
         y = torch.from_numpy(labels).to(device)
         images, indices = self.synthesis.run(y, *_draw_from_seeds(seeds, self.about.shape.latent_dim, device))
-        learnt = self.synthesis.anchors.learnt
-        scores = self.discriminator(images, y).float().cpu().numpy() if len(learnt) == len(self.about.classes) else None
+        classes = self.synthesis.anchors.discriminator_classes
+        scores = (
+            self.discriminator(images, y).float().cpu().numpy() if len(classes) == len(self.about.classes) else None
+        )
         used = indices[:, [COLUMNS[name] for name in self.synthesis.policy.images]].cpu().numpy()
         return Samples(to_uint8(images).cpu().numpy(), scores, used)
 
-    def among(self, images: LabelledImages) -> Anchored:
+    def restricted_to(self, images: LabelledImages) -> Anchored:
         """Return the same networks with fewer anchors: `images`, which are some of the training images."""
-        return replace(self, synthesis=replace(self.synthesis, anchors=self.synthesis.anchors.among(images)))
+        return replace(self, synthesis=replace(self.synthesis, anchors=self.synthesis.anchors.restricted_to(images)))
 
 
 def reconstructing(model: Anchored) -> Anchored:
     """Return the same networks with nothing mixed: every image is the reconstruction of its anchor."""
-    return replace(model, synthesis=replace(model.synthesis, policy=POLICIES["reconstruction"]))
+    return replace(model, synthesis=replace(model.synthesis, policy=ANCHOR_POLICIES["reconstruction"]))
 
 
 def load(folder: Path, device: torch.device) -> Anchored:
@@ -252,7 +254,7 @@ def load(folder: Path, device: torch.device) -> Anchored:
     )
     assert isinstance(generator, AnchoredGenerator)
     anchors = Anchors.of(images, about.lenders_from, flip=about.horizontal_flip, device=device)
-    return Anchored(Synthesis(generator, anchors, POLICIES[about.anchors]), discriminator, about)
+    return Anchored(Synthesis(generator, anchors, ANCHOR_POLICIES[about.anchors]), discriminator, about)
 
 
 ANCHORED = adversarial_generator(AnchoredConfig, _prepare, load)

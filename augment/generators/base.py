@@ -123,10 +123,10 @@ class Model(Protocol):
 
 
 @runtime_checkable
-class MadeOfImages(Model, Protocol):
+class ImageBased(Model, Protocol):
     """A model that makes each image from training images, which it holds."""
 
-    def among(self, images: LabelledImages) -> Self:
+    def restricted_to(self, images: LabelledImages) -> Self:
         """Return the same model with fewer images to start from: `images`, which are some of the training images."""
 
 

@@ -31,7 +31,7 @@ from augment.generators.adversarial import (
     PREVIEW_COLUMNS,
     AdversarialAbout,
     AdversarialConfig,
-    Training,
+    TrainingParts,
     adversarial_generator,
     load_pair,
     network_shape,
@@ -63,7 +63,7 @@ class CganAbout(AdversarialAbout):
     code_spread: float | None = Field(None, ge=0)  # None: no codes
 
 
-def _prepare(data: TrainingData, config: CganConfig, device: torch.device) -> Training:
+def _prepare(data: TrainingData, config: CganConfig, device: torch.device) -> TrainingParts:
     shape = network_shape(data.images, config.width, config.latent_dim)
     state = start(config, build(config.network, shape, seed=derive_seed(config.seed, "weights")), shape, device)
     codes = _codes(data, config, device) if config.code_pull else None
@@ -75,10 +75,10 @@ def _prepare(data: TrainingData, config: CganConfig, device: torch.device) -> Tr
         return images
 
     classes = np.arange(shape.num_classes) if codes is None else np.flatnonzero(data.images.counts())
-    return Training(
+    return TrainingParts(
         state,
         make_setup(state, config, *_training_functions(state, data, config, codes)),
-        run_ema=random_inputs(state.ema, shape) if codes is None else _random_codes(state.ema, codes),
+        run_ema=run_on_noise(state.ema, shape) if codes is None else _run_on_codes(state.ema, codes),
         preview=lambda: preview_grid(state.ema, classes, sample),
         save=lambda run: _save(state, data, config, shape, run, codes),
     )
@@ -112,7 +112,7 @@ def _training_functions(
     return generate, distance
 
 
-def _random_codes(generator: nn.Module, codes: Codes) -> Callable[[int, torch.Generator], Tensor]:
+def _run_on_codes(generator: nn.Module, codes: Codes) -> Callable[[int, torch.Generator], Tensor]:
     """Return a function that runs G on a given number of random points between codes; classes are equally likely."""
     present = codes.index.present
 
@@ -124,7 +124,7 @@ def _random_codes(generator: nn.Module, codes: Codes) -> Callable[[int, torch.Ge
     return forward
 
 
-def random_inputs(generator: nn.Module, shape: Shape) -> Callable[[int, torch.Generator], Tensor]:
+def run_on_noise(generator: nn.Module, shape: Shape) -> Callable[[int, torch.Generator], Tensor]:
     """Return a function that runs G on that many inputs: random noise, and classes drawn equally often."""
 
     def forward(count: int, random: torch.Generator) -> Tensor:

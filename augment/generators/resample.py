@@ -102,7 +102,7 @@ class Resample:
             samples, anchors=np.array(anchors, np.int64).reshape(len(labels), 1 + (self.about.mixing is not None))
         )
 
-    def among(self, images: LabelledImages) -> Resample:
+    def restricted_to(self, images: LabelledImages) -> Resample:
         """Return a model of fewer images: `images`, which are some of the training images."""
         return replace(self, images=images)
 

@@ -227,7 +227,7 @@ def resolve_jobs(jobs: int | None, device_type: str) -> int:
 def check_replaceable(file: Path | None, overwrite: bool, command: str, marks: Collection[bytes]) -> None:
     """Raise `ConfigError` if `file` exists, unless `overwrite` is true and `augment <command>` wrote the file.
 
-    marks: what the files of this command begin with; see `augment.files.bears`.
+    marks: what the files of this command begin with; see `augment.files.has_mark`.
     """
     if file is None or not os.path.lexists(file):
         return
@@ -235,9 +235,9 @@ def check_replaceable(file: Path | None, overwrite: bool, command: str, marks: C
         raise ConfigError(
             f"{file} already exists; choose another file" + ("" if file.is_dir() else ", or give --overwrite")
         )
-    from augment.files import bears
+    from augment.files import has_mark
 
-    if not bears(file, marks):
+    if not has_mark(file, marks):
         raise ConfigError(f"{file} was not written by `augment {command}`; choose another file")
 
 

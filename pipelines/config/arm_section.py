@@ -81,7 +81,7 @@ class Arm(Settings):
         return {"name": value, **ARMS[check_name(value, ARMS)]} if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _has_images(self) -> Self:
+    def _is_consistent(self) -> Self:
         if not (self.real or self.synthetic):
             raise ValueError("expected real: true or synthetic: true, got neither")
         changed = self._changed(FOR_STORED_IMAGES)

@@ -32,9 +32,9 @@ def pools_of(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> list[An
         return [_combined_pool(arm, fold, config, seed)]
     pools: list[AnyPool] = [_real_pool(arm, fold, config, seed)] if arm.real else []
     if arm.synthetic:
-        stored = _drawn_pool if arm.feed else _synthetic_pool
+        make_pool = _drawn_pool if arm.feed else _synthetic_pool
         fresh = arm.feed and arm.learner != "features"
-        pools.append(_fresh_pool(arm, fold, config) if fresh else stored(arm, fold, config, seed))
+        pools.append(_fresh_pool(arm, fold, config) if fresh else make_pool(arm, fold, config, seed))
     return pools
 
 

@@ -141,7 +141,7 @@ def _needs_imbalance(arm: Arm, config: EvaluateConfig) -> bool:
     """Return whether the arm was given a long-tail method that has an effect on imbalanced classes only."""
     method = config.classifier_of(arm).long_tail
     chosen = arm.long_tail is not None or method != FitConfig().long_tail
-    return chosen and arm.learner != "features" and LONG_TAIL[method].needs_imbalance
+    return chosen and arm.learner != "features" and LONG_TAIL[method].only_if_imbalanced
 
 
 def _draws_evenly(arm: Arm, fold: Fold, config: EvaluateConfig) -> bool:

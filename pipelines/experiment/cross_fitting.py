@@ -27,7 +27,7 @@ from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arms import train_arm
 from pipelines.experiment.folds import Fold
 
-PARTS = 4
+JUDGES = 4
 BATCH = 128
 MAX_PIXELS = 32  # width and height of the images that are compared pixel by pixel
 UNIT_QUANTILE = 0.5  # this quantile of the distances between real images is the unit of all distances
@@ -78,7 +78,7 @@ def assign_parts(data: LabelledImages, seed: int) -> NDArray[np.int64]:
     part_of = np.empty(len(data), np.int64)
     for k in np.unique(data.labels):
         members = rng.permutation(np.flatnonzero(data.labels == k))
-        part_of[members] = np.arange(len(members)) % min(PARTS, fewest)
+        part_of[members] = np.arange(len(members)) % min(JUDGES, fewest)
     return part_of
 
 

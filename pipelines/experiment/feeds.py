@@ -19,7 +19,7 @@ from augment.dataset.policies import bank_of_views
 from augment.errors import ConfigError
 from augment.fields import SEEDS
 from augment.generators.anchored import Anchored, reconstructing
-from augment.generators.base import MadeOfImages, Model
+from augment.generators.base import ImageBased, Model
 from augment.generators.registry import load_model
 from augment.generators.resample import pixel_mixture
 from pipelines.config.arm_section import OF_GENERATOR
@@ -32,7 +32,7 @@ def _generator(fold: Fold) -> Model:
     # the classifiers of `operating_point` learn from a part of the images: a model that makes its images of training
     # images then starts from these only, but networks were fitted to all of them
     part = len(fold.train) < sum(model.about.train_per_class.values())
-    return model.among(fold.train) if part and isinstance(model, MadeOfImages) else model
+    return model.restricted_to(fold.train) if part and isinstance(model, ImageBased) else model
 
 
 def _reconstruction(fold: Fold) -> Model:

@@ -25,8 +25,8 @@ from classifiers.networks import Classifier
 from pipelines.experiment.folds import Fold
 
 PARTS = 5  # as many classifiers are trained for the shift
-LARGEST = 2.0  # largest size of t; on the development sets it was between -0.1 and 0.8
-EVERYWHERE = -1  # the part of an image that all classifiers may see
+MAX_SHIFT = 2.0  # largest size of t; on the development sets it was between -0.1 and 0.8
+ALWAYS_SEEN = -1  # the part of an image that all classifiers may see
 
 
 def favour_rare_classes(
@@ -41,7 +41,7 @@ def favour_rare_classes(
     train: from a fold and a seed to a classifier like `model`. predict: the logits of a fold's test images.
     """
     part_of = assign_parts(fold, derive_seed(seed, "parts"))
-    left_out = np.flatnonzero(part_of != EVERYWHERE)
+    left_out = np.flatnonzero(part_of != ALWAYS_SEEN)
     counts = torch.from_numpy(fold.train.counts())
     if len(left_out) == 0 or bool((counts == counts[0]).all()):
         return
@@ -63,10 +63,10 @@ def favour_rare_classes(
 def assign_parts(fold: Fold, seed: int) -> NDArray[np.int64]:
     """Assign each training image to one of 5 parts, with every class spread evenly: int64, N.
 
-    The only image of a class gets `EVERYWHERE`: without it, a classifier would not know the class.
+    The only image of a class gets `ALWAYS_SEEN`: without it, a classifier would not know the class.
     """
     labels, rng = fold.train.labels, np.random.default_rng(seed)
-    part_of = np.full(len(labels), EVERYWHERE)
+    part_of = np.full(len(labels), ALWAYS_SEEN)
     for k in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == k))
         if len(members) > 1:
@@ -75,7 +75,7 @@ def assign_parts(fold: Fold, seed: int) -> NDArray[np.int64]:
 
 
 def fit_shift(logits: NDArray[np.float64], labels: NDArray[np.int64], log_priors: NDArray[np.float64]) -> float:
-    """Return the t of the logits minus t times `log_priors` that fits the labels best, if every class counts equally.
+    """Return the t at which logits - t * `log_priors` fit the labels best, if every class counts equally.
 
     logits: N x K, of images that the classifier has not seen. log_priors: K. The fit is a logistic regression with two
     parameters, a and b: the logits times a minus b times `log_priors`, and t = b / a. a is the confidence that unseen
@@ -97,4 +97,4 @@ def fit_shift(logits: NDArray[np.float64], labels: NDArray[np.int64], log_priors
         return float(-weights @ log_p[own]), np.array([(error * logits).sum(), -(error @ log_priors).sum()])
 
     a, b = minimize(loss, np.array([1.0, 0.0]), jac=True, method="BFGS").x
-    return float(np.clip(b / a, -LARGEST, LARGEST)) if a > 0 else 0.0
+    return float(np.clip(b / a, -MAX_SHIFT, MAX_SHIFT)) if a > 0 else 0.0

@@ -26,7 +26,7 @@ from pipelines.experiment.loading import LoadedSource, duplicate_warnings, leak_
 FOLDS = 5
 
 
-class Searched(NamedTuple):
+class CopySearch(NamedTuple):
     """Images to search for copies of others. others: None if copies among the images themselves matter."""
 
     images: LabelledImages
@@ -38,13 +38,13 @@ class Searched(NamedTuple):
 class Protocol:
     """The folds, their design for the statistics, and warnings for the user.
 
-    searched: where `with_copy_warnings` searches for copies.
+    copy_searches: where `with_copy_warnings` searches for copies.
     """
 
     folds: tuple[Fold, ...]
     design: Design
     warnings: tuple[str, ...]
-    searched: tuple[Searched, ...]
+    copy_searches: tuple[CopySearch, ...]
 
 
 def make_protocol(
@@ -57,18 +57,18 @@ def make_protocol(
     """
     kind, why = (config.kind, "as the pipeline says") if config.kind else infer_protocol(loaded, data)
     protocol = PROTOCOLS[kind](loaded, data, config, repeats)
-    first, searched = protocol.folds[0], protocol.searched
+    first, copy_searches = protocol.folds[0], protocol.copy_searches
     warnings = (*protocol.warnings, *_validation_notes(loaded, first, kind, chooses_mix))
     if first.val is not None and chooses_mix is not False:
-        searched = (*searched, Searched(first.train, first.val, "validation"))
+        copy_searches = (*copy_searches, CopySearch(first.train, first.val, "validation"))
     folds = tuple(replace(fold, unlabelled=loaded.unlabelled) for fold in protocol.folds)
-    return Protocol(folds, replace(protocol.design, why=f"{kind}: {why}"), warnings, searched)
+    return Protocol(folds, replace(protocol.design, why=f"{kind}: {why}"), warnings, copy_searches)
 
 
 def with_copy_warnings(protocol: Protocol, observer: Observer) -> Protocol:
     """Return the protocol with warnings about copies among its images, which takes seconds for 10,000 images."""
     warnings = list(protocol.warnings)
-    for images, others, split in protocol.searched:
+    for images, others, split in protocol.copy_searches:
         if others is None:
             warnings += duplicate_warnings(images, observer)
         else:
@@ -108,10 +108,10 @@ def _holdout(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, rep
     warnings += limit_notes(pool, data)
     if not config.redraw_generator:
         folds: tuple[Fold, ...] = (Fold(train, test, tuple(range(repeats)), val=loaded.val),)
-        return Protocol(folds, Design("holdout", test_labels=test.labels), warnings, (Searched(train, test),))
+        return Protocol(folds, Design("holdout", test_labels=test.labels), warnings, (CopySearch(train, test),))
     folds = tuple(Fold(train, test, (r,), f"g{r}", numbers=(r,), val=loaded.val) for r in range(repeats))
     design = Design("holdout, generator redrawn", test_labels=test.labels)
-    return Protocol(folds, design, warnings, (Searched(train, test),))
+    return Protocol(folds, design, warnings, (CopySearch(train, test),))
 
 
 def _subsample(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, repeats: int) -> Protocol:
@@ -144,7 +144,7 @@ def _subsample(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, r
         f"every repeat draws {' or '.join(map(str, sizes))} images of each class: at most {drawn:,} of "
         f"{counted(len(pool), 'training image')}",
     )
-    return Protocol(tuple(folds), design, warnings, (Searched(pool, test),))
+    return Protocol(tuple(folds), design, warnings, (CopySearch(pool, test),))
 
 
 def _imbalance(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, repeats: int) -> Protocol:
@@ -180,7 +180,7 @@ def _imbalance(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, r
         f"{classes - large}, and draws anew which classes those are: {drawn_images:,} of "
         f"{counted(len(pool), 'training image')}",
     )
-    return Protocol(tuple(folds), design, warnings, (Searched(pool, test),))
+    return Protocol(tuple(folds), design, warnings, (CopySearch(pool, test),))
 
 
 def _kfold(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, repeats: int) -> Protocol:
@@ -213,7 +213,7 @@ def _kfold(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, repea
         unused = counted(len(loaded.test), "test image")
         warnings += (f"the source's test split is not used, {unused}: kfold tests on the training images",)
     design = Design("kfold", correlation={None: 1 / k}, reported={"folds": k, "rounds": repeats // k})
-    return Protocol(folds, design, warnings, (Searched(train, None),))
+    return Protocol(folds, design, warnings, (CopySearch(train, None),))
 
 
 def _nearest_divisor(repeats: int, fewest: int) -> int:

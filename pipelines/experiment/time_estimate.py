@@ -29,7 +29,7 @@ from pipelines.config.arm_section import Arm
 from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arm_pools import views_needed
 from pipelines.experiment.arms import train_arm
-from pipelines.experiment.cross_fitting import PARTS as JUDGES
+from pipelines.experiment.cross_fitting import JUDGES
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.operating_point import PARTS
 from pipelines.experiment.parallel import one_thread
@@ -114,8 +114,8 @@ class Probe:
         others = self._seconds_of("network") * networks if networks else 0.0
         return (self._seconds_per_classifier * classifiers + others) / self.jobs
 
-    def of(self, evaluation: EvaluateConfig) -> Probe:
-        """Return the same for other arms, steps or operating points. What was measured is not measured again."""
+    def with_evaluation(self, evaluation: EvaluateConfig) -> Probe:
+        """Return this probe for other arms, steps or operating points. What was measured is not measured again."""
         return replace(self, evaluation=evaluation)
 
 

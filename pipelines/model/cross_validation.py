@@ -14,19 +14,19 @@ from classifiers.ensemble import Ensemble, fit_temperature, mean_log_probabiliti
 from classifiers.long_tail import log_prior
 from classifiers.metrics import expected_calibration_error, score, softmax
 from pipelines.experiment.folds import Fold
-from pipelines.experiment.operating_point import EVERYWHERE, fit_shift
+from pipelines.experiment.operating_point import ALWAYS_SEEN, fit_shift
 from pipelines.metric_specs import default_metric, image_weights
 from pipelines.model.recipe import Recipe
 from pipelines.model.saved_model import CrossValidation, new_member, restored
 
-ALL = -1  # the part of a training on all images
+NONE_LEFT_OUT = -1  # the part of a training on all images
 Key = tuple[int, int]  # part and member
 Tensors = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Images:
-    """The labelled images with their parts: int64, N; see `operating_point.assign_parts`."""
+class FoldParts:
+    """A fold with the part of each of its N labelled images: int64, N; see `operating_point.assign_parts`."""
 
     fold: Fold
     part_of: NDArray[np.int64]
@@ -52,21 +52,21 @@ class Unseen:
         return image_weights(self.labels, default_metric(per_class))
 
 
-def ensemble_of(results: Mapping[Key, Tensors], images: Images, recipe: Recipe) -> Ensemble:
+def ensemble_of(results: Mapping[Key, Tensors], images: FoldParts, recipe: Recipe) -> Ensemble:
     """Return the ensemble of the members that were trained on all images. results: of all trainings, by their key."""
     data = images.fold.train
     members = [
         restored(new_member(data.num_classes, data.channels, data.size, recipe), tensors)
         for (part, _), tensors in results.items()
-        if part == ALL
+        if part == NONE_LEFT_OUT
     ]
     return Ensemble(members, data.num_classes)
 
 
-def unseen_predictions(results: Mapping[Key, Tensors], images: Images) -> Unseen | None:
+def unseen_predictions(results: Mapping[Key, Tensors], images: FoldParts) -> Unseen | None:
     """Return the predictions for the images that were left out in turn; None if there were none."""
-    data, members = images.fold.train, sum(part == ALL for part, _ in results)
-    unseen = np.flatnonzero(images.part_of != EVERYWHERE)
+    data, members = images.fold.train, sum(part == NONE_LEFT_OUT for part, _ in results)
+    unseen = np.flatnonzero(images.part_of != ALWAYS_SEEN)
     if not len(unseen) or len(results) == members:
         return None
     predictions = torch.empty(len(data), data.num_classes)

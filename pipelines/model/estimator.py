@@ -22,11 +22,11 @@ from classifiers.training import predict
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.operating_point import assign_parts
 from pipelines.experiment.parallel import end_processes, run_in_processes
-from pipelines.model.cross_validation import ALL, Images, calibrate, ensemble_of, unseen_predictions
+from pipelines.model.cross_validation import NONE_LEFT_OUT, FoldParts, calibrate, ensemble_of, unseen_predictions
 from pipelines.model.recipe import choose_recipe
 from pipelines.model.training import plan, train_one
 
-LARGEST = 64  # px; larger pictures are reduced to it if no size is given
+LARGEST_SIZE = 64  # px; larger pictures are reduced to it if no size is given
 
 
 class AugmentClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -73,15 +73,15 @@ class AugmentClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if len(self.classes_) < 2:
             raise SourceError(f"expected labels of 2 classes or more, got {len(self.classes_)}")
         planes = _planes(X)
-        size = self.image_size or min(nearest_size(max(planes.shape[2:])), LARGEST)
+        size = self.image_size or min(nearest_size(max(planes.shape[2:])), LARGEST_SIZE)
         self.size_ = check_size(size)
         self.channels_ = planes.shape[1]
         images = resize_images(planes, self.size_, "pad")
         data = LabelledImages(images, labels.astype(np.int64), tuple(map(str, self.classes_)))
         recipe = choose_recipe(None, steps=self.steps, horizontal_flip=self.horizontal_flip, seed=self.random_state)
         fold = Fold(data, data)
-        parts = Images(fold, assign_parts(fold, derive_seed(self.random_state, "parts")))
-        trainings = [t for t in plan(parts, self.members) if self.calibrated or t.part == ALL]
+        parts = FoldParts(fold, assign_parts(fold, derive_seed(self.random_state, "parts")))
+        trainings = [t for t in plan(parts, self.members) if self.calibrated or t.part == NONE_LEFT_OUT]
         device = find_device(self.device)
         calls = [(train_one, (training, parts, recipe, device)) for training in trainings]
         finished = dict(run_in_processes(calls, self.jobs))

@@ -32,7 +32,7 @@ class Suspect(NamedTuple):
     of_suggested: float
 
 
-def labels_are_checked() -> bool:
+def can_check_labels() -> bool:
     """Return whether cleanlab is installed, so that labels can be checked."""
     return find_spec("cleanlab") is not None
 

@@ -39,12 +39,12 @@ from pipelines.experiment.feature_learning import with_features
 from pipelines.experiment.fold_generators import FoldGenerators, fit_all, generate_all
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.loading import LoadedSource, load, load_synthetic
-from pipelines.experiment.operating_point import EVERYWHERE, assign_parts
+from pipelines.experiment.operating_point import ALWAYS_SEEN, assign_parts
 from pipelines.experiment.parallel import end_processes, run_in_processes
 from pipelines.model.card import model_card
 from pipelines.model.cross_validation import (
-    ALL,
-    Images,
+    NONE_LEFT_OUT,
+    FoldParts,
     Key,
     Tensors,
     calibrate,
@@ -59,7 +59,7 @@ from pipelines.model.saved_model import (
     ModelAbout,
     save_model,
 )
-from pipelines.model.suspect_labels import SUSPECTS, as_csv, labels_are_checked, suspects
+from pipelines.model.suspect_labels import SUSPECTS, as_csv, can_check_labels, suspects
 
 PARTS_FOLDER = "parts"
 
@@ -78,7 +78,7 @@ class Training(BaseModel):
     @property
     def file(self) -> str:
         """The file that keeps its result, relative to the MODEL folder."""
-        return f"{PARTS_FOLDER}/{'all' if self.part == ALL else self.part}-{self.member}.safetensors"
+        return f"{PARTS_FOLDER}/{'all' if self.part == NONE_LEFT_OUT else self.part}-{self.member}.safetensors"
 
 
 @end_processes()
@@ -111,7 +111,7 @@ def train(
         fold = _prepared(whole, recipe, loaded.name, output, runtime)
         if fold is None:
             return None
-        images = Images(fold, assign_parts(fold, derive_seed(recipe.evaluate.seed, "parts")))
+        images = FoldParts(fold, assign_parts(fold, derive_seed(recipe.evaluate.seed, "parts")))
         trainings = plan(images, members)
         if not _train_missing(trainings, images, recipe, output, runtime):
             return None
@@ -124,7 +124,7 @@ def train(
 
 def _assemble(
     results: Mapping[Key, Tensors],
-    images: Images,
+    images: FoldParts,
     recipe: Recipe,
     loaded: LoadedSource,
     resize: Resize,
@@ -134,7 +134,7 @@ def _assemble(
     labelled = images.fold.train
     network, unseen = ensemble_of(results, images, recipe), unseen_predictions(results, images)
     validation = calibrate(network, unseen, recipe) if unseen else None
-    found = suspects(unseen, network) if unseen and labels_are_checked() else None
+    found = suspects(unseen, network) if unseen and can_check_labels() else None
     about = ModelAbout(
         classes=labelled.class_names,
         image_size=labelled.size,
@@ -181,9 +181,9 @@ def _delete_parts(trainings: Sequence[Training], output: OutputFolder) -> None:
     (output.path / PARTS_FOLDER).rmdir()
 
 
-def plan(images: Images, members: int) -> list[Training]:
+def plan(images: FoldParts, members: int) -> list[Training]:
     """Return the trainings of the members on all images, then those without each part."""
-    parts = [ALL, *sorted(set(images.part_of.tolist()) - {EVERYWHERE})]
+    parts = [NONE_LEFT_OUT, *sorted(set(images.part_of.tolist()) - {ALWAYS_SEEN})]
     return [Training(part=part, member=member) for part, member in product(parts, range(members))]
 
 
@@ -211,7 +211,7 @@ def _enough(generate: GenerateConfig, train: LabelledImages, recipe: Recipe) -> 
 
 
 def _train_missing(
-    trainings: Sequence[Training], images: Images, recipe: Recipe, output: OutputFolder, runtime: Runtime
+    trainings: Sequence[Training], images: FoldParts, recipe: Recipe, output: OutputFolder, runtime: Runtime
 ) -> bool:
     """Run the trainings whose results are missing, and write each. Returns False if it was stopped."""
     missing = [training for training in trainings if output.read(training.file) is None]
@@ -229,11 +229,11 @@ def _train_missing(
     return True
 
 
-def train_one(training: Training, images: Images, recipe: Recipe, device: torch.device) -> Tensors:
+def train_one(training: Training, images: FoldParts, recipe: Recipe, device: torch.device) -> Tensors:
     """Return the weights of a member, or the logits of its part of the images: float32, n x K."""
     arm = recipe.arm.model_copy(update={"operating_point": "as-trained"})
     seed, fold = derive_seed(recipe.evaluate.seed, "member", training.member), images.fold
-    if training.part == ALL:
+    if training.part == NONE_LEFT_OUT:
         model = train_arm(arm, fold, recipe.evaluate, seed=seed, device=device)
         return {name: tensor.cpu() for name, tensor in model.state_dict().items()}
     unseen, seen = (np.flatnonzero(images.part_of == training.part), np.flatnonzero(images.part_of != training.part))

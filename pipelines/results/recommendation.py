@@ -39,11 +39,11 @@ class Verdict(StrEnum):
     NOTHING = "nothing to compare"
 
 
-class Baseline(NamedTuple):
+class RecipeMatch(NamedTuple):
     """How the recipe of a baseline compares with that of the arm.
 
     same_recipe: whether they differ in the synthetic images only; if not, sentences name the baseline. images_alone:
-    the comparison of the arm with a baseline that does, where this one does not; None if there is none.
+    the comparison with a baseline of the same recipe, if this one has another; None if there is none.
     """
 
     same_recipe: bool = True
@@ -55,7 +55,7 @@ class Baseline(NamedTuple):
         return not self.same_recipe and self.images_alone is None
 
 
-SAME_RECIPE = Baseline()
+SAME_RECIPE = RecipeMatch()
 
 
 def recommend(
@@ -66,7 +66,7 @@ def recommend(
     *,
     controls: Sequence[Comparison] = (),
     instead: Comparison | None = None,
-    baseline: Baseline = SAME_RECIPE,
+    match: RecipeMatch = SAME_RECIPE,
 ) -> Recommendation:
     """Return the content of results.json under `recommendation`: what to train with, and why.
 
@@ -77,14 +77,14 @@ def recommend(
     choice: the content of results.json under that name; None if the mix was fixed in advance. size: the number of
     training images per class, if they were drawn from a larger pool. controls: the comparisons of the arm with its
     controls; the interval of its gain over each of them has to be above 0. instead: what `best_control` returns.
-    baseline: how the recipe of the baseline compares with that of the arm.
+    match: how the recipe of the baseline compares with that of the arm.
     """
-    verdict = _verdict(comparison, choice, controls, baseline)
+    verdict = _verdict(comparison, choice, controls, match)
     if comparison is None:
         sentence = "Nothing to recommend: no recipe was compared with and without synthetic images."
         return Recommendation(augment=False, arm=None, ratio=0.0, verdict=verdict.value, sentence=sentence)
     augment = verdict == Verdict.HELPS
-    sentence = _sentence(comparison, mix, choice, controls, size=size, baseline=baseline)
+    sentence = _sentence(comparison, mix, choice, controls, size=size, match=match)
     use: dict[str, Any] = {"arm": comparison.baseline, "ratio": 0.0, "sentence": sentence}
     if augment:
         use |= {"arm": comparison.arm, "ratio": float(mix["ratio"]), "mix": dict(mix)}
@@ -141,7 +141,7 @@ def _verdict(
     comparison: Comparison | None,
     choice: Choice | None,
     controls: Sequence[Comparison],
-    baseline: Baseline,
+    match: RecipeMatch,
 ) -> Verdict:
     """Return the verdict; a gain on the test images proves nothing if validation did not show one for the mix."""
     if comparison is None:
@@ -150,10 +150,10 @@ def _verdict(
     if not _allows_claim(comparison):
         return Verdict.TOO_FEW
     if high < 0:
-        return Verdict.HARMS if baseline.same_recipe else Verdict.OTHER
+        return Verdict.HARMS if match.same_recipe else Verdict.OTHER
     if low <= 0 or not (choice is None or choice.gain_shown):
         return Verdict.INCONCLUSIVE
-    if baseline.is_confounded:
+    if match.is_confounded:
         return Verdict.CONFOUNDED
     return Verdict.CONTROL if _as_good(controls) else Verdict.HELPS
 
@@ -174,12 +174,12 @@ def _sentence(
     controls: Sequence[Comparison],
     *,
     size: int | None,
-    baseline: Baseline,
+    match: RecipeMatch,
 ) -> str:
     metric, at_size = METRICS[comparison.metric], "" if size is None else f" at {size} images per class"
     low, high = comparison.ci95
     significant = _allows_claim(comparison) and not low <= 0 <= high
-    against = "" if baseline.same_recipe else f" compared with {comparison.baseline}"
+    against = "" if match.same_recipe else f" compared with {comparison.baseline}"
     verb, evidence = evidence_of(comparison, significant, against)
     if not _allows_claim(comparison):
         return _too_few(comparison, evidence, at_size)
@@ -191,17 +191,17 @@ def _sentence(
             f"{choice.candidates_tried}: {choice.words}; {_validation_gain(choice)}); "
             f"on the test images, {change} {evidence}{limits}."
         )
-    if low > 0 and baseline.is_confounded:
+    if low > 0 and match.is_confounded:
         return (
             f"Do not augment{at_size}: {_other_recipe(comparison, None)}, but the two differ in more than synthetic "
             f"images; add an arm like {comparison.arm} without them, to see what they do."
         )
     if low > 0:
         return _gain_sentence(f"{verb} {metric.words}", evidence, mix, controls, at_size)
-    if high < 0 and baseline.same_recipe:
+    if high < 0 and match.same_recipe:
         return f"Do not augment{at_size}: synthetic images {verb} {metric.words} {evidence}."
     if high < 0:
-        return f"Do not augment{at_size}: {_other_recipe(comparison, baseline.images_alone)}."
+        return f"Do not augment{at_size}: {_other_recipe(comparison, match.images_alone)}."
     return (
         f"Do not augment{at_size}: no gain can be shown; with synthetic images, {metric.words} changes "
         f"{evidence}{limits}."

@@ -33,7 +33,7 @@ from pipelines.results.pairs import (
     headline_first,
     unlabelled_comparisons,
 )
-from pipelines.results.recommendation import Baseline, best_control, recommend, unlabelled_sentences
+from pipelines.results.recommendation import RecipeMatch, best_control, recommend, unlabelled_sentences
 from pipelines.results.wording import describe_mix
 
 PROTOCOL_NOTES = {
@@ -130,8 +130,8 @@ def _recommendation(
     controls = [c for c in comparisons if headline and c.arm == headline.arm and (c.arm, c.baseline) in pairs]
     instead = best_control([c for c in comparisons if headline and c.baseline == headline.baseline], names)
     alike = [c for c in comparisons if headline and c.arm == headline.arm and _differs_in_images(c, arms)]
-    baseline = Baseline(headline in alike, next((c for c in alike if c is not headline), None))
-    return recommend(headline, mix, choice, size, controls=controls, instead=instead, baseline=baseline)
+    match = RecipeMatch(headline in alike, next((c for c in alike if c is not headline), None))
+    return recommend(headline, mix, choice, size, controls=controls, instead=instead, match=match)
 
 
 def _differs_in_images(comparison: Comparison, arms: Sequence[Arm]) -> bool:

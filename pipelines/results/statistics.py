@@ -26,7 +26,7 @@ MOST_ENUMERATED = 16  # repeats; with more, the 2**n sign flips are sampled inst
 SIGN_FLIP_DRAWS = 20_000  # random sign flips, where they are sampled
 TIE_TOLERANCE = 1e-9  # fraction of the sum of absolute differences; sums that are closer differ only by rounding
 FEWEST_BCA = 20  # repeats; with fewer, the coverage of a 95 % BCa interval is only 0.86 to 0.93
-MOST_REPEATS = 1_000_000  # more than anybody would run
+SEARCH_LIMIT = 1_000_000  # more than anybody would run
 
 
 class Estimate(NamedTuple):
@@ -113,7 +113,7 @@ def repeats_needed(gain: float, deviation: float, correlation: float = 0.0, powe
     enough = 2
     while not has_power(enough):
         enough *= 2
-        if enough > MOST_REPEATS:
+        if enough > SEARCH_LIMIT:
             return None
     too_few = enough // 2
     while enough - too_few > 1:

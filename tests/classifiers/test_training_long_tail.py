@@ -22,7 +22,7 @@ from classifiers.training import FitConfig, TrainingBatch, fit, predict, trainin
 
 CPU = torch.device("cpu")
 QUICK = FitConfig(width=4, steps=10, batch_size=10, sampling="plain", label_smoothing=0.1)
-NEED_IMBALANCE = [name for name, method in LONG_TAIL.items() if method.needs_imbalance]
+NEED_IMBALANCE = [name for name, method in LONG_TAIL.items() if method.only_if_imbalanced]
 
 
 def pool(data: LabelledImages, share: float = 1.0) -> Pool:

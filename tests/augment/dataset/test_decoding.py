@@ -129,7 +129,7 @@ def test_several_frames_and_unused_bits_are_told(folder: Path) -> None:
     Image.fromarray(values * 257).save(folder / "b" / "16-bits.png")
     source = read_source(folder)
     assert source.quirks == (0, 1, 1)
-    first, second = source.quirks.losses()
+    first, second = source.quirks.sentences()
     assert first.startswith("1 file with several frames or pages: only the first of each is read")
     assert second.startswith("1 file of 16 bits with values below an eighth of their range become nearly black")
 

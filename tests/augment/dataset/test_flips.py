@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from augment.dataset.flips import Flips, Verdict, advise_on_flips, measure_flips, paired_loss
+from augment.dataset.flips import Flips, Verdict, advise_on_flips, measure_flips, paired_accuracy_drop
 from augment.dataset.images import LabelledImages, concatenate, subset_per_class
 from augment.dataset.sources import read_source
 
@@ -38,7 +38,7 @@ def test_flips_do_not_look_safe_for_digits():
     digits = read_source("sklearn:digits").train
     flips = measure_flips(digits)
     assert flips.verdict == Verdict.UNSAFE
-    assert 0.6 < flips.loss[0] < flips.plain - flips.mirrored < flips.loss[1] < 0.7
+    assert 0.6 < flips.accuracy_drop[0] < flips.plain - flips.mirrored < flips.accuracy_drop[1] < 0.7
     assert measure_flips(subset_per_class(digits, 10, seed=0)).verdict == Verdict.UNSAFE
 
 
@@ -53,7 +53,7 @@ def test_a_loss_of_three_points_of_a_hundred_images_is_noise():
     """0.67 less 0.64 is above 0.03 in floats, and 10 lost against 7 won is chance in any case."""
     before = np.arange(100) < 67
     after = (np.arange(100) >= 10) & (np.arange(100) < 74)
-    low, high = paired_loss(before, after)
+    low, high = paired_accuracy_drop(before, after)
     assert low < 0 < 0.03 < high
     assert Flips(0.67, 0.64, 100, (low, high)).verdict == Verdict.UNKNOWN
 
@@ -66,13 +66,13 @@ def test_the_interval_is_agresti_and_mins():
     )
     p_lost, p_won = 12.5 / 82, 5.5 / 82
     half = 1.959964 * math.sqrt((p_lost + p_won - (p_lost - p_won) ** 2) / 82)
-    assert paired_loss(before, after) == pytest.approx((p_lost - p_won - half, p_lost - p_won + half))
+    assert paired_accuracy_drop(before, after) == pytest.approx((p_lost - p_won - half, p_lost - p_won + half))
 
 
 @pytest.mark.parametrize(("count", "verdict"), [(40, Verdict.UNKNOWN), (63, Verdict.UNKNOWN), (64, Verdict.SAFE)])
 def test_without_changed_predictions_the_number_of_images_decides(count, verdict):
     answers = np.arange(count) % 3 > 0
-    low, high = paired_loss(answers, answers)
+    low, high = paired_accuracy_drop(answers, answers)
     assert low == -high < 0
     assert Flips(2 / 3, 2 / 3, count, (low, high)).verdict == verdict
 

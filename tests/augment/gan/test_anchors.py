@@ -10,13 +10,13 @@ from torch import Tensor
 from augment.dataset.images import LabelledImages
 from augment.errors import ConfigError
 from augment.gan.anchors import (
+    ANCHOR_POLICIES,
     INDEX_NUMBERS,
     NUMBERS,
-    POLICIES,
     POLICY_NUMBERS,
     Anchors,
     Features,
-    check_policy,
+    check_anchor_policy,
     grid_mask,
 )
 
@@ -78,8 +78,8 @@ def test_a_lending_class_without_another_one_lends_to_itself(shoes: LabelledImag
 
 
 def test_d_learns_from_the_lending_classes_or_from_all(shoes: LabelledImages) -> None:
-    assert Anchors.of(shoes, 6, flip=False, device=CPU).learnt.tolist() == [0, 1]
-    assert Anchors.of(shoes, 20, flip=False, device=CPU).learnt.tolist() == [0, 1, 2]
+    assert Anchors.of(shoes, 6, flip=False, device=CPU).discriminator_classes.tolist() == [0, 1]
+    assert Anchors.of(shoes, 20, flip=False, device=CPU).discriminator_classes.tolist() == [0, 1, 2]
 
 
 def test_every_image_of_a_class_is_an_anchor_equally_often(shoes: LabelledImages) -> None:
@@ -132,7 +132,7 @@ def test_masks_have_two_to_four_cells_a_side_each_as_often() -> None:
 
 def test_grid_takes_each_place_from_anchor_or_partner() -> None:
     f, numbers = features(), uniform(40, POLICY_NUMBERS)
-    mixed = POLICIES["grid"].combine(f, numbers)
+    mixed = ANCHOR_POLICIES["grid"].combine(f, numbers)
     from_anchor = (mixed == f.anchor).all(1)
     assert torch.equal(from_anchor, ~(mixed == f.partner).all(1))
     assert torch.equal(from_anchor, grid_mask(numbers, 7)[:, 0])
@@ -143,8 +143,8 @@ def test_the_lent_images_get_the_difference_of_their_lenders(name: str) -> None:
     f, numbers = features(), uniform(40, POLICY_NUMBERS)
     lent = torch.arange(40) % 3 == 1
     f = f._replace(lender=f.lender[lent], base=f.base[lent], lent=lent)
-    start = POLICIES["grid"].combine(f, numbers) if name == "grid-difference" else f.anchor
-    added = POLICIES[name].combine(f, numbers) - start
+    start = ANCHOR_POLICIES["grid"].combine(f, numbers) if name == "grid-difference" else f.anchor
+    added = ANCHOR_POLICIES[name].combine(f, numbers) - start
     expected = f.lender - f.base
     if name == "pooled-difference":
         expected = expected.mean((2, 3), keepdim=True).expand_as(expected)
@@ -152,14 +152,14 @@ def test_the_lent_images_get_the_difference_of_their_lenders(name: str) -> None:
     assert not added[~lent].abs().max() > 0
 
 
-@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("name", ANCHOR_POLICIES)
 def test_a_policy_works_with_the_images_it_names_and_keeps_their_shape(name: str) -> None:
     full, numbers = features(), uniform(40, POLICY_NUMBERS)
-    combined = POLICIES[name].combine(
-        Features(**{used: getattr(full, used) for used in POLICIES[name].images}), numbers
+    combined = ANCHOR_POLICIES[name].combine(
+        Features(**{used: getattr(full, used) for used in ANCHOR_POLICIES[name].images}), numbers
     )
     assert combined.shape == full.anchor.shape
-    assert torch.equal(combined, POLICIES[name].combine(full, numbers))
+    assert torch.equal(combined, ANCHOR_POLICIES[name].combine(full, numbers))
 
 
 def test_the_numbers_of_indices_and_policies_do_not_overlap() -> None:
@@ -168,13 +168,13 @@ def test_the_numbers_of_indices_and_policies_do_not_overlap() -> None:
 
 def test_differences_without_a_large_class_are_refused(shoes: LabelledImages) -> None:
     with pytest.raises(ConfigError, match=r"no class has the 10 images .* largest, sandal, has 9"):
-        check_policy("pooled-difference", shoes, 10)
-    check_policy("pooled-difference", shoes, 9)
-    check_policy("grid", shoes, 10)
+        check_anchor_policy("pooled-difference", shoes, 10)
+    check_anchor_policy("pooled-difference", shoes, 9)
+    check_anchor_policy("grid", shoes, 10)
 
 
 def test_mixing_within_a_class_of_one_image_is_refused(sandals_only: LabelledImages) -> None:
     with pytest.raises(ConfigError, match="class 'sneaker' has one image"):
-        check_policy("grid", sandals_only, 9)
-    check_policy("grid-difference", sandals_only, 9)
-    check_policy("reconstruction", sandals_only, 9)
+        check_anchor_policy("grid", sandals_only, 9)
+    check_anchor_policy("grid-difference", sandals_only, 9)
+    check_anchor_policy("reconstruction", sandals_only, 9)

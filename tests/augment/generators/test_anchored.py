@@ -14,7 +14,7 @@ from torch.nn.functional import l1_loss
 
 from augment.dataset.images import LabelledImages, to_signed
 from augment.errors import ConfigError, SourceError
-from augment.gan.anchors import POLICIES
+from augment.gan.anchors import ANCHOR_POLICIES
 from augment.gan.steps import STEPS
 from augment.generators import adversarial, registry
 from augment.generators.anchored import Anchored, AnchoredConfig, Synthesis, load
@@ -49,7 +49,7 @@ def model(run: Path) -> Anchored:
 
 
 @pytest.mark.parametrize("trainer", STEPS)
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", ANCHOR_POLICIES)
 def test_every_policy_trains_by_every_step(policy: str, trainer: str, shoes: LabelledImages, tmp_path: Path) -> None:
     config = SMALL.model_copy(update={"anchors": policy, "trainer": trainer, "steps": 2})
     assert fit(shoes, config, tmp_path / "run") == Outcome.FINISHED

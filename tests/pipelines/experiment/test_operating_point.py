@@ -22,7 +22,7 @@ from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arms import predict_test, train_arm
 from pipelines.experiment.feeds import feed
 from pipelines.experiment.folds import Fold
-from pipelines.experiment.operating_point import EVERYWHERE, assign_parts, favour_rare_classes, fit_shift
+from pipelines.experiment.operating_point import ALWAYS_SEEN, assign_parts, favour_rare_classes, fit_shift
 from pipelines.results.pairs import declared_comparisons
 
 CPU = torch.device("cpu")
@@ -75,7 +75,7 @@ def test_every_class_is_spread_over_the_parts(shoes: LabelledImages) -> None:
 def test_the_only_image_of_a_class_is_always_seen(shoes: LabelledImages) -> None:
     few = shoes.take(np.concatenate([np.flatnonzero(shoes.labels != 2), np.flatnonzero(shoes.labels == 2)[:1]]))
     parts = assign_parts(Fold(few, few), seed=0)
-    assert (parts == EVERYWHERE).tolist() == (few.labels == 2).tolist()
+    assert (parts == ALWAYS_SEEN).tolist() == (few.labels == 2).tolist()
 
 
 def test_no_classifier_is_asked_about_what_it_has_seen(shoes: LabelledImages) -> None:
@@ -123,7 +123,7 @@ def test_a_generator_forgets_the_anchors_that_are_left_out(shoes: LabelledImages
     model = load_model(tmp_path / "run")
     assert isinstance(model, Anchored)
     part = shoes.take(np.flatnonzero(assign_parts(Fold(shoes, shoes), seed=0) != 0))
-    anchors = model.among(part).synthesis.anchors
+    anchors = model.restricted_to(part).synthesis.anchors
     assert torch.equal(anchors.images, torch.from_numpy(part.images))
     assert anchors.lending.tolist() == model.synthesis.anchors.lending.tolist() == [0, 1]
     arm = CROSS_FITTED.model_copy(update={"synthetic": True, "feed": "generator", "share": 0.25})

@@ -104,7 +104,7 @@ def test_a_fine_tuned_network_is_timed_by_its_own_steps(shoes: LabelledImages) -
     arms = (Arm(name="a", learner="finetune"),)
     probe = Probe(Fold(shoes, shoes), config.model_copy(update={"arms": arms}), CPU, 1)
     settings = [probe.evaluation.model_copy(update={"finetune": FineTuneConfig(steps=s)}) for s in (1, 10**6)]
-    seconds = [probe.of(s).seconds_to_evaluate(1) for s in settings]
+    seconds = [probe.with_evaluation(s).seconds_to_evaluate(1) for s in settings]
     assert 0 < seconds[0] < 60 < seconds[1]
 
 
@@ -115,7 +115,7 @@ def test_cross_fitted_arms_train_six_classifiers(shoes: LabelledImages, monkeypa
     assert probe.seconds_to_evaluate(2) == pytest.approx(7 * 4)
     monkeypatch.setattr(time_estimate, "classifier_time", pytest.fail)  # it is not measured again
     longer = CONFIG.model_copy(update={"classifier": FitConfig(width=4, steps=120), "arms": arms[:1]})
-    assert probe.of(longer).seconds_to_evaluate(1) == pytest.approx(7)
+    assert probe.with_evaluation(longer).seconds_to_evaluate(1) == pytest.approx(7)
 
 
 def test_more_images_make_a_linear_classifier_dearer(shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch) -> None:

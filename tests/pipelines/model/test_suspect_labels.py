@@ -57,7 +57,7 @@ def test_the_surest_come_first_with_calibrated_probabilities() -> None:
 def test_without_the_extra_labels_are_not_checked(
     data: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipelines.model.training.labels_are_checked", lambda: False)
+    monkeypatch.setattr("pipelines.model.training.can_check_labels", lambda: False)
     about = train(data, recipe(), tmp_path / "model", Runtime(), members=1)
     assert about is not None
     assert about.suspect_labels is None

@@ -89,7 +89,7 @@ def test_a_finished_model_is_not_trained_again(model: Path, data: DataConfig) ->
 def test_a_model_without_checked_labels_is_finished_too(
     data: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "labels_are_checked", lambda: False)
+    monkeypatch.setattr(training, "can_check_labels", lambda: False)
     kept = Kept()
     for _ in range(2):
         assert train(data, recipe(), tmp_path / "m", Runtime(observer=kept), members=1) is not None

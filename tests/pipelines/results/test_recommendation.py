@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from toy import GAIN, UNCLEAR, chosen, headline
 
-from pipelines.results.recommendation import Baseline, recommend, round_up, unlabelled_sentences
+from pipelines.results.recommendation import RecipeMatch, recommend, round_up, unlabelled_sentences
 
 MIX = {"ratio": 1.0}
 
@@ -67,11 +67,11 @@ def test_images_drawn_from_more_are_numbered(gain, begin):
     ],
 )
 def test_a_baseline_of_another_recipe_is_named(gain, begin):
-    assert recommend(headline(gain), MIX, baseline=Baseline(False)).sentence.startswith(begin)
+    assert recommend(headline(gain), MIX, match=RecipeMatch(False)).sentence.startswith(begin)
 
 
 def test_a_gain_over_another_recipe_is_not_put_down_to_images():
-    said = recommend(headline(GAIN), MIX, baseline=Baseline(False))
+    said = recommend(headline(GAIN), MIX, match=RecipeMatch(False))
     assert (said.augment, said.arm, said.verdict) == (False, "none", "the recipes differ")
     assert said.sentence == (
         "Do not augment: accuracy is higher with none+synthetic than with none, by 3.0 points (95 % interval 1.5 to "
@@ -79,14 +79,14 @@ def test_a_gain_over_another_recipe_is_not_put_down_to_images():
         "without them, to see what they do."
     )
     alone = headline(GAIN).model_copy(update={"baseline": "classical"})
-    said = recommend(headline(GAIN), MIX, baseline=Baseline(False, alone))
+    said = recommend(headline(GAIN), MIX, match=RecipeMatch(False, alone))
     assert (said.augment, said.arm) == (True, "none+synthetic")
     assert said.sentence.startswith("Synthetic images raise accuracy by 3.0 points compared with none (95 % interval")
 
 
 def test_images_are_not_blamed_for_a_baseline_of_another_recipe():
     alone = headline(GAIN).model_copy(update={"baseline": "classical"})
-    said = recommend(headline([-g for g in GAIN]), MIX, baseline=Baseline(False, alone))
+    said = recommend(headline([-g for g in GAIN]), MIX, match=RecipeMatch(False, alone))
     assert (said.augment, said.verdict) == (False, "another recipe is better")
     assert said.sentence.endswith(
         "; the synthetic images themselves change it by +3.0 points compared with classical (95 % interval 1.5 to 4.5, "
