@@ -131,7 +131,7 @@ def _repeats(spent: Spending, fewest: int, pipeline: Pipeline, facts: Facts) -> 
         limit = "more narrow the interval little"
     else:
         limit = f"{spent.more} would take {format_duration(spent.seconds_with_more)}"
-    redrawn = len(facts.folds) > 1 and any(arm.needs_generator for arm in pipeline.evaluate.arms)
+    redrawn = len(facts.folds) > 1 and pipeline.evaluate.needs_generator
     generators = ", each with its own generator," if redrawn else ""
     return Decision(
         "evaluate",

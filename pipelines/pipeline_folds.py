@@ -44,8 +44,8 @@ class PipelineFolds:
 
     @property
     def generator_folds(self) -> list[Fold]:
-        """All folds that a generator is fitted for."""
-        return [*self.protocol.folds, *self.validation_folds]
+        """All folds that a generator is fitted for; none if no arm needs one."""
+        return [*self.protocol.folds, *self.validation_folds] if self.pipeline.evaluate.needs_generator else []
 
     @property
     def folder(self) -> Path:
@@ -58,7 +58,9 @@ class PipelineFolds:
         return [path.as_posix() for path in paths]
 
     def with_synthetic(self, fold: Fold) -> Fold:
-        """Return the fold with its generator and the images of it, read from its folder."""
+        """Return the fold with its generator and the images of it, read from its folder, if an arm needs them."""
+        if not self.generator_folds:
+            return fold
         folder = self.generators.folder_of(fold)
         synthetic, _ = load_synthetic(folder / "synthetic", fold.train)
         return replace(fold, run=folder / "gan", synthetic=synthetic)

@@ -114,7 +114,7 @@ def _plan(folds: PipelineFolds, stages: Sequence[Stage], entries: Mapping[str, E
         plans.append(plan_stage(stage.name, stage.inputs, entry, earlier, digest))
     if not any(planned.runs for planned in plans):
         return plans
-    probe = Probe(folds.generator_folds[0], folds.pipeline.evaluate, runtime.device, runtime.jobs)
+    probe = Probe(folds.protocol.folds[0], folds.pipeline.evaluate, runtime.device, runtime.jobs)
     for i, stage in enumerate(stages):
         plans[i] = replace(plans[i], seconds=stage.seconds(probe))
         runtime.observer.on_work(MEASURING, i + 1, len(stages))
@@ -134,9 +134,10 @@ def _cost_notes(folds: PipelineFolds, stages: Sequence[Stage], plans: Sequence[P
     parts = ", ".join(f"{name} {format_duration(time)}" for name, time in seconds.items())
     memory, pipeline = peak_memory(jobs), folds.pipeline
     classifiers = sum(stage.total for stage in stages if stage.name in ("choose", "evaluate"))
+    generators = counted(len(folds.generator_folds), "generator")
+    fitted = f"{generators} of {counted(pipeline.generator.total, 'step')} and " if folds.generator_folds else ""
     return [
-        f"{counted(len(folds.generator_folds), 'generator')} of {counted(pipeline.generator.total, 'step')} and "
-        f"{counted(classifiers, 'classifier')} (networks of {counted(pipeline.evaluate.classifier.steps, 'step')}), at "
-        f"{folds.loaded.train.size} px on {counted(jobs, 'process')}: {about(sum(seconds.values()))} "
+        f"{fitted}{counted(classifiers, 'classifier')} (networks of {counted(pipeline.evaluate.classifier.steps, 'step')})"
+        f", at {folds.loaded.train.size} px on {counted(jobs, 'process')}: {about(sum(seconds.values()))} "
         f"({parts})" + (f" and at most {memory:.1f} GB of memory" if memory else "") + ", estimated by a short probe"
     ]

@@ -47,8 +47,10 @@ class Stage:
     run: Callable[[Runtime, float, bool], bool]
 
 
-def _fit(folds: PipelineFolds) -> Stage:
+def _fit(folds: PipelineFolds) -> Stage | None:
     folders, config, fitted_folds = folds.subfolders("gan"), folds.pipeline.generator, folds.generator_folds
+    if not fitted_folds:
+        return None
 
     def run(runtime: Runtime, seconds: float, overwrite: bool) -> bool:
         return fit_all(folds.generators, fitted_folds, runtime, overwrite=overwrite, seconds=seconds)
@@ -65,8 +67,10 @@ def _fit(folds: PipelineFolds) -> Stage:
     )
 
 
-def _generate(folds: PipelineFolds) -> Stage:
+def _generate(folds: PipelineFolds) -> Stage | None:
     folders, pipeline, fitted_folds = folds.subfolders("synthetic"), folds.pipeline, folds.generator_folds
+    if not fitted_folds:
+        return None
     total = pipeline.generate.per_class * fitted_folds[0].train.num_classes * len(fitted_folds)
 
     def run(runtime: Runtime, seconds: float, overwrite: bool) -> bool:
@@ -132,7 +136,7 @@ def _evaluate(folds: PipelineFolds) -> Stage:
             folds.protocol.design,
             folds.notes,
             pipeline.model_dump(mode="json"),
-            _loss_curves(folds.generators.folder_of(outer[0]) / "gan"),
+            _loss_curves(folds.generators.folder_of(outer[0]) / "gan") if folds.generator_folds else {},
             choice,
         )
         folder, settings = folds.folder / "evaluation", pipeline.evaluate
@@ -191,7 +195,7 @@ def _all_settings(pipeline: Pipeline) -> dict[str, Any]:
 
 
 def _training_images(folds: PipelineFolds) -> dict[str, str]:
-    return {"training images": _fingerprint_all(fold.train for fold in folds.generator_folds)}
+    return {"training images": _fingerprint_all(fold.train for fold in folds.generator_folds or folds.protocol.folds)}
 
 
 def _fitted_images(folds: PipelineFolds) -> dict[str, str]:

@@ -81,7 +81,7 @@ def _seconds_per_repeat(
     """Return the seconds that a repeat takes with each option."""
     folds = divide(pipeline, loaded, Path())
     *earlier, evaluate = stages_of(folds)
-    probe = Probe(folds.generator_folds[0], pipeline.evaluate, runtime.device, runtime.jobs)
+    probe = Probe(folds.protocol.folds[0], pipeline.evaluate, runtime.device, runtime.jobs)
     measurements = [partial(stage.seconds, probe) for stage in earlier]
     measurements += [partial(evaluate.seconds, probe.with_evaluation(option)) for option in options]
     seconds = []

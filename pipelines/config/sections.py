@@ -168,6 +168,11 @@ class EvaluateConfig(Settings):
         """Return the arms, with what they take from the evaluation: the classical policy and the operating point."""
         return tuple(map(self._resolved, self.arms))
 
+    @property
+    def needs_generator(self) -> bool:
+        """Whether an arm needs a generator, or images of one."""
+        return any(arm.needs_generator for arm in self.arms)
+
     def compared_arms(self) -> tuple[Arm, ...]:
         """Return the arms of `resolved_arms`; their own settings of the classifier are None if they change nothing."""
         return tuple(map(self._normalised, self.resolved_arms()))

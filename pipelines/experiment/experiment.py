@@ -83,8 +83,8 @@ def _trainings_on_half(config: EvaluateConfig, folds: Sequence[Fold]) -> list[Tr
 
 
 def count_trainings(config: EvaluateConfig, folds: Sequence[Fold]) -> int:
-    """Return how many trainings there will be when all folds have synthetic images."""
-    gan_trainings = sum(min(GAN_TRAIN_REPEATS, len(fold.repeats)) for fold in folds)
+    """Return how many trainings there will be when all folds have the synthetic images that the arms need."""
+    gan_trainings = config.needs_generator * sum(min(GAN_TRAIN_REPEATS, len(fold.repeats)) for fold in folds)
     of_arms = sum(len(config.arms) * len(fold.repeats) for fold in folds)
     return of_arms + len(_trainings_on_half(config, folds)) + gan_trainings
 

@@ -182,6 +182,17 @@ def test_too_few_images_for_the_ratio_are_named_before_anything_is_trained(
     assert ran(plan(only_real, tmp_path / "out")) == ALL
 
 
+def test_without_an_arm_that_needs_one_no_generator_is_fitted(
+    pipeline: Callable[..., Pipeline], tmp_path: Path
+) -> None:
+    real = pipeline(evaluate={"arms": ["none", "classical", "classical+grid"]})
+    plans, results = go(real, tmp_path / "out")
+    assert [stage.name for stage in plans] == ["evaluate"]
+    assert results is not None
+    assert not list((tmp_path / "out").rglob("gan"))
+    assert ran(go(pipeline(), tmp_path / "out")[0]) == ALL
+
+
 def test_missing_weights_of_features_are_found_before_anything_is_trained(
     pipeline: Callable[..., Pipeline], tmp_path: Path
 ) -> None:
