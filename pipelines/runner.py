@@ -136,8 +136,8 @@ def _cost_notes(folds: PipelineFolds, stages: Sequence[Stage], plans: Sequence[P
     classifiers = sum(stage.total for stage in stages if stage.name in ("choose", "evaluate"))
     generators = counted(len(folds.generator_folds), "generator")
     fitted = f"{generators} of {counted(pipeline.generator.total, 'step')} and " if folds.generator_folds else ""
+    steps = counted(pipeline.evaluate.classifier.steps, "step")
     return [
-        f"{fitted}{counted(classifiers, 'classifier')} (networks of {counted(pipeline.evaluate.classifier.steps, 'step')})"
-        f", at {folds.loaded.train.size} px on {counted(jobs, 'process')}: {about(sum(seconds.values()))} "
+        f"{fitted}{counted(classifiers, 'classifier')} (networks of {steps}), at {folds.loaded.train.size} px on {counted(jobs, 'process')}: {about(sum(seconds.values()))} "
         f"({parts})" + (f" and at most {memory:.1f} GB of memory" if memory else "") + ", estimated by a short probe"
     ]
