@@ -138,6 +138,8 @@ def _cost_notes(folds: PipelineFolds, stages: Sequence[Stage], plans: Sequence[P
     fitted = f"{generators} of {counted(pipeline.generator.total, 'step')} and " if folds.generator_folds else ""
     steps = counted(pipeline.evaluate.classifier.steps, "step")
     return [
-        f"{fitted}{counted(classifiers, 'classifier')} (networks of {steps}), at {folds.loaded.train.size} px on {counted(jobs, 'process')}: {about(sum(seconds.values()))} "
-        f"({parts})" + (f" and at most {memory:.1f} GB of memory" if memory else "") + ", estimated by a short probe"
+        f"{fitted}{counted(classifiers, 'classifier')} (networks of {steps}), at {folds.loaded.train.size} px on "
+        f"{counted(jobs, 'process')}: {about(sum(seconds.values()))} ({parts})"
+        + (f" and at most {memory:.1f} GB of memory" if memory else "")
+        + ", estimated by a short probe"
     ]
