@@ -13,7 +13,7 @@ def test_the_written_pipeline_can_be_planned(image_folder: Path, tmp_path: Path,
     assert (result.status, result.err) == (0, "")
     following = next_command(result)
     assert following == ["augment", "run", str(tmp_path / "mine.yaml"), "--dry-run"]
-    planned = augment(*following[1:], "--set", "evaluate.arms=[classical]", "--out", tmp_path / "out")
+    planned = augment(*following[1:], "--set", "evaluate.arms=[classical,classical+fresh]", "--out", tmp_path / "out")
     assert planned.status == 0
     assert "fit has to run" in planned.out
     check_refused(augment(*command), "already exists")
