@@ -85,7 +85,7 @@ def divide(pipeline: Pipeline, loaded: LoadedSource, folder: Path, decisions: Se
 def _check_ratio(pipeline: Pipeline, folds: Sequence[Fold]) -> None:
     """Raise `ConfigError` if too few images would be generated."""
     evaluation, per_class = pipeline.evaluate, pipeline.generate.per_class
-    arms = [arm for arm in evaluation.arms if arm.real and arm.synthetic and not (arm.feed or arm.by_need)]
+    arms = [arm for arm in evaluation.arms if arm.real and arm.uses_stored_images and not arm.by_need]
     ratios = [(arm.ratio_or(evaluation.ratio) / arm.keep, "evaluate.ratio") for arm in arms]
     if pipeline.choose is not None:
         ratios.append((max(pipeline.choose.ratios) / min(pipeline.choose.keep), "choose.ratios"))

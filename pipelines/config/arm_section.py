@@ -129,7 +129,12 @@ class Arm(Settings):
 
         The networks of a generator that feeds it have been fitted to all images nevertheless.
         """
-        return not self.soft_labels and (not self.synthetic or self.feed is not None)
+        return not (self.soft_labels or self.uses_stored_images)
+
+    @property
+    def uses_stored_images(self) -> bool:
+        """Whether it learns from synthetic images that were generated beforehand."""
+        return self.synthetic and self.feed is None
 
     @property
     def is_control(self) -> bool:

@@ -249,8 +249,7 @@ def _with_minutes(pipeline: Pipeline, minutes: float) -> Pipeline:
 def mixed_by_need(config: EvaluateConfig) -> tuple[EvaluateConfig, tuple[str, ...]]:
     """Return the settings for synthetic images that fill up the small classes, and a note that says so."""
     arms = [
-        arm.model_copy(update={"by_need": True}) if arm.real and arm.synthetic and not arm.feed else arm
-        for arm in config.arms
+        arm.model_copy(update={"by_need": True}) if arm.real and arm.uses_stored_images else arm for arm in config.arms
     ]
     note = (
         "the synthetic images fill up the small classes, so the mixed arms learn from all of them: together with the "

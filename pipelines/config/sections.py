@@ -161,7 +161,7 @@ class EvaluateConfig(Settings):
 
     def classifier_of(self, arm: Arm) -> FitConfig:
         """Return the settings of an arm's network. Raises `ValidationError` if they do not go together."""
-        classifier = arm.fit_config(self.classifier)
+        classifier = arm.fit_config(self.classifier)  # its method decides on the mixup of fine-tuning
         return arm.fit_config(self.finetune.apply(classifier)) if arm.learner == "finetune" else classifier
 
     def resolved_arms(self) -> tuple[Arm, ...]:
@@ -226,7 +226,7 @@ class Pipeline(Settings):
         if self.choose is None:
             return self
         arms = self.evaluate.resolved_arms()
-        mixed = {a.name: a.kind for a in arms if a.real and a.synthetic and not (a.feed or a.by_need)}
+        mixed = {a.name: a.kind for a in arms if a.real and a.uses_stored_images and not a.by_need}
         if self.choose.arm not in mixed:
             raise ValueError(
                 f"choose.arm is {quoted(self.choose.arm)}: expected one of the arms with real and stored synthetic "

@@ -52,7 +52,7 @@ def check_arms(fold: Fold, config: EvaluateConfig) -> None:
             _check_halves(arm, fold)
         if arm.feed:
             check_feed(arm.feed, fold)
-        if not arm.synthetic or arm.feed:
+        if not arm.uses_stored_images:
             continue
         if fold.synthetic is None:
             raise ConfigError("the arms use synthetic images and there are none; give --synthetic, or only real arms")

@@ -70,7 +70,7 @@ def _needed_images(folds: Sequence[Fold], arms: Sequence[Arm], mirrored: bool) -
     for fold in folds:
         yield fold.test.images
         learnt = [fold.train.images]
-        if any(arm.synthetic and not arm.feed for arm in arms) and fold.synthetic is not None:
+        if any(arm.uses_stored_images for arm in arms) and fold.synthetic is not None:
             learnt.append(fold.synthetic.data.images)
         if any(arm.unlabelled for arm in arms) and fold.unlabelled is not None:
             learnt.append(fold.unlabelled.images)

@@ -177,11 +177,8 @@ def linear_seconds(fold: Fold, config: EvaluateConfig, device: torch.device) -> 
         extractor = load_extractor(config.features).to(device)
         extract(extractor, subset.images, device)  # a warm-up
         extraction = _seconds(lambda: extract(extractor, subset.images, device), device) / len(subset)
-    mixed = [arm for arm in arms if arm.synthetic]
-    most, stored = (
-        max((arm.ratio_or(config.ratio) for arm in some), default=0.0)  # synthetic images per real one
-        for some in (mixed, [arm for arm in mixed if not arm.feed])
-    )
+    most = max((arm.ratio_or(config.ratio) for arm in arms if arm.synthetic), default=0.0)  # per real image
+    stored = max((arm.ratio_or(config.ratio) for arm in arms if arm.uses_stored_images), default=0.0)
     views, learning = 2 if config.horizontal_flip else 1, sum(arm.unlabelled > 0 for arm in arms)
     images, unlabelled = len(fold.train) * views, len(fold.unlabelled or ()) * views if learning else 0
     learnt, drawn = images * (1 + most), images * sum(arm.ratio_or(config.ratio) for arm in arms if arm.feed)

@@ -138,7 +138,7 @@ def _pipeline(folder: Path) -> Pipeline:
     try:
         return Pipeline.model_validate(read_mapping(folder / "config.yaml"))
     except ConfigError as error:
-        raise ConfigError(f"{folder / 'config.yaml'} is damaged; run it again") from error
+        raise ConfigError(f"{folder / 'config.yaml'} is damaged or of another version; run it again") from error
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
         raise ConfigError(

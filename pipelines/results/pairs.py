@@ -97,6 +97,11 @@ def _method(arm: Arm) -> Method:
 PLAIN_METHOD = _method(Arm(name="none"))
 
 
+def has_headline(arms: Sequence[Arm]) -> bool:
+    """Return whether there are arms of real images with synthetic ones, and arms without them."""
+    return any(a.real and a.synthetic for a in arms) and not all(a.synthetic for a in arms)
+
+
 def headline_first(
     pairs: Sequence[tuple[str, str]],
     arms: Sequence[Arm],
@@ -115,12 +120,13 @@ def headline_first(
     therefore remains valid. That they harm is claimed only against a baseline of the same recipe (`recommend`), and may
     still be too strong where several recipes are compared.
     """
-    mixed = [a for a in arms if a.real and a.synthetic]
-    names = [a.name for a in mixed if not a.is_control] or [a.name for a in mixed] if arm is None else [arm]
-    real_only = [a.name for a in arms if not a.synthetic]
-    if not names or not real_only:
+    if not has_headline(arms):
         return list(pairs)
+    mixed = [a for a in arms if a.real and a.synthetic]
+    names = [a.name for a in mixed if not a.is_control] or [a.name for a in mixed]
+    names = names if arm is None else [arm]
     candidates = [pair for pair in pairs if pair[0] in names]
+    real_only = [a.name for a in arms if not a.synthetic]
     baselines = list(dict.fromkeys([*(baseline for _, baseline in candidates), *real_only]))
     values = {b: [r.metrics[metric] for r in records_of_arm(records, b)] for b in baselines}
     best = max(baselines, key=lambda b: gains(values[b], values[baselines[0]], metric).mean())

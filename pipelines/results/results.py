@@ -29,6 +29,7 @@ from pipelines.results.document import (
 from pipelines.results.pairs import (
     control_comparisons,
     declared_comparisons,
+    has_headline,
     have_same_recipe,
     headline_first,
     unlabelled_comparisons,
@@ -159,8 +160,7 @@ def _compare(
     for size, records in by_size.items():
         correlation = design.correlation[size]
         compared += compare(records, pairs, metric, correlation=correlation, test_labels=design.test_labels)
-    has_headline = any(a.real and a.synthetic for a in arms) and not all(a.synthetic for a in arms)
-    adjusted = iter(with_holm_p_values(compared, has_headline=has_headline))
+    adjusted = iter(with_holm_p_values(compared, has_headline=has_headline(arms)))
     return {size: list(islice(adjusted, len(pairs))) for size in by_size}
 
 

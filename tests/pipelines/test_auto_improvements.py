@@ -96,8 +96,9 @@ def test_other_recipes_are_compared_if_there_is_time(source: Any, tmp_path: Path
 def test_given_settings_have_no_other_recipe_beside_them(
     given: str, recipes: list[str], source: Any, tmp_path: Path
 ) -> None:
-    pipeline, _ = decided(auto(source(8, 8, 8, 8), *TINY, f"evaluate.{given}"), tmp_path)
+    pipeline, text = decided(auto(source(8, 8, 8, 8), *TINY, f"evaluate.{given}"), tmp_path)
     assert [arm.name for arm in pipeline.evaluate.arms if arm.name in RECIPES] == recipes
+    assert ("without mixup" in text, "shifted" in text) == ("no-mixup" in recipes, "light-views" in recipes)
 
 
 def test_a_pretrained_network_is_fine_tuned_if_there_is_time(source: Any, tmp_path: Path) -> None:
