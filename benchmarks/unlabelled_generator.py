@@ -15,30 +15,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from generator_figures import COMPARED, measure_generator
 
 from augment.dataset.images import LabelledImages, concatenate, split_per_class, subset_per_class
 from augment.dataset.sources import read_source
 from augment.generators.base import TrainingData
-from augment.generators.previews import tile
-from augment.generators.registry import GENERATORS, fit, load_model
-from augment.generators.sampling import SyntheticImages, generate
-from classifiers.metrics import score
-from classifiers.training import predict
-from pipelines.config.arm_section import Arm
-from pipelines.config.sections import EvaluateConfig
-from pipelines.experiment.arms import train_arm
-from pipelines.experiment.folds import Fold
-from pipelines.results.fidelity_evaluation import measure_fidelity
+from augment.generators.registry import GENERATORS
 
-COMPARED = 200  # images of each class
-FIGURES = ("precision", "recall", "density", "coverage", "kid", "gan_test_accuracy", "memorised_fraction")
-CPU = torch.device("cpu")
 KINDS: dict[str, dict[str, Any]] = {
     "cgan": {"kind": "cgan"},
     "cgan with codes": {"kind": "cgan", "code_pull": 5.0},
@@ -62,26 +50,9 @@ def measure(name: str, share: float, source: LabelledImages, setting: str, seed:
     train, test = draw(train, setting, seed), subset_per_class(rest, COMPARED, 0)
     settings = KINDS[name]
     config = GENERATORS[settings["kind"]].config.model_validate({**settings, "unlabelled": share, "seed": seed})
-    run = out / "run"
-    shutil.rmtree(run, ignore_errors=True)
-    fit(TrainingData(train, unlabelled=unlabelled), config, run)
-    model = load_model(run)
-    synthetic = generate(model, dict.fromkeys(model.about.classes, COMPARED), seed=seed).data
-    shown = np.concatenate([np.flatnonzero(synthetic.labels == k)[:10] for k in range(train.num_classes)])
-    picture = f"{name}-{setting}-{share}-{seed}.png".replace(" ", "-").replace(":", "-")
-    tile(synthetic.images[shown], 10).save(out / picture)
-    evaluation = EvaluateConfig(classifier={"steps": 600})
-    figures = measure_fidelity(Fold(train, test, synthetic=SyntheticImages(synthetic)), evaluation, CPU)
-    classifier = train_arm(Arm(name="gan-train"), Fold(synthetic, test), evaluation, seed=seed, device=CPU)
-    logits = predict(classifier, torch.from_numpy(np.ascontiguousarray(test.images)))
-    return {
-        "kind": name,
-        "setting": setting,
-        "share": share,
-        "seed": seed,
-        **{figure: round(float(figures.figures[figure]), 4) for figure in FIGURES},
-        "gan_train_accuracy": round(score(logits, test.labels, test.num_classes)["accuracy"], 4),
-    }
+    picture = out / f"{name}-{setting}-{share}-{seed}.png".replace(" ", "-").replace(":", "-")
+    figures = measure_generator(config, TrainingData(train, unlabelled=unlabelled), test, picture)
+    return {"kind": name, "setting": setting, "share": share, "seed": seed, **figures}
 
 
 def main() -> None:

@@ -1,0 +1,52 @@
+"""Fit one generator and measure its images; shared by the benchmarks that compare settings of generators."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from augment.dataset.images import LabelledImages
+from augment.generators.base import GeneratorConfig, TrainingData
+from augment.generators.previews import tile
+from augment.generators.registry import fit, load_model
+from augment.generators.sampling import SyntheticImages, generate
+from classifiers.metrics import score
+from classifiers.training import predict
+from pipelines.config.arm_section import Arm
+from pipelines.config.sections import EvaluateConfig
+from pipelines.experiment.arms import train_arm
+from pipelines.experiment.folds import Fold
+from pipelines.results.fidelity_evaluation import measure_fidelity
+
+COMPARED = 200  # images of each class, synthetic and unseen
+FIGURES = ("precision", "recall", "density", "coverage", "kid", "gan_test_accuracy", "memorised_fraction")
+CPU = torch.device("cpu")
+
+
+def measure_generator(
+    config: GeneratorConfig, data: TrainingData, test: LabelledImages, picture: Path
+) -> dict[str, float]:
+    """Fit a generator, generate `COMPARED` images of each class, and compare them with the unseen images `test`.
+
+    The figures are those of the report, on the features of a classifier of the training images. GAN-train is the
+    accuracy on `test` of a classifier of the synthetic images. picture: a file for 10 images of each class.
+    """
+    run = picture.with_suffix("")
+    shutil.rmtree(run, ignore_errors=True)
+    fit(data, config, run)
+    model = load_model(run)
+    synthetic = generate(model, dict.fromkeys(model.about.classes, COMPARED), seed=config.seed).data
+    shutil.rmtree(run)
+    shown = np.concatenate([np.flatnonzero(synthetic.labels == k)[:10] for k in range(synthetic.num_classes)])
+    tile(synthetic.images[shown], 10).save(picture)
+    evaluation = EvaluateConfig(classifier={"steps": 600})
+    measured = measure_fidelity(Fold(data.images, test, synthetic=SyntheticImages(synthetic)), evaluation, CPU)
+    classifier = train_arm(Arm(name="gan-train"), Fold(synthetic, test), evaluation, seed=config.seed, device=CPU)
+    logits = predict(classifier, torch.from_numpy(np.ascontiguousarray(test.images)))
+    return {
+        **{figure: round(float(measured.figures[figure]), 4) for figure in FIGURES},
+        "gan_train_accuracy": round(score(logits, test.labels, test.num_classes)["accuracy"], 4),
+    }
