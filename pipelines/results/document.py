@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from augment.files import read_json
+from pipelines.metric_specs import FEWEST_REPEATS
 
 Interval = tuple[float, float]
 
@@ -90,12 +91,17 @@ class Comparison(Part):
     per_class_gain: list[float | None] = Field(description="Gain in recall per class; null without test images.")
     per_class_ci95: list[Interval | None]
 
+    @property
+    def allows_claim(self) -> bool:
+        """Whether there are enough repeats for a claim, or the interval is over test images."""
+        return self.over_images or self.repeats >= FEWEST_REPEATS
+
 
 class Recommendation(Part):
     """Whether and how to train with synthetic images, and why."""
 
     augment: bool
-    arm: str | None = Field(description="Arm to train with; null if nothing was compared.")
+    arm: str | None = Field(description="Arm to train with; null if none is shown to be better.")
     ratio: float = Field(description="Synthetic images per real image that are drawn; 0 for none.")
     mix: dict[str, Any] | None = Field(None, description="Mix of the recommended arm.")
     verdict: str = Field(

@@ -4,9 +4,9 @@ The rule is to do no harm. Synthetic images are recommended only if the interval
 showed a gain too where the mix was chosen on validation images, and if the interval over every control lies above 0.
 Fewer than 6 repeats support no claim. Otherwise the answer is "do not augment", for one of five reasons: synthetic
 images harm, another recipe is better without them, the gain may come from something else in the recipe, a control may
-do as well, or the experiment is inconclusive. If it
-is inconclusive, the sentence says how large a gain is still possible and how many repeats would show a small one. A
-control that needs no generator and gains over the baseline is then recommended.
+do as well, or the experiment is inconclusive. If it is inconclusive, the sentence says how large a gain is still
+possible and how many repeats would show a small one. A control that needs no generator and gains over the baseline is
+then recommended. `best_recipe` answers where nothing was compared with synthetic images.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ SAME_RECIPE = RecipeMatch()
 
 
 def recommend(
-    comparison: Comparison | None,
+    comparison: Comparison,
     mix: Mapping[str, Any],
     choice: Choice | None = None,
     size: int | None = None,
@@ -73,16 +73,13 @@ def recommend(
     It recommends synthetic images only if the lower end of the interval is above 0 with at least 6 repeats and, where
     the mix was chosen, `choice` shows a gain. Otherwise it names the arm of `instead` or the baseline, and the ratio 0.
 
-    comparison: the headline; None if there is none. mix: the chosen mix, or that of the compared arm (`Arm.mix`).
+    comparison: the headline. mix: the chosen mix, or that of the compared arm (`Arm.mix`).
     choice: the content of results.json under that name; None if the mix was fixed in advance. size: the number of
     training images per class, if they were drawn from a larger pool. controls: the comparisons of the arm with its
     controls; the interval of its gain over each of them has to be above 0. instead: what `best_control` returns.
     match: how the recipe of the baseline compares with that of the arm.
     """
     verdict = _verdict(comparison, choice, controls, match)
-    if comparison is None:
-        sentence = "Nothing to recommend: no recipe was compared with and without synthetic images."
-        return Recommendation(augment=False, arm=None, ratio=0.0, verdict=verdict.value, sentence=sentence)
     augment = verdict == Verdict.HELPS
     sentence = _sentence(comparison, mix, choice, controls, size=size, match=match)
     use: dict[str, Any] = {"arm": comparison.baseline, "ratio": 0.0, "sentence": sentence}
@@ -106,7 +103,7 @@ def best_control(comparisons: Sequence[Comparison], controls: Collection[str]) -
     below 0.05 (Bonferroni). comparisons: those with the baseline of the headline. controls: the names of the controls
     that need no generator.
     """
-    compared = [c for c in comparisons if c.arm in controls and _allows_claim(c)]
+    compared = [c for c in comparisons if c.arm in controls and c.allows_claim]
     gaining = [c for c in compared if c.ci95[0] > 0 and len(compared) * c.p_value < SIGNIFICANT]
     return max(gaining, key=lambda c: c.mean_gain, default=None)
 
@@ -128,26 +125,24 @@ def unlabelled_sentences(comparisons: Sequence[Comparison]) -> list[str]:
 def _unlabelled_sentence(comparison: Comparison, comparisons: int) -> str:
     low, high = comparison.ci95
     excludes_no_change = not low <= 0 <= high and comparisons * comparison.p_value < SIGNIFICANT
-    significant = _allows_claim(comparison) and excludes_no_change
+    significant = comparison.allows_claim and excludes_no_change
     verb, evidence = evidence_of(comparison, significant)
     words = METRICS[comparison.metric].words
     if significant:
         return f"Unlabelled images {verb} {words} {evidence}."
-    reason = "no change can be shown" if _allows_claim(comparison) else "too few repeats for a claim"
+    reason = "no change can be shown" if comparison.allows_claim else "too few repeats for a claim"
     return f"With unlabelled images, {words} changes {evidence}: {reason}."
 
 
 def _verdict(
-    comparison: Comparison | None,
+    comparison: Comparison,
     choice: Choice | None,
     controls: Sequence[Comparison],
     match: RecipeMatch,
 ) -> Verdict:
     """Return the verdict; a gain on the test images proves nothing if validation did not show one for the mix."""
-    if comparison is None:
-        return Verdict.NOTHING
     low, high = comparison.ci95
-    if not _allows_claim(comparison):
+    if not comparison.allows_claim:
         return Verdict.TOO_FEW
     if high < 0:
         return Verdict.HARMS if match.same_recipe else Verdict.OTHER
@@ -156,10 +151,6 @@ def _verdict(
     if match.is_confounded:
         return Verdict.CONFOUNDED
     return Verdict.CONTROL if _as_good(controls) else Verdict.HELPS
-
-
-def _allows_claim(comparison: Comparison) -> bool:
-    return comparison.over_images or comparison.repeats >= FEWEST_REPEATS
 
 
 def _as_good(controls: Sequence[Comparison]) -> list[str]:
@@ -178,10 +169,10 @@ def _sentence(
 ) -> str:
     metric, at_size = METRICS[comparison.metric], "" if size is None else f" at {size} images per class"
     low, high = comparison.ci95
-    significant = _allows_claim(comparison) and not low <= 0 <= high
+    significant = comparison.allows_claim and not low <= 0 <= high
     against = "" if match.same_recipe else f" compared with {comparison.baseline}"
     verb, evidence = evidence_of(comparison, significant, against)
-    if not _allows_claim(comparison):
+    if not comparison.allows_claim:
         return _too_few(comparison, evidence, at_size)
     limits = "" if significant else f"; {_possible_gain(comparison, metric)}"
     if choice is not None and not choice.gain_shown:

@@ -15,6 +15,7 @@ from pipelines.config.arm_section import Arm
 from pipelines.experiment.folds import Design
 from pipelines.experiment.records import Record, records_of_arm
 from pipelines.metric_specs import METRICS, default_metric
+from pipelines.results.best_recipe import recommend_recipe
 from pipelines.results.comparisons import compare, with_holm_p_values
 from pipelines.results.document import (
     Choice,
@@ -92,12 +93,12 @@ def build_results(
     metric, names = metric or default_metric(dataset.train_per_class), [arm.name for arm in arms]
     by_size = {size: [r for r in records if r.size == size and r.arm in names] for size in design.correlation}
     first = next(iter(by_size))
-    pairs = _pairs(arms, by_size[first], metric, choice)
     mixes = {a.name: a.mix(ratio_by_need if a.by_need else ratio) for a in arms if a.real and a.synthetic}
-    comparisons_by_size = _compare(by_size, pairs, metric, design, arms)
+    comparisons_by_size = _compare(by_size, _pairs(arms, by_size[first], metric, choice), metric, design, arms)
     records, comparisons = by_size[first], comparisons_by_size[first]
     headline = next((c for c in comparisons if c.p_holm is None), None)  # its p-value alone is not adjusted
     mix = {**mixes[headline.arm], **(choice.mix if choice else {})} if headline else {}
+    recipe = _best_recipe(records, comparisons, arms, metric)
     return Results(
         dataset=dataset,
         protocol=_protocol(records, design, comparisons, _mix_sentence(headline.arm, mix, choice) if headline else ""),
@@ -105,7 +106,7 @@ def build_results(
         comparisons=comparisons,
         fidelity=dict(fidelity or {}),
         choice=choice,
-        recommendation=_recommendation(headline, comparisons, arms, mix, choice, first),
+        recommendation=_recommendation(headline, comparisons, arms, mix, choice, first) if headline else recipe,
         **_unlabelled(comparisons, arms),
         confusion=sum_confusions(records, names),
         learning_curve=_learning_curve(by_size, comparisons_by_size, names) if len(by_size) > 1 else [],
@@ -120,7 +121,7 @@ def _pairs(arms: Sequence[Arm], records: Sequence[Record], metric: str, choice: 
 
 
 def _recommendation(
-    headline: Comparison | None,
+    headline: Comparison,
     comparisons: Sequence[Comparison],
     arms: Sequence[Arm],
     mix: Mapping[str, Any],
@@ -128,11 +129,19 @@ def _recommendation(
     size: int | None,
 ) -> Recommendation:
     pairs, names = control_comparisons(arms), {a.name for a in arms if a.is_control and not a.needs_generator}
-    controls = [c for c in comparisons if headline and c.arm == headline.arm and (c.arm, c.baseline) in pairs]
-    instead = best_control([c for c in comparisons if headline and c.baseline == headline.baseline], names)
-    alike = [c for c in comparisons if headline and c.arm == headline.arm and _differs_in_images(c, arms)]
+    controls = [c for c in comparisons if c.arm == headline.arm and (c.arm, c.baseline) in pairs]
+    instead = best_control([c for c in comparisons if c.baseline == headline.baseline], names)
+    alike = [c for c in comparisons if c.arm == headline.arm and _differs_in_images(c, arms)]
     match = RecipeMatch(headline in alike, next((c for c in alike if c is not headline), None))
     return recommend(headline, mix, choice, size, controls=controls, instead=instead, match=match)
+
+
+def _best_recipe(
+    records: Sequence[Record], comparisons: Sequence[Comparison], arms: Sequence[Arm], metric: str
+) -> Recommendation:
+    summaries = summarise_arms(records, [arm.name for arm in arms if not arm.synthetic])
+    means = {name: summary[metric].mean for name, summary in summaries.items()}
+    return recommend_recipe(means, metric, comparisons)
 
 
 def _differs_in_images(comparison: Comparison, arms: Sequence[Arm]) -> bool:

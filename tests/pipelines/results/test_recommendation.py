@@ -262,13 +262,6 @@ def test_an_interval_just_above_zero_does_not_read_as_zero():
     assert "by 2.02 points (95 % interval 0.02 to 4.02," in recommend(comparison, MIX).sentence
 
 
-def test_without_a_comparison_there_is_nothing_to_recommend():
-    said = recommend(None, MIX)
-    assert (said.augment, said.arm, said.ratio) == (False, None, 0.0)
-    assert said.verdict == "nothing to compare"
-    assert said.largest_gain_not_excluded is said.repeats_for_one_point is None
-
-
 CHOSEN = {"ratio": 2.0, "keep": 0.5, "filter": "confidence", "weight": 1.0}
 
 
