@@ -1,4 +1,4 @@
-"""Translate device names, `auto|cpu|cuda[:n]`, into available devices.
+"""Devices: from names, `auto|cpu|cuda[:n]`, to those that are available, and the time that work takes on them.
 
 mps is not among them: batches are drawn in float64, which it lacks.
 """
@@ -6,6 +6,8 @@ mps is not among them: batches are drawn in float64, which it lacks.
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
 
 import torch
 
@@ -30,3 +32,17 @@ def find_device(name: str) -> torch.device:
             f"device {name!r} is not available: this machine has {counted(count, f'{kind} device')}; use --device auto"
         )
     return torch.device(kind, index) if match[3] else torch.device(kind)
+
+
+def seconds_of(function: Callable[[], object], device: torch.device) -> float:
+    """Return the wall-clock seconds that `function` takes on `device`, from when earlier work on it is done."""
+    _wait_for(device)
+    start = time.perf_counter()
+    function()
+    _wait_for(device)
+    return time.perf_counter() - start
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

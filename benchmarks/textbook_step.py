@@ -20,7 +20,6 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -127,20 +126,15 @@ def run_arm(options: argparse.Namespace) -> None:
         use_textbook_doubling()
     import torch
 
-    from augment.devices import find_device
+    from augment.devices import find_device, seconds_of
 
     torch.set_num_threads(options.threads)
     device = find_device(options.device)
     np.savez(sys.stdin.readline().strip(), **first_gradients(options.arm, options.preset, device))
     print("saved", flush=True)
     _, _, step = make(options.arm, options.preset, device)
-    wait: Callable[[], None] = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     for _ in sys.stdin:
-        wait()
-        start = time.perf_counter()
-        step()
-        wait()
-        print(1000 * (time.perf_counter() - start), flush=True)
+        print(1000 * seconds_of(step, device), flush=True)
 
 
 class Arm:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -27,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.profiler import profile
 
+from augment.devices import seconds_of
 from augment.errors import ConfigError
 from augment.gan.benchmark_plot import plot
 from augment.gan.config import GanConfig
@@ -197,7 +197,7 @@ def _times(
     times: dict[str, list[float]] = {name: [] for name in functions}
     for round_ in range(repeats + 1):  # the first round is a warm-up
         for name, function in functions.items():
-            elapsed = _milliseconds(function, device)
+            elapsed = 1000 * seconds_of(function, device)
             if round_:
                 times[name].append(elapsed)
         on_round(round_)
@@ -249,16 +249,6 @@ def _frozen(network: nn.Module, scalar: Callable[[], Tensor]) -> Callable[[], No
         network.requires_grad_(True)
 
     return run
-
-
-def _milliseconds(function: Callable[[], Any], device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    begin = time.perf_counter()
-    function()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return 1000 * (time.perf_counter() - begin)
 
 
 def _splits(parts: dict[str, float]) -> dict[str, dict[str, float]]:

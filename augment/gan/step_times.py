@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
+from augment.devices import seconds_of
 from augment.runtime import Runtime
 
 STEPS_OF_ESTIMATE = 3
@@ -29,8 +30,7 @@ def seconds_per_step(step: Step, device: torch.device, penalty_every: int | None
 
 def _mean_seconds(step: Step, device: torch.device, *, penalised: bool) -> float:
     step(penalised)
-    _wait_for(device)
-    return sum(_seconds(step, device, penalised) for _ in range(STEPS_OF_ESTIMATE)) / STEPS_OF_ESTIMATE
+    return sum(seconds_of(partial(step, penalised), device) for _ in range(STEPS_OF_ESTIMATE)) / STEPS_OF_ESTIMATE
 
 
 def bfloat16_is_faster(float32: Step, bfloat16: Step, runtime: Runtime) -> bool:
@@ -49,20 +49,7 @@ def bfloat16_time_ratio(float32: Step, bfloat16: Step, device: torch.device) -> 
     fastest = {float32: float("inf"), bfloat16: float("inf")}
     for step in fastest:
         step(False)
-    _wait_for(device)
     for _ in range(STEPS_OF_COMPARISON):
         for step, seconds in fastest.items():
-            fastest[step] = min(seconds, _seconds(step, device))
+            fastest[step] = min(seconds, seconds_of(partial(step, False), device))
     return fastest[bfloat16] / fastest[float32]
-
-
-def _seconds(step: Step, device: torch.device, penalised: bool = False) -> float:
-    begin = time.perf_counter()
-    step(penalised)
-    _wait_for(device)
-    return time.perf_counter() - begin
-
-
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

