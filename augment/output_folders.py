@@ -202,7 +202,7 @@ def _find_resumable(
     if replace == "anything" or (replace == "unfinished" and not marker.finished):
         return None
     raise OutputError(
-        f"{path} was begun with other settings ({'; '.join(changed)}); choose another --out, or give --overwrite to "
+        f"{path} was started with other settings ({'; '.join(changed)}); choose another --out, or give --overwrite to "
         "start again"
     )
 

@@ -1,4 +1,4 @@
-"""Save and load networks and optimisers as safetensors files that contain a JSON description and a checksum.
+"""Save and load networks and optimisers as safetensors files that contain JSON metadata and a checksum.
 
 The format does not use pickle, so loading a file from somebody else cannot execute code. The checksum covers names,
 dtypes, shapes and values, so a file with a missing tensor or a changed bit is refused.
@@ -25,34 +25,34 @@ M = TypeVar("M", bound=BaseModel)
 MOMENTS = {"step", "exp_avg", "exp_avg_sq"}  # the state of Adam for each parameter
 
 
-def dump_tensors(tensors: Mapping[str, Tensor], about: BaseModel) -> bytes:
-    """Serialise tensors and a description. Values are kept exactly, memory formats are not kept."""
+def dump_tensors(tensors: Mapping[str, Tensor], metadata: BaseModel) -> bytes:
+    """Serialise tensors and metadata. Values are kept exactly, memory formats are not kept."""
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    text = about.model_dump_json()
+    text = metadata.model_dump_json()
     return save(on_cpu, {"about": f"{_checksum(on_cpu, text)} {text}"})  # one key, as the order of several is not fixed
 
 
-def load_tensors(path: Path, about: type[M]) -> tuple[dict[str, Tensor], M]:
-    """Return (tensors on the CPU, description).
+def load_tensors(path: Path, model: type[M]) -> tuple[dict[str, Tensor], M]:
+    """Return (tensors on the CPU, metadata).
 
     Raises `SourceError` if the file was not written by `dump_tensors` or is damaged.
     """
     with _open(path) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         checksum, text = _split_metadata(file)
-        description = about.model_validate_json(text)
+        metadata = model.model_validate_json(text)
         if checksum != _checksum(tensors, text):
             raise ValueError("its checksum does not fit its content")
-    return tensors, description
+    return tensors, metadata
 
 
-def load_about(path: Path, about: type[M]) -> M:
-    """Return only the description, without verifying the checksum.
+def load_metadata(path: Path, model: type[M]) -> M:
+    """Return only the metadata, without verifying the checksum.
 
-    Raises `SourceError` if the header or the description cannot be read; damaged tensors are not noticed.
+    Raises `SourceError` if the header or the metadata cannot be read; damaged tensors are not noticed.
     """
     with _open(path) as file:
-        return about.model_validate_json(_split_metadata(file)[1])
+        return model.model_validate_json(_split_metadata(file)[1])
 
 
 def _split_metadata(file: Any) -> tuple[str, str]:
@@ -68,7 +68,7 @@ def _open(path: Path) -> Iterator[Any]:
         with safe_open(path, framework="pt") as file:
             yield file
     except ValidationError as error:
-        reason = f"its description is of another version: {error.errors()[0]['msg']}"
+        reason = f"its metadata are of another version: {error.errors()[0]['msg']}"
         raise SourceError(f"{path} is not a model or checkpoint of this program ({reason})") from error
     except (SafetensorError, ConfigError, KeyError, TypeError, ValueError, OSError) as error:
         raise SourceError(f"{path} is not a model or checkpoint of this program, or it is damaged: {error}") from error

@@ -1,10 +1,11 @@
-"""Format counts and values for messages, and make text of unknown origin safe to print."""
+"""Format counts, durations and values for messages, and make text of unknown origin safe to print."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import unicodedata
+from collections.abc import Sequence
 from reprlib import Repr
 
 MAX_LENGTH = 100  # characters of a value that is quoted in a sentence
@@ -16,9 +17,32 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {noun}{ending}"
 
 
+def listed(names: Sequence[str], limit: int) -> str:
+    """Return at most `limit` of the names: "a, b and 3 more"."""
+    unlisted = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {unlisted:,} more" if unlisted > 0 else "")
+
+
 def are(n: int) -> str:
     """Return the verb that goes with a count: "is" or "are"."""
     return "is" if n == 1 else "are"
+
+
+def format_duration(seconds: float) -> str:
+    """Format a duration for people: "a few seconds", "40 seconds", "3 minutes", "2.5 hours"."""
+    if seconds < 10:
+        return "a few seconds"
+    if seconds < 90:
+        return f"{round(seconds, -1):.0f} seconds"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.1f} hours"
+
+
+def format_estimate(seconds: float) -> str:
+    """Format an estimate for people: "a few seconds", "about 3 minutes"."""
+    words = format_duration(seconds)
+    return words if words.startswith("a ") else f"about {words}"
 
 
 def shortened(text: str, max_length: int = MAX_LENGTH) -> str:

@@ -30,8 +30,8 @@ from augment.dataset.policies import bank_of_views
 from augment.dataset.sources import read_source
 from augment.gan.networks import Pair, Shape, build
 from augment.gan.noise import noise_from_seeds
-from augment.gan.training import generate_from_noise, make_setup, make_step, recalibrate, update_ema
-from augment.gan.training_state import State, start
+from augment.gan.training import generate_from_noise, make_setup, make_step, recalibrate_batch_norm, update_ema
+from augment.gan.training_state import TrainingState, initial_state
 from augment.generators.adversarial import network_shape
 from augment.generators.cgan import CganConfig, run_on_noise
 from augment.generators.previews import tile
@@ -42,7 +42,7 @@ from pipelines.experiment.folds import Fold
 from pipelines.results.fidelity_evaluation import measure_fidelity
 
 PER_CLASS, GENERATED = 20, 200  # images
-FIGURES = ("precision", "recall", "density", "coverage", "kid", "gan_test_accuracy", "memorised_fraction")
+METRICS = ("precision", "recall", "density", "coverage", "kid", "gan_test_accuracy", "memorised_fraction")
 CPU = torch.device("cpu")
 PULLED, CANDIDATES = 16, 8  # real images in the pulling term, and fakes of each that the nearest is chosen from
 GRADUAL = (0.2, 0.6)  # fractions of the training between which the class enters
@@ -55,7 +55,7 @@ class Game:
     train: LabelledImages
     config: CganConfig
     pair: Pair
-    state: State
+    state: TrainingState
     noise: Callable[[Tensor, torch.Generator], Tensor]
     random: torch.Generator
     term: Callable[[], Tensor] | None = None
@@ -198,7 +198,7 @@ def synthesise(lever: str, train: LabelledImages, seed: int) -> LabelledImages:
         return images
 
     codes = game.noise is not _plain_noise
-    recalibrate(
+    recalibrate_batch_norm(
         state.ema, run_ema if codes else run_on_noise(state.ema, shape), seed=derive_seed(seed, "recalibration")
     )
     labels = torch.arange(shape.num_classes).repeat_interleave(GENERATED)
@@ -227,7 +227,7 @@ def _start(lever: str, train: LabelledImages, seed: int) -> tuple[Game, Shape]:
         discriminator = build(config.network, wide, seed=weights).discriminator
     pair = Pair(generator, discriminator)
     random = torch.Generator().manual_seed(seed + 1)
-    game = Game(train, config, pair, start(config, pair, shape, CPU), _plain_noise, random)
+    game = Game(train, config, pair, initial_state(config, pair, shape, CPU), _plain_noise, random)
     change(game)
     return game, shape
 
@@ -240,8 +240,8 @@ def measure(lever: str, source: str, seed: int, out: Path) -> dict[str, float | 
     shown = np.concatenate([np.flatnonzero(synthetic.labels == k)[:10] for k in range(train.num_classes)])
     tile(synthetic.images[shown], 10).save(out / f"{lever.replace(' ', '-').replace(',', '')}-{seed}.png")
     fold = Fold(train, test, (0,), synthetic=SyntheticImages(synthetic))
-    figures = measure_fidelity(fold, EvaluateConfig(), CPU).figures
-    return {"lever": lever, "seed": seed, **{name: round(float(figures[name]), 4) for name in FIGURES}}
+    metrics = measure_fidelity(fold, EvaluateConfig(), CPU).metrics
+    return {"lever": lever, "seed": seed, **{name: round(float(metrics[name]), 4) for name in METRICS}}
 
 
 def main() -> None:

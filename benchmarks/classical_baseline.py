@@ -23,13 +23,13 @@ from augment.dataset.policies import bank_of_views
 from augment.dataset.sources import read_source
 from classifiers.metrics import score
 from classifiers.pools import Pool
-from classifiers.training import FitConfig, fit, predict
+from classifiers.training import ClassifierConfig, fit, predict
 from pipelines.config.reading import load_evaluate_config
 from pipelines.results.statistics import corrected_t_interval
 
 
 def trial(
-    train: LabelledImages, views: NDArray[np.uint8], test: LabelledImages, config: FitConfig, seed: int
+    train: LabelledImages, views: NDArray[np.uint8], test: LabelledImages, config: ClassifierConfig, seed: int
 ) -> tuple[float, float]:
     """Train once; return the accuracy on `test` and the seconds of training."""
     pool = Pool(torch.from_numpy(views), torch.from_numpy(train.labels))

@@ -23,12 +23,12 @@ from augment.dataset.policies import POLICIES, VIEWS, bank_of_views
 from augment.dataset.sources import read_source
 from augment.versions import versions
 from classifiers.pools import Pool
-from classifiers.training import FitConfig, fit
+from classifiers.training import ClassifierConfig, fit
 
 WARM_UP = 3  # rounds
 
 
-def step_ms(views: np.ndarray, data: LabelledImages, config: FitConfig) -> float:
+def step_ms(views: np.ndarray, data: LabelledImages, config: ClassifierConfig) -> float:
     """Train once on `views`; return the median time from one optimiser step to the next."""
     times: list[float] = []
     hook = register_optimizer_step_post_hook(lambda *_: times.append(time.perf_counter()))
@@ -62,7 +62,7 @@ def main() -> None:
     torch.set_num_threads(1)
 
     data = subset_per_class(read_source(options.data).train, options.per_class, seed=0)
-    config = FitConfig(steps=options.steps)
+    config = ClassifierConfig(steps=options.steps)
     start = time.perf_counter()
     bank = bank_of_views(data, options.policy, views=options.views, horizontal_flip=True, seed=0)
     seconds = time.perf_counter() - start

@@ -20,7 +20,7 @@ NAMES = [
     " ",
     "x" * 250,
 ]
-NUMBERS = [
+UNIFORMS_PER_IMAGE = [
     *["-1", "0", "1e308", "nan", "inf", "-inf", "1e-320", "٣", "+-1"],
     "",
     "9" * 30,
@@ -29,7 +29,7 @@ NUMBERS = [
 ]
 TEXTS = [
     *NAMES[:2],
-    *NUMBERS,
+    *UNIFORMS_PER_IMAGE,
     *["null", "~", "[a]", "{x}", "2020-13-45", "\x00", "/", "/dev/zero", "/etc", "é"],
     "x" * 200_000,
 ]

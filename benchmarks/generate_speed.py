@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     options = parser.parse_args()
     model = load_model(options.run)
-    rates, counts = [], dict.fromkeys(model.about.classes, options.per_class)
+    rates, counts = [], dict.fromkeys(model.metadata.classes, options.per_class)
     for repeat in range(options.repeats + 1):  # the first one warms up
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()

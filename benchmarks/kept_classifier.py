@@ -77,7 +77,7 @@ def estimator_differs_by(saved: SavedModel, data: DataConfig, jobs: int) -> floa
     loaded = load(data)
     assert loaded.test is not None
     test = loaded.test.take(np.arange(COMPARED))
-    flip = saved.about.recipe.evaluate.horizontal_flip
+    flip = saved.metadata.recipe.evaluate.horizontal_flip
     estimator = AugmentClassifier(
         members=MEMBERS, calibrated=True, horizontal_flip=flip, image_size=test.size, jobs=jobs
     ).fit(channels_last(loaded.train), loaded.train.labels)

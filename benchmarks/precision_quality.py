@@ -3,7 +3,7 @@
     python benchmarks/precision_quality.py --source fashion.npz --out DIR --kinds cgan anchored --seeds 0 1 2 3 4
 
 A seed draws the images for the generators, 20 of each class, and 200 unseen ones of each class to compare with. The
-figures are those of `generator_figures.py`. Every result is a line of DIR/figures.jsonl, so an interrupted measurement
+figures are those of `generator_metrics.py`. Every result is a line of DIR/figures.jsonl, so an interrupted measurement
 is continued; give two processes different DIRs. At the end the means, and the mean differences of equal seeds with
 their 95 % t intervals, are printed. It takes a processor with instructions for bfloat16.
 """
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from generator_figures import COMPARED, FIGURES, measure_generator
+from generator_metrics import COMPARED, METRICS, measure_generator
 
 from augment.dataset.images import LabelledImages, split_per_class, subset_per_class
 from augment.dataset.sources import read_source
@@ -34,8 +34,8 @@ def measure(kind: str, precision: str, source: LabelledImages, seed: int, out: P
     train, rest = split_per_class(source, 0.5, seed)
     train, test = subset_per_class(train, PER_CLASS, seed), subset_per_class(rest, COMPARED, 0)
     config = GENERATORS[kind].config.model_validate({"precision": precision, "seed": seed})
-    figures = measure_generator(config, TrainingData(train), test, out / f"{kind}-{precision}-{seed}.png")
-    return {"kind": kind, "precision": precision, "seed": seed, **figures}
+    metrics = measure_generator(config, TrainingData(train), test, out / f"{kind}-{precision}-{seed}.png")
+    return {"kind": kind, "precision": precision, "seed": seed, **metrics}
 
 
 def table(rows: list[dict[str, Any]], kind: str) -> str:
@@ -43,7 +43,7 @@ def table(rows: list[dict[str, Any]], kind: str) -> str:
     lines = [f"| {kind} | float32 | bfloat16 | difference (95 % interval) |", "|---|---|---|---|"]
     by_precision = [{r["seed"]: r for r in rows if (r["kind"], r["precision"]) == (kind, p)} for p in PRECISIONS]
     seeds = sorted(by_precision[0].keys() & by_precision[1].keys())
-    for figure in (*FIGURES, "gan_train_accuracy"):
+    for figure in (*METRICS, "gan_train_accuracy"):
         single, half = (np.array([of[seed][figure] for seed in seeds]) for of in by_precision)
         low, high = paired_t_interval(half - single)
         difference = f"{(half - single).mean():+.4f} ({low:+.4f} to {high:+.4f})"

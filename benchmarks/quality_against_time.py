@@ -49,7 +49,7 @@ from augment.generators.registry import load_model
 from augment.generators.sampling import generate
 from classifiers.metrics import score
 from classifiers.pools import Pool
-from classifiers.training import FitConfig, fit, predict
+from classifiers.training import ClassifierConfig, fit, predict
 from pipelines.experiment.cross_fitting import embed
 from pipelines.process import tune_allocator
 
@@ -58,8 +58,8 @@ RATES = [(2e-4, 4e-4), (4e-4, 4e-4), (2e-4, 8e-4), (4e-4, 8e-4), (4e-4, 16e-4), 
 SEARCH_SEEDS = (100, 101)
 WARM_UP = 3  # steps
 CPU = torch.device("cpu")
-POLICY, FEATURE_NETWORK = "standard", FitConfig()
-GAN_TRAIN = FitConfig(steps=150)  # half the default, to allow three times as many evaluations
+POLICY, FEATURE_NETWORK = "standard", ClassifierConfig()
+GAN_TRAIN = ClassifierConfig(steps=150)  # half the default, to allow three times as many evaluations
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def make_evaluator(train: LabelledImages, test: LabelledImages) -> Evaluator:
     return Evaluator(network, halves, {phase: embed(network, half, CPU) for phase, half in halves.items()})
 
 
-def train_classifier(data: LabelledImages, config: FitConfig) -> torch.nn.Module:
+def train_classifier(data: LabelledImages, config: ClassifierConfig) -> torch.nn.Module:
     views = bank_of_views(data, POLICY, views=10, horizontal_flip=True, seed=0)
     pool = Pool(torch.from_numpy(views), torch.from_numpy(data.labels))
     return fit([pool], data.num_classes, config, seed=0, device=CPU)
@@ -143,7 +143,7 @@ def train_and_evaluate(
             append(path, training.record(step, kid=math.inf, gan_train=0.0))
             continue
         model = load_model(folder)
-        synthetic = generate(model, dict.fromkeys(model.about.classes, 100), seed=0).data
+        synthetic = generate(model, dict.fromkeys(model.metadata.classes, 100), seed=0).data
         append(path, training.record(step, *evaluate(synthetic, evaluator, training.phase)))
 
 

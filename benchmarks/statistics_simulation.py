@@ -35,7 +35,7 @@ import numpy as np
 from scipy.stats import norm, t
 
 from pipelines.results.statistics import (
-    FEWEST_BCA,
+    MIN_REPEATS_FOR_BCA,
     bca_interval,
     corrected_t_interval,
     corrected_t_p,
@@ -133,7 +133,7 @@ def is_applicable(method: str, scenario: str, repeats: int) -> bool:
         return scenario.startswith("subsets")
     if method in ("two-way", "pigeonhole"):
         return scenario.startswith("other images")
-    return method != "BCa" or repeats >= FEWEST_BCA
+    return method != "BCa" or repeats >= MIN_REPEATS_FOR_BCA
 
 
 def simulate(scenario: str, repeats: int, experiments: int) -> dict[str, tuple[float, float, float]]:

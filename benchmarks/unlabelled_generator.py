@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from generator_figures import COMPARED, measure_generator
+from generator_metrics import COMPARED, measure_generator
 
 from augment.dataset.images import LabelledImages, concatenate, split_per_class, subset_per_class
 from augment.dataset.sources import read_source
@@ -51,8 +51,8 @@ def measure(name: str, share: float, source: LabelledImages, setting: str, seed:
     settings = KINDS[name]
     config = GENERATORS[settings["kind"]].config.model_validate({**settings, "unlabelled": share, "seed": seed})
     picture = out / f"{name}-{setting}-{share}-{seed}.png".replace(" ", "-").replace(":", "-")
-    figures = measure_generator(config, TrainingData(train, unlabelled=unlabelled), test, picture)
-    return {"kind": name, "setting": setting, "share": share, "seed": seed, **figures}
+    metrics = measure_generator(config, TrainingData(train, unlabelled=unlabelled), test, picture)
+    return {"kind": name, "setting": setting, "share": share, "seed": seed, **metrics}
 
 
 def main() -> None:

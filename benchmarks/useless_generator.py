@@ -32,7 +32,7 @@ from augment.dataset.sources import read_source
 from augment.generators.sampling import SyntheticImages
 from augment.output_folders import open_output
 from augment.runtime import Runtime, Task
-from classifiers.training import FitConfig
+from classifiers.training import ClassifierConfig
 from pipelines.choosing import choose_mix
 from pipelines.config.sections import ChooseConfig, DataConfig, EvaluateConfig, ProtocolConfig
 from pipelines.experiment.experiment import GAN_TRAIN, RECORDS, plan_trainings, run_experiment
@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=GENERATORS, default=list(GENERATORS))
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
-    classifier = FitConfig(width=16, steps=options.steps)
+    classifier = ClassifierConfig(width=16, steps=options.steps)
     evaluate = EvaluateConfig(
         arms=("classical", "classical+synthetic"), repeats=3, views=8, horizontal_flip=True, classifier=classifier
     )

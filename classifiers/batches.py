@@ -1,8 +1,8 @@
 """Batches drawn from pools of images.
 
-Each batch takes a fixed share of its images from each pool, and draws each class as often as `SAMPLING`, or the pool's
-own class weights, say. All draws are made before the training, on the CPU. Each pool has its own seed, so that arms
-that differ only in the pixels of their images draw the same real images.
+Each batch takes a fixed share of its images from each pool. How often each class is drawn follows from `SAMPLING`, or
+from the pool's own class weights. All draws are made before the training, on the CPU. Each pool has its own seed, so
+that arms that differ only in the pixels of their images draw the same real images.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def draw_indices(labels: Tensor, counts: Tensor, weights: Iterable[Tensor], gene
     """
     classes = labels.bincount().nonzero().squeeze(1)
     batches = zip(weights, counts.tolist(), strict=True)
-    drawn_classes = torch.cat([draw_classes(of_class[classes], n, generator) for of_class, n in batches])
+    drawn_classes = torch.cat([draw_classes(weights[classes], n, generator) for weights, n in batches])
     drawn = torch.empty_like(drawn_classes)
     for j, c in enumerate(classes):
         members = (labels == c).nonzero().squeeze(1)
@@ -125,8 +125,8 @@ def draw_batches(
     draws = []
     for pool, per_batch, seed in zip(pools, counts.T, seeds, strict=True):
         generator, sizes = torch.Generator().manual_seed(seed), per_batch.tolist()
-        of_batches = repeat(class_weights(pool, sampling), steps) if weights is None else weights
-        indices = draw_indices(pool.labels.cpu(), per_batch, of_batches, generator).to(pool.labels.device)
+        batch_weights = repeat(class_weights(pool, sampling), steps) if weights is None else weights
+        indices = draw_indices(pool.labels.cpu(), per_batch, batch_weights, generator).to(pool.labels.device)
         images = pool.batches(indices, sizes, generator)
         draws.append(zip(images, torch.split(indices, sizes), strict=True))
     for sizes_of_pools, batch in zip(counts, zip(*draws, strict=True), strict=True):

@@ -31,7 +31,7 @@ def blend(
 
     mixup averages the pixels (Zhang et al., "mixup: Beyond Empirical Risk Minimization", arXiv 1710.09412). CutMix
     copies a box from the partner (Yun et al., "CutMix", arXiv 1905.04899, section 3.1). partners: the images and
-    targets, of the same shapes, whose indices `parameters.partner` has; None: those of the batch itself. label_lam: the
+    targets, of the same shapes, that `parameters.partner` indexes; None: those of the batch. label_lam: the
     weight of each image's own target in the blended one, a number or float (B, 1); None: lam, as in both papers.
     """
     lam, partner, box = parameters

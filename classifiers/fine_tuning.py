@@ -17,27 +17,27 @@ from torch import nn
 from classifiers.long_tail import LONG_TAIL
 from classifiers.networks import Classifier
 from classifiers.pools import AnyPool
-from classifiers.training import FitConfig, fit
+from classifiers.training import ClassifierConfig, fit
 
 
 class FineTuneConfig(BaseModel):
-    """What differs from the training of a new network; all other settings are those of `FitConfig`."""
+    """What differs from the training of a new network; all other settings are those of `ClassifierConfig`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     steps: int = Field(100, ge=1, le=10**8)
     batch_size: int = Field(32, ge=2, le=2**16)
     lr: float = Field(3e-4, gt=0, le=1)  # peak learning rate
-    mixup: float = Field(0.0, ge=0, le=1000)  # as in `FitConfig`; methods that need mixup keep that of a new network
+    mixup: float = Field(0.0, ge=0, le=1000)  # methods that need mixup keep that of a new network
 
-    def apply(self, classifier: FitConfig) -> FitConfig:
+    def apply(self, classifier: ClassifierConfig) -> ClassifierConfig:
         """Return the settings of a new network's training, changed for fine-tuning."""
         kept = {"mixup"} if LONG_TAIL[classifier.long_tail].needs_mixup else None
         return classifier.model_copy(update=self.model_dump(exclude=kept))
 
 
 def fine_tune(
-    pretrained: Classifier, pools: Sequence[AnyPool], config: FitConfig, *, seed: int, device: torch.device
+    pretrained: Classifier, pools: Sequence[AnyPool], config: ClassifierConfig, *, seed: int, device: torch.device
 ) -> nn.Module:
     """Train all weights of a `Classifier` on `device` further, and return it in eval mode; see `fit`."""
     pretrained.eval().requires_grad_(True)  # eval: batch norm keeps its statistics

@@ -1,4 +1,4 @@
-"""Published methods for long-tailed (imbalanced) classes: `LONG_TAIL`, the values of `FitConfig.long_tail`.
+"""Published methods for long-tailed (imbalanced) classes: `LONG_TAIL`, the values of `ClassifierConfig.long_tail`.
 
 logit-adjustment           adds the log prior to the logits in the loss (Menon et al., arXiv 2007.07314, section 5)
 logit-adjustment-post-hoc  subtracts it from the logits after the training (the same paper, section 4)
@@ -166,11 +166,11 @@ class LongTail:
 
     loss: the loss of a batch. late_loss: the loss after the fraction `DEFERRAL` of the steps; None: the same one. The
     counts are those of the phase in which the step lies. after_training: changes the trained network, given the counts
-    of the last phase. head: builds the last layer of the network; None: a linear one. label_lam: from lam, the targets,
-    those of the partners and the counts to the weight of each image's own target in a blended one. foreground: from the
-    counts to the weights of the classes by which the images that CutMix pastes are drawn, from all images of the pools
-    in use; None: they are those of the batch. cutmix: the alpha of CutMix if `FitConfig.cutmix` is 0; if mixup is on
-    too, each batch uses one of both at random. needs_mixup: whether `FitConfig.mixup` must be above 0.
+    of the last phase. head: builds the last layer of the network; None: a linear one. label_lam: maps lam, the targets,
+    the partners' targets and the counts to the weight of each image's own target. foreground: maps the counts to class
+    weights; CutMix pastes images drawn from all active pools with these weights; None: from the batch itself. cutmix:
+    the alpha of CutMix if `ClassifierConfig.cutmix` is 0; if mixup is on too, each batch uses one of both at random.
+    needs_mixup: whether `ClassifierConfig.mixup` must be above 0.
     only_if_imbalanced: whether the method changes the training, and does so only if the counts are unequal.
     """
 

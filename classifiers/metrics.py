@@ -1,8 +1,8 @@
 """Classification metrics: `score` for the summary, `per_class_recall` and `confusion` for the details.
 
 Averages over classes include only classes that occur in the labels, so that a test set without some class causes
-neither a warning nor NaN. Inputs are logits, float, N x K, and labels, int, N, from 0 to K - 1, but for the two
-calibration errors, which take probabilities.
+neither a warning nor NaN. Inputs are logits, float, N x K, and labels, int, N, from 0 to K - 1, except that
+`expected_calibration_error` takes probabilities, and `calibration_error` confidences.
 """
 
 from __future__ import annotations

@@ -143,9 +143,9 @@ def class_weights(pool: AnyPool, sampling: str) -> Tensor:
 
 def draw_probabilities(pool: AnyPool, sampling: str) -> Tensor:
     """Return the probability to draw each image of `pool`: float64, N, on the CPU."""
-    of_class, labels = class_weights(pool, sampling), pool.labels.cpu()
-    sizes = labels.bincount(minlength=len(of_class)).clamp(min=1)
-    return (of_class / of_class.sum() / sizes)[labels]
+    weights, labels = class_weights(pool, sampling), pool.labels.cpu()
+    sizes = labels.bincount(minlength=len(weights)).clamp(min=1)
+    return (weights / weights.sum() / sizes)[labels]
 
 
 def draw_classes(weights: Tensor, count: int, generator: torch.Generator) -> Tensor:

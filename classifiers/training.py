@@ -28,7 +28,7 @@ WARM_UP = 0.2  # fraction of the steps
 CHOICES: dict[str, Mapping[str, Any]] = {"network": NETWORKS, "sampling": SAMPLING, "long_tail": LONG_TAIL}
 
 
-class FitConfig(BaseModel):
+class ClassifierConfig(BaseModel):
     """Settings for training a classifier. The defaults were tuned on Fashion-MNIST at 20 images per class."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -65,7 +65,7 @@ class FitConfig(BaseModel):
 def fit(
     pools: Sequence[AnyPool],
     num_classes: int,
-    config: FitConfig,
+    config: ClassifierConfig,
     *,
     seed: int,
     device: torch.device,
@@ -95,7 +95,7 @@ def fit(
     phases = class_counts(pools, num_classes, config.steps, config.sampling)
     phases = [(n, counts.float().to(device)) for n, counts in phases]
     pools = [pool.to(device) for pool in pools]
-    _descend(model, training_batches(pools, phases, config, blend_seed, pool_seeds), config)
+    _optimise(model, training_batches(pools, phases, config, blend_seed, pool_seeds), config)
     if method.after_training is not None:
         method.after_training(model, phases[-1][1])
     return model.eval()
@@ -110,7 +110,7 @@ class TrainingBatch(NamedTuple):
     prior: Tensor  # float (B, K); the class probabilities of each image's pool
 
 
-def _descend(model: nn.Module, batches: Iterator[TrainingBatch], config: FitConfig) -> None:
+def _optimise(model: nn.Module, batches: Iterator[TrainingBatch], config: ClassifierConfig) -> None:
     """Train the model on a batch for each step. Raises `DivergedError` if the loss is not finite."""
     method = LONG_TAIL[config.long_tail]
     optimiser = _adamw(model, config)
@@ -132,7 +132,7 @@ def _descend(model: nn.Module, batches: Iterator[TrainingBatch], config: FitConf
 def training_batches(
     pools: Sequence[AnyPool],
     phases: Sequence[tuple[int, Tensor]],
-    config: FitConfig,
+    config: ClassifierConfig,
     blend_seed: int,
     pool_seeds: Sequence[int],
 ) -> Iterator[TrainingBatch]:
@@ -162,7 +162,7 @@ def _foregrounds(
     pools: Sequence[AnyPool],
     targets: Sequence[Tensor],
     phases: Sequence[tuple[int, Tensor]],
-    config: FitConfig,
+    config: ClassifierConfig,
     blend_seed: int,
 ) -> Iterator[Batch | None]:
     """Yield for each step the batch that CutMix pastes from; None if it pastes from the batch itself."""
@@ -178,7 +178,7 @@ def _draw_seed(root: torch.Generator) -> int:
     return int(torch.randint(2**62, (), generator=root))
 
 
-def _adamw(model: nn.Module, config: FitConfig) -> torch.optim.Optimizer:
+def _adamw(model: nn.Module, config: ClassifierConfig) -> torch.optim.Optimizer:
     matrices = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]

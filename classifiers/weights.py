@@ -23,7 +23,7 @@ def read_weights(path: Path, expected: str) -> dict[str, Tensor]:
         raise
     except Exception as error:  # unpickling a file of anything else raises many types
         reason = str(error).splitlines()[0] if str(error) else "the file ends too early"
-        raise ConfigError(f"{path}: {expected}, and it cannot be read: {reason[:200]}") from error
+        raise ConfigError(f"{path}: {expected}, but the file cannot be read: {reason[:200]}") from error
     if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise ConfigError(f"{path}: {expected}, got something that is not a dict of tensors")
     return tensors
@@ -38,4 +38,4 @@ def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], source: str
         network.load_state_dict(tensors, strict=True, assign=True)
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip()
-        raise ConfigError(f"{source}: {expected}, and it does not fit: {reason[:200]}") from error
+        raise ConfigError(f"{source}: {expected}, but the weights do not fit: {reason[:200]}") from error

@@ -1,8 +1,8 @@
 """Choose the settings of a pipeline that its user left open: `augment run auto`.
 
 Each decision is a few settings and a sentence that says what was chosen and why. A setting that the user has given is
-never changed. The time available buys repeats, since the interval of the answer depends on them, and then better
-classifiers; fewer repeats than a claim needs are refused.
+never changed. The time available goes to repeats first, since the interval of the answer depends on them, and then to
+better classifiers; fewer repeats than a claim needs are refused.
 
 OUT/auto.json keeps the decisions, so that a continued run uses them again although a timing probe varies.
 """
@@ -21,7 +21,7 @@ from augment.files import read_json
 from augment.identity import Identity
 from augment.markers import read_marker
 from augment.runtime import Runtime
-from augment.words import counted
+from augment.words import counted, format_duration, format_estimate
 from classifiers.backbones import weights_installed
 from pipelines.auto_choices import CHOICES, Decision, Facts
 from pipelines.auto_improvements import decide_improvements, improvements_of
@@ -29,9 +29,8 @@ from pipelines.config.reading import parse
 from pipelines.config.sections import AutoConfig, Pipeline
 from pipelines.experiment.loading import LoadedSource
 from pipelines.experiment.protocols import FOLDS, infer_protocol, make_protocol
-from pipelines.experiment.time_estimate import about, format_duration
 from pipelines.metric_specs import FEWEST_REPEATS
-from pipelines.time_budget import Spending, spend
+from pipelines.time_budget import Allocation, allocate_time
 
 DECISIONS_FILE = "auto.json"
 MOST_REPEATS = 12  # more repeats narrow the interval little
@@ -50,7 +49,7 @@ def decide(
 ) -> tuple[Pipeline, Decisions]:
     """Return the pipeline with all decisions, and the decisions: those in `folder` if they have the same inputs.
 
-    overwrite: decide anew in any case.
+    overwrite: decide again in any case.
 
     The pipeline must have an `auto` section; the one that is returned has none. Nothing is written. Raises
     `ConfigError` if the time does not suffice for the repeats, or if there is a `choose` section without arms for it.
@@ -62,21 +61,21 @@ def decide(
     identity = Identity(data=inputs)
     stored = None if overwrite else _read(folder)
     if stored is not None and not identity.differences(stored.inputs):
-        return with_settings(pipeline, stored.settings), stored
+        return fill_open_settings(pipeline, stored.settings), stored
     settings: dict[str, Any] = {}
     sentences = []
     allowed = allowed_repeats(loaded, pipeline)
-    facts = facts_of(with_settings(pipeline, {"evaluate": {"repeats": allowed[0]}}), loaded)
+    facts = facts_of(fill_open_settings(pipeline, {"evaluate": {"repeats": allowed[0]}}), loaded)
     for choose in CHOICES:
         decision = choose(facts)
         if _missing(decision.settings, given):
             settings = _merged(settings, decision.settings)
             sentences.append(decision.sentence)
-    for decision in _decide_by_time(with_settings(facts.pipeline, settings), facts, allowed, given, runtime):
+    for decision in _decide_by_time(fill_open_settings(facts.pipeline, settings), facts, allowed, given, runtime):
         settings = _merged(settings, decision.settings)
         sentences.append(decision.sentence)
     decisions = Decisions(inputs=identity.as_json(), settings=settings, sentences=tuple(sentences))
-    return with_settings(pipeline, settings), decisions
+    return fill_open_settings(pipeline, settings), decisions
 
 
 def _check_choose(pipeline: Pipeline) -> None:
@@ -110,8 +109,8 @@ def _decide_by_time(
 ) -> list[Decision]:
     """Decide what costs time, as far as it is not given: other recipes, operating point, steps and repeats.
 
-    They depend on the time available, and the errors of `spend` are raised; for given repeats without given minutes,
-    the cheapest is chosen.
+    They depend on the time available, and the errors of `allocate_time` are raised; for given repeats without given
+    minutes, the cheapest is chosen.
     """
     evaluate = given.get("evaluate", {})
     improvements = improvements_of(pipeline, facts, evaluate)
@@ -119,24 +118,24 @@ def _decide_by_time(
     if "repeats" in evaluate and minutes is None:
         return decide_improvements(improvements, 0, None, facts)
     allowed = [pipeline.evaluate.repeats] if "repeats" in evaluate else allowed
-    pipelines = [_changed(pipeline, {"evaluate": one.settings}) for one in improvements]
+    pipelines = [override_settings(pipeline, {"evaluate": one.settings}) for one in improvements]
     options = [changed.evaluate for changed in pipelines]
-    spent = spend(pipelines[0], facts.loaded, allowed, options, minutes, runtime)
-    chosen = decide_improvements(improvements, spent.option, spent.next_option, facts)
-    return chosen if "repeats" in evaluate else [*chosen, _repeats(spent, allowed[0], pipeline, facts)]
+    allocation = allocate_time(pipelines[0], facts.loaded, allowed, options, minutes, runtime)
+    chosen = decide_improvements(improvements, allocation.option, allocation.seconds_of_next_option, facts)
+    return chosen if "repeats" in evaluate else [*chosen, _repeats(allocation, allowed[0], pipeline, facts)]
 
 
-def _repeats(spent: Spending, fewest: int, pipeline: Pipeline, facts: Facts) -> Decision:
-    if spent.seconds_with_more is None:
+def _repeats(allocation: Allocation, fewest: int, pipeline: Pipeline, facts: Facts) -> Decision:
+    if allocation.seconds_of_next_repeats is None:
         limit = "more narrow the interval little"
     else:
-        limit = f"{spent.more} would take {format_duration(spent.seconds_with_more)}"
+        limit = f"{allocation.next_repeats} would take {format_duration(allocation.seconds_of_next_repeats)}"
     redrawn = len(facts.folds) > 1 and pipeline.evaluate.needs_generator
     generators = ", each with its own generator," if redrawn else ""
     return Decision(
         "evaluate",
-        {"repeats": spent.repeats},
-        f"{counted(spent.repeats, 'repeat')}{generators} in {about(spent.seconds)}: "
+        {"repeats": allocation.repeats},
+        f"{counted(allocation.repeats, 'repeat')}{generators} in {format_estimate(allocation.seconds)}: "
         f"{limit}, and fewer than {fewest} support no claim",
     )
 
@@ -146,13 +145,13 @@ def _fingerprints(loaded: LoadedSource) -> list[str]:
     return [fingerprint(data) for data in parts if data is not None]
 
 
-def with_settings(pipeline: Pipeline, settings: Mapping[str, Any]) -> Pipeline:
+def fill_open_settings(pipeline: Pipeline, settings: Mapping[str, Any]) -> Pipeline:
     """Return the pipeline without its `auto` section, with `settings` where it has none of its own."""
     given = pipeline.model_dump(mode="json", exclude_unset=True, exclude={"auto"})
     return parse(Pipeline, _merged(settings, given), "auto")
 
 
-def _changed(pipeline: Pipeline, settings: Mapping[str, Any]) -> Pipeline:
+def override_settings(pipeline: Pipeline, settings: Mapping[str, Any]) -> Pipeline:
     """Return the pipeline without its `auto` section, with `settings` in place of its own."""
     own = pipeline.model_dump(mode="json", exclude_unset=True, exclude={"auto"})
     return parse(Pipeline, _merged(own, settings), "auto")

@@ -92,13 +92,13 @@ def _anchors(facts: Facts) -> Decision:
         return Decision("generator", {}, f"the generator {config.kind}: as the pipeline says")
     lenders_from, largest, smallest = config.lenders_from, facts.largest, facts.smallest
     if largest >= lenders_from:
-        why = f"in a repeat, a class has {largest} images to lend from"
+        why = f"in every repeat, a class has at least {largest} images, enough to take differences from"
         return Decision("generator", {}, f"the generator anchored, {config.anchors}: {why}")
     if smallest > 1:
-        anchors, why = "grid", f"in a repeat, no class has the {lenders_from} images that lending differences needs"
+        anchors, why = "grid", f"in a repeat, no class has the {lenders_from} images that differences need"
     elif largest > 1:
         anchors, lenders_from = "pooled-difference", largest
-        why = f"a class has one image, and there is nothing to mix it with but differences of a class of {largest}"
+        why = f"a class has only one image, so its variation must come from a class of {largest} images"
     else:
         anchors, why = "reconstruction", "every class has one image, and there is nothing to mix it with"
     changes = {"anchors": anchors, "lenders_from": lenders_from}
@@ -122,12 +122,12 @@ def _arms(facts: Facts) -> Decision:
         parts.append("for photographs, compare pretrained networks too: pip install 'augment-osgan[pretrained]'")
     metric = facts.pipeline.evaluate.metric
     if metric is not None and metric not in MEANS_OVER_IMAGES:
-        parts.append(f"no forecast of what more images would give, which {metric} does not allow")
+        parts.append(f"no forecast for more images, because the metric {metric} does not allow one")
     elif facts.smallest >= FEWEST_FOR_FORECAST:
         arms = [arm | {"forecast": True} if arm["name"] in WITH_FORECAST else arm for arm in arms]
-        parts.append("classifiers on half of the images show what twice as many would give")
+        parts.append("classifiers trained on half of the images estimate what twice as many would give")
     else:
-        parts.append(f"no forecast of what more images would give, which needs {FEWEST_FOR_FORECAST} of each class")
+        parts.append(f"no forecast for more images, because it needs {FEWEST_FOR_FORECAST} images of each class")
     return Decision("evaluate", {"arms": arms}, "; ".join(parts))
 
 

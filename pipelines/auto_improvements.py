@@ -1,4 +1,4 @@
-"""The better classifiers that more time buys `augment run auto`, in the order in which they are bought."""
+"""Improvements of the classifiers that `augment run auto` adds if there is time for them, in this order."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from augment.words import counted
+from augment.words import counted, format_duration
 from classifiers.long_tail import LONG_TAIL
 from pipelines.auto_choices import Decision, Facts, fine_tuned_arms
 from pipelines.config.sections import EvaluateConfig, Pipeline
-from pipelines.experiment.time_estimate import format_duration
 from pipelines.metric_specs import imbalanced
 
 FEWEST_STEPS, MOST_STEPS = 600, 2400  # of a classifier
@@ -29,17 +28,17 @@ CROSS_FITTING_GAIN = "on nine draws of three development sets it gained 0 to 2 p
 class Improvement(NamedTuple):
     """Settings of `evaluate` that take more time, together with those of the improvements before it.
 
-    taken: what is said if it is bought. otherwise: what is said if it is the next one that would be bought, with {time}
-    for the time that it would take. Both may be empty.
+    sentence_if_chosen: what is said if it is chosen. sentence_if_too_slow: what is said if it is the first one that
+    does not fit into the time; {time} stands for the time that it would take. Both may be empty.
     """
 
     settings: dict[str, Any]
-    taken: str = ""
-    otherwise: str = ""
+    sentence_if_chosen: str = ""
+    sentence_if_too_slow: str = ""
 
 
 def improvements_of(pipeline: Pipeline, facts: Facts, given: Mapping[str, Any]) -> list[Improvement]:
-    """Return the improvements that the given settings leave open, the first of which is always taken.
+    """Return the improvements that the given settings leave open, the first of which is always chosen.
 
     They are classifiers without mixup, other views, fine-tuning, operating points and steps. given: the settings of
     `evaluate` that are given.
@@ -63,7 +62,7 @@ def _more_arms(pipeline: Pipeline, facts: Facts, given: Mapping[str, Any]) -> li
     fine_tuned = Improvement(
         {"arms": fine_tuned_arms(pipeline, facts)},
         f"a pretrained network is fine-tuned too: {FINE_TUNING_GAIN}",
-        f"a pretrained network is not fine-tuned, since that would take {{time}}; elsewhere {FINE_TUNING_GAIN}",
+        f"a pretrained network is not fine-tuned, since that would take {{time}}; in benchmarks {FINE_TUNING_GAIN}",
     )
     found = [
         _recipe(no_mixup, "classifiers without mixup", NO_MIXUP_GAIN, "classifier.mixup=0"),
@@ -93,7 +92,8 @@ def _network_improvements(facts: Facts, given: Mapping[str, Any]) -> list[Improv
         return [Improvement(s) for s in steps]
     fitted = Improvement(
         {"operating_point": "cross-fitted"},
-        f"five more classifiers on parts of the images find how far to favour rare classes: {CROSS_FITTING_GAIN}",
+        f"five more classifiers, trained on parts of the images, find how much to favour rare classes: "
+        f"{CROSS_FITTING_GAIN}",
         f"the operating point is left as trained; to cross-fit it would take {{time}}: {CROSS_FITTING_GAIN}",
     )
     first, *longer = ({**fitted.settings, **s} for s in steps)
@@ -116,7 +116,7 @@ def decide_improvements(
     seconds: what the next one would take; None if there is none.
     """
     settings = improvements[last].settings
-    sentences = [improvement.taken for improvement in improvements[: last + 1] if improvement.taken]
+    sentences = [one.sentence_if_chosen for one in improvements[: last + 1] if one.sentence_if_chosen]
     if "classifier" in settings:
         steps, images = settings["classifier"]["steps"], len(facts.folds[0].train)
         seen = counted(round(steps * facts.pipeline.evaluate.classifier.batch_size / images), "time")
@@ -124,6 +124,6 @@ def decide_improvements(
             f"classifiers of {steps} steps: each of {counted(images, 'training image')} is seen about {seen}"
         )
     if seconds is not None:
-        sentences.append(improvements[last + 1].otherwise.format(time=format_duration(seconds)))
+        sentences.append(improvements[last + 1].sentence_if_too_slow.format(time=format_duration(seconds)))
     sentence = "; ".join(filter(None, sentences))
     return [Decision("evaluate", settings, sentence)] if sentence else []

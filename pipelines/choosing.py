@@ -24,7 +24,8 @@ from augment.output_folders import Replace, open_output
 from augment.runtime import Runtime, Task
 from pipelines.config.arm_section import Arm
 from pipelines.config.sections import ChooseConfig, EvaluateConfig
-from pipelines.evaluation import identity_of, with_judgements
+from pipelines.evaluation import identity_of
+from pipelines.experiment.cross_fitting import cross_fit_folds
 from pipelines.experiment.experiment import GAN_TRAIN, RECORDS, plan_trainings, run_experiment
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.records import Record, records_of_arm
@@ -90,9 +91,9 @@ def choose_mix(
     identity = Identity({"choose": config, **evaluation.settings}, evaluation.data)
     task = Task("choose", len(trainings), seconds, config.model_dump(mode="json"))
     with open_output(folder, "choose", identity, files=files, overwrite=overwrite, replace=replace) as output:
-        judged_folds = with_judgements(folds, candidates, runtime)
+        cross_fitted_folds = cross_fit_folds(folds, candidates, runtime)
         runtime.observer.on_start(task)
-        completed = run_experiment(trainings, judged_folds, candidates, output, runtime, task)
+        completed = run_experiment(trainings, cross_fitted_folds, candidates, output, runtime, task)
         if completed is None:
             return None
         records, _ = completed

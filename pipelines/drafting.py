@@ -1,7 +1,7 @@
-"""`augment init`: a pipeline for one's own source, with every setting that people change and why it is what it is.
+"""`augment init`: write a pipeline file for the user's source, with the usual settings and the reason for each value.
 
-The settings are those that `augment run auto` chooses by looking at the images. What it measures with a clock, such as
-the number of repeats, has a value that suits most sets.
+The settings are those that `augment run auto` chooses by looking at the images. Settings that depend on measured times,
+such as the number of repeats, get a value that suits most sets.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import yaml
 
 from augment.runtime import NO_OBSERVER, Observer
 from augment.words import counted, printable, shell_word
-from pipelines.auto import allowed_repeats, facts_of, with_settings
+from pipelines.auto import allowed_repeats, facts_of, fill_open_settings
 from pipelines.auto_choices import CHOICES
 from pipelines.config.reading import load_pipeline
 from pipelines.experiment.loading import load
 from pipelines.experiment.protocols import infer_protocol
-from pipelines.time_budget import COMFORTABLE_REPEATS
+from pipelines.time_budget import PREFERRED_REPEATS
 
 STEPS = 600  # of each classifier
 HEAD = """\
@@ -46,14 +46,14 @@ def draft(overrides: Sequence[str], file: Path, observer: Observer = NO_OBSERVER
     loaded = load(pipeline.data, observer)
     protocol, why = infer_protocol(loaded, pipeline.data)
     allowed = allowed_repeats(loaded, pipeline)
-    repeats = next((number for number in allowed if number >= COMFORTABLE_REPEATS), allowed[-1])
+    repeats = next((number for number in allowed if number >= PREFERRED_REPEATS), allowed[-1])
     own = {"protocol": {"kind": protocol}, "evaluate": {"repeats": repeats, "classifier": {"steps": STEPS}}}
-    pipeline = with_settings(pipeline, own)
+    pipeline = fill_open_settings(pipeline, own)
     facts = facts_of(pipeline, loaded)
     reasons: dict[str, list[str]] = {"protocol": [why]}
     for choose in CHOICES:
         decision = choose(facts)
-        pipeline = with_settings(pipeline, decision.settings)
+        pipeline = fill_open_settings(pipeline, decision.settings)
         reasons.setdefault(decision.section, []).append(decision.sentence)
     content = pipeline.model_dump(mode="json", exclude_unset=True, exclude={"auto", "description"})
     images = counted(len(loaded.train), "image")

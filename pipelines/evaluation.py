@@ -7,23 +7,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from augment.dataset.images import fingerprint
 from augment.dataset.mixing import balances_classes
 from augment.identity import Identity
 from augment.output_folders import Replace, open_output
 from augment.runtime import DEFAULT_RUNTIME, Runtime, Task
-from augment.seeds import derive_seed
 from augment.versions import versions
 from pipelines.config.reading import mixed_by_need
 from pipelines.config.sections import DataConfig, EvaluateConfig
-from pipelines.experiment.arms import arms_of, long_tail_notes
-from pipelines.experiment.cross_fitting import judge
+from pipelines.experiment.arms import long_tail_notes
+from pipelines.experiment.cross_fitting import cross_fit_folds
 from pipelines.experiment.experiment import RECORDS, plan_trainings, run_experiment
 from pipelines.experiment.folds import HOLDOUT_ONLY, Design, Fold
 from pipelines.experiment.loading import leak_warnings, load, load_synthetic, require_test, unused_notes
-from pipelines.experiment.parallel import end_processes, run_in_processes
+from pipelines.experiment.parallel import end_processes
 from pipelines.experiment.records import Record
 from pipelines.experiment.time_estimate import Probe
 from pipelines.metric_specs import default_metric
@@ -111,7 +108,7 @@ def evaluate_folds(
     settings = context.settings or {"evaluate": config.model_dump(mode="json")}
     task = Task("evaluate", len(trainings), seconds, settings)
     with open_output(folder, "evaluate", identity, files=files, overwrite=overwrite, replace=replace) as output:
-        folds = with_judgements(folds, config, runtime)
+        folds = cross_fit_folds(folds, config, runtime)
         runtime.observer.on_start(task)
         _report(long_tail_notes(folds[0], config), runtime)
         calls = fidelity_calls(folds, config, runtime.device)
@@ -157,7 +154,7 @@ def _results(
         context.design,
         config.ratio,
         ratio_by_need=len(fold.synthetic) / len(fold.train) if fold.synthetic else 0.0,
-        fidelity=fidelity.figures if fidelity else None,
+        fidelity=fidelity.metrics if fidelity else None,
         metric=config.metric,
         choice=context.choice,
     )
@@ -165,36 +162,10 @@ def _results(
     metric = config.metric or default_metric(results.dataset.train_per_class)
     forecasts = [arm.name for arm in config.arms if arm.forecast]
     if forecasts:
-        of_first_size = [record for record in records if record.size == fold.size]
+        first_size_records = [record for record in records if record.size == fold.size]
         correlation = context.design.correlation[fold.size]
-        added["forecast"] = [forecast(of_first_size, arm, metric, correlation) for arm in forecasts]
+        added["forecast"] = [forecast(first_size_records, arm, metric, correlation) for arm in forecasts]
     return results.model_copy(update=added)
-
-
-def with_judgements(folds: Sequence[Fold], config: EvaluateConfig, runtime: Runtime) -> list[Fold]:
-    """Return the folds, with the predictions of cross-fitted classifiers for those folds that have an arm needing them.
-
-    They are computed in parallel, one fold per process.
-    """
-    selected = [fold for fold in folds if any(arm.needs_judges for arm in arms_of(fold, config))]
-    if not selected:
-        return list(folds)
-    calls, task = (
-        [(_with_judgement, (fold, config, runtime.device)) for fold in selected],
-        Task("cross-fit", len(selected)),
-    )
-    runtime.observer.on_start(task)
-    judged: dict[str, Fold] = {}
-    for _, fold in run_in_processes(calls, runtime.jobs):
-        judged[fold.name] = fold
-        runtime.observer.on_progress(task, len(judged), {})
-    runtime.observer.on_end(task, {})
-    return [judged.get(fold.name, fold) for fold in folds]
-
-
-def _with_judgement(fold: Fold, config: EvaluateConfig, device: torch.device) -> Fold:
-    seed = derive_seed(config.seed, "cross-fitting", *fold.numbers)
-    return replace(fold, judged=judge(fold, config, seed=seed, device=device))
 
 
 def identity_of(folds: Sequence[Fold], config: EvaluateConfig) -> Identity:

@@ -7,7 +7,7 @@ from pathlib import Path
 from augment.errors import ConfigError, OutputError, SourceError
 from augment.generators.base import GeneratorConfig, Origin, Outcome, TrainingData
 from augment.generators.registry import fit
-from augment.generators.runs import read_about
+from augment.generators.runs import read_metadata
 from augment.markers import read_marker
 from augment.runtime import Runtime
 from pipelines.config.sections import DataConfig
@@ -54,7 +54,7 @@ def fit_source(
 def _with_steps_of(folder: Path, config: GeneratorConfig) -> GeneratorConfig:
     """Return the settings with the steps of the finished run in `folder`, if there is one."""
     try:
-        marker, step = read_marker(folder), read_about(folder).step
+        marker, step = read_marker(folder), read_metadata(folder).step
     except (OutputError, SourceError):
         return config
     if marker is None or not marker.finished:

@@ -9,13 +9,12 @@ from datetime import datetime
 from pathlib import Path
 
 from augment.errors import AugmentError
-from augment.generators.runs import MODEL, ModelAbout
+from augment.generators.runs import MODEL, GeneratorMetadata
 from augment.markers import MARKER, read_marker
-from augment.tensor_files import load_about
+from augment.tensor_files import load_metadata
 from augment.words import counted
 from pipelines.metric_specs import METRICS, default_metric
-from pipelines.model.saved_model import WEIGHTS
-from pipelines.model.saved_model import ModelAbout as ClassifierAbout
+from pipelines.model.saved_model import WEIGHTS, ClassifierMetadata
 from pipelines.results.document import read_results
 
 
@@ -55,27 +54,27 @@ def _describe(path: Path) -> Output:
     return Output(path, marker.command, "finished" if marker.finished else "unfinished", headline, changed)
 
 
-def _of_run(path: Path) -> str:
+def _run_headline(path: Path) -> str:
     return read_results(path / "evaluation" / "results.json").recommendation.sentence
 
 
-def _of_evaluation(path: Path) -> str:
+def _evaluation_headline(path: Path) -> str:
     return read_results(path / "results.json").recommendation.sentence
 
 
-def _of_generator(path: Path) -> str:
-    about = load_about(path / MODEL, ModelAbout)
-    images = counted(sum(about.train_per_class.values()), "image")
-    return f"{about.kind} of {counted(len(about.classes), 'class')}, {images} of {about.name}"
+def _generator_headline(path: Path) -> str:
+    metadata = load_metadata(path / MODEL, GeneratorMetadata)
+    images = counted(sum(metadata.train_per_class.values()), "image")
+    return f"{metadata.kind} of {counted(len(metadata.classes), 'class')}, {images} of {metadata.name}"
 
 
-def _of_classifier(path: Path) -> str:
-    about = load_about(path / WEIGHTS, ClassifierAbout)
-    kind = f"classifier of {counted(len(about.classes), 'class')}"
-    if about.cross_validation is None:
+def _classifier_headline(path: Path) -> str:
+    metadata = load_metadata(path / WEIGHTS, ClassifierMetadata)
+    kind = f"classifier of {counted(len(metadata.classes), 'class')}"
+    if metadata.cross_validation is None:
         return kind
-    name = default_metric(about.train_per_class)
-    return f"{kind}, cross-validated {METRICS[name].words} {100 * about.cross_validation.after[name]:.1f} %"
+    name = default_metric(metadata.train_per_class)
+    return f"{kind}, cross-validated {METRICS[name].words} {100 * metadata.cross_validation.after[name]:.1f} %"
 
 
 def _no_headline(path: Path) -> str:
@@ -83,8 +82,8 @@ def _no_headline(path: Path) -> str:
 
 
 HEADLINES: dict[str, Callable[[Path], str]] = {  # by the command that wrote the folder
-    "run": _of_run,
-    "evaluate": _of_evaluation,
-    "fit": _of_generator,
-    "train": _of_classifier,
+    "run": _run_headline,
+    "evaluate": _evaluation_headline,
+    "fit": _generator_headline,
+    "train": _classifier_headline,
 }

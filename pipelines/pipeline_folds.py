@@ -10,7 +10,7 @@ from pathlib import Path
 from augment.dataset.mixing import needed_per_class
 from augment.errors import ConfigError
 from pipelines.config.sections import Pipeline
-from pipelines.experiment.arms import check_weights
+from pipelines.experiment.arms import check_pretrained_weights
 from pipelines.experiment.fold_generators import FoldGenerators
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.loading import LoadedSource, load_synthetic
@@ -66,13 +66,13 @@ class PipelineFolds:
         return replace(fold, run=folder / "gan", synthetic=synthetic)
 
 
-def divide(pipeline: Pipeline, loaded: LoadedSource, folder: Path, decisions: Sequence[str] = ()) -> PipelineFolds:
-    """Return the pipeline with its folds, which are fitted under `folder`. decisions: why it has its settings.
+def draw_folds(pipeline: Pipeline, loaded: LoadedSource, folder: Path, decisions: Sequence[str] = ()) -> PipelineFolds:
+    """Draw the folds of a pipeline, whose generators are stored under `folder`. decisions: why it has its settings.
 
     Raises `ConfigError` if the source does not suit the protocol, if too few images would be generated, or if weights
     of a pretrained network are missing, so that this is known before anything is fitted.
     """
-    check_weights(pipeline.evaluate)
+    check_pretrained_weights(pipeline.evaluate)
     repeats, chooses_mix = pipeline.evaluate.repeats, pipeline.choose is not None
     protocol = make_protocol(loaded, pipeline.data, pipeline.protocol, repeats, chooses_mix=chooses_mix)
     inner = inner_folds(protocol.folds, pipeline.choose, pipeline.data.seed) if pipeline.choose else {}
@@ -94,6 +94,6 @@ def _check_ratio(pipeline: Pipeline, folds: Sequence[Fold]) -> None:
         needed = needed_per_class(largest, ratio)
         if per_class < needed:
             raise ConfigError(
-                f"{key} {ratio:g} to {len(largest)} real images needs {needed} synthetic images "
+                f"{key} {ratio:g} with {len(largest)} real images needs {needed} synthetic images "
                 f"of each class, but generate.per_class is {per_class}; raise it or lower the ratio"
             )

@@ -25,8 +25,8 @@ NEVER_TRIM = 2**31 - 1  # bytes: glibc returns memory at the top of the heap onl
 SECONDS_TO_SAVE = 5.0  # between a signal and the forced exit
 POLL_SECONDS = 0.2  # between two checks of a worker process whether its parent is alive
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-STOPPED = "augment: stopped; run the same command again to go on\n"
-STOPPED_OVERWRITING = "augment: stopped; run the same command without --overwrite to go on\n"
+STOPPED = "augment: stopped; run the same command again to continue\n"
+STOPPED_OVERWRITING = "augment: stopped; run the same command without --overwrite to continue\n"
 SHOW_CURSOR = "\x1b[?25h\r\x1b[K"  # shows the cursor, which a progress bar hides, and clears the line
 
 _saving = False  # whether the running work checks `stop_on_signal` and saves its state

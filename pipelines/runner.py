@@ -21,15 +21,15 @@ import yaml
 from augment.files import digest_files, path_inside
 from augment.output_folders import OutputFolder, open_output
 from augment.runtime import DEFAULT_RUNTIME, Runtime
-from augment.words import counted
+from augment.words import counted, format_duration, format_estimate
 from pipelines.auto import DECISIONS_FILE, Decisions, decide
 from pipelines.config.sections import Pipeline
 from pipelines.evaluation import RESULTS
 from pipelines.experiment.loading import load
 from pipelines.experiment.parallel import end_processes
 from pipelines.experiment.protocols import with_copy_warnings
-from pipelines.experiment.time_estimate import MEASURING, Probe, about, format_duration, peak_memory
-from pipelines.pipeline_folds import PipelineFolds, divide
+from pipelines.experiment.time_estimate import MEASURING, Probe, peak_memory
+from pipelines.pipeline_folds import PipelineFolds, draw_folds
 from pipelines.results.document import Results, read_results
 from pipelines.stage_file import STAGES_FILE, Entry, Plan, plan_stage, read_entries, write_entry
 from pipelines.stages import Stage, stages_of
@@ -83,7 +83,7 @@ def plan(
 ) -> list[Plan]:
     """Return the plan of every stage, in order, with its expected time: 0 if none has to run.
 
-    Nothing is run or written. The observer receives the notes on the pipeline. Raises the errors of `divide`.
+    Nothing is run or written. The observer receives the notes on the pipeline. Raises the errors of `draw_folds`.
     """
     folds, _ = _prepare(pipeline, folder, runtime, overwrite=overwrite)
     stages = stages_of(folds)
@@ -100,7 +100,7 @@ def _prepare(
     loaded, decisions = load(pipeline.data, runtime.observer), None
     if pipeline.auto is not None:
         pipeline, decisions = decide(pipeline, loaded, folder, runtime, overwrite=overwrite)
-    folds = divide(pipeline, loaded, folder, decisions.sentences if decisions else ())
+    folds = draw_folds(pipeline, loaded, folder, decisions.sentences if decisions else ())
     return replace(folds, protocol=with_copy_warnings(folds.protocol, runtime.observer)), decisions
 
 
@@ -139,7 +139,7 @@ def _cost_notes(folds: PipelineFolds, stages: Sequence[Stage], plans: Sequence[P
     steps = counted(pipeline.evaluate.classifier.steps, "step")
     return [
         f"{fitted}{counted(classifiers, 'classifier')} (networks of {steps}), at {folds.loaded.train.size} px on "
-        f"{counted(jobs, 'process')}: {about(sum(seconds.values()))} ({parts})"
+        f"{counted(jobs, 'process')}: {format_estimate(sum(seconds.values()))} ({parts})"
         + (f" and at most {memory:.1f} GB of memory" if memory else "")
         + ", estimated by a short probe"
     ]

@@ -77,7 +77,7 @@ def plan_stage(name: str, inputs: Identity, entry: Entry | None, earlier: str | 
     if changed:
         return Plan(name, True, "; ".join(changed))
     if not entry.finished:
-        return Plan(name, True, "it was interrupted and goes on where it stopped")
+        return Plan(name, True, "it was interrupted and continues where it stopped")
     if earlier:
         return Plan(name, True, f"{earlier} is run again")
     if digest is None:

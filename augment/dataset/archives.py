@@ -101,7 +101,7 @@ def _read_zip(path: Path) -> Iterator[tuple[str, Read]]:
     by_backslash = not any("/" in info.filename for info in members)  # as some old programs for Windows write names
     for info in members:
         name = info.filename.replace("\\", "/") if by_backslash else info.filename
-        if not name.endswith("/"):  # a folder
+        if not name.endswith("/"):  # as the names of folders do
             yield name, partial(_read_member, partial(archive.read, info), info.file_size)
 
 
@@ -112,7 +112,7 @@ def _read_tar(path: Path) -> Iterator[tuple[str, Read]]:
         members = archive.getmembers()
     files = {posixpath.normpath(info.name): info for info in members if info.isreg()}
     links = [info for info in members if info.islnk() or info.issym()]
-    for link in sorted(links, key=tarfile.TarInfo.issym):  # a symbolic link may stand for a hard link
+    for link in sorted(links, key=tarfile.TarInfo.issym):  # hard links first: a symbolic link may point to one
         name = posixpath.normpath(link.name)
         if all(is_visible(part) for part in name.split("/")):
             files.setdefault(name, _linked(files, link))

@@ -35,7 +35,7 @@ DARK = 2**13  # values of 16 bits below it use less than an eighth of their rang
 ChooseSize = Callable[[Counter[tuple[int, int]]], int]  # counts of (width, height) in px -> size of all in px
 
 
-class Quirks(NamedTuple):
+class PartialReads(NamedTuple):
     """The numbers of pictures of which only a part is read.
 
     transparent: an alpha channel or a transparent colour, which becomes white. frames: several frames or pages, of
@@ -62,7 +62,7 @@ class Quirks(NamedTuple):
         return sentences
 
 
-NO_QUIRKS = Quirks()
+NO_QUIRKS = PartialReads()
 
 
 class Decoded(NamedTuple):
@@ -71,7 +71,7 @@ class Decoded(NamedTuple):
     splits: dict[str, LabelledImages]
     files: dict[str, tuple[str, ...]]  # by split, the path of each image
     sizes: Counter[tuple[int, int]]  # (width, height) in px before resizing -> number of images
-    quirks: Quirks
+    quirks: PartialReads
 
 
 class _Header(NamedTuple):
@@ -90,14 +90,14 @@ class _Opened(NamedTuple):
 
 
 class _Pixels(NamedTuple):
-    """A decoded picture, uint8, C x size x size. dark: see `Quirks`."""
+    """A decoded picture, uint8, C x size x size. dark: see `PartialReads`."""
 
     values: NDArray[np.uint8]
     dark: bool
 
 
 class _Split(NamedTuple):
-    """The decoded pictures of a split, uint8, N x C x size x size. dark: how many; see `Quirks`."""
+    """The decoded pictures of a split, uint8, N x C x size x size. dark: how many; see `PartialReads`."""
 
     images: NDArray[np.uint8]
     opened: list[_Opened]
@@ -118,15 +118,16 @@ def decode(
     """Decode all pictures of `listing`, with 1 channel if all of them are grey and otherwise 3.
 
     name: the source, for error messages. choose_size: computes the common size from the sizes of all pictures. skipped:
-    a list to which the paths of broken files are appended; if None, a broken file is an error. They decide neither the
-    size nor the channels. progress: called before a file is opened, twice for each. Raises `SourceError` if a file is
-    broken or no training image is readable, and `OSError` if the permission to read a file is missing.
+    a list to which the paths of broken files are appended; if None, a broken file is an error. Broken files do
+    not influence the common size and number of channels. progress: called before a file is opened, twice for each.
+    Raises `SourceError` if a file is broken or no training image is readable, and `OSError` if the permission to read a
+    file is missing.
     """
     opened, total = count(1), sum(map(len, listing.files.values()))
     read_each = partial(
         _read_each, skipped=skipped, before_opening=lambda: progress(min(next(opened) // 2, total), total)
     )
-    with bombs_are_errors():
+    with refuse_decompression_bombs():
         headers = {
             split: [_Opened(*member, header) for member, header in read_each(members, _read_header)]
             for split, members in listing.files.items()
@@ -139,7 +140,7 @@ def decode(
             readable = _common_form(name, headers, choose_size)
             if readable == (size, grey):
                 break
-            size, grey = readable  # a file whose pixels are broken had decided them
+            size, grey = readable  # a file with broken pixels had determined them
     return _decoded({split: part for split, part in splits.items() if part.opened}, listing.class_names)
 
 
@@ -149,7 +150,9 @@ def _decoded(kept: Mapping[str, _Split], class_names: tuple[str, ...]) -> Decode
         {split: _labelled(decoded, class_names) for split, decoded in kept.items()},
         {split: tuple(str(one.file) for one in decoded.opened) for split, decoded in kept.items()},
         Counter(header.size for header in found),
-        Quirks(sum(h.transparent for h in found), sum(h.frames for h in found), sum(d.dark for d in kept.values())),
+        PartialReads(
+            sum(h.transparent for h in found), sum(h.frames for h in found), sum(d.dark for d in kept.values())
+        ),
     )
 
 
@@ -181,10 +184,10 @@ def _labelled(decoded: _Split, class_names: tuple[str, ...]) -> LabelledImages:
 
 
 @contextmanager
-def bombs_are_errors() -> Iterator[None]:
+def refuse_decompression_bombs() -> Iterator[None]:
     """Make Pillow refuse pictures that would fill the memory, and ignore its warnings about unusual metadata.
 
-    The filters are those of the whole process: begin it before any threads that read pictures.
+    The warning filters apply to the whole process: enter this context before starting threads that read pictures.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -244,7 +247,7 @@ def read_picture(file: PictureFile, size: int, resize: Resize, channels: int) ->
     if channels > 1:
         return pixels
     if (pixels != pixels[:1]).any():
-        raise SourceError(f"{file} is in colour, and the others are grey: convert it to grey")
+        raise SourceError(f"{file} is in colour, but grey pictures are expected: convert it to grey")
     return pixels[:1]
 
 

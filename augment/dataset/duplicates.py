@@ -256,7 +256,7 @@ def _differences(first: NDArray[np.uint8], second: NDArray[np.uint8], i: Indices
         yy = np.einsum("nchw,nchw->n", y, y)[:, None]
         xy = np.stack([np.einsum("nchw,nchw->n", x[window], y) for window in windows], axis=1)  # the mean of y is 0
         difference = ((xx + yy) / 2 - xy) / np.sqrt(np.maximum(xx * yy, 1))
-        out[pairs] = np.where(np.minimum(xx, yy) < 0.5, 1, difference).min(1)  # 0 but for rounding: a constant image
+        out[pairs] = np.where(np.minimum(xx, yy) < 0.5, 1, difference).min(1)  # 0 except for rounding: a constant image
     return out
 
 

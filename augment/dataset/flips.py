@@ -94,7 +94,7 @@ def advise_on_flips(flips: Flips) -> str:
     low, high = (100 * end for end in flips.accuracy_drop)
     return (
         f"horizontal flips {flips.verdict} (of {flips.images:,} images, {flips.plain:.1%} have a nearest neighbour of "
-        f"their own class; mirrored, {flips.mirrored:.1%} have; the 95 % interval of the loss is {low:.1f} to "
+        f"their own class; mirrored, {flips.mirrored:.1%} have; the 95 % interval of the drop is {low:.1f} to "
         f"{high:.1f} points)"
         + (": leave them off, unless mirrored images keep their class." if flips.verdict == Verdict.UNKNOWN else ".")
     )

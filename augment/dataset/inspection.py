@@ -23,7 +23,7 @@ from augment.dataset.images import LabelledImages, subset_per_class
 from augment.dataset.sources import Source
 from augment.files import write_bytes, write_text
 from augment.progress import Progress, no_progress
-from augment.words import are, counted, printable, shortened
+from augment.words import are, counted, listed, printable, shortened
 
 PROGRAM = "augment inspect"  # the `Software` entry of contact sheets
 MARKS = (f"Software\0{PROGRAM}".encode(), ",".join(COLUMNS).encode())  # at the beginning of the files that it writes
@@ -41,7 +41,7 @@ class Inspection:
     counts: Mapping[str, Mapping[str, int]]  # split -> class -> number of images
     size: int  # px, after resizing
     channels: int  # 1 grey, 3 RGB
-    colourless: bool  # RGB, but the channels of all training images are equal
+    grey_stored_as_rgb: bool  # RGB, but the channels of all training images are equal
     original_sizes: Mapping[tuple[int, int], int]  # (width, height) in px -> number of images
     duplicates: tuple[tuple[int, ...], ...]  # groups of equal training images
     conflicts: tuple[tuple[int, ...], ...]  # the groups that have more than one class
@@ -67,14 +67,14 @@ def inspect(source: Source, progress: Progress = no_progress) -> Inspection:
     pairs = find_duplicate_pairs(splits, progress)
     near = _indices(pairs, "train", exact=False)
     leaks, near_leaks = ({split: _indices(pairs, split, exact=exact) for split in others} for exact in (True, False))
-    colourless = train.channels == 3 and all((image == image[:1]).all() for image in train.images)
+    grey_stored_as_rgb = train.channels == 3 and all((image == image[:1]).all() for image in train.images)
     flips = measure_flips(train)
     return Inspection(
         name=source.name,
         counts=counts,
         size=train.size,
         channels=train.channels,
-        colourless=colourless,
+        grey_stored_as_rgb=grey_stored_as_rgb,
         original_sizes=source.original_sizes,
         duplicates=duplicates,
         conflicts=conflicts,
@@ -90,7 +90,7 @@ def inspect(source: Source, progress: Progress = no_progress) -> Inspection:
             *_advise_on_repeats(source, duplicates, conflicts, leaks),
             *_advise_on_near_repeats(source, near, near_leaks),
             *_advise_to_drop(len(pairs)),
-            *_advise_on_pictures(source, colourless),
+            *_advise_on_pictures(source, grey_stored_as_rgb),
             advise_on_flips(flips),
         ),
     )
@@ -136,7 +136,8 @@ def _advise_on_classes(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
             "test/ folder or a separate test source makes the results more reliable."
         )
     elif untested := [name for name, count in counts.get("test", {}).items() if not count]:
-        advice.append(f"the test split has no image of {_some_names(untested)}: these classes cannot be evaluated.")
+        names = listed([repr(name) for name in untested], MAX_NAMED)
+        advice.append(f"the test split has no image of {names}: these classes cannot be evaluated.")
     return advice
 
 
@@ -198,8 +199,8 @@ def _advise_to_drop(count: int) -> list[str]:
 
 
 def _named_pairs(source: Source, pairs: Pairs, split: str) -> str:
-    names = [f"{image_name(source, 'train', i)} ~ {image_name(source, split, j)}" for i, j in pairs[:MAX_NAMED]]
-    return ", ".join(names) + (f" and {len(pairs) - MAX_NAMED} more" if len(pairs) > MAX_NAMED else "")
+    names = [f"{image_name(source, 'train', i)} ~ {image_name(source, split, j)}" for i, j in pairs]
+    return listed(names, MAX_NAMED)
 
 
 def image_name(source: Source, split: str, i: int) -> str:
@@ -207,10 +208,11 @@ def image_name(source: Source, split: str, i: int) -> str:
     return printable(source.files[split][i]) if split in source.files else f"{split} image {i}"
 
 
-def _advise_on_pictures(source: Source, colourless: bool) -> list[str]:
+def _advise_on_pictures(source: Source, grey_stored_as_rgb: bool) -> list[str]:
     advice = []
     if source.skipped:
-        advice.append(f"{counted(len(source.skipped), 'broken file')} skipped: {_some_names(source.skipped)}.")
+        names = listed([repr(name) for name in source.skipped], MAX_NAMED)
+        advice.append(f"{counted(len(source.skipped), 'broken file')} skipped: {names}.")
     size = source.train.size
     if set(source.original_sizes) != {(size, size)}:
         largest = "{} x {}".format(*max(source.original_sizes, key=lambda s: s[0] * s[1]))
@@ -221,7 +223,7 @@ def _advise_on_pictures(source: Source, colourless: bool) -> list[str]:
     if transparent := source.quirks.transparent:
         advice.append(f"{counted(transparent, 'file')} with an alpha channel: transparent pixels were read as white.")
     advice += [f"{sentence}." for sentence in source.quirks.sentences()]
-    if colourless:
+    if grey_stored_as_rgb:
         advice.append("all training images are grey but stored as RGB: training is faster if they are saved as grey.")
     return advice
 
@@ -239,11 +241,6 @@ def write_sheet(sheet: Image.Image, path: Path) -> None:
     sheet.save(content, format="PNG", pnginfo=metadata)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, content.getvalue())
-
-
-def _some_names(names: tuple[str, ...] | list[str]) -> str:
-    rest = len(names) - MAX_NAMED
-    return ", ".join(map(repr, names[:MAX_NAMED])) + (f" and {rest} more" if rest > 0 else "")
 
 
 def contact_sheet(data: LabelledImages, per_class: int = 10) -> Image.Image:

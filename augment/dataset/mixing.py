@@ -19,14 +19,18 @@ def draw_by_ratio(synthetic: LabelledImages, real: LabelledImages, ratio: float,
     smallest = int(np.argmin(counts))
     if counts[smallest] < per_class:
         raise ConfigError(
-            f"a ratio of {ratio:g} to {len(real)} real images needs {per_class} synthetic images of each class, class "
-            f"{synthetic.class_names[smallest]!r} has {counts[smallest]}; generate more, keep more or lower the ratio"
+            f"{ratio:g} synthetic images per real image, for {len(real)} real images, need {per_class} synthetic "
+            f"images of each class, but class {synthetic.class_names[smallest]!r} has {counts[smallest]}; generate "
+            "more, keep more or lower the ratio"
         )
     return draw_per_class(synthetic.labels, per_class, seed)
 
 
 def balances_classes(synthetic: LabelledImages, real: LabelledImages) -> bool:
-    """Return whether the synthetic images differ in number so that all classes have equally many images in total."""
+    """Return whether the synthetic images fill up the classes.
+
+    Then their counts differ, and all classes have equally many real and synthetic images in total.
+    """
     counts = synthetic.counts()
     return bool(np.ptp(counts) > 0 and np.ptp(counts + real.counts()) == 0)
 

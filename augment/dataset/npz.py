@@ -67,7 +67,8 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, archive_size: 
     count = math.prod(shape)
     if min(shape, default=0) < 0 or count * dtype.itemsize > stored or (count and not dtype.itemsize):
         raise ValueError(
-            f"{info.filename} holds {stored:,} bytes and announces {shortened(str(shape))} values of {dtype.itemsize}"
+            f"{info.filename} declares an array of shape {shortened(str(shape))} with {dtype.itemsize} bytes per "
+            f"value, but holds only {stored:,} bytes"
         )
     with archive.open(info) as member:
         array: NDArray[np.generic] = npy.read_array(member, allow_pickle=False)

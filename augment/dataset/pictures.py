@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment.dataset import archives
-from augment.dataset.decoding import bombs_are_errors, read_picture, unreadable
+from augment.dataset.decoding import read_picture, refuse_decompression_bombs, unreadable
 from augment.dataset.images import Resize, resize_images
 from augment.dataset.listing import Listing, PictureFile
-from augment.dataset.sources import SUFFIXES, locate, set_reader
+from augment.dataset.sources import SUFFIXES, find_folder_reader, locate
 from augment.dataset.tables import read_rows
 from augment.dataset.trees import T, visible_entries
 from augment.errors import SourceError
@@ -69,12 +69,12 @@ def pictures_by_split(spec: str) -> dict[str, list[Picture]]:
     Raises `SourceError` if there are none.
     """
     path = Path(spec)
-    if path.is_dir() and set_reader(path) is None and (files := _files(path)):
+    if path.is_dir() and find_folder_reader(path) is None and (files := _files(path)):
         return {"": [Picture(str(file), file) for file in files]}
     if path.is_file() and path.suffix.lower() in archives.SUFFIXES and (inside := _files(archives.read_archive(path))):
         return {"": [Picture(str(entry), entry) for entry in inside]}
     if path.suffix.lower() == ".csv" and path.is_file():
-        return _of_table(path)
+        return _read_table(path)
     if path.is_file() and path.suffix.lower() not in SUFFIXES:
         return {"": [Picture(spec, path)]}
     _, content = locate(spec)
@@ -100,7 +100,7 @@ def _files(folder: T) -> list[T]:
     return [] if any(p.is_dir() for p in entries) else entries
 
 
-def _of_table(path: Path) -> dict[str, list[Picture]]:
+def _read_table(path: Path) -> dict[str, list[Picture]]:
     pictures: dict[str, list[Picture]] = {}
     for where, row in read_rows(path, used=("path", "label", "split"), needed=("path",)):
         if not row["path"]:
@@ -119,7 +119,7 @@ def decoded(pictures: Sequence[Picture], form: Format, threads: int, *, skip_bro
     `SourceError`. Raises `SourceError` for a picture in colour if `form` is grey, and `PermissionError` for a file that
     must not be read.
     """
-    with bombs_are_errors(), ThreadPoolExecutor(threads) as pool:
+    with refuse_decompression_bombs(), ThreadPoolExecutor(threads) as pool:
         chunks = [pictures[start : start + BATCH] for start in range(0, len(pictures), BATCH)]
         ahead = _submit(pool, chunks[0], form) if chunks else []
         for chunk, following in zip(chunks, [*chunks[1:], []], strict=True):
@@ -136,7 +136,7 @@ def _pixels(picture: Picture, form: Format) -> NDArray[np.uint8]:
         return read_picture(picture.content, form.size, form.resize, form.channels)
     image = resize_images(picture.content[None], form.size, form.resize)[0]
     if form.channels == 1 and len(image) > 1:
-        raise SourceError(f"{picture.name} is in colour, and the others are grey")
+        raise SourceError(f"{picture.name} is in colour, but grey pictures are expected: convert it to grey")
     return np.repeat(image, form.channels, axis=0) if len(image) < form.channels else image
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from augment.dataset import archives
 from augment.dataset.arrays import Arrays, read_bundled, read_npz, read_sklearn
-from augment.dataset.decoding import NO_QUIRKS, ChooseSize, Quirks, decode
+from augment.dataset.decoding import NO_QUIRKS, ChooseSize, PartialReads, decode
 from augment.dataset.hugging_face import is_saved, read_dataset
 from augment.dataset.images import SPLITS, LabelledImages, Resize, check_size, nearest_size, resize_images
 from augment.dataset.listing import Listing, Row, make_listing
@@ -56,7 +56,7 @@ class Source:
     original_sizes: Mapping[tuple[int, int], int]
     skipped: tuple[str, ...] = ()
     files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    quirks: Quirks = NO_QUIRKS
+    quirks: PartialReads = NO_QUIRKS
 
     @property
     def splits(self) -> dict[str, LabelledImages]:
@@ -156,17 +156,19 @@ def _choose_size(sizes: Counter[tuple[int, int]], requested: int | None, largest
 def _read_folder(folder: Path) -> Listing | Arrays:
     marker = read_marker(folder)
     if marker is not None and marker.command == "generate" and not marker.finished:
-        raise SourceError(f"{folder} is half generated; run the same `augment generate` again to complete it")
+        raise SourceError(
+            f"the generation of {folder} is not finished; run the same `augment generate` again to complete it"
+        )
     if marker is not None and marker.command == "fit":
         raise SourceError(
             f"{folder} holds a generator and no images; create some with `augment generate {folder} --out DIR` and "
             "give DIR"
         )
-    read = set_reader(folder)
+    read = find_folder_reader(folder)
     return list_tree(folder) if read is None else read()
 
 
-def set_reader(folder: Path) -> Callable[[], Listing | Arrays] | None:
+def find_folder_reader(folder: Path) -> Callable[[], Listing | Arrays] | None:
     """Return what reads a folder that holds arrays, tables or a manifest; None for pictures and class folders."""
     entries = visible_entries(folder)
     arrays = [p for p in entries if p.suffix.lower() == ".npz" and not p.is_dir()]

@@ -1,6 +1,6 @@
 """The networks of the anchored generator: an encoder, a decoder, and the projection discriminator.
 
-The generator is not told the class, which follows from the anchor. Noise enters the decoder through its conditional
+The class is not an input of the generator: it follows from the anchor. Noise enters the decoder through its conditional
 batch norms, so that one combination of features gives several images.
 """
 

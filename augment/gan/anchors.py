@@ -24,11 +24,11 @@ from augment.dataset.pair_mixing import GRID_SIDES
 from augment.errors import ConfigError
 from augment.gan.class_index import ClassIndex
 
-INDEX_NUMBERS = 7  # random numbers of one image for the indices, the flips, and whether it gets a difference
-POLICY_NUMBERS = 1 + GRID_SIDES[-1] ** 2  # random numbers for a policy
-NUMBERS = INDEX_NUMBERS + POLICY_NUMBERS  # per image, in [0, 1)
-LENT_FRACTION = 0.5  # fraction of the images that get a difference
-LENT_COLUMN = INDEX_NUMBERS - 1  # the column of the number that decides this for an image
+INDEX_UNIFORMS = 7  # random numbers of one image for the indices, the flips, and whether it gets a difference
+POLICY_UNIFORMS = 1 + GRID_SIDES[-1] ** 2  # random numbers for a policy
+UNIFORMS_PER_IMAGE = INDEX_UNIFORMS + POLICY_UNIFORMS  # per image, in [0, 1)
+DIFFERENCE_FRACTION = 0.5  # fraction of the images that get a difference
+DIFFERENCE_COLUMN = INDEX_UNIFORMS - 1  # the column of the number that decides this for an image
 NEAREST_BASES = 10  # the base is drawn from this many images, those most similar to the anchor
 THUMBNAIL = 7  # px; images are compared by their thumbnails
 CHUNK = 1024  # images that are compared at once
@@ -44,7 +44,7 @@ class Features(NamedTuple):
     partner: Tensor | None = None  # of the same class
     lender: Tensor | None = None  # (R, C, H, W); both of one class, mostly another; lender - base is added
     base: Tensor | None = None
-    lent: Tensor | slice = slice(None)  # which R of the B images get a difference
+    with_difference: Tensor | slice = slice(None)  # which R of the B images get a difference
 
 
 COLUMNS = {name: column for column, name in enumerate(("anchor", "partner", "lender", "base"))}  # of `Anchors.draw`
@@ -63,36 +63,36 @@ class AnchorPolicy(NamedTuple):
         return ("anchor", *(["partner"] if self.partner else []), *(["lender", "base"] if self.lenders else []))
 
 
-def anchor_alone(features: Features, numbers: Tensor) -> Tensor:
+def anchor_alone(features: Features, uniforms: Tensor) -> Tensor:
     """Return the features of the anchor, so that the network reconstructs it: a control for the other policies."""
     return features.anchor
 
 
-def grid(features: Features, numbers: Tensor) -> Tensor:
+def grid(features: Features, uniforms: Tensor) -> Tensor:
     """Take each cell of a random mask of 2 x 2 to 4 x 4 cells from the anchor or from the partner.
 
     Source: ChimeraMix, arXiv 2202.11616, section 3 (its grid mask, with the number of cells drawn here for each image).
     """
     assert features.partner is not None
-    return torch.where(grid_mask(numbers, features.anchor.shape[-1]), features.anchor, features.partner)
+    return torch.where(grid_mask(uniforms, features.anchor.shape[-1]), features.anchor, features.partner)
 
 
-def difference(features: Features, numbers: Tensor) -> Tensor:
+def difference(features: Features, uniforms: Tensor) -> Tensor:
     """Add the difference of the lenders, place by place; this suits aligned objects."""
-    return _add_lent(features.anchor, features.lent, _difference(features))
+    return _add_difference(features.anchor, features.with_difference, _difference(features))
 
 
-def grid_difference(features: Features, numbers: Tensor) -> Tensor:
+def grid_difference(features: Features, uniforms: Tensor) -> Tensor:
     """Mix with the partner by a mask, and add the difference of the lenders, place by place."""
-    return _add_lent(grid(features, numbers), features.lent, _difference(features))
+    return _add_difference(grid(features, uniforms), features.with_difference, _difference(features))
 
 
-def pooled_difference(features: Features, numbers: Tensor) -> Tensor:
+def pooled_difference(features: Features, uniforms: Tensor) -> Tensor:
     """Add the mean over all places of the lenders' difference.
 
     A mean difference has no places, so it carries light, thickness and texture, and leaves the shape to the anchor.
     """
-    return _add_lent(features.anchor, features.lent, _difference(features).mean((2, 3), keepdim=True))
+    return _add_difference(features.anchor, features.with_difference, _difference(features).mean((2, 3), keepdim=True))
 
 
 ANCHOR_POLICIES: dict[str, AnchorPolicy] = {
@@ -104,13 +104,13 @@ ANCHOR_POLICIES: dict[str, AnchorPolicy] = {
 }
 
 
-def grid_mask(numbers: Tensor, side: int) -> Tensor:
+def grid_mask(uniforms: Tensor, side: int) -> Tensor:
     """Return random masks of 2 x 2, 3 x 3 or 4 x 4 cells: bool (B, 1, side, side). numbers: (B, POLICY_NUMBERS)."""
     largest = GRID_SIDES[-1]
-    chosen = (numbers[:, 0] * len(GRID_SIDES)).long()
-    cells = (numbers[:, 1:] < 0.5).float().view(-1, 1, largest, largest)
+    chosen = (uniforms[:, 0] * len(GRID_SIDES)).long()
+    cells = (uniforms[:, 1:] < 0.5).float().view(-1, 1, largest, largest)
     masks = [interpolate(cells[:, :, :cell, :cell], size=(side, side)) for cell in GRID_SIDES]
-    return torch.stack(masks)[chosen, torch.arange(len(numbers), device=numbers.device)] > 0
+    return torch.stack(masks)[chosen, torch.arange(len(uniforms), device=uniforms.device)] > 0
 
 
 def _difference(features: Features) -> Tensor:
@@ -119,9 +119,9 @@ def _difference(features: Features) -> Tensor:
     return features.lender - features.base
 
 
-def _add_lent(maps: Tensor, lent: Tensor | slice, difference: Tensor) -> Tensor:
+def _add_difference(maps: Tensor, with_difference: Tensor | slice, difference: Tensor) -> Tensor:
     maps = maps.clone()
-    maps[lent] += difference
+    maps[with_difference] += difference
     return maps
 
 
@@ -136,58 +136,61 @@ class Anchors:
 
     images: Tensor
     index: ClassIndex
-    lending: Tensor
+    difference_classes: Tensor
     bases: Tensor
     flip: bool
 
     @classmethod
-    def of(cls, data: LabelledImages, lenders_from: int, *, flip: bool, device: torch.device) -> Self:
+    def from_images(cls, data: LabelledImages, lenders_from: int, *, flip: bool, device: torch.device) -> Self:
         """Return the anchors of `data`. Classes with at least `lenders_from` images lend differences."""
         counts = torch.from_numpy(data.counts()).to(device)
         return cls._of(data, (counts >= max(lenders_from, 2)).nonzero().squeeze(1), flip)
 
     @classmethod
-    def _of(cls, data: LabelledImages, lending: Tensor, flip: bool) -> Self:
-        index, images = ClassIndex.of(data, lending.device), torch.from_numpy(data.images).to(lending.device)
-        return cls(images, index, lending, _similar(images, index, lending), flip)
+    def _of(cls, data: LabelledImages, difference_classes: Tensor, flip: bool) -> Self:
+        index, images = (
+            ClassIndex.from_images(data, difference_classes.device),
+            torch.from_numpy(data.images).to(difference_classes.device),
+        )
+        return cls(images, index, difference_classes, _similar(images, index, difference_classes), flip)
 
     def restricted_to(self, data: LabelledImages) -> Self:
         """Return the anchors of `data`, which are some of these images. The same classes lend differences."""
-        return self._of(data, self.lending, self.flip)
+        return self._of(data, self.difference_classes, self.flip)
 
     @property
     def discriminator_classes(self) -> Tensor:
         """The classes that D learns from: those that lend differences, or all with images if none is large enough."""
-        return self.lending if len(self.lending) else self.index.present
+        return self.difference_classes if len(self.difference_classes) else self.index.present
 
-    def draw(self, labels: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+    def draw(self, labels: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         """Draw the images behind each synthetic image: indices, int64 (B, 4), and whether to mirror each, bool (B, 4).
 
         The columns are anchor, partner, lender and base. The partner is another image than the anchor if the class has
         two, and the lender another one than its base. Anchor and partner are mirrored alike, lender and base too.
         labels: int64 (B,), of classes with images. numbers: (B, INDEX_NUMBERS) or more columns, in [0, 1).
         """
-        anchor = self.index.draw(labels, numbers[:, 0])
-        partner = self.index.draw_another(anchor, numbers[:, 1])
-        base = self.bases[anchor, (numbers[:, 2] * self.bases.shape[1]).long()]
-        lender = self.index.draw_another(base, numbers[:, 3])
-        mirrored = (numbers[:, 4:6, None] < 0.5).expand(-1, -1, 2).flatten(1) & self.flip  # no index, no copy
+        anchor = self.index.draw(labels, uniforms[:, 0])
+        partner = self.index.draw_another(anchor, uniforms[:, 1])
+        base = self.bases[anchor, (uniforms[:, 2] * self.bases.shape[1]).long()]
+        lender = self.index.draw_another(base, uniforms[:, 3])
+        mirrored = (uniforms[:, 4:6, None] < 0.5).expand(-1, -1, 2).flatten(1) & self.flip  # no index, no copy
         return torch.stack([anchor, partner, lender, base], 1), mirrored
 
 
-def _similar(images: Tensor, index: ClassIndex, lending: Tensor) -> Tensor:
+def _similar(images: Tensor, index: ClassIndex, difference_classes: Tensor) -> Tensor:
     """Return the most similar images of lending classes for each image, of another class where several classes lend."""
-    candidates = torch.isin(index.labels, lending).nonzero().squeeze(1)
+    candidates = torch.isin(index.labels, difference_classes).nonzero().squeeze(1)
     if not len(candidates):
         return torch.arange(len(images), device=images.device)[:, None]
     thumbnails = torch.cat(
         [adaptive_avg_pool2d(to_signed(chunk), THUMBNAIL).flatten(1) for chunk in torch.split(images, CHUNK)]
     )
-    fewest = len(candidates) - (int(index.counts[lending].max()) if len(lending) > 1 else 0)
+    fewest = len(candidates) - (int(index.counts[difference_classes].max()) if len(difference_classes) > 1 else 0)
     nearest = []
     for own, chunk in zip(torch.split(index.labels, CHUNK), torch.split(thumbnails, CHUNK), strict=True):
         distances = torch.cdist(chunk, thumbnails[candidates])
-        if len(lending) > 1:
+        if len(difference_classes) > 1:
             distances[own[:, None] == index.labels[candidates]] = torch.inf
         nearest.append(candidates[distances.topk(min(NEAREST_BASES, fewest), largest=False).indices])
     return torch.cat(nearest)

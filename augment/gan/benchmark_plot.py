@@ -76,7 +76,7 @@ def _plot_steps(axes: Axes, results: Mapping[str, Any]) -> None:
 def _describe_speedup(results: Mapping[str, Any], baseline: str) -> str:
     low, high = results["spread"]["speedup"][baseline]
     speedup, bound = results["speedup"][baseline], results["bound"][baseline]
-    return f": {speedup:.2f} x ({low:.2f} to {high:.2f}), counted {bound:.2f} x"
+    return f": {speedup:.2f} x ({low:.2f} to {high:.2f}), predicted {bound:.2f} x"
 
 
 def _plot_overheads(axes: Axes, parts: Mapping[str, float]) -> None:
@@ -85,7 +85,7 @@ def _plot_overheads(axes: Axes, parts: Mapping[str, float]) -> None:
     bars = axes.barh(list(OVERHEADS.values()), values, 0.6, color=GREY)
     axes.bar_label(bars, [f"{value:.2g}" for value in values], padding=4, fontsize=9)
     axes.set(xlim=(0, 1.25 * max(values)), xlabel="ms per step")
-    axes.set_title("outside the passes, in every arm", loc="left", fontsize=10)
+    axes.set_title("outside the passes, in every step", loc="left", fontsize=10)
     axes.invert_yaxis()
 
 

@@ -26,12 +26,12 @@ class ClassIndex:
     counts: Tensor
 
     @classmethod
-    def of(cls, data: LabelledImages, device: torch.device) -> Self:
+    def from_images(cls, data: LabelledImages, device: torch.device) -> Self:
         """Return the index of `data` on `device`."""
-        return cls.of_labels(torch.from_numpy(data.labels).to(device), data.num_classes)
+        return cls.from_labels(torch.from_numpy(data.labels).to(device), data.num_classes)
 
     @classmethod
-    def of_labels(cls, labels: Tensor, num_classes: int) -> Self:
+    def from_labels(cls, labels: Tensor, num_classes: int) -> Self:
         """Return the index of images with these labels, int64, N, on their device."""
         by_class, counts = labels.argsort(stable=True), labels.bincount(minlength=num_classes)
         return cls(labels, by_class, by_class.argsort(), counts.cumsum(0) - counts, counts)
@@ -45,15 +45,15 @@ class ClassIndex:
         """Return the index of the image at each position within its class. labels, positions: int64 (B,)."""
         return self.by_class[self.starts[labels] + positions]
 
-    def draw(self, labels: Tensor, numbers: Tensor) -> Tensor:
+    def draw(self, labels: Tensor, uniforms: Tensor) -> Tensor:
         """Draw an image of each class, given a random number in [0, 1) for each: int64 (B,), as `labels`."""
-        return self.images(labels, (numbers.double() * self.counts[labels]).long())
+        return self.images(labels, (uniforms.double() * self.counts[labels]).long())
 
-    def draw_another(self, images: Tensor, numbers: Tensor) -> Tensor:
+    def draw_another(self, images: Tensor, uniforms: Tensor) -> Tensor:
         """Draw another image of the class of each image, or the same one if the class has no other: int64 (B,)."""
         labels = self.labels[images]
         count, position = self.counts[labels], self.ranks[images] - self.starts[labels]
-        return self.images(labels, (position + 1 + (numbers.double() * (count - 1)).long()) % count)
+        return self.images(labels, (position + 1 + (uniforms.double() * (count - 1)).long()) % count)
 
 
 def draw_labels(classes: Tensor, count: int, random: torch.Generator) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 from augment.gan.class_index import ClassIndex
 from augment.gan.noise import Seeds, draw_noise, rows_from_seeds
 
-NUMBERS = 3  # uniform in [0, 1), for each sample: two images, and the place between their codes
+UNIFORMS_PER_IMAGE = 3  # uniform in [0, 1), for each sample: two images, and the place between their codes
 
 
 @dataclass(frozen=True)
@@ -32,29 +32,31 @@ class Codes:
     spread: float
 
     @classmethod
-    def drawn(cls, index: ClassIndex, latent_dim: int, spread: float, *, seed: int) -> Self:
+    def from_seed(cls, index: ClassIndex, latent_dim: int, spread: float, *, seed: int) -> Self:
         """Draw the codes of the images of `index` from a seed, on its device."""
         codes = torch.randn(len(index.labels), latent_dim, generator=torch.Generator().manual_seed(seed))
         return cls(index, codes.to(index.labels.device), spread)
 
-    def between(self, labels: Tensor, numbers: Tensor, z: Tensor) -> Tensor:
+    def between(self, labels: Tensor, uniforms: Tensor, z: Tensor) -> Tensor:
         """Return noise for G: a point between the codes of two images of each class, plus `spread` times z.
 
         labels: int64 (B,), of classes with images. numbers: (B, NUMBERS). z: (B, latent_dim), standard normal.
         """
-        first, second = (self.codes[self.index.draw(labels, numbers[:, k])] for k in (0, 1))
-        return torch.lerp(first, second, numbers[:, 2:]) + self.spread * z
+        first, second = (self.codes[self.index.draw(labels, uniforms[:, k])] for k in (0, 1))
+        return torch.lerp(first, second, uniforms[:, 2:]) + self.spread * z
 
     def draw(self, labels: Tensor, random: torch.Generator) -> Tensor:
         """Return `between` with numbers and noise from `random`, which is on the device of the codes."""
-        numbers = torch.rand(len(labels), NUMBERS, generator=random, device=random.device)
-        return self.between(labels, numbers, draw_noise(len(labels), self.codes.shape[1], random))
+        uniforms = torch.rand(len(labels), UNIFORMS_PER_IMAGE, generator=random, device=random.device)
+        return self.between(labels, uniforms, draw_noise(len(labels), self.codes.shape[1], random))
 
     def from_seeds(self, labels: Tensor, seeds: Seeds) -> Tensor:
         """Return `between` with one row per seed, each drawn from its seed alone."""
 
         def row(random: torch.Generator) -> Tensor:
-            return torch.cat([torch.rand(1, NUMBERS, generator=random), draw_noise(1, self.codes.shape[1], random)], 1)
+            return torch.cat(
+                [torch.rand(1, UNIFORMS_PER_IMAGE, generator=random), draw_noise(1, self.codes.shape[1], random)], 1
+            )
 
         rows = rows_from_seeds(seeds, row).to(self.codes.device)
-        return self.between(labels, rows[:, :NUMBERS], rows[:, NUMBERS:])
+        return self.between(labels, rows[:, :UNIFORMS_PER_IMAGE], rows[:, UNIFORMS_PER_IMAGE:])

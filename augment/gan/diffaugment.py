@@ -19,12 +19,12 @@ from torch import Tensor
 class Operation(NamedTuple):
     """An augmentation and the count of random numbers that it needs."""
 
-    numbers: int  # per sample
-    apply: Callable[[Tensor, Tensor], Tensor]  # (images, random numbers: float (B, `numbers`) in [0, 1)) -> images
+    uniforms: int  # per sample
+    apply: Callable[[Tensor, Tensor], Tensor]  # (images, random numbers: float (B, `uniforms`) in [0, 1)) -> images
 
 
-def _column(numbers: Tensor, k: int) -> Tensor:
-    return numbers[:, k].view(-1, 1, 1, 1)
+def _column(uniforms: Tensor, k: int) -> Tensor:
+    return uniforms[:, k].view(-1, 1, 1, 1)
 
 
 def colour(x: Tensor, u: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ def augmenter(policy: Sequence[str], random: torch.Generator) -> Callable[[Tenso
 
     def augment(images: Tensor) -> Tensor:
         for operation in operations:
-            u = torch.rand(len(images), operation.numbers, generator=random, device=images.device)
+            u = torch.rand(len(images), operation.uniforms, generator=random, device=images.device)
             images = operation.apply(images, u)
         return images
 

@@ -67,17 +67,17 @@ class ConditionalBatchNorm(nn.Module):
     class.
     """
 
-    def __init__(self, channels: int, condition: int) -> None:
+    def __init__(self, channels: int, condition_dim: int) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(channels, affine=False)
-        self.gain = nn.Linear(condition, channels)
-        self.bias = nn.Linear(condition, channels)
+        self.gain = nn.Linear(condition_dim, channels)
+        self.bias = nn.Linear(condition_dim, channels)
         for linear, initial in ((self.gain, 1.0), (self.bias, 0.0)):
             nn.init.normal_(linear.weight, 0.0, 0.05)
             nn.init.constant_(linear.bias, initial)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """Normalise x: (B, C, H, W), given condition: (B, condition). Returns the shape of x."""
+        """Normalise x: (B, C, H, W), given condition: (B, condition_dim). Returns the shape of x."""
         gain, bias = self.gain(condition)[:, :, None, None], self.bias(condition)[:, :, None, None]
         return torch.addcmul(bias, self.norm(x), gain)
 
@@ -108,11 +108,11 @@ class ProjectionGenerator(nn.Module):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        widths, condition = shape.widths()[::-1], 2 * shape.latent_dim
+        widths, condition_dim = shape.widths()[::-1], 2 * shape.latent_dim
         self.base = shape.base
         self.embed = nn.Embedding(shape.num_classes, shape.latent_dim)
-        self.stem = nn.Linear(condition, widths[0] * shape.base**2)
-        self.norms = nn.ModuleList(ConditionalBatchNorm(w, condition) for w in widths)
+        self.stem = nn.Linear(condition_dim, widths[0] * shape.base**2)
+        self.norms = nn.ModuleList(ConditionalBatchNorm(w, condition_dim) for w in widths)
         self.convs = nn.ModuleList(DoublingConv(w_in, w_out) for w_in, w_out in pairwise(widths))
         self.to_image = nn.Conv2d(widths[-1], shape.channels, 3, padding=1)
 
@@ -157,10 +157,10 @@ class DCGANGenerator(nn.Module):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        widths, condition = shape.widths()[1:][::-1], 2 * shape.latent_dim
+        widths, condition_dim = shape.widths()[1:][::-1], 2 * shape.latent_dim
         self.embed = nn.Embedding(shape.num_classes, shape.latent_dim)
-        self.stem = nn.ConvTranspose2d(condition, widths[0], shape.base, bias=False)
-        self.norms = nn.ModuleList(ConditionalBatchNorm(w, condition) for w in widths)
+        self.stem = nn.ConvTranspose2d(condition_dim, widths[0], shape.base, bias=False)
+        self.norms = nn.ModuleList(ConditionalBatchNorm(w, condition_dim) for w in widths)
         self.convs = nn.ModuleList(
             nn.ConvTranspose2d(w_in, w_out, 4, stride=2, padding=1, bias=False) for w_in, w_out in pairwise(widths)
         )
@@ -200,7 +200,7 @@ class DCGANDiscriminator(nn.Module):
 
 
 def hide_class(labels: Tensor, num_classes: int) -> Tensor:
-    """Return labels by which D scores images without their classes, which `class_of` gives back: int64 (B,)."""
+    """Return labels that make D score images without their classes; `class_of` recovers them: int64 (B,)."""
     return labels + num_classes
 
 

@@ -33,7 +33,7 @@ from augment.gan.config import GanConfig
 from augment.gan.networks import Shape, build
 from augment.gan.steps import STEPS, GanSetup
 from augment.gan.training import generate_from_noise, make_setup, update_ema
-from augment.gan.training_state import State, start
+from augment.gan.training_state import TrainingState, initial_state
 from augment.output_folders import OutputFolder
 from augment.runtime import Runtime, Task
 from augment.seeds import derive_seed
@@ -142,11 +142,11 @@ def measure(preset: str, runtime: Runtime, *, repeats: int | None = None) -> Ben
     return bench
 
 
-def set_up(preset: Preset, device: torch.device) -> tuple[State, GanSetup, Tensor, Tensor]:
+def set_up(preset: Preset, device: torch.device) -> tuple[TrainingState, GanSetup, Tensor, Tensor]:
     """Return new networks, their setup and a batch: random images (B, C, H, W) in [-1, 1] and labels (B,)."""
     config, random = preset.config, torch.Generator(device).manual_seed(1)
     shape = Shape(preset.num_classes, preset.channels, preset.image_size, config.width, config.latent_dim)
-    state = start(config, build(config.network, shape, seed=derive_seed(config.seed, "weights")), shape, device)
+    state = initial_state(config, build(config.network, shape, seed=derive_seed(config.seed, "weights")), shape, device)
     size = (config.batch_size, preset.channels, preset.image_size, preset.image_size)
     real = torch.rand(size, generator=random, device=device) * 2 - 1
     y = torch.randint(preset.num_classes, size[:1], generator=random, device=device)
@@ -222,7 +222,7 @@ def _hardware(device: torch.device) -> dict[str, str | int]:
     return {**hardware, "gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else hardware
 
 
-def _passes(state: State, setup: GanSetup, real: Tensor, y: Tensor) -> dict[str, Callable[[], Any]]:
+def _passes(state: TrainingState, setup: GanSetup, real: Tensor, y: Tensor) -> dict[str, Callable[[], Any]]:
     """Return the parts of a step to be timed: passes through G and D, optimisers, EMA and augmentation."""
     leaf = real.clone().requires_grad_()
     return {

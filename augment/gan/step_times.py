@@ -18,9 +18,9 @@ Step = Callable[[bool], None]  # its argument says whether the step includes the
 
 
 def seconds_per_step(step: Step, device: torch.device, penalty_every: int | None = None) -> float:
-    """Return the mean seconds of a step, measured by a few after one to warm up.
+    """Return the mean seconds of a step, over a few steps after a warm-up step.
 
-    penalty_every: one step in so many includes the penalties; None: no step does.
+    penalty_every: every how many steps the penalties are included; None: never.
     """
     plain = _mean_seconds(step, device, penalised=False)
     if penalty_every is None:
@@ -34,7 +34,7 @@ def _mean_seconds(step: Step, device: torch.device, *, penalised: bool) -> float
 
 
 def bfloat16_is_faster(float32: Step, bfloat16: Step, runtime: Runtime) -> bool:
-    """Return whether steps are clearly faster in bfloat16, by a few of each in turn, and note what was found."""
+    """Time a few steps of each precision in turn, return whether bfloat16 is clearly faster, and note the result."""
     ratio = bfloat16_time_ratio(float32, bfloat16, runtime.device)
     faster = ratio < CLEARLY_FASTER
     runtime.observer.on_note(

@@ -34,7 +34,7 @@ class GanSetup:
     augment: differentiable, applied to all images that D sees; it draws random numbers independently for each sample.
     terms: further terms of L_D on logits; a step updates their states.
     penalty: a term of L_D on detached images, or None for a step without penalties.
-    generator_term: a term of L_G that D does not enter, such as a reconstruction error; computed anew in each step.
+    generator_term: a term of L_G that does not depend on D, such as a reconstruction error; called in each step.
     """
 
     generate: Callable[[Tensor], Tensor]

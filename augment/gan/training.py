@@ -24,12 +24,12 @@ from augment.gan.networks import class_of, hide_class
 from augment.gan.noise import draw_noise
 from augment.gan.penalties import weighted_sum
 from augment.gan.steps import STEPS, GanSetup, critic_step
-from augment.gan.training_state import State
+from augment.gan.training_state import TrainingState
 
 RECALIBRATION_BATCHES, RECALIBRATION_BATCH = 32, 256
 
 
-def generate_from_noise(state: State, config: GanConfig) -> Callable[[Tensor], Tensor]:
+def generate_from_noise(state: TrainingState, config: GanConfig) -> Callable[[Tensor], Tensor]:
     """Return a function that maps labels (B,) to images (B, C, H, W) in [-1, 1], with noise from `state.random`."""
     random = state.random
     generator = state.in_precision(state.generator)
@@ -37,7 +37,7 @@ def generate_from_noise(state: State, config: GanConfig) -> Callable[[Tensor], T
 
 
 def make_setup(
-    state: State,
+    state: TrainingState,
     config: TrainingConfig,
     generate: Callable[[Tensor], Tensor],
     generator_term: Callable[[], Tensor] | None = None,
@@ -66,7 +66,7 @@ def make_setup(
 
 def make_step(
     data: LabelledImages,
-    state: State,
+    state: TrainingState,
     config: TrainingConfig,
     setup: GanSetup,
     classes: Tensor | None = None,
@@ -109,7 +109,7 @@ def make_batch_sampler(
     """
     device = random.device
     images = torch.from_numpy(data.images).to(device)  # on a CPU this shares memory with `data`
-    index = ClassIndex.of(data, device)
+    index = ClassIndex.from_images(data, device)
     drawn_classes = index.present if classes is None else classes
 
     def draw() -> tuple[Tensor, Tensor]:
@@ -160,10 +160,12 @@ def update_ema(ema: nn.Module, model: nn.Module, decay: float, step: int) -> Non
 
 
 @torch.no_grad()
-def recalibrate(generator: nn.Module, forward: Callable[[int, torch.Generator], object], *, seed: int) -> None:
+def recalibrate_batch_norm(
+    generator: nn.Module, forward: Callable[[int, torch.Generator], object], *, seed: int
+) -> None:
     """Recompute the running batch statistics of the averaged G ("standing statistics"), and leave G in eval mode.
 
-    forward: runs G on a batch of that many random inputs, which it draws from the `torch.Generator`.
+    forward(count, random): runs G on `count` random inputs, drawn from `random`.
 
     This is needed because the statistics from training belong to the weights before averaging. Source: Brock et al.,
     BigGAN, arXiv 1809.11096, appendix C.1.

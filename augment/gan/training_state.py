@@ -35,7 +35,7 @@ from augment.tensor_files import (
 
 
 @dataclass
-class State:
+class TrainingState:
     """Everything that a training step changes."""
 
     step: int
@@ -63,7 +63,7 @@ class State:
         return run
 
 
-def start(config: TrainingConfig, pair: Pair, shape: Shape, device: torch.device) -> State:
+def initial_state(config: TrainingConfig, pair: Pair, shape: Shape, device: torch.device) -> TrainingState:
     """Return the state at step 0 of the training of a new `pair`, which becomes part of it, on `device`.
 
     Raises `ConfigError` if `config` does not work on `device` or with this D.
@@ -75,7 +75,7 @@ def start(config: TrainingConfig, pair: Pair, shape: Shape, device: torch.device
     generator.to(device)
     discriminator.to(device)
     adam = partial(torch.optim.Adam, betas=(config.beta1, config.beta2), fused=True, capturable=config.fast)
-    return State(
+    return TrainingState(
         step=0,
         generator=generator,
         ema=copy.deepcopy(generator).requires_grad_(False),
@@ -100,8 +100,8 @@ def _check_discriminator(discriminator: nn.Module, config: TrainingConfig, shape
     check_discriminator(copy.deepcopy(discriminator), augmenter(config.augment, random), images)
 
 
-class CheckpointAbout(BaseModel):
-    """The description inside a checkpoint: the identity of its run and how far it has come."""
+class CheckpointMetadata(BaseModel):
+    """The metadata inside a checkpoint: the identity of its run and how far it has come."""
 
     identity: dict[str, Any]
     step: int = Field(ge=0)
@@ -110,8 +110,8 @@ class CheckpointAbout(BaseModel):
     bfloat16: bool | None = None  # whether the networks compute in bfloat16; None: as the settings say
 
 
-def dump_state(state: State, identity: dict[str, Any]) -> bytes:
-    """Return the content of a checkpoint file. identity: `Identity.as_json`, as stored when the run was begun."""
+def dump_state(state: TrainingState, identity: dict[str, Any]) -> bytes:
+    """Return the content of a checkpoint file. identity: `Identity.as_json`, as stored when the run was started."""
     tensors = {
         **prefixed("generator", state.generator.state_dict()),
         **prefixed("ema", state.ema.state_dict()),
@@ -123,19 +123,19 @@ def dump_state(state: State, identity: dict[str, Any]) -> bytes:
         "loss_sums": state.loss_sums,
     }
     threads = torch.get_num_threads()
-    about = CheckpointAbout(
+    metadata = CheckpointMetadata(
         identity=identity, step=state.step, logged=state.logged, threads=threads, bfloat16=state.bfloat16
     )
-    return dump_tensors(tensors, about)
+    return dump_tensors(tensors, metadata)
 
 
-def restore(state: State, path: Path, identity: Identity) -> CheckpointAbout:
-    """Load a checkpoint into `state` and return its description.
+def restore(state: TrainingState, path: Path, identity: Identity) -> CheckpointMetadata:
+    """Load a checkpoint into `state` and return its metadata.
 
     Raises `SourceError` if it is damaged, was saved with other settings, or does not match the networks.
     """
-    tensors, about = load_tensors(path, CheckpointAbout)
-    if changed := identity.differences(about.identity):
+    tensors, metadata = load_tensors(path, CheckpointMetadata)
+    if changed := identity.differences(metadata.identity):
         raise SourceError(f"{path} was saved under other settings ({'; '.join(changed)})")
     check_finite(tensors, path)
     load_network(state.generator, unprefixed("generator", tensors))
@@ -143,15 +143,15 @@ def restore(state: State, path: Path, identity: Identity) -> CheckpointAbout:
     load_network(state.discriminator, unprefixed("discriminator", tensors))
     for name, optimizer in (("optimizer_g", state.optimizer_g), ("optimizer_d", state.optimizer_d)):
         moments = unprefixed(name, tensors)
-        if about.step and not moments:
+        if metadata.step and not moments:
             raise SourceError(f"{path} lacks the state of {name}")
         load_optimizer(optimizer, moments)
     term_states = {f"terms.{index}": value for index, (_, value) in enumerate(state.terms)}
     for name, value in {**term_states, "loss_sums": state.loss_sums, "random": state.random.get_state()}.items():
         if name not in tensors or tensors[name].shape != value.shape or tensors[name].dtype != value.dtype:
-            raise SourceError(f"{path} has no fitting {name}")
+            raise SourceError(f"{path} lacks {name}, or its shape or dtype differs")
         value.copy_(tensors[name])
     state.random.set_state(tensors["random"])
-    state.step, state.logged = about.step, about.logged
-    state.bfloat16 = state.bfloat16 if about.bfloat16 is None else about.bfloat16
-    return about
+    state.step, state.logged = metadata.step, metadata.logged
+    state.bfloat16 = state.bfloat16 if metadata.bfloat16 is None else metadata.bfloat16
+    return metadata

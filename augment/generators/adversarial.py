@@ -25,18 +25,18 @@ from augment.gan.config import TrainingConfig
 from augment.gan.networks import Pair, Shape
 from augment.gan.step_times import bfloat16_is_faster, seconds_per_step
 from augment.gan.steps import GanSetup
-from augment.gan.training import make_step, recalibrate, update_ema
-from augment.gan.training_state import State, dump_state, restore
+from augment.gan.training import make_step, recalibrate_batch_norm, update_ema
+from augment.gan.training_state import TrainingState, dump_state, restore
 from augment.generators.base import Fitted, Generator, GeneratorConfig, Load, Outcome, TrainingData, work_ahead
 from augment.generators.previews import tile
-from augment.generators.runs import ModelAbout, Run, RunLog, open_run
+from augment.generators.runs import GeneratorMetadata, Run, RunLog, open_run
 from augment.output_folders import Replace
 from augment.runtime import Observer, Observers, Runtime, Task
 from augment.seeds import derive_seed
 from augment.tensor_files import load_network, prefixed, unprefixed
 
 PREVIEW_COLUMNS, ROWS_AT_ONCE = 10, 20  # of a grid; all rows of many classes would not fit into memory
-LOSS_NAMES = ("discriminator_loss", "generator_loss")  # in the order of `State.loss_sums`
+LOSS_NAMES = ("discriminator_loss", "generator_loss")  # in the order of `TrainingState.loss_sums`
 
 
 class AdversarialConfig(TrainingConfig, GeneratorConfig):
@@ -60,8 +60,8 @@ class AdversarialConfig(TrainingConfig, GeneratorConfig):
 C = TypeVar("C", bound=AdversarialConfig)
 
 
-class AdversarialAbout(ModelAbout):
-    """The description of a finished adversarial generator."""
+class AdversarialMetadata(GeneratorMetadata):
+    """The metadata of a finished adversarial generator."""
 
     shape: Shape
 
@@ -79,12 +79,12 @@ class AdversarialAbout(ModelAbout):
 class TrainingParts:
     """The parts that each kind of adversarial generator supplies to the common training loop.
 
-    run_ema: runs the averaged G on a batch of that many random inputs. preview: returns uint8 images of the averaged G
-    for a grid with PREVIEW_COLUMNS columns. save: writes the finished model. classes: int64; the classes whose real and
-    generated images D learns from; None: all that have images.
+    run_ema(count, random): runs the averaged G on `count` random inputs. preview: returns uint8 images of the averaged
+    G for a grid with PREVIEW_COLUMNS columns. save: writes the finished model. classes: int64; the classes whose real
+    and generated images D learns from; None: all that have images.
     """
 
-    state: State
+    state: TrainingState
     setup: GanSetup
     run_ema: Callable[[int, torch.Generator], object]
     preview: Callable[[], NDArray[np.uint8]]
@@ -132,7 +132,7 @@ def _fit(training: TrainingParts, data: TrainingData, config: AdversarialConfig,
     step = step_of(training, data, config)
     if not train(state, config, run, runtime, step=step, preview=training.preview):
         return Fitted(Outcome.STOPPED, state.step)
-    recalibrate(state.ema, training.run_ema, seed=derive_seed(config.seed, "recalibration"))
+    recalibrate_batch_norm(state.ema, training.run_ema, seed=derive_seed(config.seed, "recalibration"))
     check_finite_training(state, run, list(state.ema.state_dict().values()))
     training.save(run)
     return Fitted(Outcome.FINISHED, state.step)
@@ -148,7 +148,7 @@ def network_shape(images: LabelledImages, width: int, latent_dim: int) -> Shape:
     return Shape(images.num_classes, images.channels, images.size, width, latent_dim)
 
 
-def network_tensors(state: State) -> dict[str, Tensor]:
+def network_tensors(state: TrainingState) -> dict[str, Tensor]:
     """Return the tensors of the averaged G and of D, to save; `load_pair` reads them."""
     generator, discriminator = state.ema.state_dict(), state.discriminator.state_dict()
     return {**prefixed("generator", generator), **prefixed("discriminator", discriminator)}
@@ -159,12 +159,12 @@ def load_pair(
 ) -> Pair:
     """Return the networks that `network_tensors` saved, frozen and in eval mode.
 
-    largest: the largest side of a tensor that the description needs; nothing is built if the tensors are smaller, so
-    that a damaged description does not exhaust the memory. Raises `SourceError` for that, and if a tensor does not fit.
+    largest: the largest side of a tensor that the metadata need; nothing is built if the tensors are smaller, so
+    that damaged metadata do not exhaust the memory. Raises `SourceError` for that, and if a tensor does not fit.
     """
     saved = [tensor for name, tensor in tensors.items() if name.startswith(("generator.", "discriminator."))]
     if largest > max((max(tensor.shape, default=1) for tensor in saved), default=0):
-        raise SourceError(f"{folder} is damaged: its description needs larger networks than its weights")
+        raise SourceError(f"{folder} is damaged: its metadata need larger networks than its weights")
     pair = build()
     for name, network in zip(("generator", "discriminator"), pair, strict=True):
         load_network(network, unprefixed(name, tensors))
@@ -189,7 +189,7 @@ def preview_grid(
 
 
 def train(
-    state: State,
+    state: TrainingState,
     config: TrainingConfig,
     run: Run,
     runtime: Runtime,
@@ -228,7 +228,7 @@ def train(
 class _Loop:
     """The reports and checkpoints between training steps."""
 
-    state: State
+    state: TrainingState
     config: TrainingConfig
     run: Run
     observer: Observer
@@ -265,30 +265,31 @@ class _Loop:
         self.run.save_checkpoint(state.step, dump_state(state, self.run.output.identity))
 
 
-def _restore_newest(state: State, run: Run, observer: Observer) -> None:
+def _restore_newest(state: TrainingState, run: Run, observer: Observer) -> None:
     """Load the newest readable checkpoint into `state`; do nothing if the run has no checkpoints."""
     checkpoints, reasons = run.checkpoints(), list[str]()
     for path in checkpoints:
         try:
-            about = restore(state, path, run.identity)
+            metadata = restore(state, path, run.identity)
         except SourceError as error:
             reasons.append(str(error))
             continue
         if reasons:
             observer.on_note(
-                f"{'; '.join(reasons)}; the run goes on from the older checkpoint {path}, step {about.step}"
+                f"{'; '.join(reasons)}; the run continues from the older checkpoint {path}, step {metadata.step}"
             )
-        if about.threads != (threads := torch.get_num_threads()):
+        if metadata.threads != (threads := torch.get_num_threads()):
             observer.on_note(
-                f"the checkpoint was written with {about.threads} threads and the run goes on with {threads}, which "
-                f"changes rounding: the result is not identical bit for bit (use --threads {about.threads} for that)"
+                f"the checkpoint was written with {metadata.threads} threads and the run continues with {threads}, "
+                "which changes rounding: the result is not identical bit for bit (use --threads "
+                f"{metadata.threads} for that)"
             )
         return
     if checkpoints:
-        raise SourceError(f"{'; '.join(reasons)}; give --overwrite to begin anew")
+        raise SourceError(f"{'; '.join(reasons)}; give --overwrite to start again")
 
 
-def check_finite_training(state: State, run: Run, tensors: list[Tensor]) -> None:
+def check_finite_training(state: TrainingState, run: Run, tensors: list[Tensor]) -> None:
     """Raise `DivergedError`, with the path of the last good checkpoint, if any of `tensors` is not finite."""
     if all(bool(tensor.isfinite().all()) for tensor in tensors):
         return

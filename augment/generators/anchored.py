@@ -32,10 +32,10 @@ from augment.gan.anchored_networks import AnchoredGenerator, build_anchored, fea
 from augment.gan.anchors import (
     ANCHOR_POLICIES,
     COLUMNS,
-    INDEX_NUMBERS,
-    LENT_COLUMN,
-    LENT_FRACTION,
-    NUMBERS,
+    DIFFERENCE_COLUMN,
+    DIFFERENCE_FRACTION,
+    INDEX_UNIFORMS,
+    UNIFORMS_PER_IMAGE,
     AnchorPolicy,
     Anchors,
     Features,
@@ -45,11 +45,11 @@ from augment.gan.class_index import draw_labels
 from augment.gan.networks import Shape
 from augment.gan.noise import Seeds, draw_noise, rows_from_seeds
 from augment.gan.training import make_setup
-from augment.gan.training_state import State, start
+from augment.gan.training_state import TrainingState, initial_state
 from augment.generators.adversarial import (
     PREVIEW_COLUMNS,
-    AdversarialAbout,
     AdversarialConfig,
+    AdversarialMetadata,
     TrainingParts,
     adversarial_generator,
     load_pair,
@@ -79,8 +79,8 @@ class AnchoredConfig(AdversarialConfig):
     unlabelled: float = Field(0.5, ge=0, lt=1)  # as in `TrainingConfig`; the images come closer to real ones with it
 
 
-class AnchoredAbout(AdversarialAbout):
-    """The description of a finished anchored generator. The same file holds the training images as tensors."""
+class AnchoredMetadata(AdversarialMetadata):
+    """The metadata of a finished anchored generator. The same file holds the training images as tensors."""
 
     anchors: Annotated[str, name_in(ANCHOR_POLICIES)]
     lenders_from: int = Field(ge=2)
@@ -96,33 +96,37 @@ class Synthesis:
     policy: AnchorPolicy
 
     def run(
-        self, labels: Tensor, numbers: Tensor, z: Tensor, lent: Tensor | slice | None = None
+        self, labels: Tensor, uniforms: Tensor, z: Tensor, with_difference: Tensor | slice | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return images, (B, C, H, W) in [-1, 1], and the indices of the training images behind each, int64 (B, 4).
 
         labels: int64 (B,). numbers: (B, NUMBERS), uniform in [0, 1). z: (B, latent_dim), standard normal. lent: which
         images get a difference; None: those that the numbers say.
         """
-        indices, mirrored = self.anchors.draw(labels, numbers)
-        features = self._encode(indices, mirrored, numbers[:, LENT_COLUMN] < LENT_FRACTION if lent is None else lent)
-        return self.network.decode(self.policy.combine(features, numbers[:, INDEX_NUMBERS:]), z), indices
+        indices, mirrored = self.anchors.draw(labels, uniforms)
+        features = self._encode(
+            indices,
+            mirrored,
+            uniforms[:, DIFFERENCE_COLUMN] < DIFFERENCE_FRACTION if with_difference is None else with_difference,
+        )
+        return self.network.decode(self.policy.combine(features, uniforms[:, INDEX_UNIFORMS:]), z), indices
 
-    def reconstruct(self, labels: Tensor, numbers: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    def reconstruct(self, labels: Tensor, uniforms: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """Return anchors of these classes and their reconstructions, both (B, C, H, W) in [-1, 1]."""
-        indices, mirrored = self.anchors.draw(labels, numbers)
+        indices, mirrored = self.anchors.draw(labels, uniforms)
         real = self._load(indices[:, 0], mirrored[:, 0])
         return real, self.network.decode(self.network.encode(real), z)
 
-    def _encode(self, indices: Tensor, mirrored: Tensor, lent: Tensor | slice) -> Features:
+    def _encode(self, indices: Tensor, mirrored: Tensor, with_difference: Tensor | slice) -> Features:
         """Encode the images that the policy needs, all in one batch."""
         names = self.policy.images
-        rows = [lent if name in ("lender", "base") else slice(None) for name in names]
+        rows = [with_difference if name in ("lender", "base") else slice(None) for name in names]
         parts = [
             self._load(indices[row, COLUMNS[name]], mirrored[row, COLUMNS[name]])
             for row, name in zip(rows, names, strict=True)
         ]
         encoded = torch.split(self.network.encode(torch.cat(parts)), [len(part) for part in parts])
-        return Features(**dict(zip(names, encoded, strict=True)), lent=lent)
+        return Features(**dict(zip(names, encoded, strict=True)), with_difference=with_difference)
 
     def _load(self, indices: Tensor, mirrored: Tensor) -> Tensor:
         images = to_signed(self.anchors.images[indices].contiguous(memory_format=torch.channels_last))
@@ -133,10 +137,10 @@ def _prepare(data: TrainingData, config: AnchoredConfig, device: torch.device) -
     images = data.images
     check_anchor_policy(config.anchors, images, config.lenders_from)
     shape = network_shape(images, config.width, config.latent_dim)
-    state = start(config, build_anchored(shape, seed=derive_seed(config.seed, "weights")), shape, device)
+    state = initial_state(config, build_anchored(shape, seed=derive_seed(config.seed, "weights")), shape, device)
     assert isinstance(state.generator, AnchoredGenerator)
     assert isinstance(state.ema, AnchoredGenerator)
-    anchors = Anchors.of(images, config.lenders_from, flip="flip" in config.augment, device=device)
+    anchors = Anchors.from_images(images, config.lenders_from, flip="flip" in config.augment, device=device)
     synthesis = Synthesis(state.generator, anchors, ANCHOR_POLICIES[config.anchors])
     average = Synthesis(state.ema, anchors, ANCHOR_POLICIES[config.anchors])
     present = anchors.index.present
@@ -161,7 +165,7 @@ def _prepare(data: TrainingData, config: AnchoredConfig, device: torch.device) -
 
 
 def _training_functions(
-    synthesis: Synthesis, state: State, config: AnchoredConfig
+    synthesis: Synthesis, state: TrainingState, config: AnchoredConfig
 ) -> tuple[Callable[[Tensor], Tensor], Callable[[], Tensor] | None]:
     """Return what generates the fakes of a step, and the reconstruction error as G's own term."""
     random, latent_dim = state.random, config.latent_dim
@@ -170,8 +174,8 @@ def _training_functions(
     def generate(labels: Tensor) -> Tensor:
         # A fixed number of images get a difference. They are spread over the batch, because the fakes that D scores
         # without a class are the first ones (`with_unlabelled`).
-        lent = slice(None, None, round(1 / LENT_FRACTION))
-        return synthesis.run(labels, *_draw(len(labels), latent_dim, random), lent)[0]
+        with_difference = slice(None, None, round(1 / DIFFERENCE_FRACTION))
+        return synthesis.run(labels, *_draw(len(labels), latent_dim, random), with_difference)[0]
 
     def reconstruction() -> Tensor:
         count = max(config.batch_size // BATCH_PER_RECONSTRUCTION, 2)
@@ -186,34 +190,36 @@ def _training_functions(
 
 def _draw(count: int, latent_dim: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return uniform numbers (count, NUMBERS) and noise (count, latent_dim)."""
-    return torch.rand(count, NUMBERS, generator=random, device=random.device), draw_noise(count, latent_dim, random)
+    return torch.rand(count, UNIFORMS_PER_IMAGE, generator=random, device=random.device), draw_noise(
+        count, latent_dim, random
+    )
 
 
 def _draw_from_seeds(seeds: Seeds, latent_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return the numbers and noise of `_draw` with one row per seed, each drawn from its seed alone."""
     rows = rows_from_seeds(seeds, lambda random: torch.cat(_draw(1, latent_dim, random), 1)).to(device)
-    return rows[:, :NUMBERS], rows[:, NUMBERS:]
+    return rows[:, :UNIFORMS_PER_IMAGE], rows[:, UNIFORMS_PER_IMAGE:]
 
 
-def _save(state: State, data: TrainingData, config: AnchoredConfig, shape: Shape, run: Run) -> None:
-    """Write the EMA generator, the discriminator and the training images, with their description, for sampling."""
-    about = AnchoredAbout(
+def _save(state: TrainingState, data: TrainingData, config: AnchoredConfig, shape: Shape, run: Run) -> None:
+    """Write the EMA generator, the discriminator and the training images, with their metadata, for sampling."""
+    metadata = AnchoredMetadata(
         **describe(data, config, run, state.step),
         shape=shape,
         anchors=config.anchors,
         lenders_from=config.lenders_from,
         horizontal_flip="flip" in config.augment,
     )
-    run.save_model({**image_tensors(data.images), **network_tensors(state)}, about)
+    run.save_model({**image_tensors(data.images), **network_tensors(state)}, metadata)
 
 
 @dataclass(frozen=True)
 class Anchored:
-    """The networks of a finished run, in eval mode, its training images, and their description."""
+    """The networks of a finished run, in eval mode, its training images, and their metadata."""
 
     synthesis: Synthesis
     discriminator: nn.Module
-    about: AnchoredAbout
+    metadata: AnchoredMetadata
 
     @torch.inference_mode()
     def sample(self, labels: NDArray[np.int64], seeds: Seeds) -> Samples:
@@ -222,13 +228,13 @@ class Anchored:
         There are no logits if D has not learnt from all classes: those of different classes could not be compared.
         Raises `SourceError` for a class without training images.
         """
-        check_present(labels, self.synthesis.anchors.index.counts.cpu().numpy(), self.about.classes)
+        check_present(labels, self.synthesis.anchors.index.counts.cpu().numpy(), self.metadata.classes)
         device = self.synthesis.anchors.images.device
         y = torch.from_numpy(labels).to(device)
-        images, indices = self.synthesis.run(y, *_draw_from_seeds(seeds, self.about.shape.latent_dim, device))
+        images, indices = self.synthesis.run(y, *_draw_from_seeds(seeds, self.metadata.shape.latent_dim, device))
         classes = self.synthesis.anchors.discriminator_classes
         scores = (
-            self.discriminator(images, y).float().cpu().numpy() if len(classes) == len(self.about.classes) else None
+            self.discriminator(images, y).float().cpu().numpy() if len(classes) == len(self.metadata.classes) else None
         )
         used = indices[:, [COLUMNS[name] for name in self.synthesis.policy.images]].cpu().numpy()
         return Samples(to_uint8(images).cpu().numpy(), scores, used)
@@ -238,23 +244,23 @@ class Anchored:
         return replace(self, synthesis=replace(self.synthesis, anchors=self.synthesis.anchors.restricted_to(images)))
 
 
-def reconstructing(model: Anchored) -> Anchored:
+def without_mixing(model: Anchored) -> Anchored:
     """Return the same networks with nothing mixed: every image is the reconstruction of its anchor."""
     return replace(model, synthesis=replace(model.synthesis, policy=ANCHOR_POLICIES["reconstruction"]))
 
 
 def load(folder: Path, device: torch.device) -> Anchored:
-    """Load the model of a finished RUN folder. Raises `SourceError` if it is damaged or contradicts its description."""
-    tensors, about = read_model(folder, AnchoredAbout)
-    images = read_images(tensors, about, folder)
-    shape = about.shape
+    """Load the model of a finished RUN folder. Raises `SourceError` if it is damaged or contradicts its metadata."""
+    tensors, metadata = read_model(folder, AnchoredMetadata)
+    images = read_images(tensors, metadata, folder)
+    shape = metadata.shape
     largest = max(shape.width << feature_levels(shape.image_size), shape.latent_dim, shape.num_classes)
     generator, discriminator = load_pair(
         lambda: build_anchored(shape, seed=0), tensors, largest=largest, folder=folder, device=device
     )
     assert isinstance(generator, AnchoredGenerator)
-    anchors = Anchors.of(images, about.lenders_from, flip=about.horizontal_flip, device=device)
-    return Anchored(Synthesis(generator, anchors, ANCHOR_POLICIES[about.anchors]), discriminator, about)
+    anchors = Anchors.from_images(images, metadata.lenders_from, flip=metadata.horizontal_flip, device=device)
+    return Anchored(Synthesis(generator, anchors, ANCHOR_POLICIES[metadata.anchors]), discriminator, metadata)
 
 
 ANCHORED = adversarial_generator(AnchoredConfig, _prepare, load)

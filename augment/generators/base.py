@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from augment.dataset.images import LabelledImages
 from augment.fields import Seed, Settings
-from augment.generators.runs import ModelAbout, Run
+from augment.generators.runs import GeneratorMetadata, Run
 from augment.output_folders import Replace
 from augment.runtime import Runtime
 from augment.words import counted, is_unicode
@@ -96,7 +96,7 @@ class Samples(NamedTuple):
 
 
 def describe(data: TrainingData, config: GeneratorConfig, run: Run, step: int) -> dict[str, Any]:
-    """Return the fields of `ModelAbout`, for a model that `run` finishes at `step`."""
+    """Return the fields of `GeneratorMetadata`, for a model that `run` finishes at `step`."""
     return {
         "kind": config.kind,
         "identity": run.output.identity,
@@ -115,8 +115,8 @@ class Model(Protocol):
     """A fitted generator, ready to sample."""
 
     @property
-    def about(self) -> ModelAbout:
-        """The description of the model: its kind, its classes and the identity of its run."""
+    def metadata(self) -> GeneratorMetadata:
+        """The metadata of the model: its kind, its classes and the identity of its run."""
 
     def sample(self, labels: NDArray[np.int64], seeds: Sequence[int] | NDArray[np.uint64]) -> Samples:
         """Return one image per label and seed. Each depends on its own label and seed only, not on the others."""

@@ -26,11 +26,11 @@ from augment.gan.config import GanConfig
 from augment.gan.networks import NETWORKS, Shape, build
 from augment.gan.noise import draw_noise, noise_from_seeds
 from augment.gan.training import generate_from_noise, make_setup
-from augment.gan.training_state import State, start
+from augment.gan.training_state import TrainingState, initial_state
 from augment.generators.adversarial import (
     PREVIEW_COLUMNS,
-    AdversarialAbout,
     AdversarialConfig,
+    AdversarialMetadata,
     TrainingParts,
     adversarial_generator,
     load_pair,
@@ -56,8 +56,8 @@ class CganConfig(GanConfig, AdversarialConfig):
     code_spread: float = Field(1.0, ge=0, le=100)  # standard deviation of the noise that is added between two codes
 
 
-class CganAbout(AdversarialAbout):
-    """The description of a finished class-conditional GAN. With codes, the same file holds them as tensors."""
+class CganMetadata(AdversarialMetadata):
+    """The metadata of a finished class-conditional GAN. With codes, the same file holds them as tensors."""
 
     network: str
     code_spread: float | None = Field(None, ge=0)  # None: no codes
@@ -65,7 +65,7 @@ class CganAbout(AdversarialAbout):
 
 def _prepare(data: TrainingData, config: CganConfig, device: torch.device) -> TrainingParts:
     shape = network_shape(data.images, config.width, config.latent_dim)
-    state = start(config, build(config.network, shape, seed=derive_seed(config.seed, "weights")), shape, device)
+    state = initial_state(config, build(config.network, shape, seed=derive_seed(config.seed, "weights")), shape, device)
     codes = _codes(data, config, device) if config.code_pull else None
     noise = noise_from_seeds(range(PREVIEW_COLUMNS), shape.latent_dim).repeat(shape.num_classes, 1).to(device)
 
@@ -85,12 +85,12 @@ def _prepare(data: TrainingData, config: CganConfig, device: torch.device) -> Tr
 
 
 def _codes(data: TrainingData, config: CganConfig, device: torch.device) -> Codes:
-    index, seed = ClassIndex.of(data.images, device), derive_seed(config.seed, "codes")
-    return Codes.drawn(index, config.latent_dim, config.code_spread, seed=seed)
+    index, seed = ClassIndex.from_images(data.images, device), derive_seed(config.seed, "codes")
+    return Codes.from_seed(index, config.latent_dim, config.code_spread, seed=seed)
 
 
 def _training_functions(
-    state: State, data: TrainingData, config: CganConfig, codes: Codes | None
+    state: TrainingState, data: TrainingData, config: CganConfig, codes: Codes | None
 ) -> tuple[Callable[[Tensor], Tensor], Callable[[], Tensor] | None]:
     """Return what generates the fakes of a step, and with codes the distance to training images as G's own term."""
     if codes is None:
@@ -125,7 +125,7 @@ def _run_on_codes(generator: nn.Module, codes: Codes) -> Callable[[int, torch.Ge
 
 
 def run_on_noise(generator: nn.Module, shape: Shape) -> Callable[[int, torch.Generator], Tensor]:
-    """Return a function that runs G on that many inputs: random noise, and classes drawn equally often."""
+    """Return a function of (count, random) that runs G on `count` inputs: noise, and classes drawn equally often."""
 
     def forward(count: int, random: torch.Generator) -> Tensor:
         y = torch.randint(shape.num_classes, (count,), generator=random, device=random.device)
@@ -135,23 +135,25 @@ def run_on_noise(generator: nn.Module, shape: Shape) -> Callable[[int, torch.Gen
     return forward
 
 
-def _save(state: State, data: TrainingData, config: CganConfig, shape: Shape, run: Run, codes: Codes | None) -> None:
-    """Write the EMA generator, the discriminator and the codes, with their description, for sampling."""
+def _save(
+    state: TrainingState, data: TrainingData, config: CganConfig, shape: Shape, run: Run, codes: Codes | None
+) -> None:
+    """Write the EMA generator, the discriminator and the codes, with their metadata, for sampling."""
     spread = codes.spread if codes else None
-    about = CganAbout(
+    metadata = CganMetadata(
         **describe(data, config, run, state.step), network=config.network, shape=shape, code_spread=spread
     )
     of_codes = {CODES: codes.codes, CODE_LABELS: codes.index.labels} if codes else {}
-    run.save_model({**network_tensors(state), **of_codes}, about)
+    run.save_model({**network_tensors(state), **of_codes}, metadata)
 
 
 @dataclass(frozen=True)
 class Cgan:
-    """The networks of a finished run, in eval mode, and their description."""
+    """The networks of a finished run, in eval mode, and their metadata."""
 
     generator: nn.Module
     discriminator: nn.Module
-    about: CganAbout
+    metadata: CganMetadata
     codes: Codes | None = None
 
     @torch.inference_mode()
@@ -163,32 +165,34 @@ class Cgan:
         device = next(self.generator.parameters()).device
         y = torch.from_numpy(labels).to(device)
         if self.codes is None:
-            z = noise_from_seeds(seeds, self.about.shape.latent_dim).to(device)
+            z = noise_from_seeds(seeds, self.metadata.shape.latent_dim).to(device)
         else:
-            check_present(labels, self.codes.index.counts.cpu().numpy(), self.about.classes)
+            check_present(labels, self.codes.index.counts.cpu().numpy(), self.metadata.classes)
             z = self.codes.from_seeds(y, seeds)
         images = self.generator(z, y)
         return Samples(to_uint8(images).cpu().numpy(), self.discriminator(images, y).float().cpu().numpy())
 
 
 def load(folder: Path, device: torch.device) -> Cgan:
-    """Load the model of a finished RUN folder. Raises `SourceError` if it is damaged or contradicts its description."""
-    tensors, about = read_model(folder, CganAbout)
-    if about.network not in NETWORKS:
-        raise SourceError(f"{folder} holds a network of another version of this program, {about.network[:60]!r}")
-    shape = about.shape
+    """Load the model of a finished RUN folder. Raises `SourceError` if it is damaged or contradicts its metadata."""
+    tensors, metadata = read_model(folder, CganMetadata)
+    if metadata.network not in NETWORKS:
+        raise SourceError(f"{folder} holds a network of another version of this program, {metadata.network[:60]!r}")
+    shape = metadata.shape
     largest = max(shape.width << shape.levels, shape.latent_dim, shape.num_classes)
     pair = load_pair(
-        lambda: build(about.network, shape, seed=0), tensors, largest=largest, folder=folder, device=device
+        lambda: build(metadata.network, shape, seed=0), tensors, largest=largest, folder=folder, device=device
     )
-    codes = None if about.code_spread is None else _read_codes(tensors, about, about.code_spread, folder, device)
-    return Cgan(*pair, about, codes)
+    codes = (
+        None if metadata.code_spread is None else _read_codes(tensors, metadata, metadata.code_spread, folder, device)
+    )
+    return Cgan(*pair, metadata, codes)
 
 
 def _read_codes(
-    tensors: Mapping[str, Tensor], about: CganAbout, spread: float, folder: Path, device: torch.device
+    tensors: Mapping[str, Tensor], metadata: CganMetadata, spread: float, folder: Path, device: torch.device
 ) -> Codes:
-    codes, labels, shape = tensors.get(CODES), tensors.get(CODE_LABELS), about.shape
+    codes, labels, shape = tensors.get(CODES), tensors.get(CODE_LABELS), metadata.shape
     if (
         codes is None
         or labels is None
@@ -198,8 +202,8 @@ def _read_codes(
         or not len(labels)
         or not bool(((labels >= 0) & (labels < shape.num_classes)).all())
     ):
-        raise SourceError(f"{folder} is damaged: its codes do not fit its description")
-    return Codes(ClassIndex.of_labels(labels.to(device), shape.num_classes), codes.to(device), spread)
+        raise SourceError(f"{folder} is damaged: its codes do not fit its metadata")
+    return Codes(ClassIndex.from_labels(labels.to(device), shape.num_classes), codes.to(device), spread)
 
 
 CGAN = adversarial_generator(CganConfig, _prepare, load)

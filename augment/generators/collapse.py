@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from augment.dataset.images import LabelledImages
 from augment.generators.registry import load_model
 from augment.generators.sampling import generate
-from augment.words import counted, shortened
+from augment.words import counted, listed, shortened
 
 COLLAPSED_SPREAD = 2.0  # grey levels of 255
 CHUNK = 256
@@ -53,13 +53,12 @@ def collapse_notes(data: LabelledImages) -> tuple[str, ...]:
     names = [repr(shortened(data.class_names[k], 40)) for k in constant_classes(data.images, data.labels)]
     if not names:
         return ()
-    listed, unlisted = names[:MAX_NAMED_CLASSES], len(names[MAX_NAMED_CLASSES:])
-    text = ", ".join(listed) + (f" and {unlisted} more" if unlisted else "")
-    return (f"all generated images of {counted(len(names), 'class')} look the same ({text}): {advice}",)
+    classes = f"{counted(len(names), 'class')} look the same ({listed(names, MAX_NAMED_CLASSES)})"
+    return (f"all generated images of {classes}: {advice}",)
 
 
 def notes_on_run(run: Path, device: torch.device) -> tuple[str, ...]:
     """Return `collapse_notes` of the generator in a finished RUN folder, from images generated with a fixed seed."""
     model = load_model(run, device)
-    per_class = min(max(TOTAL_SAMPLES // len(model.about.classes), MIN_PER_CLASS), MAX_PER_CLASS)
-    return collapse_notes(generate(model, dict.fromkeys(model.about.classes, per_class), seed=0).data)
+    per_class = min(max(TOTAL_SAMPLES // len(model.metadata.classes), MIN_PER_CLASS), MAX_PER_CLASS)
+    return collapse_notes(generate(model, dict.fromkeys(model.metadata.classes, per_class), seed=0).data)

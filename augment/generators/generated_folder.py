@@ -27,8 +27,8 @@ def requested_counts(
     if (per_class is not None) + balance + bool(counts) != 1:
         raise ConfigError("give exactly one of --per-class N, --balance and --count CLASS=N")
     if per_class is not None:
-        return dict.fromkeys(model.about.classes, per_class)
-    return balancing_counts(model.about.train_per_class) if balance else dict(counts)
+        return dict.fromkeys(model.metadata.classes, per_class)
+    return balancing_counts(model.metadata.train_per_class) if balance else dict(counts)
 
 
 def generate_folder(
@@ -47,9 +47,9 @@ def generate_folder(
     a class is unknown or there is nothing to generate, `OutputError` if `folder` holds something else.
     """
     writer, labels = FORMATS[format], labels_from_counts(model, counts)
-    model_identity = {"run": digest(model.about.identity), "step": model.about.step}
+    model_identity = {"run": digest(model.metadata.identity), "step": model.metadata.step}
     identity = Identity(data={"model": model_identity, "counts": dict(counts), "seed": seed, "format": format})
-    files = writer.files(model.about.classes, labels)
+    files = writer.files(model.metadata.classes, labels)
     with open_output(folder, "generate", identity, files=files, overwrite=overwrite, replace="unfinished") as output:
         if output.finished:
             return None

@@ -11,7 +11,7 @@ from augment.generators.anchored import ANCHORED
 from augment.generators.base import Fitted, Generator, GeneratorConfig, Model, Outcome, TrainingData
 from augment.generators.cgan import CGAN
 from augment.generators.resample import RESAMPLE
-from augment.generators.runs import read_about
+from augment.generators.runs import read_metadata
 from augment.output_folders import Replace
 from augment.runtime import DEFAULT_RUNTIME, Runtime, Task
 
@@ -47,7 +47,7 @@ def fit(
 
 def load_model(folder: Path, device: str | torch.device = "cpu") -> Model:
     """Load the model of a finished RUN folder of any kind. Raises `SourceError` if it does not hold one."""
-    kind = read_about(folder).kind
+    kind = read_metadata(folder).kind
     if kind not in GENERATORS:
         raise SourceError(f"{folder} holds a generator of another version of this program, {kind[:60]!r}")
     return GENERATORS[kind].load(folder, torch.device(device))

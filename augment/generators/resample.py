@@ -20,7 +20,7 @@ from augment.dataset.pair_mixing import MIXINGS
 from augment.dataset.policies import DEFAULT_POLICY, POLICIES, bank_of_views
 from augment.fields import SEEDS, name_in
 from augment.generators.base import Fitted, Generator, GeneratorConfig, Outcome, Samples, TrainingData, describe
-from augment.generators.runs import ModelAbout, open_run, read_model
+from augment.generators.runs import GeneratorMetadata, open_run, read_model
 from augment.generators.training_images import check_present, image_tensors, read_images
 from augment.output_folders import Replace
 from augment.runtime import Runtime, Task
@@ -39,8 +39,8 @@ class ResampleConfig(GeneratorConfig):
         return self.model_copy(update={"horizontal_flip": True})
 
 
-class ResampleAbout(ModelAbout):
-    """The description of a finished run. The same file holds the training images as tensors."""
+class ResampleMetadata(GeneratorMetadata):
+    """The metadata of a finished run. The same file holds the training images as tensors."""
 
     policy: Annotated[str, name_in(POLICIES)] | None
     mixing: Annotated[str, name_in(MIXINGS)] | None = None
@@ -61,23 +61,23 @@ def fit(
         if run.finished_step() is not None:
             return Fitted(Outcome.ALREADY_FINISHED, config.total)
         run.begin()
-        about = ResampleAbout(
+        metadata = ResampleMetadata(
             **describe(data, config, run, config.total),
             policy=config.policy,
             mixing=config.mixing,
             horizontal_flip=config.horizontal_flip,
         )
-        run.save_model(image_tensors(data.images), about)
+        run.save_model(image_tensors(data.images), metadata)
     runtime.observer.on_progress(Task("fit", config.total), config.total, {})
     return Fitted(Outcome.FINISHED, config.total)
 
 
 @dataclass(frozen=True)
 class Resample:
-    """The training images of a finished run, and the description with the policy that augments them."""
+    """The training images of a finished run, and the metadata with the policy that augments them."""
 
     images: LabelledImages
-    about: ResampleAbout
+    metadata: ResampleMetadata
 
     def sample(self, labels: NDArray[np.int64], seeds: Sequence[int] | NDArray[np.uint64]) -> Samples:
         """Return a changed training image of the class for each label and seed, without scores.
@@ -85,21 +85,21 @@ class Resample:
         The seed determines the images, their mixture and its augmentation. Raises `SourceError` for a class without
         training images.
         """
-        check_present(labels, self.images.counts(), self.about.classes)
+        check_present(labels, self.images.counts(), self.metadata.classes)
         samples, anchors = np.empty((len(labels), *self.images.images.shape[1:]), np.uint8), []
         members = {label: np.flatnonzero(self.images.labels == label) for label in set(labels.tolist())}
         for sample, label, seed in zip(samples, labels.tolist(), seeds, strict=True):
             rng = np.random.default_rng(int(seed))
-            used = _draw(members[label], 1 + (self.about.mixing is not None), rng)
+            used = _draw(members[label], 1 + (self.metadata.mixing is not None), rng)
             image = self.images.take(np.array(used[:1]))
-            if self.about.mixing:
+            if self.metadata.mixing:
                 first, second = self.images.images[used]
-                pixels = MIXINGS[self.about.mixing](first, second, rng)
+                pixels = MIXINGS[self.metadata.mixing](first, second, rng)
                 image = LabelledImages(pixels[None], image.labels, image.class_names)
             sample[:] = self._augmented(image, int(seed))
             anchors.append(used)
         return Samples(
-            samples, anchors=np.array(anchors, np.int64).reshape(len(labels), 1 + (self.about.mixing is not None))
+            samples, anchors=np.array(anchors, np.int64).reshape(len(labels), 1 + (self.metadata.mixing is not None))
         )
 
     def restricted_to(self, images: LabelledImages) -> Resample:
@@ -108,7 +108,7 @@ class Resample:
 
     def _augmented(self, image: LabelledImages, seed: int) -> NDArray[np.uint8]:
         """Return a view of one image, C x H x W; without a policy the image, mirrored for odd seeds if allowed."""
-        flip, policy = self.about.horizontal_flip, self.about.policy
+        flip, policy = self.metadata.horizontal_flip, self.metadata.policy
         if policy is None:
             return np.flip(image.images[0], 2) if flip and seed % 2 else image.images[0]
         view: NDArray[np.uint8] = bank_of_views(image, policy, views=1, horizontal_flip=flip, seed=seed % SEEDS)[0, 0]
@@ -124,7 +124,7 @@ def _draw(members: NDArray[np.int64], count: int, rng: np.random.Generator) -> l
 
 def pixel_mixture(images: LabelledImages, mixing: str | None) -> Resample:
     """Return a model of `images` that needs no run: pairs mixed by a key of `MIXINGS`, or single images."""
-    about = ResampleAbout(
+    metadata = ResampleMetadata(
         kind="resample",
         identity={},
         classes=images.class_names,
@@ -136,13 +136,13 @@ def pixel_mixture(images: LabelledImages, mixing: str | None) -> Resample:
         mixing=mixing,
         horizontal_flip=False,
     )
-    return Resample(images, about)
+    return Resample(images, metadata)
 
 
 def load(folder: Path, device: torch.device) -> Resample:
     """Load the model of a finished RUN folder. Raises `SourceError` if it is damaged. `device` is not used."""
-    tensors, about = read_model(folder, ResampleAbout)
-    return Resample(read_images(tensors, about, folder), about)
+    tensors, metadata = read_model(folder, ResampleMetadata)
+    return Resample(read_images(tensors, metadata, folder), metadata)
 
 
 RESAMPLE = Generator(ResampleConfig, fit, load)

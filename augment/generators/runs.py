@@ -33,7 +33,7 @@ from augment.identity import Identity
 from augment.markers import read_marker
 from augment.output_folders import OutputFolder, Replace, open_output
 from augment.runtime import Observer, Task
-from augment.tensor_files import check_finite, dump_tensors, load_about, load_tensors
+from augment.tensor_files import check_finite, dump_tensors, load_metadata, load_tensors
 from augment.versions import versions
 
 CONFIG, LOG, MODEL = "config.yaml", "log.jsonl", "model.safetensors"
@@ -57,8 +57,8 @@ class LogLine(BaseModel):
         return dict(self.__pydantic_extra__)
 
 
-class ModelAbout(BaseModel):
-    """The description inside model.safetensors, common to all kinds of generators."""
+class GeneratorMetadata(BaseModel):
+    """The metadata inside model.safetensors, common to all kinds of generators."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -80,7 +80,7 @@ class ModelAbout(BaseModel):
         return self
 
 
-A = TypeVar("A", bound=ModelAbout)
+A = TypeVar("A", bound=GeneratorMetadata)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Run:
 
     output: OutputFolder
     identity: Identity
-    description: str
+    config_text: str
 
     @property
     def model(self) -> Path:
@@ -99,20 +99,20 @@ class Run:
     def begin(self) -> None:
         """Mark the run as unfinished and write its settings, before it is fitted or continued."""
         self.output.reopen()
-        self.output.write(CONFIG, self.description)
+        self.output.write(CONFIG, self.config_text)
 
     def finished_step(self) -> int | None:
         """Return the training step of the finished model, or None if there is no model or if it is damaged."""
         if MODEL not in self.output.files or not self.model.exists():
             return None
         try:
-            return read_model(self.output.path, ModelAbout)[1].step
+            return read_model(self.output.path, GeneratorMetadata)[1].step
         except SourceError:
             return None
 
-    def save_model(self, tensors: Mapping[str, Tensor], about: ModelAbout) -> None:
+    def save_model(self, tensors: Mapping[str, Tensor], metadata: GeneratorMetadata) -> None:
         """Write the finished model and mark the run as finished."""
-        self.output.write(MODEL, dump_tensors(tensors, about))
+        self.output.write(MODEL, dump_tensors(tensors, metadata))
         self.output.finish()
 
     def checkpoints(self) -> list[Path]:
@@ -172,8 +172,8 @@ def open_run(
     identity = run_identity(config, data, unlabelled)
     files = (CONFIG, LOG, MODEL)
     with open_output(folder, "fit", identity, files=files, overwrite=overwrite, replace=replace) as output:
-        description = _describe(config, data, name, identity)
-        yield Run(output, identity, yaml.safe_dump(description, sort_keys=False, allow_unicode=True))
+        config_text = _describe(config, data, name, identity)
+        yield Run(output, identity, yaml.safe_dump(config_text, sort_keys=False, allow_unicode=True))
 
 
 def run_identity(config: Settings, data: LabelledImages, unlabelled: LabelledImages | None = None) -> Identity:
@@ -197,24 +197,26 @@ def read_log(folder: Path) -> list[LogLine]:
     return lines
 
 
-def read_about(folder: Path) -> ModelAbout:
-    """Return the description of a finished run without its weights. Raises `SourceError` if there is no such run."""
-    return load_about(_model_file(folder), ModelAbout)
+def read_metadata(folder: Path) -> GeneratorMetadata:
+    """Return The metadata of a finished run without its weights. Raises `SourceError` if there is no such run."""
+    return load_metadata(_model_file(folder), GeneratorMetadata)
 
 
-def read_model(folder: Path, about: type[A]) -> tuple[dict[str, Tensor], A]:
-    """Return the tensors and the description of a finished run.
+def read_model(folder: Path, model: type[A]) -> tuple[dict[str, Tensor], A]:
+    """Return the tensors and The metadata of a finished run.
 
     Raises `SourceError` if there is none, if it is damaged, or if the folder belongs to a newer run with other
     settings.
     """
     path = _model_file(folder)
-    tensors, description = load_tensors(path, about)
+    tensors, metadata = load_tensors(path, model)
     marker = read_marker(folder)
-    if marker is not None and marker.identity != description.identity:
-        raise SourceError(f"{path} belongs to another run than {folder}; fit it again with --overwrite")
+    if marker is not None and marker.identity != metadata.identity:
+        raise SourceError(
+            f"{path} is from another run than the one that {folder} records; run `augment fit` again with --overwrite"
+        )
     check_finite(tensors, path)
-    return tensors, description
+    return tensors, metadata
 
 
 def _model_file(folder: Path) -> Path:

@@ -55,7 +55,7 @@ def generate(
     Raises `ConfigError` for an unknown class, or if there is nothing to generate.
     """
     labels = labels_from_counts(model, counts)
-    per_class = np.bincount(labels, minlength=len(model.about.classes)).tolist()
+    per_class = np.bincount(labels, minlength=len(model.metadata.classes)).tolist()
     seeds = np.concatenate([image_seeds(seed, k, count) for k, count in enumerate(per_class)])
     task = Task("generate", len(labels))
     observer.on_start(task)
@@ -68,7 +68,7 @@ def generate(
     images, scores, anchors = (_concatenated(parts) for parts in zip(*batches, strict=True))
     if scores is not None and not np.isfinite(scores).all():
         scores = None
-    return SyntheticImages(LabelledImages(images, labels, model.about.classes), seeds, scores, anchors)
+    return SyntheticImages(LabelledImages(images, labels, model.metadata.classes), seeds, scores, anchors)
 
 
 def _concatenated(parts: Sequence[Any]) -> Any:
@@ -83,7 +83,7 @@ def balancing_counts(train_per_class: Mapping[str, int]) -> dict[str, int]:
 
 def labels_from_counts(model: Model, counts: Mapping[str, int]) -> NDArray[np.int64]:
     """Return the label of each image that `generate` returns. Raises its errors."""
-    classes = model.about.classes
+    classes = model.metadata.classes
     unknown = sorted(set(counts) - set(classes))
     if unknown:
         raise ConfigError(f"the run has no class {unknown[0]!r}; its classes are {', '.join(classes)}")

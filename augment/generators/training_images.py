@@ -12,7 +12,7 @@ from torch import Tensor
 
 from augment.dataset.images import LabelledImages, check_size
 from augment.errors import AugmentError, SourceError
-from augment.generators.runs import ModelAbout
+from augment.generators.runs import GeneratorMetadata
 
 
 def image_tensors(images: LabelledImages) -> dict[str, Tensor]:
@@ -23,13 +23,13 @@ def image_tensors(images: LabelledImages) -> dict[str, Tensor]:
     }
 
 
-def read_images(tensors: Mapping[str, Tensor], about: ModelAbout, folder: Path) -> LabelledImages:
-    """Return the images among the tensors of a finished run. Raises `SourceError` if they contradict `about`."""
+def read_images(tensors: Mapping[str, Tensor], metadata: GeneratorMetadata, folder: Path) -> LabelledImages:
+    """Return the images among the tensors of a finished run. Raises `SourceError` if they contradict `metadata`."""
     try:
-        images = LabelledImages(tensors["images"].numpy(), tensors["labels"].numpy(), about.classes)
+        images = LabelledImages(tensors["images"].numpy(), tensors["labels"].numpy(), metadata.classes)
         check_size(images.size)
-        if tensors["labels"].dtype != torch.int64 or images.per_class() != about.train_per_class:
-            raise SourceError("the labels are not those of its description")
+        if tensors["labels"].dtype != torch.int64 or images.per_class() != metadata.train_per_class:
+            raise SourceError("the labels are not those of its metadata")
     except (KeyError, ValueError, AugmentError) as error:
         raise SourceError(f"{folder} is damaged, or of another version of this program: {error}") from error
     return images

@@ -25,7 +25,7 @@ def export(model: Model, out: File, overwrite: Overwrite = False) -> None:
     check_replaceable(out, overwrite, "export", [PRODUCER.encode()])
     saved = load_model(model, torch.device("cpu"))
     difference = export_model(saved, out)
-    print_line(f"{out}: its probabilities differ from ours by at most {difference:.1g}")
+    print_line(f"{out}: its probabilities differ from those of PyTorch by at most {difference:.1g}")
     print_line("to classify a square picture with it:")
-    for line in snippet(saved.about, out).splitlines():
+    for line in snippet(saved.metadata, out).splitlines():
         print_line(f"    {line}")

@@ -61,15 +61,15 @@ def generate(
     kept = "" if generated else " exist already and are kept"
     images, classes = sum(counts.values()), sum(count > 0 for count in counts.values())
     print_line(f"{counted(images, 'image')} of {counted(classes, 'class')}{kept}: {out}")
-    about, fewest = model.about, min(counts.get(name, 0) for name in model.about.classes)
-    real = sum(about.train_per_class.values()) / len(about.classes)
+    metadata, fewest = model.metadata, min(counts.get(name, 0) for name in model.metadata.classes)
+    real = sum(metadata.train_per_class.values()) / len(metadata.classes)
     ratio = () if balance or fewest >= real else ("--ratio", f"{max(floor(100 * fewest / real), 1) / 100:g}")
-    if about.origin and about.tested and (balance or fewest):
+    if metadata.origin and metadata.tested and (balance or fewest):
         print_next_command(
-            "augment", "evaluate", *about.origin, "--synthetic", out, *ratio, "--out", f"{out}-evaluation"
+            "augment", "evaluate", *metadata.origin, "--synthetic", out, *ratio, "--out", f"{out}-evaluation"
         )
-    elif about.origin and not about.tested:
-        source, *arguments = about.origin
+    elif metadata.origin and not metadata.tested:
+        source, *arguments = metadata.origin
         print_next_command("augment", "run", "auto", "--set", f"data.source={source}", *arguments, "--out", "runs/mine")
     else:
         more = ("--per-class", "200", "--seed", str(seed + 1))

@@ -56,5 +56,5 @@ def predict(
         predictions = predict_pictures(saved, pictures, out, runtime, top=top, skip_broken=skip_broken)
     if predictions is None:
         raise KeyboardInterrupt
-    print_predictions(predictions, saved.about.classes)
+    print_predictions(predictions, saved.metadata.classes)
     print_line(f"predictions: {out}")

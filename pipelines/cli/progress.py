@@ -63,9 +63,9 @@ class TimeLeft:
 def progress(
     console: Console, name: str, total: int, *, quiet: bool, expected: float | None = None
 ) -> Iterator[Callable[[int | None, str], None]]:
-    """Yield a function of (done, figures) that shows the progress of `name`. expected: as in `TimeLeft`.
+    """Yield a function of (done, metrics) that shows the progress of `name`. expected: as in `TimeLeft`.
 
-    done: None for figures alone, while no part is worked on, which tells nothing about the time left.
+    done: None for metrics alone, while no part is worked on, which tells nothing about the time left.
     """
     time_left = TimeLeft(total, expected)
     if quiet or not console.is_terminal:
@@ -76,16 +76,16 @@ def progress(
         BarColumn(30),
         MofNCompleteColumn(),
         _TimeLeftColumn(time_left),
-        TextColumn("{task.fields[figures]}", markup=False),
+        TextColumn("{task.fields[metrics]}", markup=False),
     )
 
-    def show(done: int | None, figures: str) -> None:
+    def show(done: int | None, metrics: str) -> None:
         if done is not None:
             time_left.report(done)
-        bar.update(task, completed=time_left.done, figures=printable(figures))
+        bar.update(task, completed=time_left.done, metrics=printable(metrics))
 
     with Progress(*columns, console=console) as bar:
-        task = bar.add_task(name, total=total, figures="")
+        task = bar.add_task(name, total=total, metrics="")
         try:
             yield show
         except BaseException:
@@ -112,12 +112,12 @@ class _ProgressLines:
         self.console, self.name, self.time_left, self.quiet = console, name, time_left, quiet
         self.next_at = time_left.started_at + SECONDS_TO_FIRST_LINE
 
-    def __call__(self, done: int | None, figures: str) -> None:
+    def __call__(self, done: int | None, metrics: str) -> None:
         if done is not None:
             self.time_left.report(done)
         now = self.time_left.clock()
         if self.quiet or now < self.next_at:
             return
         self.next_at = now + SECONDS_BETWEEN_LINES
-        description = ", ".join(filter(None, (self.time_left.describe(), figures)))
+        description = ", ".join(filter(None, (self.time_left.describe(), metrics)))
         self.console.print(f"{self.name} {self.time_left.done}/{self.time_left.total}: {description}", soft_wrap=True)

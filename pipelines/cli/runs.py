@@ -11,7 +11,7 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder with outpu
 
 
 def runs(folder: Folder) -> None:
-    """List the outputs in a folder: their kind, whether they are finished, what they say, and their date."""
+    """List the outputs in a folder: their kind, whether they are finished, their main result, and their date."""
     from augment.errors import ConfigError
     from augment.words import printable
     from pipelines.cli.output import print_line

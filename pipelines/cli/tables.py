@@ -9,11 +9,11 @@ from rich.table import Table
 from augment.dataset.inspection import Inspection
 from augment.gan.benchmark_plot import BASELINES, LABELS, format_ms
 from augment.gan.step_benchmark import Bench
-from augment.words import printable
+from augment.words import listed, printable
 from pipelines.cli.terminal import OUT
 from pipelines.metric_specs import METRICS
 from pipelines.results.document import Results
-from pipelines.results.forecast import in_words
+from pipelines.results.forecast import describe_forecast
 from pipelines.results.side_by_side import Evaluation, headline_metric, rows
 from pipelines.tuning import TuningResult
 
@@ -44,14 +44,14 @@ def print_results(results: Results) -> None:
     compared = [comparison.metric for comparison in results.comparisons[:1]]
     metrics = list(dict.fromkeys(["accuracy", "balanced_accuracy", "macro_f1", *compared]))
     table = Table("arm", *(METRICS[m].words for m in metrics), "n")
-    for arm, figures in results.arms.items():
-        cells = [f"{figures[m].mean:.3f} ± {figures[m].std:.3f}" for m in metrics]
-        table.add_row(printable(arm), *cells, str(len(figures["accuracy"].values)))
+    for arm, summaries in results.arms.items():
+        cells = [f"{summaries[m].mean:.3f} ± {summaries[m].std:.3f}" for m in metrics]
+        table.add_row(printable(arm), *cells, str(len(summaries["accuracy"].values)))
     OUT.print(table)
     fidelity = results.fidelity
     if fidelity:
         OUT.print(
-            "synthetic images (the report explains the figures): "
+            "synthetic images (the report explains these metrics): "
             f"GAN-train accuracy {fidelity['gan_train_accuracy']:.3f}, KID {fidelity['kid']:.3f}, "
             f"precision {fidelity['precision']:.2f}, recall {fidelity['recall']:.2f}, "
             f"memorised {fidelity['memorised_fraction']:.1%}"
@@ -60,17 +60,17 @@ def print_results(results: Results) -> None:
     if results.unlabelled:
         OUT.print(results.unlabelled)
     for forecast in results.forecast:
-        OUT.print(in_words(forecast))
+        OUT.print(describe_forecast(forecast))
 
 
 def print_evaluations(evaluations: Sequence[Evaluation]) -> None:
-    """Print a row for each arm of each evaluation, and what each evaluation says."""
+    """Print a row for each arm of each evaluation, and the conclusion of each evaluation."""
     metrics = list(dict.fromkeys([headline_metric(evaluations), "accuracy", "expected_calibration_error"]))
     table = Table("evaluation", "arm", *(METRICS[name].words for name in metrics), "n")
     for row in rows(evaluations):
-        figures = (row.figures[name] for name in metrics)
+        cells = (row.metrics[name] for name in metrics)
         style = "bold" if row.best else None
-        table.add_row(printable(row.evaluation), printable(row.arm), *figures, str(row.repeats), style=style)
+        table.add_row(printable(row.evaluation), printable(row.arm), *cells, str(row.repeats), style=style)
     OUT.print(table)
     for evaluation in evaluations:
         OUT.print(f"{printable(evaluation.name)}: {evaluation.results.recommendation.sentence}")
@@ -88,10 +88,9 @@ def print_inspection(inspection: Inspection) -> None:
         OUT.print(
             f"balance: {smallest} to {largest} training images per class, a ratio of {largest / max(smallest, 1):.3g}"
         )
-    sizes = ", ".join(f"{w} x {h} ({n})" for (w, h), n in list(inspection.original_sizes.items())[:5])
-    more = len(inspection.original_sizes) - 5
-    OUT.print(f"sizes in px: {sizes}" + (f" and {more} more" if more > 0 else ""))
-    rgb = "RGB, though all training images are grey" if inspection.colourless else "RGB"
+    sizes = [f"{w} x {h} ({n})" for (w, h), n in inspection.original_sizes.items()]
+    OUT.print(f"sizes in px: {listed(sizes, 5)}")
+    rgb = "RGB, though all training images are grey" if inspection.grey_stored_as_rgb else "RGB"
     OUT.print("channels: " + (rgb if inspection.channels == 3 else "grey"))
     OUT.print(f"splits: {inspection.use}")
     for sentence in inspection.advice:

@@ -67,9 +67,9 @@ def train(
     data = images.config(source, seed=seed, drop_duplicates=drop_duplicates, **from_run)
     with computing.runtime(out, jobs) as runtime:
         options = {"members": members, "keep_test": keep_test, "overwrite": computing.overwrite}
-        about = train_model(data, recipe, out, runtime, **options)  # type: ignore[arg-type]
-    if about is None:
+        metadata = train_model(data, recipe, out, runtime, **options)  # type: ignore[arg-type]
+    if metadata is None:
         raise KeyboardInterrupt
-    print_model(about)
+    print_model(metadata)
     print_line(f"model: {out}; its card: {out / 'README.md'}")
     print_next_command("augment", "predict", out, source, "--out", f"{out}-predictions.csv")

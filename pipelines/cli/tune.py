@@ -45,7 +45,7 @@ def tune(
     seed: OptionalSeed = None,
     jobs: Jobs = None,
 ) -> None:
-    """Tune the policy, rate, decay, mixup and treatment of imbalance of the classifier on validation images."""
+    """Tune the classifier on validation images: views, learning rate, weight decay, mixup and method for imbalance."""
     from pipelines.cli.tables import print_tuning_result
     from pipelines.config.reading import load_evaluate_config
     from pipelines.experiment.loading import load, unused_notes

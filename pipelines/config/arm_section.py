@@ -12,7 +12,7 @@ from augment.fields import Settings, check_name, name_in
 from augment.filtering import FILTERS
 from classifiers.long_tail import LONG_TAIL
 from classifiers.pools import SAMPLING
-from classifiers.training import FitConfig
+from classifiers.training import ClassifierConfig
 
 MAX_RATIO = 1000.0  # synthetic images per real image
 
@@ -22,16 +22,20 @@ FilterName = Annotated[str, name_in(FILTERS), BeforeValidator(lambda v: "score" 
 # What generates the synthetic images of an arm while its classifier trains; see `pipelines.experiment.feeds`
 Feed = Literal["generator", "reconstruction", "resample", "grid", "cutmix"]
 
-OF_GENERATOR = ("generator", "reconstruction")  # feeds that need a fitted generator
+GENERATOR_FEEDS = ("generator", "reconstruction")  # feeds that need a fitted generator
 
 # cross-fitted: favour rare classes by as much as five classifiers on parts of the images find right, which takes six
 # times as long; see `pipelines.experiment.operating_point`
 OperatingPoint = Literal["as-trained", "cross-fitted"]
 
-OF_CLASSIFIER = ("sampling", "long_tail", "mixup")  # settings of `FitConfig` that an arm may have of its own
+CLASSIFIER_SETTINGS = (
+    "sampling",
+    "long_tail",
+    "mixup",
+)  # settings that an arm may have of its own
 # settings that are refused for an arm with a feed, and for one with learner: features
-FOR_STORED_IMAGES = ("keep", "weight", "by_need", "soft_labels")
-FOR_NETWORKS = ("policy", "synthetic_first", *OF_CLASSIFIER)
+STORED_IMAGE_SETTINGS = ("keep", "weight", "by_need", "soft_labels")
+NETWORK_SETTINGS = ("policy", "synthetic_first", *CLASSIFIER_SETTINGS)
 
 
 def _printable(name: str) -> str:
@@ -84,7 +88,7 @@ class Arm(Settings):
     def _is_consistent(self) -> Self:
         if not (self.real or self.synthetic):
             raise ValueError("expected real: true or synthetic: true, got neither")
-        changed = self._changed(FOR_STORED_IMAGES)
+        changed = self._changed(STORED_IMAGE_SETTINGS)
         if self.feed and (changed or not self.synthetic):
             found = f"{changed[0]} is for stored images" if changed else "synthetic: true is missing"
             raise ValueError(f"feed generates the synthetic images while the classifier trains, but {found}")
@@ -94,12 +98,12 @@ class Arm(Settings):
             raise ValueError("synthetic_first needs real: true and synthetic: true, to change from one to the other")
         if self.is_cross_fitted and not self.allows_cross_fitting:
             raise ValueError(
-                "operating_point: cross-fitted needs images that were not made from those left out, and labels without "
-                "a teacher: give the arm a feed instead of stored synthetic images, or leave soft_labels out"
+                "operating_point: cross-fitted does not work with stored synthetic images or soft_labels, because they "
+                "may depend on the images that are left out; use a feed instead of stored images, or remove soft_labels"
             )
-        if self.learner == "features" and (of_networks := self._changed(FOR_NETWORKS)):
+        if self.learner == "features" and (unused := self._changed(NETWORK_SETTINGS)):
             raise ValueError(
-                f"{of_networks[0]} is for networks that are trained, and this arm has learner: features; leave it out"
+                f"{unused[0]} is for networks that are trained, and this arm has learner: features; leave it out"
             )
         if self.learner == "finetune" and not self.real:
             raise ValueError("learner: finetune needs real: true, since it begins with a classifier of real images")
@@ -144,21 +148,21 @@ class Arm(Settings):
     @property
     def needs_generator(self) -> bool:
         """Whether its synthetic images are made by a fitted generator, as those of some controls are too."""
-        return self.synthetic and self.feed in (None, *OF_GENERATOR)
+        return self.synthetic and self.feed in (None, *GENERATOR_FEEDS)
 
     @property
-    def needs_judges(self) -> bool:
-        """Whether cross-fitted classifiers have to judge the images before the arm is trained."""
+    def needs_cross_fitting(self) -> bool:
+        """Whether the arm needs the predictions of cross-fitted classifiers before it is trained."""
         filtered = self.keep < 1 and FILTERS[self.filter] is not None
         return self.soft_labels or (self.synthetic and (filtered or self.weight == "confidence"))
 
-    def fit_config(self, classifier: FitConfig) -> FitConfig:
+    def fit_config(self, classifier: ClassifierConfig) -> ClassifierConfig:
         """Return the settings of a classifier, with those that the arm has of its own.
 
         Raises `ValidationError` if they do not go together.
         """
-        own = self.model_dump(include=set(OF_CLASSIFIER), exclude_none=True)
-        return FitConfig.model_validate({**classifier.model_dump(), **own}) if own else classifier
+        own = self.model_dump(include=set(CLASSIFIER_SETTINGS), exclude_none=True)
+        return ClassifierConfig.model_validate({**classifier.model_dump(), **own}) if own else classifier
 
     def ratio_or(self, ratio: float) -> float:
         """Return the arm's synthetic images per real image. ratio: that of the evaluation, if the arm has none."""

@@ -252,8 +252,8 @@ def mixed_by_need(config: EvaluateConfig) -> tuple[EvaluateConfig, tuple[str, ..
         arm.model_copy(update={"by_need": True}) if arm.real and arm.uses_stored_images else arm for arm in config.arms
     ]
     note = (
-        "the synthetic images fill up the small classes, so the mixed arms learn from all of them: together with the "
-        "real images, as if all were real, or as a fixed share of each batch, if an arm has one; give --ratio "
-        "for equally many of each class instead"
+        "the synthetic images fill up the small classes, so arms with real and synthetic images use all of them: as "
+        "one set with the real images or, if an arm sets a share, as that share of each batch; give --ratio to draw "
+        "equally many of each class instead"
     )
     return config.model_copy(update={"arms": tuple(arms)}), (note,)

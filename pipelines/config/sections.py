@@ -23,8 +23,8 @@ from classifiers.features import FeatureConfig
 from classifiers.fine_tuning import FineTuneConfig
 from classifiers.inception import check_inception
 from classifiers.long_tail import LONG_TAIL
-from classifiers.training import FitConfig
-from pipelines.config.arm_section import DEFAULT_ARMS, MAX_RATIO, OF_CLASSIFIER, Arm, FilterName, OperatingPoint
+from classifiers.training import ClassifierConfig
+from pipelines.config.arm_section import CLASSIFIER_SETTINGS, DEFAULT_ARMS, MAX_RATIO, Arm, FilterName, OperatingPoint
 from pipelines.config.generator_section import AnyGenerator
 from pipelines.metric_specs import MEANS_OVER_IMAGES, METRICS
 from pipelines.trackers.registry import TRACKERS
@@ -110,7 +110,7 @@ class EvaluateConfig(Settings):
     views: int = Field(VIEWS, ge=1, le=MAX_REPEATS)  # of each image, generated in advance by the policy
     horizontal_flip: bool = False  # only for classes that look the same when mirrored
     metric: Annotated[str, name_in(METRICS)] | None = None  # None: accuracy, or balanced accuracy under imbalance
-    classifier: FitConfig = FitConfig()
+    classifier: ClassifierConfig = ClassifierConfig()
     operating_point: OperatingPoint = "as-trained"  # of the arms that allow it and have none of their own
     features: FeatureConfig = FeatureConfig()  # of arms with learner: features, and with finetune as a start
     finetune: FineTuneConfig = FineTuneConfig()  # of arms with learner: finetune
@@ -159,7 +159,7 @@ class EvaluateConfig(Settings):
                 )
         return self
 
-    def classifier_of(self, arm: Arm) -> FitConfig:
+    def classifier_of(self, arm: Arm) -> ClassifierConfig:
         """Return the settings of an arm's network. Raises `ValidationError` if they do not go together."""
         classifier = arm.fit_config(self.classifier)  # its method decides on the mixup of fine-tuning
         return arm.fit_config(self.finetune.apply(classifier)) if arm.learner == "finetune" else classifier
@@ -178,8 +178,8 @@ class EvaluateConfig(Settings):
         return tuple(map(self._normalised, self.resolved_arms()))
 
     def _normalised(self, arm: Arm) -> Arm:
-        without = self.classifier_of(arm.model_copy(update=dict.fromkeys(OF_CLASSIFIER)))
-        idle = [name for name in OF_CLASSIFIER if getattr(arm, name) == getattr(without, name)]
+        without = self.classifier_of(arm.model_copy(update=dict.fromkeys(CLASSIFIER_SETTINGS)))
+        idle = [name for name in CLASSIFIER_SETTINGS if getattr(arm, name) == getattr(without, name)]
         return arm.model_copy(update=dict.fromkeys(idle))
 
     def _resolved(self, arm: Arm) -> Arm:
@@ -216,8 +216,8 @@ class Pipeline(Settings):
         fed = [arm.name for arm in self.evaluate.arms if arm.feed == "reconstruction"]
         if fed and self.generator.kind != "anchored":
             raise ValueError(
-                f"arm {quoted(fed[0])} has feed: reconstruction, which a generator of kind anchored gives, not one of "
-                f"kind {self.generator.kind}"
+                f"arm {quoted(fed[0])} has feed: reconstruction, which needs a generator of kind anchored, got kind "
+                f"{self.generator.kind}"
             )
         return self
 

@@ -86,9 +86,9 @@ def _synthetic_pool(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> 
         ratio, draw_seed = arm.ratio_or(config.ratio), derive_seed(seed, "synthetic images")
         indices = indices[draw_by_ratio(synthetic.take(indices), fold.train, ratio, seed=draw_seed)]
     share, span = _synthetic_share(arm, config), (0.0, arm.synthetic_first or 1.0)
-    drawn, of_class = synthetic.take(indices), _synthetic_class_weights(arm, fold)
+    drawn, class_weights = synthetic.take(indices), _synthetic_class_weights(arm, fold)
     view_seed = derive_seed(seed, "synthetic views")
-    pool = pool_of_views(arm, drawn, config, view_seed, share=share, span=span, class_weights=of_class)
+    pool = pool_of_views(arm, drawn, config, view_seed, share=share, span=span, class_weights=class_weights)
     soft, weights = _synthetic_soft_labels(arm, fold, indices), _weights(arm, fold, indices)
     return replace(pool, soft=soft, weights=weights)
 
@@ -114,32 +114,34 @@ def _kept_indices(arm: Arm, fold: Fold) -> NDArray[np.int64]:
     if by_classifiers is None:
         scores = fold.synthetic.scores
     else:
-        assert fold.judged is not None
-        scores = by_classifiers(fold.judged)
+        assert fold.cross_fitted is not None
+        scores = by_classifiers(fold.cross_fitted)
     assert scores is not None
     return keep_best(fold.synthetic.data.labels, scores, arm.keep)
 
 
 def _real_soft_labels(fold: Fold) -> Tensor:
     """Return a mean of each real image's one-hot class and the teacher's probabilities: float32, N x K."""
-    assert fold.judged is not None
+    assert fold.cross_fitted is not None
     one_hot = np.eye(fold.train.num_classes)[fold.train.labels]
-    return torch.from_numpy((1 - TEACHER_WEIGHT) * one_hot + TEACHER_WEIGHT * fold.judged.real_probabilities).float()
+    return torch.from_numpy(
+        (1 - TEACHER_WEIGHT) * one_hot + TEACHER_WEIGHT * fold.cross_fitted.real_probabilities
+    ).float()
 
 
 def _synthetic_soft_labels(arm: Arm, fold: Fold, indices: NDArray[np.int64]) -> Tensor | None:
     """Return the teacher's probabilities of synthetic images, float32, M x K; None without soft labels."""
     if not arm.soft_labels:
         return None
-    assert fold.judged is not None
-    return torch.from_numpy(fold.judged.probabilities[indices]).float()
+    assert fold.cross_fitted is not None
+    return torch.from_numpy(fold.cross_fitted.probabilities[indices]).float()
 
 
 def _weights(arm: Arm, fold: Fold, indices: NDArray[np.int64]) -> Tensor | None:
     """Return the weight of each synthetic image in the loss, float32, M; None if all weigh as much as a real one."""
     if arm.weight == "confidence":
-        assert fold.judged is not None
-        return torch.from_numpy(confidence(fold.judged)[indices]).float()
+        assert fold.cross_fitted is not None
+        return torch.from_numpy(confidence(fold.cross_fitted)[indices]).float()
     return None if arm.weight == 1 else torch.full((len(indices),), arm.weight)
 
 

@@ -18,7 +18,7 @@ from classifiers.batches import class_counts, pool_priors
 from classifiers.features import load_extractor
 from classifiers.long_tail import LONG_TAIL
 from classifiers.pools import AnyPool
-from classifiers.training import FitConfig
+from classifiers.training import ClassifierConfig
 from pipelines.config.arm_section import Arm
 from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arm_pools import pool_of_views, pools_of
@@ -34,7 +34,7 @@ def arms_of(fold: Fold, config: EvaluateConfig) -> tuple[Arm, ...]:
     return tuple(arm.model_copy(update=dict(fold.mixes.get(arm.name, {}))) for arm in config.resolved_arms())
 
 
-def check_weights(config: EvaluateConfig) -> None:
+def check_pretrained_weights(config: EvaluateConfig) -> None:
     """Load the pretrained weights once if an arm needs them, and raise `ConfigError` if that fails."""
     if any(arm.learner != "network" for arm in config.arms):
         load_extractor(config.features)
@@ -55,12 +55,12 @@ def check_arms(fold: Fold, config: EvaluateConfig) -> None:
         if not arm.uses_stored_images:
             continue
         if fold.synthetic is None:
-            raise ConfigError("the arms use synthetic images and there are none; give --synthetic, or only real arms")
+            raise ConfigError("the arms use synthetic images, but there are none; give --synthetic, or only real arms")
         if arm.keep < 1 and FILTERS[arm.filter] is None and fold.synthetic.scores is None:
             raise ConfigError(
-                f"arm {arm.name!r} filters by the generator's scores, and the synthetic images came without; "
-                "`augment generate` writes them for generators with a discriminator; or filter by confidence or "
-                "distance"
+                f"arm {arm.name!r} filters by the generator's scores, but the synthetic images have no scores: "
+                "generate them with `augment generate` and a generator that has a discriminator, or filter by "
+                "confidence or distance"
             )
         if arm.real and not arm.by_need:
             labels = fold.synthetic.data.labels
@@ -140,7 +140,7 @@ def long_tail_notes(fold: Fold, config: EvaluateConfig) -> list[str]:
 def _needs_imbalance(arm: Arm, config: EvaluateConfig) -> bool:
     """Return whether the arm was given a long-tail method that has an effect on imbalanced classes only."""
     method = config.classifier_of(arm).long_tail
-    chosen = arm.long_tail is not None or method != FitConfig().long_tail
+    chosen = arm.long_tail is not None or method != ClassifierConfig().long_tail
     return chosen and arm.learner != "features" and LONG_TAIL[method].only_if_imbalanced
 
 

@@ -1,13 +1,15 @@
-"""Judge synthetic images with cross-fitted classifiers, which gives scores to filter and weight by, and soft labels.
+"""Classify images with cross-fitted classifiers, which gives scores to filter and weight by, and soft labels.
 
-The training images are divided into parts, and for each part, one classifier (a "judge") is trained on the others. Each
-synthetic image is judged by the classifier that has not seen the part with the real image nearest to it. Otherwise a
-memorised copy of a training image would get the best score.
+The training images are divided into parts, and for each part, one classifier is trained on the others. Each synthetic
+image is classified by the one that has not seen the part with the real image nearest to it. Otherwise a memorised copy
+of a training image would get the best score.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -18,23 +20,49 @@ from torch import nn
 from augment.dataset.images import LabelledImages, resize_images, to_signed
 from augment.errors import ConfigError
 from augment.filtering import CrossFittedPredictions
+from augment.runtime import Runtime, Task
 from augment.seeds import derive_seed
 from classifiers.metrics import softmax
 from classifiers.networks import features
 from classifiers.training import predict
 from pipelines.config.arm_section import Arm
 from pipelines.config.sections import EvaluateConfig
-from pipelines.experiment.arms import train_arm
+from pipelines.experiment.arms import arms_of, train_arm
 from pipelines.experiment.folds import Fold
+from pipelines.experiment.parallel import run_in_processes
 
-JUDGES = 4
+CROSS_FIT_PARTS = 4  # and as many classifiers
 BATCH = 128
 MAX_PIXELS = 32  # width and height of the images that are compared pixel by pixel
 UNIT_QUANTILE = 0.5  # this quantile of the distances between real images is the unit of all distances
 
 
-def judge(fold: Fold, config: EvaluateConfig, *, seed: int, device: torch.device) -> CrossFittedPredictions:
-    """Return the judges' predictions for the synthetic images, and their out-of-fold predictions for the real ones.
+def cross_fit_folds(folds: Sequence[Fold], config: EvaluateConfig, runtime: Runtime) -> list[Fold]:
+    """Return the folds, with the predictions of cross-fitted classifiers for those folds that have an arm needing them.
+
+    They are computed in parallel, one fold per process.
+    """
+    selected = [fold for fold in folds if any(arm.needs_cross_fitting for arm in arms_of(fold, config))]
+    if not selected:
+        return list(folds)
+    calls = [(_cross_fit_one, (fold, config, runtime.device)) for fold in selected]
+    task = Task("cross-fit", len(selected))
+    runtime.observer.on_start(task)
+    cross_fitted: dict[str, Fold] = {}
+    for _, fold in run_in_processes(calls, runtime.jobs):
+        cross_fitted[fold.name] = fold
+        runtime.observer.on_progress(task, len(cross_fitted), {})
+    runtime.observer.on_end(task, {})
+    return [cross_fitted.get(fold.name, fold) for fold in folds]
+
+
+def _cross_fit_one(fold: Fold, config: EvaluateConfig, device: torch.device) -> Fold:
+    seed = derive_seed(config.seed, "cross-fitting", *fold.numbers)
+    return replace(fold, cross_fitted=cross_fit(fold, config, seed=seed, device=device))
+
+
+def cross_fit(fold: Fold, config: EvaluateConfig, *, seed: int, device: torch.device) -> CrossFittedPredictions:
+    """Return the predictions for the synthetic images, and the out-of-fold predictions for the real ones.
 
     A fold without synthetic images gets the predictions for the real ones alone. Raises `ConfigError` if a class has a
     single training image.
@@ -48,7 +76,7 @@ def judge(fold: Fold, config: EvaluateConfig, *, seed: int, device: torch.device
     distances = []
     for part in range(part_of.max() + 1):
         left_out = part_of == part
-        network = _train_judge(fold, ~left_out, config, derive_seed(seed, "judge", part), device)
+        network = _train_without_part(fold, ~left_out, config, derive_seed(seed, "part", part), device)
         unseen = train.take(np.flatnonzero(left_out))
         real_probabilities[left_out] = _probabilities(network, unseen)
         if len(synthetic):
@@ -71,21 +99,21 @@ def assign_parts(data: LabelledImages, seed: int) -> NDArray[np.int64]:
     fewest = int(data.counts()[data.counts() > 0].min())
     if fewest < 2:
         raise ConfigError(
-            "judging needs 2 training images of each class, to leave one out, and a class has 1; add images, or drop "
-            "filters, soft labels and weights by confidence"
+            "filters, soft labels and weights by confidence need 2 training images of each class, because one is left "
+            "out, and a class has 1; add images, or remove these settings"
         )
     rng = np.random.default_rng(seed)
     part_of = np.empty(len(data), np.int64)
     for k in np.unique(data.labels):
         members = rng.permutation(np.flatnonzero(data.labels == k))
-        part_of[members] = np.arange(len(members)) % min(JUDGES, fewest)
+        part_of[members] = np.arange(len(members)) % min(CROSS_FIT_PARTS, fewest)
     return part_of
 
 
-def _train_judge(
+def _train_without_part(
     fold: Fold, seen: NDArray[np.bool_], config: EvaluateConfig, seed: int, device: torch.device
 ) -> nn.Module:
-    arm = Arm(name="judge", policy=config.policy)
+    arm = Arm(name="cross-fit", policy=config.policy)
     subset = Fold(fold.train.take(np.flatnonzero(seen)), fold.test)
     return train_arm(arm, subset, config, seed=seed, device=device)
 

@@ -22,7 +22,7 @@ from classifiers.metrics import confusion, per_class_recall, score
 from pipelines.config import sections
 from pipelines.config.arm_section import Arm
 from pipelines.config.sections import EvaluateConfig
-from pipelines.experiment.arms import arms_of, check_arms, check_weights, predict_test, train_arm
+from pipelines.experiment.arms import arms_of, check_arms, check_pretrained_weights, predict_test, train_arm
 from pipelines.experiment.feature_learning import with_features
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.learners import LEARNERS
@@ -54,9 +54,9 @@ class Training:
 def plan_trainings(config: EvaluateConfig, folds: Sequence[Fold]) -> list[Training]:
     """List all trainings, repeat by repeat; those on half of the images and for GAN-train come last.
 
-    Raises the errors of `check_arms` and `check_weights`.
+    Raises the errors of `check_arms` and `check_pretrained_weights`.
     """
-    check_weights(config)
+    check_pretrained_weights(config)
     trainings = []
     for fold in folds:
         check_arms(fold, config)

@@ -18,11 +18,11 @@ from augment.dataset.images import LabelledImages
 from augment.dataset.policies import bank_of_views
 from augment.errors import ConfigError
 from augment.fields import SEEDS
-from augment.generators.anchored import Anchored, reconstructing
+from augment.generators.anchored import Anchored, without_mixing
 from augment.generators.base import ImageBased, Model
 from augment.generators.registry import load_model
 from augment.generators.resample import pixel_mixture
-from pipelines.config.arm_section import OF_GENERATOR
+from pipelines.config.arm_section import GENERATOR_FEEDS
 from pipelines.experiment.folds import Fold
 
 
@@ -31,15 +31,15 @@ def _generator(fold: Fold) -> Model:
     model = load_model(fold.run)
     # the classifiers of `operating_point` learn from a part of the images: a model that makes its images of training
     # images then starts from these only, but networks were fitted to all of them
-    part = len(fold.train) < sum(model.about.train_per_class.values())
+    part = len(fold.train) < sum(model.metadata.train_per_class.values())
     return model.restricted_to(fold.train) if part and isinstance(model, ImageBased) else model
 
 
 def _reconstruction(fold: Fold) -> Model:
     model = _generator(fold)
     if not isinstance(model, Anchored):
-        raise ConfigError(f"an arm is fed by reconstructions, which anchored generators give, not {model.about.kind}")
-    return reconstructing(model)
+        raise ConfigError(f"feed: reconstruction needs a generator of kind anchored, got {model.metadata.kind}")
+    return without_mixing(model)
 
 
 def _pixels(mixing: str | None, fold: Fold) -> Model:
@@ -57,8 +57,10 @@ FEEDS: dict[str, Callable[[Fold], Model]] = {
 
 def check_feed(name: str, fold: Fold) -> None:
     """Raise `ConfigError` if a key of `FEEDS` needs a generator and the fold has none."""
-    if name in OF_GENERATOR and fold.run is None:
-        raise ConfigError("an arm is fed by a generator, and there is none: compare such arms with `augment run`")
+    if name in GENERATOR_FEEDS and fold.run is None:
+        raise ConfigError(
+            "an arm has a feed that needs a generator, but there is none: compare such arms with `augment run`"
+        )
 
 
 def feed(name: str, fold: Fold, policy: str | None, *, horizontal_flip: bool) -> Callable[[Tensor, Tensor], Tensor]:
@@ -68,7 +70,7 @@ def feed(name: str, fold: Fold, policy: str | None, *, horizontal_flip: bool) ->
     """
     check_feed(name, fold)
     model = FEEDS[name](fold)
-    if tuple(model.about.classes) != fold.train.class_names:
+    if tuple(model.metadata.classes) != fold.train.class_names:
         raise ConfigError("the generator was fitted to other classes than the fold has; fit it to the same images")
 
     def generate(labels: Tensor, seeds: Tensor) -> Tensor:

@@ -116,7 +116,7 @@ def _fit_in_worker(
 def _fit(
     generators: FoldGenerators, fold: Fold, runtime: Runtime, *, overwrite: bool, seconds: float | None = None
 ) -> Fitted:
-    """Fit one generator. One that an earlier call has trained for more steps than there are now is fitted anew."""
+    """Fit one generator. One that an earlier call has trained for more steps than there are now is fitted again."""
     data, path, config = generators.data_of(fold), generators.folder_of(fold) / "gan", generators.config_of(fold)
     fitted = fit(data, config, path, runtime, overwrite=overwrite, replace="anything", seconds=seconds)
     if fitted.step <= config.total:
@@ -191,7 +191,7 @@ def generate_all(generators: FoldGenerators, folds: Sequence[Fold], config: Gene
     for fold in folds:
         folder = generators.folder_of(fold)
         model = load_model(folder / "gan", runtime.device)
-        counts = dict.fromkeys(model.about.classes, config.per_class)
+        counts = dict.fromkeys(model.metadata.classes, config.per_class)
         observer = _OffsetProgress(runtime.observer, task, generated)
         path, seed = folder / "synthetic", derive_seed(config.seed, "synthetic images", *fold.numbers)
         synthetic = generate_folder(model, counts, path, "png", seed=seed, overwrite=True, observer=observer)

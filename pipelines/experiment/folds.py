@@ -31,8 +31,8 @@ class Fold:
     unlabelled: images whose labels are all 0 and mean nothing, for arms that learn from them.
 
     The other fields are filled in later. run: the folder of its fitted generator, for arms that it feeds. synthetic:
-    images with the classes and the size of `train`. judged: the predictions of cross-fitted classifiers, for arms that
-    need them. features: pretrained features of its images, for arms that learn from them; images that it lacks are
+    images with the classes and the size of `train`. cross_fitted: the predictions of cross-fitted classifiers, for arms
+    that need them. features: pretrained features of its images, for arms that learn from them; images that it lacks are
     computed when they are needed. mixes: by the name of an arm, those of its settings that were chosen on validation
     images.
     """
@@ -47,7 +47,7 @@ class Fold:
     unlabelled: LabelledImages | None = None
     run: Path | None = None
     synthetic: SyntheticImages | None = None
-    judged: CrossFittedPredictions | None = None
+    cross_fitted: CrossFittedPredictions | None = None
     features: FeatureTable | None = None
     mixes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 

@@ -23,8 +23,8 @@ class Learner(NamedTuple):
 
     train: (pools, fold, config, seed, device) to a model in eval mode on the device, which maps images, float
     (N, C, H, W) in [-1, 1], to logits. predict: (model, fold) to the logits of the fold's test images, float32, N x K,
-    on the CPU. converges: whether it minimises its loss exactly, so that it has no steps. temperature: that of its
-    probabilities of unlabelled images, which a second classifier learns.
+    on the CPU. converges: whether it minimises its loss exactly, so that it has no steps. temperature: of the
+    softmax of its logits on unlabelled images, from which a second classifier learns.
     """
 
     train: Callable[[Sequence[AnyPool], Fold, EvaluateConfig, int, torch.device], nn.Module]

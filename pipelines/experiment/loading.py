@@ -23,10 +23,10 @@ from augment.generators.sampling import SyntheticImages
 from augment.progress import Progress
 from augment.runtime import NO_OBSERVER, Observer
 from augment.seeds import derive_seed
-from augment.words import are, counted, printable
+from augment.words import are, counted, listed, printable
 from pipelines.config.sections import DataConfig
 
-READING, COMPARING = "read pictures", "search for copies"  # work that observers are told of
+READING, COMPARING = "read pictures", "search for copies"  # names of work whose progress is reported
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class LoadedSource:
 
     pool: all training images. train: the training images that are used, at most `samples_per_class` of each class. val:
     images to choose a mix on; None if the source has none or if they serve as the test set. unlabelled: images whose
-    labels are all 0 and mean nothing. source: what they were read from, but for `unlabelled`, and `test` if `data.test`
-    names another source.
+    labels are all 0 and mean nothing. source: the source of these images, except of `unlabelled`, and of `test` if
+    `data.test` names another source.
     """
 
     name: str
@@ -167,13 +167,14 @@ def leak_warnings(
     warnings = []
     harm = "accuracies are too high for all arms"
     if split != "test":
-        harm = "mixes of memorised images win the choice"
+        harm = "choice favours mixes with memorised images"
     if leaks := find_leaks(train, test):
-        warnings.append(f"{counted(len(leaks), 'training image')} also in the {split} set, pixel for pixel: the {harm}")
+        images = f"{counted(len(leaks), 'training image')} {are(len(leaks))}"
+        warnings.append(f"{images} in the {split} set too, pixel for pixel: the {harm}")
     if near := measure_matches(train, test, partial(observer.on_work, COMPARING)):
         warnings.append(
-            f"{counted(len(near), 'training image')} nearly the same as a {split} image or its mirror image "
-            f"(`augment inspect` names some): if these are copies, the {harm}"
+            f"{counted(len(near), 'training image')} {are(len(near))} nearly the same as a {split} image or its mirror "
+            f"image (`augment inspect` names some): if these are copies, the {harm}"
         )
     return tuple(warnings)
 
@@ -189,7 +190,7 @@ def duplicate_warnings(data: LabelledImages, observer: Observer = NO_OBSERVER) -
         warnings.append(f"{counted(copies, 'exact duplicate')} among the images: {too_high}")
     if near := measure_duplicates(data, partial(observer.on_work, COMPARING)):
         warnings.append(
-            f"{counted(len(near), 'pair')} of images nearly the same, or one nearly the other's mirror image "
+            f"{counted(len(near), 'pair')} of images {are(len(near))} nearly the same, or nearly mirror images "
             f"(`augment inspect` names some): if these are copies, {too_high}"
         )
     return tuple(warnings)
@@ -263,6 +264,4 @@ def _find_test(config: DataConfig, source: Source, progress: Progress) -> tuple[
 
 
 def _skipped_note(names: Sequence[str]) -> str:
-    first, *others = names
-    more = f" and {len(others)} more" if others else ""
-    return f"{counted(len(names), 'broken file')} skipped: {printable(first)}{more}"
+    return f"{counted(len(names), 'broken file')} skipped: {listed([printable(name) for name in names], 1)}"

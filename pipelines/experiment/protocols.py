@@ -85,8 +85,8 @@ def _validation_notes(loaded: LoadedSource, fold: Fold, kind: str, chooses_mix: 
         return (f"{count} of the source are not used: no mix is chosen",)
     if fold.val is None:
         return (f"{count} of the source are not used: {kind} chooses a mix on parts of its own training images",)
-    use = f"{count} of the source: the mix is chosen on them" + (", if one is chosen" if chooses_mix is None else "")
-    return (f"{use}, and nothing else",)
+    if_any = ", if one is chosen" if chooses_mix is None else ""
+    return (f"{count} of the source are used only to choose the mix{if_any}",)
 
 
 def infer_protocol(loaded: LoadedSource, data: DataConfig) -> tuple[str, str]:
@@ -177,7 +177,7 @@ def _imbalance(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, r
     )
     warnings += (
         f"every repeat draws {config.large} images of {large} classes and {config.small} of the other "
-        f"{classes - large}, and draws anew which classes those are: {drawn_images:,} of "
+        f"{classes - large}, and draws again which classes are large: {drawn_images:,} of "
         f"{counted(len(pool), 'training image')}",
     )
     return Protocol(tuple(folds), design, warnings, (CopySearch(pool, test),))

@@ -136,7 +136,7 @@ class RecordFile(Generic[AnyLine]):
         if seal.identity != self.output.digest:
             raise OutputError(
                 f"{self.output.path / self.name} holds records of other settings or images; choose another folder, "
-                "or give --overwrite to begin anew"
+                "or give --overwrite to start again"
             )
         return line
 

@@ -29,28 +29,31 @@ from pipelines.config.arm_section import Arm
 from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arm_pools import views_needed
 from pipelines.experiment.arms import train_arm
-from pipelines.experiment.cross_fitting import JUDGES
+from pipelines.experiment.cross_fitting import CROSS_FIT_PARTS
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.operating_point import PARTS
 from pipelines.experiment.parallel import one_thread
 
 TrainedLearner = Literal["network", "finetune"]  # those with steps
-# lengths of the two timed trainings, which follow a warm-up of one step, by the learner
-LENGTHS: dict[TrainedLearner, tuple[int, int]] = {"network": (2, 8), "finetune": (1, 3)}
-STEPPED = ("classifier", "finetune")  # the sections of an evaluation that have steps
+# steps of the two timed trainings, which follow a warm-up of one step
+PROBE_STEPS: dict[TrainedLearner, tuple[int, int]] = {"network": (2, 8), "finetune": (1, 3)}
+SECTIONS_WITH_STEPS = ("classifier", "finetune")  # of an evaluation
 MAX_PROBE_IMAGES = 128  # that views and predictions are timed on
 MAX_FEATURE_IMAGES = 32  # that pretrained features are timed on
 SECONDS_OF_LINEAR_FIT = 1e-3  # per image; measured on one core for 200 to 2000 images of 10 classes and 1280 features
 SECONDS_PER_IMAGE = 1e-3  # to generate and write one; 1,400 images a second were measured at 28 px
-MEASURING = "measure speeds"  # work that observers are told of
+MEASURING = "measure speeds"  # name of work whose progress is reported
 CLASSIFIERS_PER_FIDELITY = 1.5  # the fidelity figures of a fold take about as long as this many classifiers
 
 
 class ClassifierTime(NamedTuple):
-    """The seconds of one classifier: of each training step, of its views and predictions, and of a view of an image."""
+    """The seconds of one classifier.
+
+    step: of a training step. views_and_predictions: of all its views and predictions. view: of a view of one image.
+    """
 
     step: float
-    rest: float
+    views_and_predictions: float
     view: float = 0.0
 
 
@@ -73,14 +76,14 @@ class Probe:
         if learner not in self.measured:
             self.measured[learner] = classifier_time(learner, self.fold, self.evaluation, self.device)
         seconds, settings = self.measured[learner], self.evaluation.classifier_of(_real_arm(learner, self.evaluation))
-        return seconds.step * settings.steps + seconds.rest
+        return seconds.step * settings.steps + seconds.views_and_predictions
 
     def _trainings(self, learner: str) -> int:
         """Return how many classifiers of a learner a repeat trains."""
         return sum(_trainings_of(arm) for arm in self.evaluation.resolved_arms() if arm.learner == learner)
 
     def _seconds_of_feed(self, arm: Arm) -> float:
-        """Estimate the seconds in which the networks of an arm in a repeat wait for images made for their batches."""
+        """Estimate the seconds per repeat that the networks of an arm wait for generated images."""
         if arm.feed is None or arm.learner == "features":
             return 0.0
         settings, ratio = self.evaluation.classifier_of(arm), float(arm.mix(self.evaluation.ratio)["ratio"])
@@ -93,7 +96,7 @@ class Probe:
         """The mean over the arms of the evaluation."""
         arms, on_features = self.evaluation.resolved_arms(), self._trainings("features")
         seconds = 0.0
-        for learner in LENGTHS:
+        for learner in PROBE_STEPS:
             if count := self._trainings(learner):
                 seconds += self._seconds_of(learner) * count
         if on_features:
@@ -108,9 +111,9 @@ class Probe:
             return fit_seconds(self.fold.train, config, self.device) * math.ceil(generators / self.jobs)
 
     def seconds_to_evaluate(self, classifiers: int, fidelity_folds: int = 0) -> float:
-        """Estimate the seconds to train and test classifiers, and to judge images and measure the fidelity of folds."""
-        judges = JUDGES * any(arm.needs_judges for arm in self.evaluation.arms)
-        networks = (CLASSIFIERS_PER_FIDELITY + judges) * fidelity_folds
+        """Estimate the seconds to train and test classifiers, to cross-fit, and to measure the fidelity of folds."""
+        cross_fitted = CROSS_FIT_PARTS * any(arm.needs_cross_fitting for arm in self.evaluation.arms)
+        networks = (CLASSIFIERS_PER_FIDELITY + cross_fitted) * fidelity_folds
         others = self._seconds_of("network") * networks if networks else 0.0
         return (self._seconds_per_classifier * classifiers + others) / self.jobs
 
@@ -139,12 +142,12 @@ def classifier_time(
 ) -> ClassifierTime:
     """Estimate the time of one network of an evaluation: its training steps, and its views and predictions."""
     train, test, arm = of_fold.train, of_fold.test, _real_arm(learner, config)
-    settings, lengths = config.classifier_of(arm), LENGTHS[learner]
+    settings, lengths = config.classifier_of(arm), PROBE_STEPS[learner]
     subset = subset_per_class(train, max(MAX_PROBE_IMAGES // train.num_classes, 1), 0)
     fold, trainings, models = Fold(subset, subset), [], []  # trainings: seconds of each
     with one_thread():
         for steps in (1, *lengths):
-            parts = {name: getattr(config, name).model_copy(update={"steps": steps}) for name in STEPPED}
+            parts = {name: getattr(config, name).model_copy(update={"steps": steps}) for name in SECTIONS_WITH_STEPS}
             short = config.model_copy(update={**parts, "views": 1})
             trainings.append(
                 seconds_of(lambda c=short: models.append(train_arm(arm, fold, c, seed=0, device=device)), device)  # type: ignore[misc]
@@ -161,9 +164,9 @@ def classifier_time(
 
 
 def seconds_of_step(trainings: Sequence[float], lengths: tuple[int, int]) -> float:
-    """Return the seconds of a step from those of a shorter and of a longer training of these numbers of steps.
+    """Return the seconds per step: the difference of a shorter and a longer training, per step of the difference.
 
-    If other programs slowed the shorter one down so that it took longer, the beginning of the longer one counts too.
+    If the shorter one took at least as long, because other programs slowed it down, it is the mean over the longer one.
     """
     (shorter, longer), (few, many) = trainings, lengths
     return (longer - shorter) / (many - few) if longer > shorter else longer / many
@@ -200,20 +203,3 @@ def peak_memory(jobs: int) -> float | None:
     unit = 1 if sys.platform == "darwin" else 1024  # bytes per unit of ru_maxrss
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
     return own * (1 + (jobs if jobs > 1 else 0))
-
-
-def format_duration(seconds: float) -> str:
-    """Format a duration for people: "a few seconds", "40 seconds", "3 minutes", "2.5 hours"."""
-    if seconds < 10:
-        return "a few seconds"
-    if seconds < 90:
-        return f"{round(seconds, -1):.0f} seconds"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} minutes"
-    return f"{seconds / 3600:.1f} hours"
-
-
-def about(seconds: float) -> str:
-    """Format an estimate for people: "a few seconds", "about 3 minutes"."""
-    words = format_duration(seconds)
-    return words if words.startswith("a ") else f"about {words}"

@@ -12,7 +12,7 @@ from pipelines.metric_specs import METRICS, default_metric
 
 if TYPE_CHECKING:
     from pipelines.model.recipe import Measured
-    from pipelines.model.saved_model import ModelAbout
+    from pipelines.model.saved_model import ClassifierMetadata
 
 NOT_FOR = (
     "Pictures of other things than these classes: the model always names one of its classes, however little a picture "
@@ -23,34 +23,34 @@ NOT_FOR = (
 )
 
 
-def model_card(about: ModelAbout) -> str:
+def model_card(metadata: ClassifierMetadata) -> str:
     """Return the card as Markdown."""
-    kind = counted(about.members, "classifier")
-    size = f"{about.image_size} x {about.image_size} px, {'grey' if about.channels == 1 else 'in colour'}"
+    kind = counted(metadata.members, "classifier")
+    size = f"{metadata.image_size} x {metadata.image_size} px, {'grey' if metadata.channels == 1 else 'in colour'}"
     lines = [
-        f"# A classifier of {len(about.classes)} classes",
+        f"# A classifier of {len(metadata.classes)} classes",
         "",
-        f"Trained by `augment train` on {sum(about.train_per_class.values()):,} images of {printable(about.source)}. "
-        f"It reads pictures as {size} ({about.resize}).",
+        f"Trained by `augment train` on {sum(metadata.train_per_class.values()):,} images of "
+        f"{printable(metadata.source)}. It reads pictures as {size} ({metadata.resize}).",
         "",
         "    augment predict MODEL PICTURES --out predictions.csv",
         "",
         "## How good it is",
         "",
-        *_figures(about),
+        *_accuracy(metadata),
         "",
         "## What was trained",
         "",
-        f"- {kind}{'; their probabilities are averaged' if about.members > 1 else ''}, with the temperature "
-        f"{about.temperature:.2f}.",
-        f"- The recipe: {about.recipe.why}.",
-        f"- The arm: {_arm(about)}.",
+        f"- {kind}{'; their probabilities are averaged' if metadata.members > 1 else ''}, with the temperature "
+        f"{metadata.temperature:.2f}.",
+        f"- The recipe: {metadata.recipe.why}.",
+        f"- The arm: {_arm(metadata)}.",
         "",
         "| class | training images |",
         "|---|---|",
-        *(f"| {printable(name)} | {count:,} |" for name, count in about.train_per_class.items()),
+        *(f"| {printable(name)} | {count:,} |" for name, count in metadata.train_per_class.items()),
         "",
-        f"The fingerprint of the images is {about.fingerprint}. Everything else is in model.json.",
+        f"The fingerprint of the images is {metadata.fingerprint}. Everything else is in model.json.",
         "",
         "## What it must not be used for",
         "",
@@ -60,11 +60,11 @@ def model_card(about: ModelAbout) -> str:
     return "\n".join(lines)
 
 
-def _figures(about: ModelAbout) -> list[str]:
-    lines = [*_measured(about.recipe.measured), *_cross_validated(about)]
-    if about.suspect_labels:
+def _accuracy(metadata: ClassifierMetadata) -> list[str]:
+    lines = [*_measured(metadata.recipe.measured), *_cross_validated(metadata)]
+    if metadata.suspect_labels:
         lines.append(
-            f"- {counted(about.suspect_labels, 'training image')} with a label that looks wrong: suspect-labels.csv."
+            f"- {counted(metadata.suspect_labels, 'training image')} with a label that looks wrong: suspect-labels.csv."
         )
     return lines
 
@@ -85,13 +85,13 @@ def _measured(measured: Measured | None) -> list[str]:
     ]
 
 
-def _cross_validated(about: ModelAbout) -> list[str]:
-    validation = about.cross_validation
+def _cross_validated(metadata: ClassifierMetadata) -> list[str]:
+    validation = metadata.cross_validation
     if validation is None:
-        return ["- No image could be left out, so nothing is known about images that it has not seen."]
-    name, error = default_metric(about.train_per_class), "expected_calibration_error"
+        return ["- No class has two images, so it could not be cross-validated: its accuracy on new images is unknown."]
+    name, error = default_metric(metadata.train_per_class), "expected_calibration_error"
     before, after = (100 * scores[error] for scores in (validation.before, validation.after))
-    shifted = about.recipe.arm.is_cross_fitted
+    shifted = metadata.recipe.arm.is_cross_fitted
     fitted = "the operating point and the temperature change" if shifted else "the temperature changes"
     return [
         f"- Cross-validated: ensembles that were trained on four fifths of the images have {METRICS[name].words} "
@@ -102,8 +102,8 @@ def _cross_validated(about: ModelAbout) -> list[str]:
     ]
 
 
-def _arm(about: ModelAbout) -> str:
-    arm = about.recipe.arm
+def _arm(metadata: ClassifierMetadata) -> str:
+    arm = metadata.recipe.arm
     parts = [arm.name]
     parts += [f"learner {arm.learner}"] if arm.learner != "network" else []
     parts += [f"policy {arm.policy}"] if arm.policy else []

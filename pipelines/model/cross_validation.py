@@ -33,7 +33,7 @@ class FoldParts:
 
 
 @dataclass(frozen=True)
-class Unseen:
+class OutOfFoldPredictions:
     """What ensembles predict for images that they had not seen, before any calibration.
 
     indices: int64, n; of the images among all. labels: int64, n. log_probabilities: float64, n x K. counts: int64, K;
@@ -63,7 +63,7 @@ def ensemble_of(results: Mapping[Key, Tensors], images: FoldParts, recipe: Recip
     return Ensemble(members, data.num_classes)
 
 
-def unseen_predictions(results: Mapping[Key, Tensors], images: FoldParts) -> Unseen | None:
+def out_of_fold_predictions(results: Mapping[Key, Tensors], images: FoldParts) -> OutOfFoldPredictions | None:
     """Return the predictions for the images that were left out in turn; None if there were none."""
     data, members = images.fold.train, sum(part == NONE_LEFT_OUT for part, _ in results)
     unseen = np.flatnonzero(images.part_of != ALWAYS_SEEN)
@@ -73,10 +73,10 @@ def unseen_predictions(results: Mapping[Key, Tensors], images: FoldParts) -> Uns
     for part in set(images.part_of[unseen].tolist()):
         logits = torch.stack([results[part, number]["logits"] for number in range(members)])
         predictions[torch.from_numpy(images.part_of == part)] = mean_log_probabilities(logits)
-    return Unseen(unseen, data.labels[unseen], predictions[unseen].double().numpy(), data.counts())
+    return OutOfFoldPredictions(unseen, data.labels[unseen], predictions[unseen].double().numpy(), data.counts())
 
 
-def calibrate(network: Ensemble, unseen: Unseen, recipe: Recipe) -> CrossValidation:
+def calibrate(network: Ensemble, unseen: OutOfFoldPredictions, recipe: Recipe) -> CrossValidation:
     """Set the operating point and the temperature of the network by the predictions for images that were left out."""
     z, labels, weights = unseen.log_probabilities, unseen.labels, unseen.weights
     before = _scores(z, labels, weights)

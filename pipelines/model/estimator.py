@@ -22,7 +22,7 @@ from classifiers.training import predict
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.operating_point import assign_parts
 from pipelines.experiment.parallel import end_processes, run_in_processes
-from pipelines.model.cross_validation import NONE_LEFT_OUT, FoldParts, calibrate, ensemble_of, unseen_predictions
+from pipelines.model.cross_validation import NONE_LEFT_OUT, FoldParts, calibrate, ensemble_of, out_of_fold_predictions
 from pipelines.model.recipe import choose_recipe
 from pipelines.model.training import plan, train_one
 
@@ -86,7 +86,7 @@ class AugmentClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         calls = [(train_one, (training, parts, recipe, device)) for training in trainings]
         finished = dict(run_in_processes(calls, self.jobs))
         results = {training.key: finished[i] for i, training in enumerate(trainings)}
-        network, unseen = ensemble_of(results, parts, recipe), unseen_predictions(results, parts)
+        network, unseen = ensemble_of(results, parts, recipe), out_of_fold_predictions(results, parts)
         self.cross_validation_ = calibrate(network, unseen, recipe) if unseen else None
         self.network_ = network.to(device).eval()
         return self

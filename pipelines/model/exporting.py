@@ -13,7 +13,7 @@ from augment.errors import ConfigError, RunError
 from augment.files import errors_naming, write_bytes
 from classifiers.export import INPUT, OUTPUT, to_onnx
 from classifiers.training import predict
-from pipelines.model.saved_model import ModelAbout, SavedModel
+from pipelines.model.saved_model import ClassifierMetadata, SavedModel
 
 TOLERANCE = 1e-4  # of a probability
 PRODUCER = "augment export"  # in the file, near its beginning
@@ -38,8 +38,8 @@ def export(model: SavedModel, out: Path) -> float:
     probability from our own prediction, on random pixels. Raises `ConfigError` if a package is missing, and
     `RunError` if a difference is above 1e-4; then nothing is written.
     """
-    about = model.about
-    content = _with_metadata(to_onnx(model.network, about.channels, about.image_size), about)
+    metadata = model.metadata
+    content = _with_metadata(to_onnx(model.network, metadata.channels, metadata.image_size), metadata)
     difference = _largest_difference(content, model)
     if not difference <= TOLERANCE:
         raise RunError(f"the ONNX file differs from the model by {difference:.2g} in probability; nothing is written")
@@ -49,19 +49,19 @@ def export(model: SavedModel, out: Path) -> float:
     return difference
 
 
-def snippet(about: ModelAbout, out: Path) -> str:
+def snippet(metadata: ClassifierMetadata, out: Path) -> str:
     """Return Python code that classifies a square picture by the exported file."""
-    mode = MODES[about.channels]
-    values = {"size": about.image_size, "channels": about.channels, "input": INPUT, "output": OUTPUT}
+    mode = MODES[metadata.channels]
+    values = {"size": metadata.image_size, "channels": metadata.channels, "input": INPUT, "output": OUTPUT}
     return SNIPPET.format(file=str(out), mode=mode, **values)
 
 
-def _with_metadata(content: bytes, about: ModelAbout) -> bytes:
+def _with_metadata(content: bytes, metadata: ClassifierMetadata) -> bytes:
     import onnx
 
     model = onnx.load_from_string(content)
     model.producer_name = PRODUCER
-    values = about.model_dump(mode="json", include={"classes", "image_size", "resize", "channels"})
+    values = metadata.model_dump(mode="json", include={"classes", "image_size", "resize", "channels"})
     onnx.helper.set_model_props(model, {name: json.dumps(value) for name, value in values.items()})
     serialised: bytes = model.SerializeToString()
     return serialised
@@ -73,10 +73,10 @@ def _largest_difference(content: bytes, model: SavedModel) -> float:
     except ImportError as error:
         raise ConfigError("exporting needs onnxruntime; run: pip install 'augment-osgan[export]'") from error
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    rng, about = np.random.default_rng(0), model.about
+    rng, metadata = np.random.default_rng(0), model.metadata
     differences = []
     for count in CHECKED:
-        shape = (count, about.channels, about.image_size, about.image_size)
+        shape = (count, metadata.channels, metadata.image_size, metadata.image_size)
         pixels = rng.integers(0, 256, shape).astype(np.uint8)
         theirs: NDArray[np.float32] = session.run([OUTPUT], {INPUT: pixels})[0]
         ours = predict(model.network, torch.from_numpy(pixels)).exp().numpy()

@@ -38,7 +38,7 @@ class _StoppedError(Exception):
 
 
 @dataclass(frozen=True)
-class Figures:
+class Scores:
     """How many of N labelled pictures the model classifies correctly. confusion: K x K; rows are labels."""
 
     accuracy: float
@@ -49,11 +49,11 @@ class Figures:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What was predicted. figures: None if the pictures have no labels, or others than the classes of the model."""
+    """What was predicted. scores: None if the pictures have no labels, or others than the classes of the model."""
 
     pictures: int
     per_class: dict[str, int]
-    figures: Figures | None
+    scores: Scores | None
     broken: list[str]
 
 
@@ -71,13 +71,13 @@ class _Labelled:
         self.predicted += probabilities.argmax(1).tolist()
         self.confidence += probabilities.max(1).tolist()
 
-    def figures(self, num_classes: int) -> Figures:
-        """Return the figures of all pictures so far."""
+    def scores(self, num_classes: int) -> Scores:
+        """Return the scores of all pictures so far."""
         labels, predicted = np.array(self.labels), np.array(self.predicted)
         matrix: NDArray[np.int64] = confusion_matrix(labels, predicted, labels=range(num_classes))
         recalls = np.diag(matrix)[matrix.any(1)] / matrix.sum(1)[matrix.any(1)]
         correct = labels == predicted
-        return Figures(
+        return Scores(
             accuracy=float(correct.mean()),
             balanced_accuracy=float(recalls.mean()),
             calibration_error=calibration_error(np.array(self.confidence), correct),
@@ -100,7 +100,7 @@ def predict(
     written; None: the probabilities of all. Raises `SourceError` if a picture cannot be read, unless broken files are
     skipped, and `ConfigError` if `top` is not from 1 to the number of classes.
     """
-    classes = model.about.classes
+    classes = model.metadata.classes
     if top is not None and not 1 <= top <= len(classes):
         raise ConfigError(f"--top {top}: expected 1 to {len(classes)}, the number of classes of the model")
     pictures = _find(inputs, runtime)
@@ -122,8 +122,8 @@ def predict(
         error.filename = error.filename or str(out)  # an error of writing does not name its file
         raise
     counts, broken = classified
-    figures = labelled.figures(len(classes)) if labelled and labelled.labels else None
-    return Predictions(int(counts.sum()), dict(zip(classes, counts.tolist(), strict=True)), figures, broken)
+    scores = labelled.scores(len(classes)) if labelled and labelled.labels else None
+    return Predictions(int(counts.sum()), dict(zip(classes, counts.tolist(), strict=True)), scores, broken)
 
 
 def _classify(
@@ -136,16 +136,16 @@ def _classify(
     skip_broken: bool,
 ) -> tuple[NDArray[np.int64], list[str]] | None:
     """Return how many pictures have which class, int64, K, and the broken files; None if it was stopped."""
-    about, broken, done, seen, task = model.about, list[str](), 0, 0, Task("predict", len(pictures))
-    counts = np.zeros(len(about.classes), np.int64)
+    metadata, broken, done, seen, task = model.metadata, list[str](), 0, 0, Task("predict", len(pictures))
+    counts = np.zeros(len(metadata.classes), np.int64)
     runtime.observer.on_start(task)
-    known, form = about.training_hashes(), Format(about.image_size, about.resize, about.channels)
+    known, form = metadata.training_hashes(), Format(metadata.image_size, metadata.resize, metadata.channels)
     for batch in decoded(pictures, form, runtime.jobs, skip_broken=skip_broken):
         p = _probabilities(model, batch.images)
         table.write(batch.pictures, p)
         counts += np.bincount(p.argmax(1), minlength=len(counts))
         if labelled is not None:
-            labelled.add([about.classes.index(str(picture.class_name)) for picture in batch.pictures], p)
+            labelled.add([metadata.classes.index(str(picture.class_name)) for picture in batch.pictures], p)
             seen += sum(digest in known for digest in image_hashes(batch.images))
         broken += batch.broken
         done += len(batch.pictures) + len(batch.broken)
@@ -155,8 +155,8 @@ def _classify(
     runtime.observer.on_end(task, {})
     if seen:
         runtime.observer.on_note(
-            f"the model was trained on {seen:,} of these {counted(len(pictures), 'picture')}, so the figures say "
-            "little about new ones; `augment train --keep-test` leaves test images out"
+            f"the model was trained on {seen:,} of these {counted(len(pictures), 'picture')}, so these scores are "
+            "too optimistic for new ones; `augment train --keep-test` leaves test images out"
         )
     return counts, broken
 
@@ -186,7 +186,7 @@ def _are_labelled(pictures: Iterable[Picture], classes: Sequence[str], runtime: 
 def _probabilities(model: SavedModel, images: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return the probabilities of the classes: float64, n x K."""
     if not len(images):
-        return np.empty((0, len(model.about.classes)))
+        return np.empty((0, len(model.metadata.classes)))
     p: NDArray[np.float64] = predict_logits(model.network, torch.from_numpy(images)).double().exp().numpy()
     return p
 

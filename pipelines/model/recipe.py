@@ -122,7 +122,7 @@ def recipe_of_run(folder: Path) -> Recipe:
     generator = pipeline.generator if pipeline and arm.needs_generator else None
     learns_from_unlabelled = arm.unlabelled or (generator is not None and generator.uses_unlabelled)
     return Recipe(
-        evaluate=evaluation.model_copy(update={"arms": (arm,), "inception": None}),  # for figures on generated images
+        evaluate=evaluation.model_copy(update={"arms": (arm,), "inception": None}),  # for metrics of generated images
         generator=generator,
         generate=pipeline.generate if pipeline and generator and arm.feed is None else None,
         why=f"the arm {arm.name}, which {_merit(results)} in {folder.name}",

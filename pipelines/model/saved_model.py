@@ -49,7 +49,7 @@ class CrossValidation(BaseModel):
     after: dict[str, float]
 
 
-class ModelAbout(BaseModel):
+class ClassifierMetadata(BaseModel):
     """The description of a model."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -80,7 +80,7 @@ class SavedModel:
     """A model with its description. network: an `Ensemble` in eval mode on its device."""
 
     network: Ensemble
-    about: ModelAbout
+    metadata: ClassifierMetadata
 
 
 def new_member(num_classes: int, channels: int, image_size: int, recipe: Recipe) -> nn.Module:
@@ -105,10 +105,10 @@ def restored(network: N, tensors: Mapping[str, Tensor]) -> N:
     return network.eval()
 
 
-def save_model(output: OutputFolder, network: Ensemble, about: ModelAbout, card: str) -> None:
+def save_model(output: OutputFolder, network: Ensemble, metadata: ClassifierMetadata, card: str) -> None:
     """Write the files of a finished model."""
-    output.write(WEIGHTS, dump_tensors(network.state_dict(), about))
-    output.write(DESCRIPTION, about.model_dump_json(indent=1) + "\n")
+    output.write(WEIGHTS, dump_tensors(network.state_dict(), metadata))
+    output.write(DESCRIPTION, metadata.model_dump_json(indent=1) + "\n")
     output.write(CARD, card)
 
 
@@ -117,9 +117,11 @@ def load_model(folder: Path, device: torch.device) -> SavedModel:
     path = folder / WEIGHTS
     if not path.exists():
         raise SourceError(f"{folder} holds no finished model: expected {WEIGHTS}, which `augment train` writes")
-    tensors, about = load_tensors(path, ModelAbout)
+    tensors, metadata = load_tensors(path, ClassifierMetadata)
     check_finite(tensors, path)
-    shape = len(about.classes), about.channels, about.image_size
+    shape = len(metadata.classes), metadata.channels, metadata.image_size
     with torch.device("meta"):
-        network = Ensemble([new_member(*shape, about.recipe) for _ in range(about.members)], len(about.classes))
-    return SavedModel(restored(network, tensors).to(device).requires_grad_(False), about)
+        network = Ensemble(
+            [new_member(*shape, metadata.recipe) for _ in range(metadata.members)], len(metadata.classes)
+        )
+    return SavedModel(restored(network, tensors).to(device).requires_grad_(False), metadata)

@@ -16,7 +16,7 @@ import numpy as np
 from augment.dataset.images import LabelledImages, image_hashes
 from classifiers.ensemble import Ensemble
 from classifiers.metrics import softmax
-from pipelines.model.cross_validation import Unseen
+from pipelines.model.cross_validation import OutOfFoldPredictions
 
 SUSPECTS = "suspect-labels.csv"
 COLUMNS = ("path", "label", "suggested", "probability_of_label", "probability_of_suggested")
@@ -37,7 +37,7 @@ def can_check_labels() -> bool:
     return find_spec("cleanlab") is not None
 
 
-def suspects(unseen: Unseen, network: Ensemble) -> list[Suspect]:
+def find_suspects(unseen: OutOfFoldPredictions, network: Ensemble) -> list[Suspect]:
     """Return the images whose labels look wrong, the surest first. network: calibrated on the same predictions."""
     from cleanlab.filter import find_label_issues
 

@@ -1,10 +1,10 @@
 """`augment train`: train the classifier to keep on all labelled images, and calibrate it on images left out.
 
 Each member of the ensemble is trained on all images with a seed of its own. For each of five parts of the images, as
-many members are trained on the others; their predictions for the part show how good and how well calibrated such an
-ensemble is on images that it has not seen. The temperature is fitted on these predictions, and if the recipe says so,
+many members are trained without it; their predictions for it show the accuracy and calibration of such an ensemble on
+images that it has not seen. The temperature is fitted on these predictions, and if the recipe says so,
 the operating point too. A generator, if the recipe has one, is fitted to all images first, those left out included, so
-with synthetic images these figures may be too good.
+with synthetic images this accuracy may be too good.
 
 The trainings run in parallel processes. The result of each is written as soon as it arrives, so an interrupted command
 continues where it stopped.
@@ -30,11 +30,11 @@ from augment.identity import Identity
 from augment.output_folders import OutputFolder, open_output
 from augment.runtime import Runtime, Task
 from augment.seeds import derive_seed
-from augment.tensor_files import dump_tensors, load_about, load_tensors
+from augment.tensor_files import dump_tensors, load_metadata, load_tensors
 from augment.versions import versions
 from pipelines.config.sections import DataConfig, GenerateConfig
 from pipelines.experiment.arms import predict_test, train_arm
-from pipelines.experiment.cross_fitting import judge
+from pipelines.experiment.cross_fitting import cross_fit
 from pipelines.experiment.feature_learning import with_features
 from pipelines.experiment.fold_generators import FoldGenerators, fit_all, generate_all
 from pipelines.experiment.folds import Fold
@@ -49,17 +49,17 @@ from pipelines.model.cross_validation import (
     Tensors,
     calibrate,
     ensemble_of,
-    unseen_predictions,
+    out_of_fold_predictions,
 )
 from pipelines.model.recipe import Recipe
 from pipelines.model.saved_model import (
     CARD,
     DESCRIPTION,
     WEIGHTS,
-    ModelAbout,
+    ClassifierMetadata,
     save_model,
 )
-from pipelines.model.suspect_labels import SUSPECTS, as_csv, can_check_labels, suspects
+from pipelines.model.suspect_labels import SUSPECTS, as_csv, can_check_labels, find_suspects
 
 PARTS_FOLDER = "parts"
 
@@ -91,7 +91,7 @@ def train(
     members: int = 3,
     keep_test: bool = False,
     overwrite: bool = False,
-) -> ModelAbout | None:
+) -> ClassifierMetadata | None:
     """Train the classifier of a recipe on a source, and write it into the MODEL folder. Returns None if it was stopped.
 
     members: classifiers in the ensemble; a linear classifier on pretrained features, which hardly depends on random
@@ -106,9 +106,9 @@ def train(
     identity, files = Identity({"recipe": recipe}, inputs), (WEIGHTS, DESCRIPTION, CARD)
     with open_output(folder, "train", identity, files=files, overwrite=overwrite) as output:
         if output.finished:
-            return load_about(folder / WEIGHTS, ModelAbout)
+            return load_metadata(folder / WEIGHTS, ClassifierMetadata)
         whole = Fold(labelled, labelled, unlabelled=loaded.unlabelled)
-        fold = _prepared(whole, recipe, loaded.name, output, runtime)
+        fold = _prepare_fold(whole, recipe, loaded.name, output, runtime)
         if fold is None:
             return None
         images = FoldParts(fold, assign_parts(fold, derive_seed(recipe.evaluate.seed, "parts")))
@@ -116,10 +116,10 @@ def train(
         if not _train_missing(trainings, images, recipe, output, runtime):
             return None
         results = {training.key: load_tensors(folder / training.file, Training)[0] for training in trainings}
-        about = _assemble(results, images, recipe, loaded, data.resize, output)
+        metadata = _assemble(results, images, recipe, loaded, data.resize, output)
         _delete_parts(trainings, output)
         output.finish(WEIGHTS)
-    return about
+    return metadata
 
 
 def _assemble(
@@ -129,13 +129,13 @@ def _assemble(
     loaded: LoadedSource,
     resize: Resize,
     output: OutputFolder,
-) -> ModelAbout:
+) -> ClassifierMetadata:
     """Write the calibrated ensemble, its description and card, and the images whose labels look wrong."""
     labelled = images.fold.train
-    network, unseen = ensemble_of(results, images, recipe), unseen_predictions(results, images)
+    network, unseen = ensemble_of(results, images, recipe), out_of_fold_predictions(results, images)
     validation = calibrate(network, unseen, recipe) if unseen else None
-    found = suspects(unseen, network) if unseen and can_check_labels() else None
-    about = ModelAbout(
+    found = find_suspects(unseen, network) if unseen and can_check_labels() else None
+    metadata = ClassifierMetadata(
         classes=labelled.class_names,
         image_size=labelled.size,
         channels=labelled.channels,
@@ -153,8 +153,8 @@ def _assemble(
     )
     if found is not None:
         output.write(SUSPECTS, as_csv(found, labelled, loaded.names()))
-    save_model(output, network, about, model_card(about))
-    return about
+    save_model(output, network, metadata, model_card(metadata))
+    return metadata
 
 
 def _load(data: DataConfig, recipe: Recipe, keep_test: bool, runtime: Runtime) -> tuple[LoadedSource, LabelledImages]:
@@ -187,7 +187,7 @@ def plan(images: FoldParts, members: int) -> list[Training]:
     return [Training(part=part, member=member) for part, member in product(parts, range(members))]
 
 
-def _prepared(fold: Fold, recipe: Recipe, name: str, output: OutputFolder, runtime: Runtime) -> Fold | None:
+def _prepare_fold(fold: Fold, recipe: Recipe, name: str, output: OutputFolder, runtime: Runtime) -> Fold | None:
     """Return the fold with all that the arm needs: a generator, images, scores, features; None if it was stopped."""
     if recipe.generator is not None:
         generators = FoldGenerators(output.path, name, recipe.generator)
@@ -195,16 +195,16 @@ def _prepared(fold: Fold, recipe: Recipe, name: str, output: OutputFolder, runti
             return None
         fold = replace(fold, run=output.path / "gan")
         if recipe.generate is not None:
-            generate_all(generators, [fold], _enough(recipe.generate, fold.train, recipe), runtime)
+            generate_all(generators, [fold], _with_enough_images(recipe.generate, fold.train, recipe), runtime)
             fold = replace(fold, synthetic=load_synthetic(output.path / "synthetic", fold.train)[0])
-    if recipe.arm.needs_judges:
+    if recipe.arm.needs_cross_fitting:
         seed = derive_seed(recipe.evaluate.seed, "cross-fitting")
-        fold = replace(fold, judged=judge(fold, recipe.evaluate, seed=seed, device=runtime.device))
+        fold = replace(fold, cross_fitted=cross_fit(fold, recipe.evaluate, seed=seed, device=runtime.device))
     folds = with_features([fold], [recipe.arm], recipe.evaluate, runtime)
     return folds[0] if folds else None
 
 
-def _enough(generate: GenerateConfig, train: LabelledImages, recipe: Recipe) -> GenerateConfig:
+def _with_enough_images(generate: GenerateConfig, train: LabelledImages, recipe: Recipe) -> GenerateConfig:
     """Return the settings with as many images as the arm needs for all real images, which are more than in the run."""
     needed = needed_per_class(train, recipe.arm.ratio_or(recipe.evaluate.ratio) / recipe.arm.keep)
     return generate.model_copy(update={"per_class": max(generate.per_class, needed)})
@@ -237,11 +237,16 @@ def train_one(training: Training, images: FoldParts, recipe: Recipe, device: tor
         model = train_arm(arm, fold, recipe.evaluate, seed=seed, device=device)
         return {name: tensor.cpu() for name, tensor in model.state_dict().items()}
     unseen, seen = (np.flatnonzero(images.part_of == training.part), np.flatnonzero(images.part_of != training.part))
-    part = replace(fold, train=fold.train.take(seen), test=fold.train.take(unseen), judged=_of(fold.judged, seen))
+    part = replace(
+        fold,
+        train=fold.train.take(seen),
+        test=fold.train.take(unseen),
+        cross_fitted=_of_subset(fold.cross_fitted, seen),
+    )
     model = train_arm(arm, part, recipe.evaluate, seed=derive_seed(seed, "part", training.part), device=device)
     return {"logits": predict_test(arm, model, part)}
 
 
-def _of(judged: CrossFittedPredictions | None, seen: NDArray[np.int64]) -> CrossFittedPredictions | None:
+def _of_subset(cross_fitted: CrossFittedPredictions | None, seen: NDArray[np.int64]) -> CrossFittedPredictions | None:
     """Return the predictions for the synthetic images and for the `seen` real ones."""
-    return judged and replace(judged, real_probabilities=judged.real_probabilities[seen])
+    return cross_fitted and replace(cross_fitted, real_probabilities=cross_fitted.real_probabilities[seen])

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pipelines.metric_specs import FEWEST_REPEATS, METRICS
 from pipelines.results.document import Comparison, Recommendation
 from pipelines.results.recommendation import SIGNIFICANT, Verdict
-from pipelines.results.wording import evidence_of
+from pipelines.results.wording import describe_change
 
 
 def recommend_recipe(means: Mapping[str, float], metric: str, comparisons: Sequence[Comparison]) -> Recommendation:
@@ -34,7 +34,7 @@ def recommend_recipe(means: Mapping[str, float], metric: str, comparisons: Seque
     nearest = max((c for c in among if c.baseline == best), key=lambda c: c.mean_gain, default=None)
     if nearest is None:
         return _recommendation(Verdict.INCONCLUSIVE, f"{lead}.")
-    _, evidence = evidence_of(nearest, significant=False)
+    _, evidence = describe_change(nearest, significant=False)
     sentence = f"{lead}; with {nearest.arm}, the next that was compared with it, the metric changes {evidence}."
     return _recommendation(Verdict.INCONCLUSIVE if nearest.allows_claim else Verdict.TOO_FEW, sentence)
 
@@ -42,7 +42,7 @@ def recommend_recipe(means: Mapping[str, float], metric: str, comparisons: Seque
 def _over_its_baseline(lead: str, over: Comparison) -> Recommendation:
     """Say whether the best recipe is shown to be better than its baseline."""
     shown = over.allows_claim and over.ci95[0] > 0 and over.p_holm is not None and over.p_holm < SIGNIFICANT
-    verb, evidence = evidence_of(over, shown, against=f" compared with {over.baseline}")
+    verb, evidence = describe_change(over, shown, against=f" compared with {over.baseline}")
     if shown:
         return _recommendation(Verdict.OTHER, f"Use {over.arm}. {lead}, which it {verb}s {evidence}.", over.arm)
     if not over.allows_claim:

@@ -16,7 +16,7 @@ from pipelines.experiment.records import Record, records_of_arm
 from pipelines.metric_specs import MEANS_OVER_IMAGES, METRICS, gains, image_weights
 from pipelines.results.document import Comparison, Interval
 from pipelines.results.statistics import (
-    FEWEST_BCA,
+    MIN_REPEATS_FOR_BCA,
     bca_interval,
     corrected_t_interval,
     corrected_t_p,
@@ -72,7 +72,9 @@ def _compare_pair(
         std_gain=0.0 if np.ptp(differences) == 0 else float(differences.std(ddof=1)),
         correlation=correlation,
         ci95=corrected_t_interval(differences, correlation),
-        ci95_bca=bca_interval(differences, seed=0) if len(differences) >= FEWEST_BCA and not correlation else None,
+        ci95_bca=bca_interval(differences, seed=0)
+        if len(differences) >= MIN_REPEATS_FOR_BCA and not correlation
+        else None,
         ci95_two_way=_two_way_interval(arm_records, baseline_records, metric, test_labels, correlation),
         p_value=corrected_t_p(differences, correlation) if correlation else sign_flip_p(differences, seed=0),
         p_holm=None,

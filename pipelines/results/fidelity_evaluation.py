@@ -1,7 +1,7 @@
 """Measure the fidelity of synthetic images: whether they look real, are varied and are not copies.
 
 The images are compared by the features of a classifier that was trained on the training images only, or of Inception if
-the configuration gives a path to its weights. All figures that compare features, including memorisation, use the same
+the configuration gives a path to its weights. All metrics that compare features, including memorisation, use the same
 network; spread and distinctness are measured in pixels. GAN-train and GAN-test always use this project's own
 classifiers.
 """
@@ -45,38 +45,38 @@ from pipelines.results.fidelity_warnings import cautions
 
 MOST_IMAGES = 2000  # real and as many synthetic images; the matrices of distances grow with the square
 MOST_FOR_VARIETY = 200  # images per class; they are enough for a median
-FEWEST_PER_CLASS = 6  # real and as many synthetic images; the figures use the fifth nearest neighbour
+FEWEST_PER_CLASS = 6  # real and as many synthetic images; the metrics use the fifth nearest neighbour
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """The fidelity figures for results.json, and the images and neighbours that the report shows.
+    """The fidelity metrics for results.json, and the images and neighbours that the report shows.
 
-    figures: the content of results.json under `fidelity`.
+    metrics: the content of results.json under `fidelity`.
 
     - `features`, `test_images` and `synthetic_images` say what was compared.
     - `kid`, `kid_std`, `kid_subset_size`, `precision`, `recall`, `density`, `coverage`, `gan_train_accuracy`,
       `gan_test_accuracy`, `memorised_fraction` and `memorised_by_chance` are numbers.
     - `fid` is a number; if it cannot be computed, `fid_note` gives the reason instead.
-    - `per_class` has a dict of classes for each figure. A value is None if the class has too few images for it, and
+    - `per_class` has a dict of classes for each metric. A value is None if the class has too few images for it, and
       `per_class_note` says so.
-    - `folds` is the number of folds, if the figures are means over folds.
-    - `cautions` are sentences about defects of the images and about figures that so few images make meaningless.
+    - `folds` is the number of folds, if the metrics are means over folds.
+    - `cautions` are sentences about defects of the images and about metrics that so few images make meaningless.
 
     synthetic: the synthetic images that were compared. memorisation: their nearest training images. fold: its name.
     """
 
-    figures: dict[str, Any]
+    metrics: dict[str, Any]
     synthetic: LabelledImages
     memorisation: Memorisation
     fold: str = ""
 
 
 def fidelity_calls(folds: Sequence[Fold], config: EvaluateConfig, device: torch.device) -> list[Call[Fidelity]]:
-    """Return the calls that measure the figures of each fold; `mean_fidelity` takes their results.
+    """Return the calls that measure the metrics of each fold; `mean_fidelity` takes their results.
 
     Of a learning curve, only the folds of the first size are measured, as for the headline. The list is empty without
-    synthetic images, or if a fold has fewer than 2 test or synthetic images, too few for any figure.
+    synthetic images, or if a fold has fewer than 2 test or synthetic images, too few for any metric.
     """
     of_first_size = [fold for fold in folds if fold.size == folds[0].size]
     if any(fold.synthetic is None or min(len(fold.synthetic), len(fold.test)) < 2 for fold in of_first_size):
@@ -85,29 +85,29 @@ def fidelity_calls(folds: Sequence[Fold], config: EvaluateConfig, device: torch.
 
 
 def mean_fidelity(measured: Sequence[Fidelity], records: Sequence[Record]) -> Fidelity | None:
-    """Average the figures over folds, with GAN-train from the records; the images are those of the first fold."""
+    """Average the metrics over folds, with GAN-train from the records; the images are those of the first fold."""
     if not measured:
         return None
     by_fold = [_with_gan_train(one, [r for r in records if r.fold == one.fold]) for one in measured]
-    figures = {"folds": len(measured), **_average(by_fold)} if len(measured) > 1 else by_fold[0]
-    return replace(measured[0], figures={**figures, "cautions": cautions(figures)})
+    metrics = {"folds": len(measured), **_average(by_fold)} if len(measured) > 1 else by_fold[0]
+    return replace(measured[0], metrics={**metrics, "cautions": cautions(metrics)})
 
 
 def _with_gan_train(one: Fidelity, records: Sequence[Record]) -> dict[str, Any]:
-    """Return the figures of a fold with GAN-train, computed from the records of this fold."""
+    """Return the metrics of a fold with GAN-train, computed from the records of this fold."""
     gan_train = [record for record in records if record.arm == GAN_TRAIN.name]
     return {
-        **one.figures,
+        **one.metrics,
         "gan_train_accuracy": _mean([record.metrics["accuracy"] for record in gan_train]),
         "per_class": {
-            **one.figures["per_class"],
+            **one.metrics["per_class"],
             "gan_train": _mean_recalls(gan_train, one.synthetic.class_names),
         },
     }
 
 
 def measure_fidelity(fold: Fold, config: EvaluateConfig, device: torch.device) -> Fidelity:
-    """Measure the figures of one fold with synthetic images, on at most 2000 test and 2000 synthetic images.
+    """Measure the metrics of one fold with synthetic images, on at most 2000 test and 2000 synthetic images.
 
     GAN-test is the accuracy on synthetic images of a classifier that was trained on real ones only. GAN-train, the
     accuracy on real test images of classifiers that were trained on synthetic ones only, is None here and added from
@@ -122,7 +122,7 @@ def measure_fidelity(fold: Fold, config: EvaluateConfig, device: torch.device) -
     neighbours = memorisation(train_f, test_f, synthetic_f)
     logits = predict(classifier, torch.from_numpy(np.ascontiguousarray(synthetic.images)))
     class_accuracy = per_class_recall(logits, synthetic.labels, synthetic.num_classes)
-    figures = {
+    metrics = {
         "features": "own classifier" if config.inception is None else "inception",
         "test_images": len(test),
         "synthetic_images": len(synthetic),
@@ -133,14 +133,14 @@ def measure_fidelity(fold: Fold, config: EvaluateConfig, device: torch.device) -
         "memorised_fraction": neighbours.fraction,
         "memorised_by_chance": neighbours.by_chance,
         "per_class": {
-            **_class_figures((test_f, test), (synthetic_f, synthetic)),
+            **_class_metrics((test_f, test), (synthetic_f, synthetic)),
             **_class_variety(test, synthetic),
             "gan_train": {},
             "gan_test": dict(zip(test.class_names, class_accuracy, strict=True)),
         },
         **_class_note(test, synthetic),
     }
-    return Fidelity(figures, synthetic, neighbours, fold.name)
+    return Fidelity(metrics, synthetic, neighbours, fold.name)
 
 
 def _limit(data: LabelledImages) -> LabelledImages:
@@ -169,11 +169,11 @@ def _embed(
 def _distances(real: Features, synthetic: Features) -> dict[str, Any]:
     """Return KID, and FID or the reason why it cannot be computed."""
     distance = kid(real, synthetic)
-    figures = {"kid": distance.mean, "kid_std": distance.std, "kid_subset_size": distance.subset_size}
+    metrics = {"kid": distance.mean, "kid_std": distance.std, "kid_subset_size": distance.subset_size}
     try:
-        return {**figures, "fid": fid(real, synthetic)}
+        return {**metrics, "fid": fid(real, synthetic)}
     except InputError as error:
-        return {**figures, "fid_note": f"{error} (at most {MOST_IMAGES:,} of each are compared)"}
+        return {**metrics, "fid_note": f"{error} (at most {MOST_IMAGES:,} of each are compared)"}
 
 
 def _overlap(real: Features, synthetic: Features) -> dict[str, float]:
@@ -182,32 +182,32 @@ def _overlap(real: Features, synthetic: Features) -> dict[str, float]:
     return {"precision": precision, "recall": recall, "density": density, "coverage": coverage}
 
 
-def _class_figures(
+def _class_metrics(
     real: tuple[Features, LabelledImages], synthetic: tuple[Features, LabelledImages]
 ) -> dict[str, dict[str, float | None]]:
-    """Compare the synthetic images of each class with the real images of the same class; by figure, then by class."""
+    """Compare the synthetic images of each class with the real images of the same class; by metric, then by class."""
     by_class: dict[str, dict[str, float]] = {}
     for k, name in enumerate(real[1].class_names):
         real_k, synthetic_k = (features[data.labels == k] for features, data in (real, synthetic))
         enough = min(len(real_k), len(synthetic_k)) >= FEWEST_PER_CLASS
         by_class[name] = {"kid": kid(real_k, synthetic_k).mean, **_overlap(real_k, synthetic_k)} if enough else {}
-    figures = ("kid", "precision", "recall", "density", "coverage")
-    return {figure: {name: scores.get(figure) for name, scores in by_class.items()} for figure in figures}
+    metrics = ("kid", "precision", "recall", "density", "coverage")
+    return {metric: {name: scores.get(metric) for name, scores in by_class.items()} for metric in metrics}
 
 
 def _class_variety(real: LabelledImages, synthetic: LabelledImages) -> dict[str, dict[str, float | None]]:
-    """Measure spread and distinctness of each class's synthetic images, by figure, then by class.
+    """Measure spread and distinctness of each class's synthetic images, by metric, then by class.
 
     They are measured in pixels, because a classifier gives all images of a class similar features.
     """
-    figures: dict[str, dict[str, float | None]] = {"spread": {}, "distinctness": {}}
+    metrics: dict[str, dict[str, float | None]] = {"spread": {}, "distinctness": {}}
     flat = [(data.images.reshape(len(data), -1), data.labels) for data in (real, synthetic)]
     for k, name in enumerate(real.class_names):
         real_k, synthetic_k = (pixels[labels == k][:MOST_FOR_VARIETY].astype(np.float64) for pixels, labels in flat)
         enough = min(len(real_k), len(synthetic_k)) >= FEWEST_PER_CLASS
-        figures["spread"][name] = spread(real_k, synthetic_k) if enough else None
-        figures["distinctness"][name] = distinctness(real_k, synthetic_k) if enough else None
-    return figures
+        metrics["spread"][name] = spread(real_k, synthetic_k) if enough else None
+        metrics["distinctness"][name] = distinctness(real_k, synthetic_k) if enough else None
+    return metrics
 
 
 def _class_note(real: LabelledImages, synthetic: LabelledImages) -> dict[str, str]:
@@ -226,10 +226,10 @@ def _mean_recalls(records: Sequence[Record], names: Sequence[str]) -> dict[str, 
 
 
 def _average(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Average each figure over the folds that have it; a text is taken from the first fold, a count is the smallest."""
+    """Average each metric over the folds that have it; a text is taken from the first fold, a count is the smallest."""
     averaged: dict[str, Any] = {}
-    for key in dict.fromkeys(key for figures in folds for key in figures):
-        values = [figures[key] for figures in folds if key in figures]
+    for key in dict.fromkeys(key for metrics in folds for key in metrics):
+        values = [metrics[key] for metrics in folds if key in metrics]
         if isinstance(values[0], Mapping):
             averaged[key] = _average(values)
         elif isinstance(values[0], str):

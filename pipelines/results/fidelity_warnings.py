@@ -1,4 +1,4 @@
-"""Warn about defects of synthetic images, and about fidelity figures that too few images make meaningless.
+"""Warn about defects of synthetic images, and about fidelity metrics that too few images make meaningless.
 
 The report shows these sentences beside the samples, because people look at the samples before the tables.
 """
@@ -9,30 +9,30 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from augment.words import counted
+from augment.words import counted, listed
 
 COLLAPSED = 0.25  # lowest `distinctness`; real images have at least 0.55, GANs from 20 images per class 0.44 to 0.63
 UNVARIED = 0.5  # lowest `spread`; real images have at least 0.55, GANs from 20 images per class 0.45 to 0.87
 FEWEST_IMAGES = 100  # real and synthetic; the precision of two sets of 100 real images has a standard deviation of 0.04
 CHANCE_ERRORS = 2.0  # standard errors that an accuracy must lie above chance
-MOST_NAMED = 5  # classes that one sentence names
+MAX_NAMED = 5  # classes that one sentence names
 RELATIVE = "in brackets, the distance between nearest images relative to real images"
 LIMITS = {"distinctness": COLLAPSED, "spread": UNVARIED}
 
 
-def cautions(figures: Mapping[str, Any]) -> list[str]:
-    """Return warnings about the figures of `pipelines.results.fidelity_evaluation.Fidelity`, one sentence each."""
-    return [*_unvaried(figures), *_at_chance(figures), *_meaningless(figures)]
+def cautions(metrics: Mapping[str, Any]) -> list[str]:
+    """Return warnings about the metrics of `pipelines.results.fidelity_evaluation.Fidelity`, one sentence each."""
+    return [*_unvaried(metrics), *_at_chance(metrics), *_meaningless(metrics)]
 
 
-def _unvaried(figures: Mapping[str, Any]) -> list[str]:
+def _unvaried(metrics: Mapping[str, Any]) -> list[str]:
     """Warn about classes whose synthetic images are nearly identical, in groups or all of them, or vary too little."""
-    per_class = figures["per_class"]
+    per_class = metrics["per_class"]
     alike, unvaried = (_below(per_class.get(key, {}), limit) for key, limit in LIMITS.items())
     groups = {  # by what the sentence says of them
-        f"have collapsed, they are nearly identical: %s; {RELATIVE}": _of(alike, unvaried, among=True),
-        f"repeat a few pictures with small changes: %s; {RELATIVE}": _of(alike, unvaried, among=False),
-        "vary less than half as much as real ones: %s": _of(unvaried, alike, among=False),
+        f"are nearly identical (mode collapse): %s; {RELATIVE}": _select(alike, unvaried, in_both=True),
+        f"repeat a few pictures with small changes: %s; {RELATIVE}": _select(alike, unvaried, in_both=False),
+        "vary less than half as much as real ones: %s": _select(unvaried, alike, in_both=False),
     }
     total = counted(len(per_class.get("spread", {})), "class")
     return [
@@ -42,9 +42,9 @@ def _unvaried(figures: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _of(classes: Mapping[str, float], others: Mapping[str, float], *, among: bool) -> dict[str, float]:
+def _select(classes: Mapping[str, float], others: Mapping[str, float], *, in_both: bool) -> dict[str, float]:
     """Return those of `classes` that are among the `others`, or are not."""
-    return {name: value for name, value in classes.items() if (name in others) == among}
+    return {name: value for name, value in classes.items() if (name in others) == in_both}
 
 
 def _below(values: Mapping[str, float | None], limit: float) -> dict[str, float]:
@@ -53,46 +53,45 @@ def _below(values: Mapping[str, float | None], limit: float) -> dict[str, float]
     return dict(sorted(below.items(), key=lambda item: item[1]))
 
 
-def _at_chance(figures: Mapping[str, Any]) -> list[str]:
+def _at_chance(metrics: Mapping[str, Any]) -> list[str]:
     """Warn if GAN-train may be chance: by the mean recall of all folds, which is 1/K by chance for any class sizes."""
-    recalls = [value for value in figures["per_class"].get("gan_train", {}).values() if value is not None]
+    recalls = [value for value in metrics["per_class"].get("gan_train", {}).values() if value is not None]
     if len(recalls) < 2:
         return []
     mean, chance = sum(recalls) / len(recalls), 1 / len(recalls)
-    error = math.sqrt(chance * (1 - chance) / (figures["test_images"] * figures.get("folds", 1)))
+    error = math.sqrt(chance * (1 - chance) / (metrics["test_images"] * metrics.get("folds", 1)))
     if mean > chance + CHANCE_ERRORS * error:
         return []
     return [
-        f"a classifier that is trained on the synthetic images alone cannot be told from chance on real "
+        f"a classifier that is trained on the synthetic images alone is not better than chance on real "
         f"images (GAN-train, mean recall {mean:.1%}; chance {chance:.1%}): the synthetic images may not show their "
         "classes"
     ]
 
 
-def _meaningless(figures: Mapping[str, Any]) -> list[str]:
-    """Warn about figures that rest on too few images, and about a KID within its own spread."""
+def _meaningless(metrics: Mapping[str, Any]) -> list[str]:
+    """Warn about metrics that rest on too few images, and about a KID within its own spread."""
     sentences = []
-    fewest = min(figures["test_images"], figures["synthetic_images"])
+    fewest = min(metrics["test_images"], metrics["synthetic_images"])
     if fewest < FEWEST_IMAGES:
         sentences.append(
-            f"KID, precision, recall, density and coverage rest on {figures['test_images']} real and "
-            f"{figures['synthetic_images']} synthetic images and mean little with fewer than {FEWEST_IMAGES} of "
+            f"KID, precision, recall, density and coverage rest on {metrics['test_images']} real and "
+            f"{metrics['synthetic_images']} synthetic images and mean little with fewer than {FEWEST_IMAGES} of "
             "each: between two such sets of real images they may differ by 0.1 or more"
         )
-    elif fewest < FEWEST_IMAGES * len(figures["per_class"].get("recall", {})):
+    elif fewest < FEWEST_IMAGES * len(metrics["per_class"].get("recall", {})):
         sentences.append(
             f"KID, precision, recall, density and coverage of single classes rest on fewer than {FEWEST_IMAGES} images "
             "for some or all classes: between two such sets of real images they may differ by 0.1 or more, and between "
             "sets of 20 images by 0.2"
         )
-    if abs(figures["kid"]) < figures["kid_std"]:
+    if abs(metrics["kid"]) < metrics["kid_std"]:
         sentences.append(
-            f"KID ({figures['kid']:.3f} ± {figures['kid_std']:.3f} over subsets of {figures['kid_subset_size']} images)"
+            f"KID ({metrics['kid']:.3f} ± {metrics['kid_std']:.3f} over subsets of {metrics['kid_subset_size']} images)"
             " cannot be distinguished from 0, the KID of real images"
         )
     return sentences
 
 
 def _listed(fractions: Mapping[str, float]) -> str:
-    names, more = [f"{name} ({value:.0%})" for name, value in fractions.items()], len(fractions) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return listed([f"{name} ({value:.0%})" for name, value in fractions.items()], MAX_NAMED)

@@ -49,7 +49,7 @@ def forecast(records: Sequence[Record], arm: str, metric: str, correlation: floa
     )
 
 
-def in_words(forecast: Forecast) -> str:
+def describe_forecast(forecast: Forecast) -> str:
     """Return a forecast in words."""
     metric = METRICS[forecast.metric]
     half, whole, double = (metric.scale * v for v in (forecast.at_half, forecast.at_all, forecast.at_double))
@@ -57,8 +57,9 @@ def in_words(forecast: Forecast) -> str:
     times = forecast.times_for_one_point
     if low == 0:
         return (
-            f"What twice as many images of each class would give {forecast.arm} cannot be told: these repeats differ "
-            f"too much (from half of the images to all, the {metric.words} went from {half:.1f} to {whole:.1f} %)."
+            f"What twice as many images of each class would give {forecast.arm} cannot be estimated, because the "
+            f"repeats differ too much (from half of the images to all, the {metric.words} went from {half:.1f} to "
+            f"{whole:.1f} %)."
         )
     more = f" One point more takes about {times:.2g} times as many images." if times else ""
     return (

@@ -17,7 +17,7 @@ from augment.dataset.images import LabelledImages, image_hashes
 from pipelines.experiment.records import Record
 
 MOST = 16  # images
-MOST_OF_A_CONFUSION = 3  # images of one class that are taken for one other class
+MAX_PER_CONFUSION = 3  # images of one class that are taken for one other class
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def hard_images(records: Sequence[Record], tests: Mapping[str, LabelledImages]) 
     confusions = Counter[tuple[str, str]]()
     for image in found:
         confusion = image.true, image.taken_for
-        if confusions[confusion] < MOST_OF_A_CONFUSION:
+        if confusions[confusion] < MAX_PER_CONFUSION:
             confusions[confusion] += 1
             selected.append(image)
     return selected[:MOST]

@@ -73,7 +73,7 @@ def unlabelled_comparisons(arms: Sequence[Arm]) -> list[tuple[str, str]]:
 
 
 def _differ_only_in(fields: Sequence[str], first: Arm, second: Arm) -> bool:
-    """Return whether two arms are equal but for their names and these fields."""
+    """Return whether two arms are equal except for their names and these fields."""
     one, other = (
         arm.model_dump(exclude={"name", "operating_point", *fields}) | {"cross-fitted": arm.is_cross_fitted}
         for arm in (first, second)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from pipelines.metric_specs import FEWEST_REPEATS, MEANS_OVER_IMAGES, METRICS, Metric
 from pipelines.results.document import Choice, Comparison, Recommendation
 from pipelines.results.statistics import repeats_needed
-from pipelines.results.wording import describe_mix, digits_for, evidence_of
+from pipelines.results.wording import describe_change, describe_mix, digits_for
 
 SIGNIFICANT = 0.05  # p-values
 SMALL_GAINS = (0.01, 0.02)  # in the metric's own scale: 1 and 2 points, or 0.01 and 0.02 nats of log loss
@@ -109,7 +109,7 @@ def best_control(comparisons: Sequence[Comparison], controls: Collection[str]) -
 
 
 def _instead(control: Comparison) -> str:
-    verb, evidence = evidence_of(control, significant=True, against=f" compared with {control.baseline}")
+    verb, evidence = describe_change(control, significant=True, against=f" compared with {control.baseline}")
     return f"Use {control.arm}, which needs no generator: it {verb}s {METRICS[control.metric].words} {evidence}."
 
 
@@ -126,7 +126,7 @@ def _unlabelled_sentence(comparison: Comparison, comparisons: int) -> str:
     low, high = comparison.ci95
     excludes_no_change = not low <= 0 <= high and comparisons * comparison.p_value < SIGNIFICANT
     significant = comparison.allows_claim and excludes_no_change
-    verb, evidence = evidence_of(comparison, significant)
+    verb, evidence = describe_change(comparison, significant)
     words = METRICS[comparison.metric].words
     if significant:
         return f"Unlabelled images {verb} {words} {evidence}."
@@ -171,7 +171,7 @@ def _sentence(
     low, high = comparison.ci95
     significant = comparison.allows_claim and not low <= 0 <= high
     against = "" if match.same_recipe else f" compared with {comparison.baseline}"
-    verb, evidence = evidence_of(comparison, significant, against)
+    verb, evidence = describe_change(comparison, significant, against)
     if not comparison.allows_claim:
         return _too_few(comparison, evidence, at_size)
     limits = "" if significant else f"; {_possible_gain(comparison, metric)}"
@@ -216,7 +216,7 @@ def _too_few(comparison: Comparison, evidence: str, at_size: str) -> str:
 
 def _other_recipe(comparison: Comparison, images_alone: Comparison | None) -> str:
     """Say which of two recipes is better, one with synthetic images and one without, and what the images change."""
-    verb, evidence = evidence_of(comparison, significant=True)
+    verb, evidence = describe_change(comparison, significant=True)
     compared = {"raise": "higher", "lower": "lower"}[verb]
     sentence = (
         f"{METRICS[comparison.metric].words} is {compared} with {comparison.arm} than with {comparison.baseline}, "
@@ -224,7 +224,7 @@ def _other_recipe(comparison: Comparison, images_alone: Comparison | None) -> st
     )
     if images_alone is None:
         return sentence
-    _, change = evidence_of(images_alone, significant=False, against=f" compared with {images_alone.baseline}")
+    _, change = describe_change(images_alone, significant=False, against=f" compared with {images_alone.baseline}")
     return f"{sentence}; the synthetic images themselves change it {change}"
 
 
@@ -232,7 +232,7 @@ def _gain_sentence(
     change: str, evidence: str, mix: Mapping[str, Any], controls: Sequence[Comparison], at_size: str
 ) -> str:
     """Say that a gain is shown and what to use, or which controls may do as well. change: the verb and the metric."""
-    changes = {c.baseline: evidence_of(c, significant=False)[1] for c in controls}
+    changes = {c.baseline: describe_change(c, significant=False)[1] for c in controls}
     if as_good := _as_good(controls):
         others = "; ".join(f"compared with {name}, the metric changes {changes[name]}" for name in as_good)
         return (

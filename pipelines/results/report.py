@@ -1,6 +1,6 @@
 """Render report.html: one self-contained page with the recommendation first, then all results that it is based on.
 
-The page loads nothing from outside: figures are inline SVG, pictures are data URLs, and its content security policy
+The page loads nothing from outside: plots are inline SVG, pictures are data URLs, and its content security policy
 forbids anything else. A section without content is left out.
 """
 
@@ -20,19 +20,19 @@ from numpy.typing import NDArray
 from augment.dataset.images import LabelledImages
 from pipelines.metric_specs import FEWEST_REPEATS, METRICS
 from pipelines.results.document import Choice, Results
-from pipelines.results.figures import class_gains, confusion_matrices, gain_plot, learning_curve, training_curves
-from pipelines.results.forecast import in_words
+from pipelines.results.forecast import describe_forecast
 from pipelines.results.hard_images import HardImage
+from pipelines.results.plots import class_gains, confusion_matrices, gain_plot, learning_curve, training_curves
 from pipelines.results.svg import image_strip
-from pipelines.results.wording import figures_of
+from pipelines.results.wording import format_metrics
 
 PER_CLASS = 8  # real and as many synthetic pictures in a row of the sample grid
 PAIR_SIZE = 96  # pixels; longest side of each picture of a pair
 PICTURE_BYTES = 1_000_000  # uncompressed pixels of the sample grid, and of the pairs; keeps the page below 3 MB
 
-FIDELITY = {  # label and meaning of each figure; figures that occur only per class are explained in the template
+FIDELITY = {  # label and meaning of each metric; metrics that occur only per class are explained in the template
     "features": ("Features", ""),
-    "folds": ("Folds", "number of folds over which the figures are averaged"),
+    "folds": ("Folds", "number of folds over which the metrics are averaged"),
     "test_images": ("Real images", "test images with which the synthetic images are compared"),
     "synthetic_images": ("Synthetic images", "synthetic images that are compared"),
     "kid": ("KID", "distance between the features of synthetic and real images; 0 is best"),
@@ -56,8 +56,8 @@ FIDELITY = {  # label and meaning of each figure; figures that occur only per cl
     "gan_test": ("GAN-test", ""),
 }
 FEATURES = {
-    "own classifier": "features of a classifier trained on the training images only; these figures compare generators "
-    "trained on the same images, but they are not comparable with published figures",
+    "own classifier": "features of a classifier trained on the training images only; these metrics compare generators "
+    "trained on the same images, but they are not comparable with published ones",
     "inception": "features of Inception v3 with the given weights, which were not trained on these images",
 }
 
@@ -103,7 +103,7 @@ def render(results: Results, pictures: Pictures, settings: Mapping[str, Any]) ->
         per_class=PER_CLASS,
         cautions=results.fidelity.get("cautions") or [],
         pairs=_pairs(pictures),
-        forecast=[in_words(one) for one in results.forecast],
+        forecast=[describe_forecast(one) for one in results.forecast],
         hard=_hard(pictures),
         recommended=results.recommendation.arm,
         fidelity=_fidelity(results.fidelity, dataset.classes),
@@ -116,7 +116,9 @@ def render(results: Results, pictures: Pictures, settings: Mapping[str, Any]) ->
 
 
 def _arm_rows(results: Results) -> list[tuple[str, list[str], int]]:
-    return [(name, list(figures_of(arm).values()), len(arm["accuracy"].values)) for name, arm in results.arms.items()]
+    return [
+        (name, list(format_metrics(arm).values()), len(arm["accuracy"].values)) for name, arm in results.arms.items()
+    ]
 
 
 def _choice(choice: Choice | None) -> dict[str, Any] | None:
@@ -163,7 +165,7 @@ def _hard(pictures: Pictures) -> list[dict[str, Any]]:
 
 
 def _fidelity(scores: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
-    """Return the overall figures with their meanings, the table columns per class, and notes, without None and NaN."""
+    """Return the overall metrics with their meanings, the table columns per class, and notes, without None and NaN."""
     overall, notes = [], []
     for key, score in scores.items():
         label, meaning = FIDELITY.get(key, (key.replace("_", " "), ""))

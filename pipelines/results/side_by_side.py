@@ -16,7 +16,7 @@ from augment.markers import read_marker
 from augment.words import counted
 from pipelines.metric_specs import METRICS
 from pipelines.results.document import Results, read_results
-from pipelines.results.wording import figures_of
+from pipelines.results.wording import format_metrics
 
 MARK = b'<meta name="generator" content="augment compare">'  # near the beginning of the page
 TEST_IMAGES = "test images"  # how the fingerprints of test images end in the identity of an evaluation
@@ -35,13 +35,13 @@ class Evaluation:
 class Row:
     """An arm of an evaluation.
 
-    figures: mean ± standard deviation of each metric, in its unit. best: whether its mean of the headline's metric
+    metrics: mean ± standard deviation of each metric, in its unit. best: whether its mean of the headline's metric
     is the best of all rows.
     """
 
     evaluation: str
     arm: str
-    figures: dict[str, str]
+    metrics: dict[str, str]
     repeats: int
     best: bool
 
@@ -57,7 +57,7 @@ def read_evaluations(folders: Sequence[Path]) -> list[Evaluation]:
     for other in evaluations[1:]:
         if other.test_images != first.test_images or other.results.dataset.classes != first.results.dataset.classes:
             raise ConfigError(
-                f"{first.name} and {other.name} were tested on different images, so their figures cannot be compared: "
+                f"{first.name} and {other.name} were tested on different images, so their metrics cannot be compared: "
                 "give evaluations of one source with the same test images"
             )
     return evaluations
@@ -81,7 +81,7 @@ def rows(evaluations: Sequence[Evaluation]) -> list[Row]:
     means = [arm[metric].mean for one in evaluations for arm in one.results.arms.values()]
     best = max(means) if METRICS[metric].higher_is_better else min(means)
     return [
-        Row(one.name, name, figures_of(arm), len(arm[metric].values), arm[metric].mean == best)
+        Row(one.name, name, format_metrics(arm), len(arm[metric].values), arm[metric].mean == best)
         for one in evaluations
         for name, arm in one.results.arms.items()
     ]

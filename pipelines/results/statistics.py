@@ -25,7 +25,7 @@ Values = Sequence[float] | NDArray[np.float64]
 MOST_ENUMERATED = 16  # repeats; with more, the 2**n sign flips are sampled instead of enumerated
 SIGN_FLIP_DRAWS = 20_000  # random sign flips, where they are sampled
 TIE_TOLERANCE = 1e-9  # fraction of the sum of absolute differences; sums that are closer differ only by rounding
-FEWEST_BCA = 20  # repeats; with fewer, the coverage of a 95 % BCa interval is only 0.86 to 0.93
+MIN_REPEATS_FOR_BCA = 20  # repeats; with fewer, the coverage of a 95 % BCa interval is only 0.86 to 0.93
 SEARCH_LIMIT = 1_000_000  # more than anybody would run
 
 
@@ -130,7 +130,7 @@ def bca_interval(differences: Values, seed: int, confidence: float = 0.95) -> tu
     """
     from scipy.stats import bootstrap
 
-    d = _check_differences(differences, fewest=FEWEST_BCA)
+    d = _check_differences(differences, fewest=MIN_REPEATS_FOR_BCA)
     if np.ptp(d) == 0:
         return float(d[0]), float(d[0])
     rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Helpers for the report's figures: axes, positions in percent, and pictures as data URLs.
+"""Helpers for the plots of the report: axes, positions in percent, and pictures as data URLs.
 
 The template draws lines and dots as SVG, at positions in percent of the width. A rendered image would not do: with SVG
 the letters have the same size on a phone and on paper, and the colours follow the light or dark theme of the page.

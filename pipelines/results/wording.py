@@ -9,7 +9,7 @@ from pipelines.metric_specs import METRICS
 from pipelines.results.document import Comparison, Summary
 
 
-def evidence_of(comparison: Comparison, significant: bool, against: str = "") -> tuple[str, str]:
+def describe_change(comparison: Comparison, significant: bool, against: str = "") -> tuple[str, str]:
     """Return "raise" or "lower", and the words for the size of the change with its interval and wins.
 
     A significant change is given without its sign, because the verb has it. against: what the arm is compared with.
@@ -31,13 +31,13 @@ def evidence_of(comparison: Comparison, significant: bool, against: str = "") ->
     return verb, f"by {size} {metric.unit}{against} (95 % interval {interval}{source})"
 
 
-def figures_of(summaries: Mapping[str, Summary]) -> dict[str, str]:
+def format_metrics(summaries: Mapping[str, Summary]) -> dict[str, str]:
     """Return mean ± standard deviation of each metric, in its unit; of one repeat the mean."""
-    figures = {}
+    texts = {}
     for name, metric in METRICS.items():
         values = (summaries[name].mean, summaries[name].std)
-        figures[name] = " ± ".join(f"{metric.scale * v:.{metric.decimals}f}" for v in values if v is not None)
-    return figures
+        texts[name] = " ± ".join(f"{metric.scale * v:.{metric.decimals}f}" for v in values if v is not None)
+    return texts
 
 
 def describe_mix(mix: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 Both write into a folder on this machine. Nothing is sent over the network, unless the environment variable
 MLFLOW_TRACKING_URI names an MLflow server. A tracker that cannot be used raises an error when it is created, before any
-work starts. A tracker that fails later reports the failure once and records nothing more, and the work goes on.
+work starts. A tracker that fails later reports the failure once and records nothing more, and the work continues.
 
 A continued task repeats the steps since its last checkpoint, and these steps are recorded twice, because neither format
 can delete what was recorded.
@@ -41,14 +41,14 @@ def make_tracker(names: Sequence[str], folder: Path, on_failure: Callable[[str],
             check_name(name, TRACKERS)
         except ValueError as error:
             raise ConfigError(f"no such tracker: {error}") from error
-    members = [UntilFailure(name, TRACKERS[name](folder), on_failure) for name in dict.fromkeys(names)]
+    members = [StopOnFailure(name, TRACKERS[name](folder), on_failure) for name in dict.fromkeys(names)]
     if not members:
         return NO_OBSERVER
     return members[0] if len(members) == 1 else Observers(members)
 
 
-class UntilFailure(Observer):
-    """Forward all events to a tracker until it raises an error; then call `on_failure` once, with one sentence."""
+class StopOnFailure(Observer):
+    """Forward the events of tasks, and notes, to a tracker until it raises an error; then call `on_failure` once."""
 
     def __init__(self, name: str, tracker: Observer, on_failure: Callable[[str], None]) -> None:
         self._name, self._tracker, self._on_failure = name, tracker, on_failure

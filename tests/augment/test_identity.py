@@ -12,7 +12,7 @@ from augment.generators.cgan import CganConfig
 from augment.generators.registry import GENERATORS
 from augment.generators.resample import ResampleConfig
 from augment.identity import Identity, digest
-from classifiers.training import FitConfig
+from classifiers.training import ClassifierConfig
 from pipelines.config.sections import (
     Arm,
     ChooseConfig,
@@ -25,7 +25,17 @@ from pipelines.config.sections import (
 
 CONFIGS: list[type[BaseModel]] = [
     *(kind.config for kind in GENERATORS.values()),
-    *(Arm, ChooseConfig, DataConfig, EvaluateConfig, FitConfig, GanConfig, GenerateConfig, Pipeline, ProtocolConfig),
+    *(
+        Arm,
+        ChooseConfig,
+        DataConfig,
+        EvaluateConfig,
+        ClassifierConfig,
+        GanConfig,
+        GenerateConfig,
+        Pipeline,
+        ProtocolConfig,
+    ),
 ]
 REQUIRED: dict[type[BaseModel], dict[str, object]] = {
     Arm: {"name": "mine"},
@@ -52,7 +62,7 @@ def test_a_changed_setting_is_named_with_both_values() -> None:
 
 
 def test_a_nested_setting_is_named_by_its_path() -> None:
-    ours, theirs = (Identity({"evaluate": EvaluateConfig(classifier=FitConfig(steps=n))}) for n in (3, 4))
+    ours, theirs = (Identity({"evaluate": EvaluateConfig(classifier=ClassifierConfig(steps=n))}) for n in (3, 4))
     assert ours.differences(theirs.as_json()) == ["evaluate.classifier.steps: 4, now 3"]
 
 
@@ -95,7 +105,7 @@ def test_a_section_that_only_one_has_is_a_difference_even_with_defaults() -> Non
 
 @pytest.mark.parametrize("inner", [{"repeats": 2}, {"classifier": {"steps": 3}}])
 def test_a_nested_section_that_gains_a_default_is_the_same(inner: dict[str, object]) -> None:
-    newer_fit = create_model("NewerFit", __base__=FitConfig, added=(int, 5))
+    newer_fit = create_model("NewerFit", __base__=ClassifierConfig, added=(int, 5))
     newer = create_model("Newer", __base__=EvaluateConfig, classifier=(newer_fit, newer_fit()))
     stored = Identity({"evaluate": EvaluateConfig.model_validate(inner)}).as_json()
     assert Identity({"evaluate": newer.model_validate(inner)}).differences(stored) == []

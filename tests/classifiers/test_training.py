@@ -11,10 +11,10 @@ from torch import Tensor
 
 from augment.dataset.images import LabelledImages, split_per_class
 from classifiers.pools import Pool
-from classifiers.training import FitConfig, fit, one_cycle, predict
+from classifiers.training import ClassifierConfig, fit, one_cycle, predict
 
 CPU = torch.device("cpu")
-QUICK = FitConfig(width=4, steps=6, batch_size=10)
+QUICK = ClassifierConfig(width=4, steps=6, batch_size=10)
 
 
 def pool(data: LabelledImages, share: float = 1.0) -> Pool:
@@ -28,7 +28,7 @@ def weights(model: torch.nn.Module) -> Tensor:
 @pytest.mark.parametrize("network", ["small", "wrn-16"])
 def test_it_learns_real_images_in_a_few_steps(fashion: LabelledImages, network: str) -> None:
     train, test = split_per_class(fashion, 0.6, seed=0)
-    config = FitConfig(network=network, width={"small": 8, "wrn-16": 1}[network], steps=60, batch_size=40)
+    config = ClassifierConfig(network=network, width={"small": 8, "wrn-16": 1}[network], steps=60, batch_size=40)
     model = fit([pool(train)], 10, config, seed=0, device=CPU)
     accuracy = (predict(model, torch.from_numpy(test.images)).argmax(1).numpy() == test.labels).mean()
     assert accuracy > 0.4  # chance is 0.1
@@ -57,7 +57,7 @@ def test_plain_sampling_leans_to_the_large_class(fashion: LabelledImages) -> Non
     unseen = images[torch.cat([large[40:], small[40:]])]
     guessed = {}
     for sampling in ("plain", "square-root", "balanced"):
-        config = FitConfig(width=8, steps=40, batch_size=20, mixup=0.0, sampling=sampling, long_tail="none")
+        config = ClassifierConfig(width=8, steps=40, batch_size=20, mixup=0.0, sampling=sampling, long_tail="none")
         guessed[sampling] = int(predict(fit([unequal], 2, config, seed=0, device=CPU), unseen).argmax(1).sum())
     assert guessed["plain"] < guessed["square-root"] < guessed["balanced"]
 
@@ -121,7 +121,7 @@ def test_predictions_do_not_depend_on_the_batch_size(shoes: LabelledImages) -> N
 )
 def test_a_wrong_setting_is_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        FitConfig(**change)
+        ClassifierConfig(**change)
 
 
 def test_soft_labels_that_are_the_classes_train_as_they_do(shoes: LabelledImages) -> None:
@@ -151,7 +151,7 @@ def test_images_without_weight_teach_nothing(shoes: LabelledImages) -> None:
 def test_synthetic_first_then_real_ends_on_real_images(shoes: LabelledImages) -> None:
     """The real images decide the end: a first half on wrong labels is unlearnt."""
     wrong = LabelledImages(shoes.images, (shoes.labels + 1) % 3, shoes.class_names)
-    config = FitConfig(width=4, steps=120, batch_size=12, mixup=0.0)
+    config = ClassifierConfig(width=4, steps=120, batch_size=12, mixup=0.0)
     images = torch.from_numpy(shoes.images)
 
     def accuracy(first: Pool, second: Pool) -> float:

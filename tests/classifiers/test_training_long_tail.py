@@ -18,10 +18,10 @@ from classifiers.long_tail import LONG_TAIL
 from classifiers.metrics import score
 from classifiers.networks import features
 from classifiers.pools import Pool
-from classifiers.training import FitConfig, TrainingBatch, fit, predict, training_batches
+from classifiers.training import ClassifierConfig, TrainingBatch, fit, predict, training_batches
 
 CPU = torch.device("cpu")
-QUICK = FitConfig(width=4, steps=10, batch_size=10, sampling="plain", label_smoothing=0.1)
+QUICK = ClassifierConfig(width=4, steps=10, batch_size=10, sampling="plain", label_smoothing=0.1)
 NEED_IMBALANCE = [name for name, method in LONG_TAIL.items() if method.only_if_imbalanced]
 
 
@@ -94,7 +94,7 @@ def test_the_prior_after_training_is_that_of_the_last_phase(shoes: LabelledImage
 
 
 def batches(pools: list[Pool], classes: int, **changes: Any) -> list[TrainingBatch]:
-    config = FitConfig.model_validate({**QUICK.model_dump(), "label_smoothing": 0.0, **changes})
+    config = ClassifierConfig.model_validate({**QUICK.model_dump(), "label_smoothing": 0.0, **changes})
     phases = class_counts(pools, classes, config.steps, config.sampling)
     float_phases = [(n, counts.float()) for n, counts in phases]
     return list(training_batches(pools, float_phases, config, 5, list(range(len(pools)))))
@@ -152,9 +152,9 @@ def test_cmo_pastes_mostly_rare_classes_into_the_usual_batch(mixup: float, cutmi
 
 def test_remix_without_mixup_is_refused() -> None:
     with pytest.raises(ValidationError, match="long_tail remix needs mixup above 0, got 0; set mixup"):
-        FitConfig(long_tail="remix", mixup=0.0)
+        ClassifierConfig(long_tail="remix", mixup=0.0)
     with pytest.raises(ValidationError, match="expected one of none, logit-adjustment"):
-        FitConfig(long_tail="focal")
+        ClassifierConfig(long_tail="focal")
 
 
 def test_logit_adjustment_helps_rare_classes(fashion: LabelledImages) -> None:
@@ -164,7 +164,7 @@ def test_logit_adjustment_helps_rare_classes(fashion: LabelledImages) -> None:
     test = fashion.take(np.concatenate([m[60:] for m in members]))
     reached = {}
     for name in ("none", "logit-adjustment", "logit-adjustment-post-hoc"):
-        config = FitConfig(width=8, steps=120, batch_size=40, sampling="plain", long_tail=name)
+        config = ClassifierConfig(width=8, steps=120, batch_size=40, sampling="plain", long_tail=name)
         network = fit([pool(train)], 10, config, seed=0, device=CPU)
         logits = predict(network, torch.from_numpy(test.images))
         reached[name] = score(logits.numpy(), test.labels, 10)["balanced_accuracy"]

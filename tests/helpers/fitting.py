@@ -53,9 +53,9 @@ def stop_after(calls: int) -> Callable[[], bool]:
 
 def rewrite(path: Path, change: Callable[[dict[str, torch.Tensor], About], object]) -> None:
     """Change the content of a checkpoint or a model, with a checksum that fits."""
-    tensors, about = load_tensors(path, About)
-    change(tensors, about)
-    path.write_bytes(dump_tensors(tensors, about))
+    tensors, metadata = load_tensors(path, About)
+    change(tensors, metadata)
+    path.write_bytes(dump_tensors(tensors, metadata))
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

@@ -8,12 +8,12 @@ from augment.gan.config import GanConfig
 from augment.gan.networks import Shape, build
 from augment.gan.steps import GanSetup
 from augment.gan.training import generate_from_noise, make_setup
-from augment.gan.training_state import State, start
+from augment.gan.training_state import TrainingState, initial_state
 
 
-def begun(config: GanConfig, shape: Shape, device: str = "cpu") -> State:
-    return start(config, build(config.network, shape, seed=0), shape, torch.device(device))
+def begun(config: GanConfig, shape: Shape, device: str = "cpu") -> TrainingState:
+    return initial_state(config, build(config.network, shape, seed=0), shape, torch.device(device))
 
 
-def setup_of(state: State, config: GanConfig) -> GanSetup:
+def setup_of(state: TrainingState, config: GanConfig) -> GanSetup:
     return make_setup(state, config, generate_from_noise(state, config))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from classifiers.training import FitConfig
+from classifiers.training import ClassifierConfig
 from pipelines.config.arm_section import Arm
 from pipelines.config.sections import EvaluateConfig
 from pipelines.model.recipe import Recipe
 
-FIT = FitConfig(width=8, steps=40, batch_size=16)
+FIT = ClassifierConfig(width=8, steps=40, batch_size=16)
 
 
 def recipe(arm: str | dict[str, Any] = "classical", **settings: Any) -> Recipe:

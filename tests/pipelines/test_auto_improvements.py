@@ -1,4 +1,4 @@
-"""What more time buys `augment run auto`: other views, fine-tuning, operating points and longer training."""
+"""What `augment run auto` adds if there is time: other views, fine-tuning, operating points, longer training."""
 
 from __future__ import annotations
 

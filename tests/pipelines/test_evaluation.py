@@ -17,12 +17,12 @@ from augment.dataset.images import LabelledImages, split_per_class
 from augment.errors import ConfigError, OutputError
 from augment.generators.sampling import SyntheticImages
 from augment.runtime import Runtime
-from classifiers.training import FitConfig
+from classifiers.training import ClassifierConfig
 from pipelines import evaluation
 from pipelines.config.arm_section import Arm
 from pipelines.config.reading import parse
 from pipelines.config.sections import DataConfig, EvaluateConfig
-from pipelines.evaluation import ReportContext, evaluate, evaluate_folds, with_judgements
+from pipelines.evaluation import ReportContext, cross_fit_folds, evaluate, evaluate_folds
 from pipelines.experiment.folds import Design, Fold
 from pipelines.metric_specs import METRICS
 from pipelines.results.document import Results, read_results
@@ -141,7 +141,7 @@ def test_each_fold_has_judges_of_its_own(fold: Fold, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(evaluation, "judge", lambda fold, config, *, seed, device: seeds.append(seed))
     config = EvaluateConfig(arms=(Arm(name="soft", soft_labels=True),))
     folds = [replace(fold, name=f"g{r}", numbers=(r,)) for r in range(3)]
-    with_judgements(folds, config, Runtime())
+    cross_fit_folds(folds, config, Runtime())
     assert len(set(seeds)) == 3
 
 
@@ -253,4 +253,4 @@ def test_arms_of_one_evaluation_may_compare_long_tail_methods(fold: Fold, tmp_pa
 
 
 def test_the_settings_are_those_of_the_classifier_too() -> None:
-    assert CONFIG.classifier == FitConfig(width=4, steps=4, batch_size=6)
+    assert CONFIG.classifier == ClassifierConfig(width=4, steps=4, batch_size=6)

@@ -1,4 +1,4 @@
-"""The time of a user is spent on eight repeats, then on better classifiers, then on more repeats."""
+"""The time of a user goes to eight repeats, then to better classifiers, then to more repeats."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from pipelines.config.arm_section import Arm
 from pipelines.config.reading import load_pipeline
 from pipelines.experiment.loading import load
 from pipelines.experiment.time_estimate import Probe
-from pipelines.time_budget import Spending, spend
+from pipelines.time_budget import Allocation, allocate_time
 
 REPEATS = (6, 7, 8, 9, 10, 11, 12)
 SECONDS = [60.0, 90.0, 150.0]  # of a repeat with each option
 
 
-def spent(
+def allocated(
     minutes: float | None, monkeypatch: pytest.MonkeyPatch, seconds: list[float] = SECONDS, repeats: object = REPEATS
-) -> Spending:
+) -> Allocation:
     monkeypatch.setattr(time_budget, "_seconds_per_repeat", lambda *_: seconds)
     pipeline = load_pipeline("auto", ())
     options = [pipeline.evaluate] * len(seconds)
-    return spend(pipeline, load(pipeline.data), repeats, options, minutes, Runtime())  # type: ignore[arg-type]
+    return allocate_time(pipeline, load(pipeline.data), repeats, options, minutes, Runtime())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -44,22 +44,22 @@ def test_better_classifiers_come_after_eight_repeats(
 ) -> None:
     next_option = None if option == 2 else 8 * SECONDS[option + 1]
     expected = (option, repeats, repeats * SECONDS[option], next_option, more, more and more * SECONDS[option])
-    assert spent(minutes, monkeypatch) == expected
+    assert allocated(minutes, monkeypatch) == expected
 
 
 def test_a_single_option_gets_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert spent(30, monkeypatch, SECONDS[:1])[:4] == (0, 12, 720, None)
+    assert allocated(30, monkeypatch, SECONDS[:1])[:4] == (0, 12, 720, None)
 
 
 def test_a_dear_option_that_does_not_fit_is_never_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert spent(15, monkeypatch, repeats=(12,))[:2] == (0, 12)
-    assert spent(18, monkeypatch, repeats=(12,))[:2] == (1, 12)
+    assert allocated(15, monkeypatch, repeats=(12,))[:2] == (0, 12)
+    assert allocated(18, monkeypatch, repeats=(12,))[:2] == (1, 12)
 
 
 def test_too_few_minutes_are_refused_and_the_default_never_is(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"6 repeats would take about 6 minutes.* --minutes is 5: give --minutes 6"):
-        spent(5, monkeypatch)
-    assert spent(None, monkeypatch, [6e4])[:2] == (0, 6)
+        allocated(5, monkeypatch)
+    assert allocated(None, monkeypatch, [6e4])[:2] == (0, 6)
 
 
 def test_the_measurements_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from augment.runtime import Runtime
 from augment.seeds import derive_seed
 from classifiers.long_tail import LONG_TAIL
 from classifiers.pools import SAMPLING
-from classifiers.training import FitConfig, predict
+from classifiers.training import ClassifierConfig, predict
 from pipelines.config.arm_section import Arm
 from pipelines.config.reading import load_evaluate_config
 from pipelines.config.sections import EvaluateConfig
@@ -32,7 +32,7 @@ from pipelines.tuning import TuningResult, select, tune
 from pipelines.tuning_search import LR, MIXUP, WEIGHT_DECAY, Search, Trial, import_optuna
 
 CPU = torch.device("cpu")
-CONFIG = EvaluateConfig(views=2, horizontal_flip=True, classifier=FitConfig(width=4, steps=5, batch_size=10))
+CONFIG = EvaluateConfig(views=2, horizontal_flip=True, classifier=ClassifierConfig(width=4, steps=5, batch_size=10))
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +217,7 @@ def test_even_classes_are_left_as_they_are_drawn(done: tuple[Path, TuningResult]
 
 def test_settings_that_learn_nothing_are_not_chosen(images: LabelledImages, tmp_path: Path) -> None:
     """A useless learning rate to begin with: anything else is better."""
-    lost = FitConfig(width=4, steps=25, batch_size=20, lr=1e-6, weight_decay=0.0)
+    lost = ClassifierConfig(width=4, steps=25, batch_size=20, lr=1e-6, weight_decay=0.0)
     tuned = go(images, tmp_path / "out", 9, CONFIG.model_copy(update={"classifier": lost}))
     assert tuned is not None
     assert tuned.config.classifier.lr > 1e-4

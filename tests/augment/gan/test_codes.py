@@ -15,20 +15,20 @@ SEEDS = [3, 4, 5, 6, 7]
 
 @pytest.fixture(scope="module")
 def codes(shoes: LabelledImages) -> Codes:
-    return Codes.drawn(ClassIndex.of(shoes, torch.device("cpu")), 8, 0.5, seed=1)
+    return Codes.from_seed(ClassIndex.from_images(shoes, torch.device("cpu")), 8, 0.5, seed=1)
 
 
 def test_the_numbers_pick_two_images_and_the_place_between(codes: Codes) -> None:
     """Ankle boots are the images 15 to 18."""
-    numbers = torch.tensor([[0.0, 0.99, 0.25], [0.3, 0.3, 0.7]])
+    uniforms = torch.tensor([[0.0, 0.99, 0.25], [0.3, 0.3, 0.7]])
     z = torch.ones(2, 8)
-    found = codes.between(torch.tensor([2, 2]), numbers, z)
+    found = codes.between(torch.tensor([2, 2]), uniforms, z)
     expected = torch.stack([0.75 * codes.codes[15] + 0.25 * codes.codes[18], codes.codes[16]]) + 0.5
     torch.testing.assert_close(found, expected)
 
 
 def test_codes_follow_from_their_seed(codes: Codes) -> None:
-    again, other = (Codes.drawn(codes.index, 8, 0.5, seed=seed) for seed in (1, 2))
+    again, other = (Codes.from_seed(codes.index, 8, 0.5, seed=seed) for seed in (1, 2))
     assert codes.codes.shape == (19, 8)
     assert torch.equal(again.codes, codes.codes)
     assert not torch.equal(other.codes, codes.codes)

@@ -17,7 +17,7 @@ from augment.gan import training
 from augment.gan.networks import NETWORKS, Shape, build
 from augment.gan.penalties import PENALTIES, Batch, Critic
 from augment.gan.steps import STEPS
-from augment.gan.training import make_batch_sampler, make_step, recalibrate, update_ema, with_unlabelled
+from augment.gan.training import make_batch_sampler, make_step, recalibrate_batch_norm, update_ema, with_unlabelled
 from augment.generators.cgan import run_on_noise
 
 SHAPE = Shape(num_classes=3, channels=1, image_size=12, width=4, latent_dim=8)
@@ -114,7 +114,7 @@ def test_recalibration_gives_the_statistics_of_the_weights_themselves(network: s
     weights = [p.clone() for p in generator.parameters()]
     expected = statistics_of(generator, shape)
     assert distance(generator, expected) > 1
-    recalibrate(generator, run_on_noise(generator, shape), seed=4)
+    recalibrate_batch_norm(generator, run_on_noise(generator, shape), seed=4)
     assert distance(generator, expected) < 0.1
     assert not generator.training
     assert [norm.momentum for norm in norms] == [0.1] * len(norms)
@@ -126,7 +126,7 @@ def test_recalibration_repeats_with_its_seed() -> None:
     buffers = []
     for seed in (1, 1, 2):
         generator = build("projection", shape, seed=0).generator
-        recalibrate(generator, run_on_noise(generator, shape), seed=seed)
+        recalibrate_batch_norm(generator, run_on_noise(generator, shape), seed=seed)
         buffers.append(torch.cat([b.flatten().float() for b in generator.buffers()]))
     assert torch.equal(buffers[0], buffers[1])
     assert not torch.equal(buffers[0], buffers[2])

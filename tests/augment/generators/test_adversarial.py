@@ -114,7 +114,7 @@ DAMAGES: dict[str, tuple[Callable[[dict[str, Tensor], About], object], str]] = {
         lambda _, a: a.identity["settings"]["generator"].update(optimism=1),
         "generator.optimism: not known to",
     ),
-    "a negative step": (lambda _, a: setattr(a, "step", -1), "its description is of another version"),
+    "a negative step": (lambda _, a: setattr(a, "step", -1), "its metadata are of another version"),
 }
 
 

@@ -115,7 +115,7 @@ def test_a_finished_run_samples_without_its_source(run: Path, model: Anchored, s
     saved = weights(run / "model.safetensors")
     assert np.array_equal(saved["images"].numpy(), shoes.images)
     assert saved["images"].dtype == torch.uint8
-    assert model.about.train_per_class == {"sandal": 9, "sneaker": 6, "ankle-boot": 4}
+    assert model.metadata.train_per_class == {"sandal": 9, "sneaker": 6, "ankle-boot": 4}
     for network in (model.synthesis.network, model.discriminator):
         assert not network.training
 
@@ -189,12 +189,14 @@ def test_fakes_with_and_without_differences_are_scored_with_and_without_a_class(
     hidden = []
     run = Synthesis.run
 
-    def recording(self: Synthesis, labels: torch.Tensor, numbers: object, z: object, lent: object = None) -> object:
-        if isinstance(lent, slice):
+    def recording(
+        self: Synthesis, labels: torch.Tensor, uniforms: object, z: object, with_difference: object = None
+    ) -> object:
+        if isinstance(with_difference, slice):
             rows = torch.arange(len(labels))
             first = rows < round(SMALL.unlabelled * len(labels))  # those that D scores without a class
-            hidden.append((int(first[lent].sum()), int((~first)[lent].sum())))
-        return run(self, labels, numbers, z, lent)  # type: ignore[arg-type]
+            hidden.append((int(first[with_difference].sum()), int((~first)[with_difference].sum())))
+        return run(self, labels, uniforms, z, with_difference)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Synthesis, "run", recording)
     runtime = Runtime(torch.device("cpu"), stopped=stop_after(2))

@@ -14,7 +14,7 @@ from tensors import weights
 
 from augment.dataset.images import LabelledImages, to_signed
 from augment.errors import SourceError
-from augment.generators.cgan import Cgan, CganAbout, load
+from augment.generators.cgan import Cgan, CganMetadata, load
 from augment.generators.sampling import generate
 from augment.tensor_files import dump_tensors, load_tensors
 
@@ -49,7 +49,7 @@ def test_a_model_is_loaded_frozen_in_eval_mode_with_the_averaged_weights(run: Pa
 
 
 def test_a_finished_run_holds_the_statistics_of_its_averaged_weights(run: Path, model: Cgan) -> None:
-    expected = statistics_of(model.generator, model.about.shape)
+    expected = statistics_of(model.generator, model.metadata.shape)
     assert distance(model.generator, expected) < 0.1
     in_training = copy.deepcopy(model.generator)
     checkpoint = weights(run / "checkpoints/step-00000012.safetensors")
@@ -96,8 +96,8 @@ def test_a_stopped_run_with_codes_continues_to_the_same_weights(shoes: LabelledI
 
 
 def test_damaged_codes_are_refused(coded_run: Path, tmp_path: Path) -> None:
-    tensors, about = load_tensors(coded_run / "model.safetensors", CganAbout)
+    tensors, metadata = load_tensors(coded_run / "model.safetensors", CganMetadata)
     for damage in ({"codes": tensors["codes"][1:]}, {"code_labels": tensors["code_labels"] + 1}):
-        (tmp_path / "model.safetensors").write_bytes(dump_tensors({**tensors, **damage}, about))
-        with pytest.raises(SourceError, match="its codes do not fit its description"):
+        (tmp_path / "model.safetensors").write_bytes(dump_tensors({**tensors, **damage}, metadata))
+        with pytest.raises(SourceError, match="its codes do not fit its metadata"):
             load(tmp_path, torch.device("cpu"))

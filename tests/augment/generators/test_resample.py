@@ -178,7 +178,7 @@ def test_a_run_holds_its_images_and_stands_alone(run: Path, model: Resample, sho
     assert present == {"config.yaml", "model.safetensors"}
     assert np.array_equal(model.images.images, shoes.images)
     assert np.array_equal(model.images.labels, shoes.labels)
-    assert (model.about.kind, model.about.step) == ("resample", 1)
+    assert (model.metadata.kind, model.metadata.step) == ("resample", 1)
 
 
 def test_a_class_without_training_images_is_named(shoes: LabelledImages, tmp_path: Path) -> None:
@@ -206,9 +206,11 @@ DAMAGES = {
     "pixels that are no bytes": lambda path: rewrite(path, lambda t, _: t.update(images=t["images"].float())),
     "a picture alone": lambda path: rewrite(path, lambda t, _: t.update(images=t["images"][0])),
     "a size that is none": lambda path: rewrite(path, lambda t, _: t.update(images=t["images"][..., :7])),
-    "an unknown policy": lambda path: rewrite(path, lambda _, about: setattr(about, "policy", "wild")),
+    "an unknown policy": lambda path: rewrite(path, lambda _, metadata: setattr(metadata, "policy", "wild")),
     "counts of other images": lambda path: rewrite(path, lambda t, _: t.update(labels=t["labels"].clamp(min=1))),
-    "a missing class": lambda path: rewrite(path, lambda _, about: setattr(about, "classes", ["sandal", "sneaker"])),
+    "a missing class": lambda path: rewrite(
+        path, lambda _, metadata: setattr(metadata, "classes", ["sandal", "sneaker"])
+    ),
 }
 
 

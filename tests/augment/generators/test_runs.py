@@ -57,11 +57,11 @@ def test_a_run_from_before_a_setting_existed_continues_with_its_default(shoes: L
     del settings["n_critic"], settings["penalties"], settings["kind"]
     (run / ".augment.json").write_text(json.dumps(marker))
     checkpoint = run / "checkpoints/step-00000002.safetensors"
-    rewrite(checkpoint, lambda _, about: setattr(about, "identity", marker["identity"]))
+    rewrite(checkpoint, lambda _, metadata: setattr(metadata, "identity", marker["identity"]))
     with pytest.raises(OutputError, match="n_critic: 1, now 2"):
         fit(shoes, SMALL.model_copy(update={"n_critic": 2}), run)
     assert fit(shoes, SMALL, run) == Outcome.FINISHED
-    assert load_model(run).about.step == 12
+    assert load_model(run).metadata.step == 12
 
 
 @pytest.mark.parametrize("damage", ["flipped", "not a number", "another run's", "gone"])
@@ -156,7 +156,7 @@ def test_a_run_of_another_kind_is_refused_by_the_names_of_both(
         fit(shoes, second, tmp_path / "run")
     assert files_of(tmp_path) == before
     assert fit(shoes, second, tmp_path / "run", overwrite=True) == Outcome.FINISHED
-    assert load_model(tmp_path / "run").about.kind == second.kind
+    assert load_model(tmp_path / "run").metadata.kind == second.kind
 
 
 def test_the_config_is_written_for_people_under_the_sections_name(whole: Path) -> None:

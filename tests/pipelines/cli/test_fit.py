@@ -73,7 +73,7 @@ def test_unlabelled_images_are_learnt_from_where_the_settings_say_so(
     command = ("fit", photos, "--out", tmp_path / "run", "--config", tiny, "--image-size", "12")
     result = augment(*command, "--unlabelled", more)
     assert "note: cgan: 4 steps on 36 images of 3 classes and 9 unlabelled images at 12 px" in result.err.splitlines()
-    assert load_model(tmp_path / "run").about.unlabelled == 9
+    assert load_model(tmp_path / "run").metadata.unlabelled == 9
     check_refused(augment(*command), "unlabelled images: removed")
     tiny.write_text(json.dumps(TINY_GAN))
     check_refused(augment(*command, "--unlabelled", more), "does not learn from unlabelled images")

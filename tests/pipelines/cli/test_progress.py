@@ -6,8 +6,8 @@ import io
 
 from rich.console import Console
 
+from augment.words import format_duration
 from pipelines.cli.progress import TimeLeft, progress
-from pipelines.experiment.time_estimate import format_duration
 
 
 class Clock:

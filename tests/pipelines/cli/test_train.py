@@ -28,9 +28,9 @@ def test_train_and_predict_follow_each_other(image_folder: Path, tmp_path: Path,
 def test_train_follows_a_run(out: Path, image_folder: Path, tmp_path: Path, augment: Augment) -> None:
     result = augment("train", image_folder, "--run", out, "--out", tmp_path / "model", *QUICK)
     assert (result.status, result.err) == (0, "")
-    about = json.loads((tmp_path / "model" / "model.json").read_text())
-    assert about["image_size"] == 12
-    assert about["recipe"]["measured"]["repeats"] == 2
+    metadata = json.loads((tmp_path / "model" / "model.json").read_text())
+    assert metadata["image_size"] == 12
+    assert metadata["recipe"]["measured"]["repeats"] == 2
     assert "Measured by the run" in (tmp_path / "model" / "README.md").read_text()
 
 

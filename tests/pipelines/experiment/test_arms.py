@@ -13,7 +13,7 @@ from augment.dataset.images import LabelledImages
 from augment.errors import ConfigError
 from augment.filtering import FILTERS, CrossFittedPredictions
 from augment.generators.sampling import SyntheticImages
-from classifiers.training import FitConfig
+from classifiers.training import ClassifierConfig
 from pipelines.config.arm_section import Arm
 from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arms import arms_of, check_arms, long_tail_notes, train_arm
@@ -29,9 +29,9 @@ def fold(shoes: LabelledImages) -> Fold:
     labels = np.tile(shoes.labels, 2)
     synthetic = LabelledImages(np.concatenate([shoes.images // 2, shoes.images // 3]), labels, shoes.class_names)
     probabilities = rng.dirichlet(np.ones(3), 38)
-    judged = CrossFittedPredictions(labels, probabilities, rng.random(38), rng.dirichlet(np.ones(3), 19))
+    cross_fitted = CrossFittedPredictions(labels, probabilities, rng.random(38), rng.dirichlet(np.ones(3), 19))
     images = SyntheticImages(synthetic, scores=rng.normal(size=38))
-    return Fold(shoes, shoes, (0, 1), synthetic=images, judged=judged)
+    return Fold(shoes, shoes, (0, 1), synthetic=images, cross_fitted=cross_fitted)
 
 
 def pools(fold: Fold, monkeypatch: pytest.MonkeyPatch, **arm: Any) -> Any:
@@ -56,29 +56,29 @@ def test_an_arm_may_have_a_ratio_and_a_share_of_its_own(fold: Fold, monkeypatch:
 
 @pytest.mark.parametrize("name", FILTERS)
 def test_only_the_best_are_drawn(name: str, fold: Fold, monkeypatch: pytest.MonkeyPatch) -> None:
-    judged, synthetic_images = fold.judged, fold.synthetic
-    assert judged is not None
+    cross_fitted, synthetic_images = fold.cross_fitted, fold.synthetic
+    assert cross_fitted is not None
     assert synthetic_images is not None
     assert synthetic_images.scores is not None
     score = {
-        "confidence": judged.probabilities[np.arange(38), judged.labels],
-        "distance": -judged.distance,
+        "confidence": cross_fitted.probabilities[np.arange(38), cross_fitted.labels],
+        "distance": -cross_fitted.distance,
         "score": synthetic_images.scores,
     }[name]
     _, synthetic = pools(fold, monkeypatch, keep=0.5, filter=name)
     for place in places(fold, synthetic.views[0]):
-        rivals = score[judged.labels == judged.labels[place]]
+        rivals = score[cross_fitted.labels == cross_fitted.labels[place]]
         assert score[place] >= np.median(rivals)
 
 
 def test_weights_and_soft_labels_go_with_their_images(fold: Fold, monkeypatch: pytest.MonkeyPatch) -> None:
-    judged = fold.judged
-    assert judged is not None
+    cross_fitted = fold.cross_fitted
+    assert cross_fitted is not None
     real, synthetic = pools(fold, monkeypatch, keep=0.7, weight="confidence", soft_labels=True)
     chosen = places(fold, synthetic.views[0])
-    assert synthetic.weights.numpy() == pytest.approx(judged.probabilities[chosen, judged.labels[chosen]])
-    np.testing.assert_allclose(synthetic.soft.numpy(), judged.probabilities[chosen], rtol=1e-6)
-    halfway = 0.5 * np.eye(3)[fold.train.labels] + 0.5 * judged.real_probabilities
+    assert synthetic.weights.numpy() == pytest.approx(cross_fitted.probabilities[chosen, cross_fitted.labels[chosen]])
+    np.testing.assert_allclose(synthetic.soft.numpy(), cross_fitted.probabilities[chosen], rtol=1e-6)
+    halfway = 0.5 * np.eye(3)[fold.train.labels] + 0.5 * cross_fitted.real_probabilities
     np.testing.assert_allclose(real.soft.numpy(), halfway, rtol=1e-6)
     assert real.weights is None
     (alone,) = pools(fold, monkeypatch, synthetic=False, soft_labels=True)  # the baseline has the same teacher
@@ -90,9 +90,9 @@ def test_weights_and_soft_labels_go_with_their_images(fold: Fold, monkeypatch: p
 @pytest.mark.parametrize("name", ["score", "discriminator"])  # which was the name of old
 def test_a_filter_by_the_generators_scores_needs_no_classifiers(name: str) -> None:
     arm = Arm.model_validate({"name": "best", "synthetic": True, "keep": 0.5, "filter": name})
-    assert (arm.filter, arm.needs_judges) == ("score", False)
-    assert arm.model_copy(update={"filter": "confidence"}).needs_judges
-    assert arm.model_copy(update={"weight": "confidence"}).needs_judges
+    assert (arm.filter, arm.needs_cross_fitting) == ("score", False)
+    assert arm.model_copy(update={"filter": "confidence"}).needs_cross_fitting
+    assert arm.model_copy(update={"weight": "confidence"}).needs_cross_fitting
 
 
 def test_synthetic_first_then_real(fold: Fold, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,7 @@ def test_a_chosen_mix_takes_the_place_of_the_arms_own(fold: Fold) -> None:
 
 def test_an_arm_trains_by_its_own_sampling_and_method(fold: Fold) -> None:
     """As an evaluation whose classifier has these settings."""
-    settings = FitConfig(width=4, steps=6, batch_size=10)
+    settings = ClassifierConfig(width=4, steps=6, batch_size=10)
     own = settings.model_copy(update={"sampling": "plain", "long_tail": "effective-number"})
     arms = [Arm(name="a"), Arm(name="b", sampling="plain", long_tail="effective-number"), Arm(name="c")]
     configs = [EvaluateConfig(classifier=c, arms=tuple(arms)) for c in (settings, settings, own)]
@@ -130,7 +130,7 @@ def test_a_method_without_effect_is_named_once(fold: Fold) -> None:
         Arm(name="margins", long_tail="ldam-drw"),
         Arm(name="nothing"),
     )
-    even = FitConfig(sampling="balanced")
+    even = ClassifierConfig(sampling="balanced")
     (note,) = long_tail_notes(fold, CONFIG.model_copy(update={"arms": arms, "classifier": even}))
     assert ": even (logit-adjustment), even+synthetic (logit-adjustment-post-hoc); give them sampling: plain" in note
     assert long_tail_notes(fold, CONFIG) == []

@@ -14,7 +14,7 @@ from augment.dataset.mixing import balances_classes
 from augment.generators.sampling import SyntheticImages
 from augment.runtime import Runtime
 from classifiers.pools import class_weights
-from classifiers.training import FitConfig
+from classifiers.training import ClassifierConfig
 from pipelines.config.arm_section import Arm
 from pipelines.config.reading import mixed_by_need, parse
 from pipelines.config.sections import EvaluateConfig
@@ -23,7 +23,7 @@ from pipelines.experiment.arms import check_arms, train_arm
 from pipelines.experiment.folds import Design, Fold
 
 CPU = torch.device("cpu")
-CONFIG = EvaluateConfig(repeats=2, views=2, classifier=FitConfig(width=4, steps=3, batch_size=6))
+CONFIG = EvaluateConfig(repeats=2, views=2, classifier=ClassifierConfig(width=4, steps=3, batch_size=6))
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from augment.output_folders import open_output
 from augment.runtime import Runtime, Task
 from classifiers.features import FeatureConfig
 from classifiers.fine_tuning import FineTuneConfig
-from classifiers.training import FitConfig
+from classifiers.training import ClassifierConfig
 from pipelines.config.arm_section import Arm
 from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arms import train_arm
@@ -29,7 +29,7 @@ from pipelines.experiment.records import Record, RecordFile
 from pipelines.metric_specs import METRICS
 
 CPU = torch.device("cpu")
-TINY = FitConfig(width=4, steps=5, batch_size=6, lr=0.02)
+TINY = ClassifierConfig(width=4, steps=5, batch_size=6, lr=0.02)
 CONFIG = EvaluateConfig(repeats=2, views=2, classifier=TINY, seed=4)
 
 

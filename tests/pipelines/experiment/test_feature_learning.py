@@ -17,7 +17,7 @@ from augment.filtering import CrossFittedPredictions
 from augment.generators.sampling import SyntheticImages
 from augment.runtime import Runtime
 from classifiers.features import FeatureConfig
-from classifiers.training import FitConfig, predict
+from classifiers.training import ClassifierConfig, predict
 from pipelines.config.arm_section import Arm
 from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arms import long_tail_notes, predict_test, train_arm
@@ -173,15 +173,15 @@ def test_settings_of_stored_images_change_what_is_learnt(mix: dict[str, Any], fo
     rng, images = np.random.default_rng(0), fold.synthetic
     assert images is not None
     real, synthetic = (rng.dirichlet(np.ones(3), n) for n in (11, 19))
-    judged = CrossFittedPredictions(images.data.labels, synthetic, rng.random(19), real)
-    arm, complete = MIXED.model_copy(update={"ratio": 0.5}), replace(prepared(fold), judged=judged)
+    cross_fitted = CrossFittedPredictions(images.data.labels, synthetic, rng.random(19), real)
+    arm, complete = MIXED.model_copy(update={"ratio": 0.5}), replace(prepared(fold), cross_fitted=cross_fitted)
     changed = head_of(arm.model_copy(update=mix), complete)
     assert not torch.allclose(changed, head_of(arm, complete), atol=1e-3)
     assert changed.isfinite().all()
 
 
 def test_long_tail_methods_of_networks_are_not_noted_for_features(fold: Fold) -> None:
-    classifier = FitConfig(sampling="balanced", long_tail="effective-number")
+    classifier = ClassifierConfig(sampling="balanced", long_tail="effective-number")
     for arms, notes in (((REAL,), 0), ((REAL, Arm(name="none")), 1)):
         config = CONFIG.model_copy(update={"classifier": classifier, "arms": arms})
         assert len(long_tail_notes(fold, config)) == notes

@@ -141,7 +141,7 @@ def test_unlabelled_images_are_learnt_from_where_the_settings_say_so(folds: list
     for share, expected in ((0.5, 19), (0.0, 0)):
         generators = generators_in(tmp_path / str(share), steps=4, unlabelled=share)
         assert fit_all(generators, given, Runtime(jobs=1))
-        assert [load_model(generators.folder_of(fold) / "gan").about.unlabelled for fold in given] == [expected] * 2
+        assert [load_model(generators.folder_of(fold) / "gan").metadata.unlabelled for fold in given] == [expected] * 2
         assert fold_generators._Logs(generators, given, overwrite=False).last_lines()  # of runs of these images
 
 
@@ -150,4 +150,4 @@ def test_fewer_steps_than_before_are_fitted_anew(number: int, folds: list[Fold],
     for steps in (8, 4, 6):
         assert fit_all(generators_in(tmp_path, steps=steps), folds[:number], Runtime(jobs=1))
         fitted = [load_model(generators_in(tmp_path).folder_of(fold) / "gan") for fold in folds[:number]]
-        assert [model.about.step for model in fitted] == [steps] * number  # type: ignore[attr-defined]
+        assert [model.metadata.step for model in fitted] == [steps] * number  # type: ignore[attr-defined]

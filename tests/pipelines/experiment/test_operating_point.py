@@ -15,7 +15,7 @@ from augment.errors import ConfigError
 from augment.generators.anchored import Anchored, AnchoredConfig
 from augment.generators.registry import load_model
 from augment.generators.resample import ResampleConfig
-from classifiers.training import FitConfig
+from classifiers.training import ClassifierConfig
 from pipelines.config.arm_section import Arm
 from pipelines.config.reading import parse
 from pipelines.config.sections import EvaluateConfig
@@ -26,7 +26,7 @@ from pipelines.experiment.operating_point import ALWAYS_SEEN, assign_parts, favo
 from pipelines.results.pairs import declared_comparisons
 
 CPU = torch.device("cpu")
-TINY = FitConfig(width=4, steps=30, batch_size=8, sampling="plain", long_tail="logit-adjustment")
+TINY = ClassifierConfig(width=4, steps=30, batch_size=8, sampling="plain", long_tail="logit-adjustment")
 CONFIG = EvaluateConfig(views=2, classifier=TINY)
 CROSS_FITTED = Arm(name="a", operating_point="cross-fitted")
 

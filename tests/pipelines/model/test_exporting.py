@@ -26,7 +26,7 @@ def saved(model: Path) -> SavedModel:
 def test_the_printed_code_predicts_what_the_model_does(saved: SavedModel, image_folder: Path, tmp_path: Path) -> None:
     assert export(saved, tmp_path / "m.onnx") < 1e-5
     picture = next((image_folder / "test" / "sandal").iterdir())
-    code = snippet(saved.about, tmp_path / "m.onnx").replace("picture.png", str(picture))
+    code = snippet(saved.metadata, tmp_path / "m.onnx").replace("picture.png", str(picture))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     predict(saved, [str(picture)], tmp_path / "p.csv", Runtime())
     assert done.stdout.split()[0] == (tmp_path / "p.csv").read_text().splitlines()[1].split(",")[1]

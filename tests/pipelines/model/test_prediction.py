@@ -46,12 +46,12 @@ def test_every_picture_has_a_line_with_its_probabilities(saved: SavedModel, imag
 def test_labelled_pictures_give_figures(saved: SavedModel, image_folder: Path, tmp_path: Path) -> None:
     found = predict(saved, [str(image_folder)], tmp_path / "p.csv", Runtime())
     assert found is not None
-    assert found.figures is not None
+    assert found.scores is not None
     right = sum(row["class"] == Path(row["path"]).parent.name for row in rows(tmp_path / "p.csv"))
-    assert found.figures.accuracy == pytest.approx(right / 18)
-    assert found.figures.confusion.sum(1).tolist() == [6, 6, 6]
-    assert np.trace(found.figures.confusion) == right
-    assert found.figures.balanced_accuracy == pytest.approx(right / 18)
+    assert found.scores.accuracy == pytest.approx(right / 18)
+    assert found.scores.confusion.sum(1).tolist() == [6, 6, 6]
+    assert np.trace(found.scores.confusion) == right
+    assert found.scores.balanced_accuracy == pytest.approx(right / 18)
 
 
 def test_pictures_that_the_model_was_trained_on_are_noted(
@@ -78,7 +78,7 @@ def test_files_and_folders_may_be_mixed(saved: SavedModel, image_folder: Path, t
     one = next((image_folder / "test" / "trouser").iterdir())
     found = predict(saved, [str(folder), str(one)], tmp_path / "p.csv", Runtime())
     assert found is not None
-    assert (found.pictures, found.figures) == (7, None)
+    assert (found.pictures, found.scores) == (7, None)
     assert rows(tmp_path / "p.csv")[-1]["path"] == str(one)
 
 
@@ -97,7 +97,7 @@ def test_labels_of_other_classes_are_noted(saved: SavedModel, image_folder: Path
     (photos / "sandal").rename(photos / "slipper")
     found = predict(saved, [str(photos)], tmp_path / "p.csv", Runtime(observer=kept))
     assert found is not None
-    assert found.figures is None
+    assert found.scores is None
     assert kept.notes[0].startswith("no accuracy: the model has no class 'slipper'; its classes are ankle-boot, sandal")
 
 

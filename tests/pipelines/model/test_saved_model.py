@@ -10,7 +10,7 @@ import torch
 
 from augment.errors import SourceError
 from augment.tensor_files import dump_tensors, load_tensors
-from pipelines.model.saved_model import ModelAbout, load_model
+from pipelines.model.saved_model import ClassifierMetadata, load_model
 
 CPU = torch.device("cpu")
 
@@ -34,8 +34,8 @@ def test_a_changed_bit_is_refused(copied: Path) -> None:
 
 
 def test_a_newer_version_is_refused(copied: Path) -> None:
-    tensors, about = load_tensors(copied / "model.safetensors", ModelAbout)
-    newer = about.model_copy(update={"format": 2})
+    tensors, metadata = load_tensors(copied / "model.safetensors", ClassifierMetadata)
+    newer = metadata.model_copy(update={"format": 2})
     (copied / "model.safetensors").write_bytes(dump_tensors(tensors, newer))
     with pytest.raises(SourceError, match="of another version"):
         load_model(copied, CPU)
@@ -43,10 +43,10 @@ def test_a_newer_version_is_refused(copied: Path) -> None:
 
 def test_a_description_of_enormous_networks_costs_no_memory(copied: Path) -> None:
     """A network of this width would need 600 GB."""
-    tensors, about = load_tensors(copied / "model.safetensors", ModelAbout)
-    evaluate = about.recipe.evaluate
+    tensors, metadata = load_tensors(copied / "model.safetensors", ClassifierMetadata)
+    evaluate = metadata.recipe.evaluate
     wide = evaluate.model_copy(update={"classifier": evaluate.classifier.model_copy(update={"width": 4096})})
-    huge = about.model_copy(update={"recipe": about.recipe.model_copy(update={"evaluate": wide}), "members": 100})
+    huge = metadata.model_copy(update={"recipe": metadata.recipe.model_copy(update={"evaluate": wide}), "members": 100})
     (copied / "model.safetensors").write_bytes(dump_tensors(tensors, huge))
     with pytest.raises(SourceError, match="the saved weights do not fit the network"):
         load_model(copied, CPU)
@@ -54,14 +54,14 @@ def test_a_description_of_enormous_networks_costs_no_memory(copied: Path) -> Non
 
 @pytest.mark.parametrize("changes", [{"members": 3}, {"channels": 3}, {"classes": ("a", "b")}], ids=str)
 def test_a_description_of_other_networks_is_refused(changes: dict[str, object], copied: Path) -> None:
-    tensors, about = load_tensors(copied / "model.safetensors", ModelAbout)
-    (copied / "model.safetensors").write_bytes(dump_tensors(tensors, about.model_copy(update=changes)))
+    tensors, metadata = load_tensors(copied / "model.safetensors", ClassifierMetadata)
+    (copied / "model.safetensors").write_bytes(dump_tensors(tensors, metadata.model_copy(update=changes)))
     with pytest.raises(SourceError, match="the saved weights do not fit the network"):
         load_model(copied, CPU)
 
 
 def test_a_description_of_an_impossible_size_is_refused(copied: Path) -> None:
-    tensors, about = load_tensors(copied / "model.safetensors", ModelAbout)
-    (copied / "model.safetensors").write_bytes(dump_tensors(tensors, about.model_copy(update={"image_size": 13})))
+    tensors, metadata = load_tensors(copied / "model.safetensors", ClassifierMetadata)
+    (copied / "model.safetensors").write_bytes(dump_tensors(tensors, metadata.model_copy(update={"image_size": 13})))
     with pytest.raises(SourceError, match=r"is not a model or checkpoint of this program, .*image size 13 is not a"):
         load_model(copied, CPU)

@@ -14,8 +14,8 @@ from augment.runtime import Runtime
 from classifiers.ensemble import Ensemble
 from classifiers.networks import build
 from pipelines.config.sections import DataConfig
-from pipelines.model.cross_validation import Unseen
-from pipelines.model.suspect_labels import suspects
+from pipelines.model.cross_validation import OutOfFoldPredictions
+from pipelines.model.suspect_labels import find_suspects
 from pipelines.model.training import train
 
 
@@ -29,10 +29,10 @@ def test_an_image_in_the_wrong_folder_is_named(image_folder: Path, tmp_path: Pat
     moved = photos / "sandal" / "moved.png"
     sorted((photos / "trouser").iterdir())[0].rename(moved)
     source = DataConfig(source=str(photos), image_size=12)
-    about = train(source, recipe(), tmp_path / "model", Runtime(), members=1)
-    assert about is not None
+    metadata = train(source, recipe(), tmp_path / "model", Runtime(), members=1)
+    assert metadata is not None
     found = rows(tmp_path / "model")
-    assert about.suspect_labels == len(found) < 8
+    assert metadata.suspect_labels == len(found) < 8
     row = next(row for row in found if row["path"] == str(moved))
     assert (row["label"], row["suggested"]) == ("sandal", "trouser")
     assert 0 <= float(row["probability_of_label"]) < 0.3 < float(row["probability_of_suggested"]) <= 1
@@ -46,11 +46,11 @@ def test_the_surest_come_first_with_calibrated_probabilities() -> None:
     p[np.arange(40), labels] = 0.95
     p[3], p[25] = (0.06, 0.94), (0.99, 0.01)  # the second is surer
     network = Ensemble([build("small", 2, 1, 12, 4, seed=0)], 2)
-    found = suspects(Unseen(np.arange(40) + 100, labels, np.log(p), np.array([70, 70])), network)
+    found = find_suspects(OutOfFoldPredictions(np.arange(40) + 100, labels, np.log(p), np.array([70, 70])), network)
     assert [(one.image, one.label, one.suggested) for one in found] == [(125, 1, 0), (103, 0, 1)]
     assert found[1].probability == pytest.approx(0.06)
     network.temperature.fill_(2.0)
-    found = suspects(Unseen(np.arange(40), labels, np.log(p), np.array([20, 20])), network)
+    found = find_suspects(OutOfFoldPredictions(np.arange(40), labels, np.log(p), np.array([20, 20])), network)
     assert found[1].probability == pytest.approx(0.06**0.5 / (0.06**0.5 + 0.94**0.5))
 
 
@@ -58,7 +58,7 @@ def test_without_the_extra_labels_are_not_checked(
     data: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipelines.model.training.can_check_labels", lambda: False)
-    about = train(data, recipe(), tmp_path / "model", Runtime(), members=1)
-    assert about is not None
-    assert about.suspect_labels is None
+    metadata = train(data, recipe(), tmp_path / "model", Runtime(), members=1)
+    assert metadata is not None
+    assert metadata.suspect_labels is None
     assert not (tmp_path / "model" / "suspect-labels.csv").exists()

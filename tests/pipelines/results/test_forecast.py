@@ -8,7 +8,7 @@ from toy import record
 
 from pipelines.experiment.partial_training import name_of_half
 from pipelines.experiment.records import Record
-from pipelines.results.forecast import forecast, in_words, times_for
+from pipelines.results.forecast import describe_forecast, forecast, times_for
 
 
 def curve(errors: list[float], exponent: float, noise: float = 0.0) -> list[Record]:
@@ -46,7 +46,7 @@ def test_nothing_beyond_twice_as_many_images_is_told(gain: float, exponent: floa
 
 
 def test_the_words_hold_all_figures() -> None:
-    words = in_words(forecast(curve([0.2] * 4, 0.5), "a", "accuracy", 0.0))
+    words = describe_forecast(forecast(curve([0.2] * 4, 0.5), "a", "accuracy", 0.0))
     assert words.startswith("With twice as many images of each class, the accuracy of a would be about 85.9 % (95 %")
     assert "helps as much again: it was 71.7 % with half of the images and 80.0 % with all." in words
     assert words.endswith("One point more takes about 1.1 times as many images.")
@@ -55,7 +55,7 @@ def test_the_words_hold_all_figures() -> None:
 def test_an_error_that_does_not_fall_stays() -> None:
     found = forecast(curve([0.2] * 4, 0.0), "a", "accuracy", 0.0)
     assert found.at_double == pytest.approx(0.8)
-    assert "One point more" not in in_words(found)
+    assert "One point more" not in describe_forecast(found)
 
 
 def test_an_error_of_zero_is_no_reason_to_fail() -> None:
@@ -66,5 +66,5 @@ def test_an_error_of_zero_is_no_reason_to_fail() -> None:
 def test_repeats_that_differ_too_much_give_no_forecast() -> None:
     found = forecast(curve([0.2, 0.2, 0.2, 0.02], 0.5), "a", "accuracy", 0.2)
     wide = found.model_copy(update={"at_double_ci95": (0.0, 1.0)})
-    assert in_words(wide).startswith("What twice as many images of each class would give a cannot be told")
-    assert "One point more" not in in_words(wide)
+    assert describe_forecast(wide).startswith("What twice as many images of each class would give a cannot be told")
+    assert "One point more" not in describe_forecast(wide)

@@ -9,7 +9,7 @@ from toy import record
 
 from augment.dataset.images import LabelledImages
 from pipelines.experiment.records import Record, encode_labels
-from pipelines.results.hard_images import MOST_OF_A_CONFUSION, hard_images
+from pipelines.results.hard_images import MAX_PER_CONFUSION, hard_images
 
 
 def of(repeat: int, predicted: list[int], fold: str = "") -> Record:
@@ -40,8 +40,8 @@ def test_an_image_of_several_folds_counts_once_with_all_its_classifiers(shoes: L
 def test_few_images_of_one_confusion_are_shown(shoes: LabelledImages) -> None:
     found = hard_images([of(0, [1] * 9 + [1] * 10)], {"": shoes})
     confusions = [(image.true, image.taken_for) for image in found]
-    assert confusions.count(("sandal", "sneaker")) == MOST_OF_A_CONFUSION
-    assert confusions.count(("ankle-boot", "sneaker")) == MOST_OF_A_CONFUSION
+    assert confusions.count(("sandal", "sneaker")) == MAX_PER_CONFUSION
+    assert confusions.count(("ankle-boot", "sneaker")) == MAX_PER_CONFUSION
 
 
 def test_an_image_that_several_sets_hold_is_shown_once(shoes: LabelledImages) -> None:

@@ -31,7 +31,7 @@ def test_there_is_a_row_for_each_arm_and_the_best_is_marked(both: list[Path]) ->
     ]
     assert [(row.evaluation, row.arm) for row in found if row.best] == [("other", "none")]
     accuracy = evaluations[0].results.arms["none"]["accuracy"]
-    assert found[0].figures["accuracy"] == f"{100 * accuracy.mean:.1f} ± {100 * accuracy.std:.1f}"
+    assert found[0].metrics["accuracy"] == f"{100 * accuracy.mean:.1f} ± {100 * accuracy.std:.1f}"
 
 
 def test_the_page_escapes_names_and_has_every_answer(both: list[Path], tmp_path: Path) -> None:

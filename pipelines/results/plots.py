@@ -1,4 +1,4 @@
-"""Compute the report's figures from the content of results.json: values, axes and positions on them.
+"""Compute the plots of the report from the content of results.json: values, axes and positions on them.
 
 The template draws them as SVG with positions in percent of the width (`pipelines.results.svg`). Arms differ by marker
 and dashes, never by colour alone.
@@ -17,7 +17,7 @@ from pipelines.results.document import Comparison, CurvePoint, Results, Summary
 from pipelines.results.svg import Scale, downsample, scale_over
 
 MATRIX_CLASSES = 20  # with more classes, the cells of a confusion matrix are too small for numbers
-FARTHEST = 8  # a row that reaches more than 8 times as far as the median row is not on the axis
+MAX_REACH = 8  # a row that reaches more than 8 times as far as the median row is not on the axis
 DASHES = ("", "6 3", "2 3", "8 3 2 3", "1 4")  # of the lines in a learning curve, in the order of the arms
 
 
@@ -33,7 +33,7 @@ def gain_plot(results: Results) -> dict[str, Any] | None:
     rows = [_gain_row(results.arms, comparison, metric) for comparison in results.comparisons]
     values = [(*row["points"], *row["ci95"], *(row["two_way"] or ())) for row in rows]
     reaches = [max(map(abs, row_values)) for row_values in values]
-    limit = max(reaches[0], FARTHEST * median_low(reaches))  # the headline is always drawn
+    limit = max(reaches[0], MAX_REACH * median_low(reaches))  # the headline is always drawn
     for row, reach in zip(rows, reaches, strict=True):
         row["beyond"] = int(math.copysign(reach > limit, row["mean"]))
     near = (row_values for row_values, row in zip(values, rows, strict=True) if not row["beyond"])
@@ -57,7 +57,7 @@ def class_gains(results: Results) -> dict[str, Any] | None:
     """Return `rows`, (name, count, value) per class, the largest first, their `scale` and the fields of the headline.
 
     The result is None without a comparison or without test images. count: of training images; None if it is the same
-    for all, or drawn anew in each repeat. value: (gain, low, high) in points of recall; None without test images.
+    for all, or drawn again in each repeat. value: (gain, low, high) in points of recall; None without test images.
     """
     if not results.comparisons:
         return None
@@ -77,7 +77,7 @@ def class_gains(results: Results) -> dict[str, Any] | None:
 def confusion_matrices(results: Results) -> list[dict[str, Any]]:
     """Return the matrices of the headline's arm and baseline: K x K fractions of the true class.
 
-    A row without test images has None. `figures` says whether the cells have room for numbers.
+    A row without test images has None. `shows_numbers`: whether the cells have room for numbers.
     """
     confusion, comparisons = results.confusion, results.comparisons
     if not confusion or not comparisons:
@@ -85,7 +85,7 @@ def confusion_matrices(results: Results) -> list[dict[str, Any]]:
     matrices = []
     for arm in (comparisons[0].arm, comparisons[0].baseline):
         rows = [[count / sum(row) if sum(row) else None for count in row] for row in confusion[arm]]
-        matrices.append({"arm": arm, "rows": rows, "figures": len(rows) <= MATRIX_CLASSES})
+        matrices.append({"arm": arm, "rows": rows, "shows_numbers": len(rows) <= MATRIX_CLASSES})
     return matrices
 
 

@@ -22,7 +22,7 @@ from pipelines.experiment.folds import Fold
 from pipelines.results.fidelity_evaluation import measure_fidelity
 
 COMPARED = 200  # images of each class, synthetic and unseen
-FIGURES = ("precision", "recall", "density", "coverage", "kid", "gan_test_accuracy", "memorised_fraction")
+METRICS = ("precision", "recall", "density", "coverage", "kid", "gan_test_accuracy", "memorised_fraction")
 CPU = torch.device("cpu")
 
 
@@ -38,7 +38,7 @@ def measure_generator(
     shutil.rmtree(run, ignore_errors=True)
     fit(data, config, run)
     model = load_model(run)
-    synthetic = generate(model, dict.fromkeys(model.about.classes, COMPARED), seed=config.seed).data
+    synthetic = generate(model, dict.fromkeys(model.metadata.classes, COMPARED), seed=config.seed).data
     shutil.rmtree(run)
     shown = np.concatenate([np.flatnonzero(synthetic.labels == k)[:10] for k in range(synthetic.num_classes)])
     tile(synthetic.images[shown], 10).save(picture)
@@ -47,6 +47,6 @@ def measure_generator(
     classifier = train_arm(Arm(name="gan-train"), Fold(synthetic, test), evaluation, seed=config.seed, device=CPU)
     logits = predict(classifier, torch.from_numpy(np.ascontiguousarray(test.images)))
     return {
-        **{figure: round(float(measured.figures[figure]), 4) for figure in FIGURES},
+        **{figure: round(float(measured.metrics[figure]), 4) for figure in METRICS},
         "gan_train_accuracy": round(score(logits, test.labels, test.num_classes)["accuracy"], 4),
     }

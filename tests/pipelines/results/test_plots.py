@@ -7,7 +7,7 @@ import pytest
 from page import Page
 from reported import CLASSES, GAIN, results_of
 
-from pipelines.results.figures import class_gains, gain_plot
+from pipelines.results.plots import class_gains, gain_plot
 from pipelines.results.report import Pictures, render
 
 
