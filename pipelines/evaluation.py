@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from augment.dataset.images import fingerprint
-from augment.dataset.mixing import balances_classes
+from augment.dataset.ratios import balances_classes
 from augment.identity import Identity
 from augment.output_folders import Replace, open_output
 from augment.runtime import DEFAULT_RUNTIME, Runtime, Task
 from augment.versions import versions
-from pipelines.config.reading import mixed_by_need
-from pipelines.config.sections import DataConfig, EvaluateConfig
+from pipelines.config.sections import DataConfig, EvaluateConfig, fill_small_classes
 from pipelines.experiment.arms import long_tail_notes
 from pipelines.experiment.cross_fitting import cross_fit_folds
 from pipelines.experiment.experiment import RECORDS, plan_trainings, run_experiment
@@ -74,7 +73,7 @@ def evaluate(
         images, resized = load_synthetic(synthetic, loaded.train)
         fold, warnings = replace(fold, synthetic=images), [*warnings, *resized]
         if "ratio" not in config.model_fields_set and balances_classes(images.data, loaded.train):
-            config, notes = mixed_by_need(config)
+            config, notes = fill_small_classes(config)
             warnings += notes
     _report(warnings, runtime)
     why = HOLDOUT_ONLY if synthetic is not None else "holdout: there is one test set"

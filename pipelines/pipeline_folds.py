@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
-from augment.dataset.mixing import needed_per_class
+from augment.dataset.ratios import needed_per_class
 from augment.errors import ConfigError
 from pipelines.config.sections import Pipeline
 from pipelines.experiment.arms import check_pretrained_weights

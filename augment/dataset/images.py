@@ -210,3 +210,24 @@ def to_signed(images: torch.Tensor) -> torch.Tensor:
 def to_uint8(images: torch.Tensor) -> torch.Tensor:
     """Convert floats, -1 to 1, to uint8, 0 to 255, rounded to the nearest value and clipped."""
     return images.float().add(1).mul(127.5).round_().clamp_(0, 255).byte()
+
+
+def match_format(other: LabelledImages, real: LabelledImages, what: str) -> LabelledImages:
+    """Convert `other` to the class names, image size and number of channels of `real`; some classes may be empty.
+
+    what: the name of `other` in error messages. Raises `ConfigError` if `other` has classes that `real` does not have,
+    or if it is in colour and `real` is grey.
+    """
+    unknown = sorted(set(other.class_names) - set(real.class_names))
+    if unknown:
+        raise ConfigError(
+            f"the {what} have a class {unknown[0]!r} that the training images do not have; "
+            f"the training images have {', '.join(real.class_names)}"
+        )
+    if other.channels > real.channels:
+        raise ConfigError(f"the {what} are in colour and the training images are grey; convert one of them")
+    index = np.array([real.class_names.index(name) for name in other.class_names])
+    images = resize_images(other.images, real.size, "pad")
+    if other.channels < real.channels:
+        images = np.repeat(images, real.channels, axis=1)
+    return LabelledImages(images, index[other.labels], real.class_names)

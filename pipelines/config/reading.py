@@ -244,16 +244,3 @@ def _with_minutes(pipeline: Pipeline, minutes: float) -> Pipeline:
     if pipeline.auto is None:
         raise ConfigError("--minutes is for a pipeline with an auto section, such as auto, and this one has none")
     return pipeline.model_copy(update={"auto": AutoConfig(minutes=minutes)})
-
-
-def mixed_by_need(config: EvaluateConfig) -> tuple[EvaluateConfig, tuple[str, ...]]:
-    """Return the settings for synthetic images that fill up the small classes, and a note that says so."""
-    arms = [
-        arm.model_copy(update={"by_need": True}) if arm.real and arm.uses_stored_images else arm for arm in config.arms
-    ]
-    note = (
-        "the synthetic images fill up the small classes, so arms with real and synthetic images use all of them: as "
-        "one set with the real images or, if an arm sets a share, as that share of each batch; give --ratio to draw "
-        "equally many of each class instead"
-    )
-    return config.model_copy(update={"arms": tuple(arms)}), (note,)

@@ -188,6 +188,19 @@ class EvaluateConfig(Settings):
         return arm.model_copy(update={"policy": policy, "operating_point": arm.operating_point or point})
 
 
+def fill_small_classes(config: EvaluateConfig) -> tuple[EvaluateConfig, tuple[str, ...]]:
+    """Return the settings for synthetic images that fill up the small classes, and a note that says so."""
+    arms = [
+        arm.model_copy(update={"by_need": True}) if arm.real and arm.uses_stored_images else arm for arm in config.arms
+    ]
+    note = (
+        "the synthetic images fill up the small classes, so arms with real and synthetic images use all of them: as "
+        "one set with the real images or, if an arm sets a share, as that share of each batch; give --ratio to draw "
+        "equally many of each class instead"
+    )
+    return config.model_copy(update={"arms": tuple(arms)}), (note,)
+
+
 class AutoConfig(Settings):
     """Choose the settings that the definition leaves open to suit the images; see `pipelines.auto`."""
 

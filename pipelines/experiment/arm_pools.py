@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from augment.dataset.images import LabelledImages, concatenate
-from augment.dataset.mixing import draw_by_ratio, synthetic_share
 from augment.dataset.policies import bank_of_views
+from augment.dataset.ratios import draw_by_ratio, synthetic_share
 from augment.filtering import FILTERS, confidence, keep_best
 from augment.seeds import derive_seed
 from classifiers.pools import AnyPool, FreshPool, Pool, draw_probabilities

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from augment.dataset.mixing import draw_by_ratio
+from augment.dataset.ratios import draw_by_ratio
 from augment.errors import ConfigError
 from augment.filtering import FILTERS, keep_best
 from augment.seeds import derive_seed

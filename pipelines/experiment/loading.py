@@ -13,9 +13,8 @@ import numpy as np
 from augment.dataset.deduplication import drop_duplicates
 from augment.dataset.duplicates import find_leaks, group_copies, measure_duplicates, measure_matches
 from augment.dataset.export import read_scores
-from augment.dataset.images import LabelledImages, concatenate, image_hashes, subset_per_class
+from augment.dataset.images import LabelledImages, concatenate, image_hashes, match_format, subset_per_class
 from augment.dataset.inspection import image_name
-from augment.dataset.mixing import match_format
 from augment.dataset.pictures import BATCH, Batch, Format, decoded, pictures_by_split
 from augment.dataset.sources import Source, read_source
 from augment.errors import SourceError

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from augment.dataset.images import LabelledImages, Resize, concatenate, fingerprint, image_hashes
-from augment.dataset.mixing import needed_per_class
+from augment.dataset.ratios import needed_per_class
 from augment.errors import ConfigError
 from augment.filtering import CrossFittedPredictions
 from augment.identity import Identity

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from augment.dataset.images import LabelledImages
-from augment.dataset.mixing import balances_classes
+from augment.dataset.ratios import balances_classes
 from augment.generators.sampling import SyntheticImages
 from augment.runtime import Runtime
 from classifiers.pools import class_weights
 from classifiers.training import ClassifierConfig
 from pipelines.config.arm_section import Arm
-from pipelines.config.reading import mixed_by_need, parse
-from pipelines.config.sections import EvaluateConfig
+from pipelines.config.reading import parse
+from pipelines.config.sections import EvaluateConfig, fill_small_classes
 from pipelines.evaluation import ReportContext, evaluate_folds
 from pipelines.experiment.arms import check_arms, train_arm
 from pipelines.experiment.folds import Design, Fold
@@ -46,7 +46,7 @@ def test_the_mixed_arms_draw_from_all_images_at_once(
     shoes: LabelledImages, filling: LabelledImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipelines.experiment.learners.fit", lambda pools, *_, **__: pools)
-    config, (note,) = mixed_by_need(CONFIG)
+    config, (note,) = fill_small_classes(CONFIG)
     assert "fill up the small classes" in note
     fold = Fold(shoes, shoes, (0, 1), synthetic=SyntheticImages(filling))
     check_arms(fold, config)
@@ -74,7 +74,7 @@ def test_a_share_draws_all_synthetic_images_apart(
 ) -> None:
     monkeypatch.setattr("pipelines.experiment.learners.fit", lambda pools, *_, **__: pools)
     arms = (Arm(name="share", synthetic=True, share=0.4), Arm(name="first", synthetic=True, synthetic_first=0.5))
-    config, _ = mixed_by_need(CONFIG.model_copy(update={"arms": arms}))
+    config, _ = fill_small_classes(CONFIG.model_copy(update={"arms": arms}))
     fold = Fold(shoes, shoes, synthetic=SyntheticImages(filling))
     check_arms(fold, config)
     share, first = config.resolved_arms()
@@ -88,13 +88,13 @@ def test_a_share_draws_all_synthetic_images_apart(
 
 def test_arms_that_are_fed_do_not_take_the_stored_images(shoes: LabelledImages) -> None:
     arms = parse(EvaluateConfig, {"arms": ["classical", "classical+grid", "classical+synthetic"]}, "the test").arms
-    config, _ = mixed_by_need(CONFIG.model_copy(update={"arms": arms}))
+    config, _ = fill_small_classes(CONFIG.model_copy(update={"arms": arms}))
     assert [arm.by_need for arm in config.arms] == [False, False, True]
     assert train_arm(config.resolved_arms()[1], Fold(shoes, shoes), config, seed=1, device=CPU) is not None
 
 
 def test_an_evaluation_names_the_mix(shoes: LabelledImages, filling: LabelledImages, tmp_path: Path) -> None:
-    config, _ = mixed_by_need(CONFIG)
+    config, _ = fill_small_classes(CONFIG)
     context = ReportContext("shoes", Design(why="a test", test_labels=shoes.labels))
     fold = Fold(shoes, shoes, (0, 1), synthetic=SyntheticImages(filling))
     evaluate_folds([fold], config, tmp_path / "out", context, Runtime())

@@ -1,11 +1,11 @@
-"""Mix real and synthetic images by ratio: synthetic images per real image, equally many of each class."""
+"""Ratios of synthetic to real images: how many a ratio needs, and draws by it, equally many of each class."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.dataset.images import LabelledImages, draw_per_class, resize_images
+from augment.dataset.images import LabelledImages, draw_per_class
 from augment.errors import ConfigError
 
 
@@ -43,24 +43,3 @@ def needed_per_class(real: LabelledImages, ratio: float) -> int:
 def synthetic_share(ratio: float) -> float:
     """Return the fraction of each batch that is synthetic."""
     return ratio / (1 + ratio)
-
-
-def match_format(other: LabelledImages, real: LabelledImages, what: str) -> LabelledImages:
-    """Convert `other` to the class names, image size and number of channels of `real`; some classes may be empty.
-
-    what: the name of `other` in error messages. Raises `ConfigError` if `other` has classes that `real` does not have,
-    or if it is in colour and `real` is grey.
-    """
-    unknown = sorted(set(other.class_names) - set(real.class_names))
-    if unknown:
-        raise ConfigError(
-            f"the {what} have a class {unknown[0]!r} that the training images do not have; "
-            f"the training images have {', '.join(real.class_names)}"
-        )
-    if other.channels > real.channels:
-        raise ConfigError(f"the {what} are in colour and the training images are grey; convert one of them")
-    index = np.array([real.class_names.index(name) for name in other.class_names])
-    images = resize_images(other.images, real.size, "pad")
-    if other.channels < real.channels:
-        images = np.repeat(images, real.channels, axis=1)
-    return LabelledImages(images, index[other.labels], real.class_names)
