@@ -29,11 +29,11 @@ from pipelines.config.reading import parse
 from pipelines.config.sections import AutoConfig, Pipeline
 from pipelines.experiment.loading import LoadedSource
 from pipelines.experiment.protocols import FOLDS, infer_protocol, make_protocol
-from pipelines.metric_specs import FEWEST_REPEATS
+from pipelines.metric_specs import MIN_REPEATS_FOR_CLAIM
 from pipelines.time_budget import Allocation, allocate_time
 
 DECISIONS_FILE = "auto.json"
-MOST_REPEATS = 12  # more repeats narrow the interval little
+MAX_REPEATS_OF_AUTO = 12  # more repeats narrow the interval little
 
 
 class Decisions(BaseModel):
@@ -97,10 +97,10 @@ def facts_of(pipeline: Pipeline, loaded: LoadedSource) -> Facts:
 def allowed_repeats(loaded: LoadedSource, pipeline: Pipeline) -> list[int]:
     """Return the numbers of repeats to select from, ascending; kfold needs whole rounds of folds."""
     if (pipeline.protocol.kind or infer_protocol(loaded, pipeline.data)[0]) != "kfold":
-        return list(range(FEWEST_REPEATS, MOST_REPEATS + 1))
+        return list(range(MIN_REPEATS_FOR_CLAIM, MAX_REPEATS_OF_AUTO + 1))
     fewest_images, folds = int(loaded.train.counts().min()), pipeline.protocol.folds
     possible = [folds] if folds else list(range(3, min(fewest_images, FOLDS + 1) + 1)) or [2]
-    numbers = range(FEWEST_REPEATS, max(MOST_REPEATS, FEWEST_REPEATS + possible[0]) + 1)
+    numbers = range(MIN_REPEATS_FOR_CLAIM, max(MAX_REPEATS_OF_AUTO, MIN_REPEATS_FOR_CLAIM + possible[0]) + 1)
     return [number for number in numbers if any(number % k == 0 for k in possible)]
 
 

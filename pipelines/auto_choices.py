@@ -17,7 +17,7 @@ from pipelines.experiment.loading import LoadedSource
 from pipelines.metric_specs import MEANS_OVER_IMAGES, imbalanced
 
 SHARE = 0.25  # of synthetic images in a batch
-FEWEST_FOR_FORECAST = 8  # images of each class
+MIN_FOR_FORECAST = 8  # images of each class
 WITH_FORECAST = ("classical", "features")  # arms; a fine-tuned network would take too long
 CONTROLS = {"grid": "mixtures of the pixels of two images", "resample": "views of the real images"}  # feeds, in words
 
@@ -123,11 +123,11 @@ def _arms(facts: Facts) -> Decision:
     metric = facts.pipeline.evaluate.metric
     if metric is not None and metric not in MEANS_OVER_IMAGES:
         parts.append(f"no forecast for more images, because the metric {metric} does not allow one")
-    elif facts.smallest >= FEWEST_FOR_FORECAST:
+    elif facts.smallest >= MIN_FOR_FORECAST:
         arms = [arm | {"forecast": True} if arm["name"] in WITH_FORECAST else arm for arm in arms]
         parts.append("classifiers trained on half of the images estimate what twice as many would give")
     else:
-        parts.append(f"no forecast for more images, because it needs {FEWEST_FOR_FORECAST} images of each class")
+        parts.append(f"no forecast for more images, because it needs {MIN_FOR_FORECAST} images of each class")
     return Decision("evaluate", {"arms": arms}, "; ".join(parts))
 
 

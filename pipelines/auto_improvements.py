@@ -12,7 +12,7 @@ from pipelines.auto_choices import Decision, Facts, fine_tuned_arms
 from pipelines.config.sections import EvaluateConfig, Pipeline
 from pipelines.metric_specs import imbalanced
 
-FEWEST_STEPS, MOST_STEPS = 600, 2400  # of a classifier
+MIN_STEPS, MAX_STEPS = 600, 2400  # of a classifier
 PASSES = 20  # how often a classifier sees each real image at least, as far as the limits of the steps allow
 # arms
 NO_MIXUP = {"name": "no-mixup", "policy": "classical", "mixup": 0}
@@ -84,10 +84,10 @@ def _recipe(arms: list[dict[str, Any]], words: str, gain: str, setting: str) -> 
 def _network_improvements(facts: Facts, given: Mapping[str, Any]) -> list[Improvement]:
     """Return operating points, then numbers of steps. given: the settings of `evaluate` that are given."""
     images, batch = len(facts.folds[0].train), facts.pipeline.evaluate.classifier.batch_size
-    fewest = min(max(math.ceil(PASSES * images / batch / 100) * 100, FEWEST_STEPS), MOST_STEPS)
+    fewest = min(max(math.ceil(PASSES * images / batch / 100) * 100, MIN_STEPS), MAX_STEPS)
     steps: list[dict[str, Any]] = [{}]
     if "steps" not in given.get("classifier", {}):
-        steps = [{"classifier": {"steps": n}} for n in sorted({min(fewest * f, MOST_STEPS) for f in LONGER})]
+        steps = [{"classifier": {"steps": n}} for n in sorted({min(fewest * f, MAX_STEPS) for f in LONGER})]
     if "operating_point" in given or not imbalanced(facts.counts) or not _can_be_cross_fitted(facts.pipeline.evaluate):
         return [Improvement(s) for s in steps]
     fitted = Improvement(

@@ -55,7 +55,7 @@ ROOMS = (  # from the lowest to the highest: a module imports from its own room 
     "pipelines.drafting",
     "pipelines.runner",
     "pipelines.json_schemas",
-    "pipelines.listing",
+    "pipelines.output_listing",
     "pipelines.cli",
     "pipelines.__main__",
 )

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from augment.gan.networks import ConditionalBatchNorm, DoublingConv, Pair, ProjectionDiscriminator, Shape, initialised
 
-SMALLEST_FEATURES = 7  # px; a grid of 4 x 4 cells needs some pixels in each
+MIN_FEATURE_SIZE = 7  # px; a grid of 4 x 4 cells needs some pixels in each
 
 
 def feature_levels(image_size: int) -> int:
     """Return how often the encoder halves an image: once, then as long as its side is even and 7 px or more remain."""
     levels, side = 1, image_size // 2
-    while side % 2 == 0 and side // 2 >= SMALLEST_FEATURES:
+    while side % 2 == 0 and side // 2 >= MIN_FEATURE_SIZE:
         levels, side = levels + 1, side // 2
     return levels
 

@@ -25,7 +25,7 @@ from pipelines.cli.output import print_line, print_next_command, print_notes
 if TYPE_CHECKING:
     from augment.generators.base import GeneratorConfig
 
-FEWEST_TO_GENERATE = 200  # images of each class, in the next command
+MIN_TO_GENERATE = 200  # images of each class, in the next command
 Generator = Annotated[
     str | None,
     typer.Option("--generator", metavar="KIND", help="Kind of generator: anchored, cgan (the default) or resample."),
@@ -101,5 +101,5 @@ def fit(
         f"{out} {outcome.value}" + ("; to train it further, give a larger --steps" if settings.total > 1 else "")
     )
     print_notes((*notes_on_run(out, runtime.device), *missing_test_note(loaded)))
-    per_class = max(FEWEST_TO_GENERATE, int(loaded.train.counts().max()))  # as many as the real ones, for `evaluate`
+    per_class = max(MIN_TO_GENERATE, int(loaded.train.counts().max()))  # as many as the real ones, for `evaluate`
     print_next_command("augment", "generate", out, "--out", f"{out}-images", "--per-class", str(per_class))

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from augment.words import counted
-from pipelines.cli.options import MOST_IMAGES, Device, Out, Overwrite, Quiet, Seed, parse_counts
+from pipelines.cli.options import MAX_IMAGES, Device, Out, Overwrite, Quiet, Seed, parse_counts
 from pipelines.cli.output import print_line, print_next_command, print_notes
 
 
@@ -24,7 +24,7 @@ class Format(StrEnum):
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Output folder of augment fit.")]
 PerClass = Annotated[
     int | None,
-    typer.Option("--per-class", metavar="N", min=1, max=MOST_IMAGES, help="Generate N images of each class."),
+    typer.Option("--per-class", metavar="N", min=1, max=MAX_IMAGES, help="Generate N images of each class."),
 ]
 Balance = Annotated[bool, typer.Option("--balance", help="Fill up each class to the size of the largest one.")]
 Count = Annotated[

@@ -13,7 +13,7 @@ from pipelines.metric_specs import METRICS, default_metric
 from pipelines.model.prediction import Predictions, Scores
 from pipelines.model.saved_model import ClassifierMetadata
 
-MOST_CLASSES = 20  # in a confusion matrix that is printed
+MAX_CLASSES = 20  # in a confusion matrix that is printed
 WORST = 5  # confusions that are listed
 
 
@@ -53,7 +53,7 @@ def print_predictions(predictions: Predictions, classes: Sequence[str]) -> None:
 
 
 def _print_scores(scores: Scores, classes: Sequence[str]) -> None:
-    if len(classes) <= MOST_CLASSES:
+    if len(classes) <= MAX_CLASSES:
         table = Table("true \\ predicted", *(printable(name) for name in classes))
         for name, row in zip(classes, scores.confusion, strict=True):
             table.add_row(printable(name), *(str(count) for count in row))

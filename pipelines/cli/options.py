@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipelines.config.sections import DataConfig
 
 LAST_SEED = 2**32 - 1  # augment.fields.SEEDS - 1; importing that module would slow down `--help`
-MOST_IMAGES = 10**7  # per class
+MAX_IMAGES = 10**7  # per class
 TRACKING = "tracking"  # trackers write into this folder, beside the output folder
 
 
@@ -211,8 +211,8 @@ def parse_counts(pairs: list[str]) -> dict[str, int]:
         if not name or not number.isdecimal():
             raise ConfigError(f"--count {quoted(pair)}: expected CLASS=N, for example --count shirt=50")
         digits = number.lstrip("0") or "0"
-        if len(digits) > len(str(MOST_IMAGES)) or int(digits) > MOST_IMAGES:
-            raise ConfigError(f"--count {quoted(pair)}: expected at most {MOST_IMAGES:,} images per class")
+        if len(digits) > len(str(MAX_IMAGES)) or int(digits) > MAX_IMAGES:
+            raise ConfigError(f"--count {quoted(pair)}: expected at most {MAX_IMAGES:,} images per class")
         counts[name] = int(digits)
     return counts
 

@@ -15,7 +15,7 @@ def runs(folder: Folder) -> None:
     from augment.errors import ConfigError
     from augment.words import printable
     from pipelines.cli.output import print_line
-    from pipelines.listing import list_outputs
+    from pipelines.output_listing import list_outputs
 
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a folder: expected one with outputs of augment")

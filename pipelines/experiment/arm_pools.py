@@ -22,7 +22,7 @@ from pipelines.experiment.feature_learning import with_mirror_images
 from pipelines.experiment.feeds import feed
 from pipelines.experiment.folds import Fold
 
-MOST_BYTES = 2**30  # of the views of a pool
+MAX_BYTES = 2**30  # of the views of a pool
 TEACHER_WEIGHT = 0.5  # of the teacher's probabilities in a real image's soft label; the rest is its one-hot class
 
 
@@ -177,12 +177,12 @@ def views_needed(pool: Pool, config: EvaluateConfig, fraction: float) -> int:
     """Return how many views of each image of a pool are generated in advance, at most `config.views`.
 
     No image needs more views than draws: of a class that is drawn often for its size, they are many. They are limited
-    to `MOST_BYTES` for all images, but not below the mean number of draws. pool: with one view. fraction: of the images
+    to `MAX_BYTES` for all images, but not below the mean number of draws. pool: with one view. fraction: of the images
     of all batches that are drawn from the pool.
     """
     draws = fraction * config.classifier.steps * config.classifier.batch_size
     most = draws * float(draw_probabilities(pool, config.classifier.sampling).max())
-    limited = min(most, MOST_BYTES / pool.views.nbytes)
+    limited = min(most, MAX_BYTES / pool.views.nbytes)
     return min(config.views, max(math.ceil(limited), math.ceil(draws / len(pool.labels)), 1))
 
 

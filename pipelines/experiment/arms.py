@@ -26,7 +26,7 @@ from pipelines.experiment.feeds import check_feed
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.learners import LEARNERS
 from pipelines.experiment.operating_point import favour_rare_classes
-from pipelines.experiment.partial_training import FEWEST_TO_HALVE
+from pipelines.experiment.partial_training import MIN_TO_HALVE
 
 
 def arms_of(fold: Fold, config: EvaluateConfig) -> tuple[Arm, ...]:
@@ -72,10 +72,10 @@ def check_arms(fold: Fold, config: EvaluateConfig) -> None:
 def _check_halves(arm: Arm, fold: Fold) -> None:
     counts = fold.train.per_class()
     smallest = min(counts, key=lambda name: counts[name])
-    if counts[smallest] < FEWEST_TO_HALVE:
+    if counts[smallest] < MIN_TO_HALVE:
         raise ConfigError(
             f"arm {arm.name!r} has forecast: true, which trains on half of the images of each class too, and class "
-            f"{smallest!r} has {counted(counts[smallest], 'image')}: {FEWEST_TO_HALVE} are needed; leave forecast out"
+            f"{smallest!r} has {counted(counts[smallest], 'image')}: {MIN_TO_HALVE} are needed; leave forecast out"
         )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from augment.dataset.images import LabelledImages
 
-FEWEST_TO_HALVE = 4  # images of a class, of which 2 are in the half
+MIN_TO_HALVE = 4  # images of a class, of which 2 are in the half
 
 
 def name_of_half(arm: str) -> str:

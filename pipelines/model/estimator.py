@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from augment.dataset.images import LabelledImages, check_size, nearest_size, resize_images
+from augment.dataset.sources import DEFAULT_MAX_SIZE
 from augment.devices import find_device
 from augment.errors import SourceError
 from augment.seeds import derive_seed
@@ -25,8 +26,6 @@ from pipelines.experiment.parallel import end_processes, run_in_processes
 from pipelines.model.cross_validation import NONE_LEFT_OUT, FoldParts, calibrate, ensemble_of, out_of_fold_predictions
 from pipelines.model.recipe import choose_recipe
 from pipelines.model.training import plan, train_one
-
-LARGEST_SIZE = 64  # px; larger pictures are reduced to it if no size is given
 
 
 class AugmentClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -73,7 +72,7 @@ class AugmentClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if len(self.classes_) < 2:
             raise SourceError(f"expected labels of 2 classes or more, got {len(self.classes_)}")
         planes = _planes(X)
-        size = self.image_size or min(nearest_size(max(planes.shape[2:])), LARGEST_SIZE)
+        size = self.image_size or min(nearest_size(max(planes.shape[2:])), DEFAULT_MAX_SIZE)
         self.size_ = check_size(size)
         self.channels_ = planes.shape[1]
         images = resize_images(planes, self.size_, "pad")

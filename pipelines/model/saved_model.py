@@ -32,7 +32,7 @@ from classifiers.networks import build
 from pipelines.model.recipe import Recipe
 
 N = TypeVar("N", bound=nn.Module)
-MOST_MEMBERS = 100
+MAX_MEMBERS = 100
 WEIGHTS, DESCRIPTION, CARD = "model.safetensors", "model.json", "README.md"
 
 
@@ -59,7 +59,7 @@ class ClassifierMetadata(BaseModel):
     image_size: Annotated[int, AfterValidator(check_size)]  # px; height and width
     channels: int = Field(ge=1, le=4)
     resize: Resize  # how pictures that are not square become square
-    members: int = Field(ge=1, le=MOST_MEMBERS)
+    members: int = Field(ge=1, le=MAX_MEMBERS)
     temperature: float = Field(gt=0)
     recipe: Recipe
     source: str  # the name of the source

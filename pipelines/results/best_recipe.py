@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipelines.metric_specs import FEWEST_REPEATS, METRICS
+from pipelines.metric_specs import METRICS, MIN_REPEATS_FOR_CLAIM
 from pipelines.results.document import Comparison, Recommendation
 from pipelines.results.recommendation import SIGNIFICANT, Verdict
 from pipelines.results.wording import describe_change
@@ -46,7 +46,7 @@ def _over_its_baseline(lead: str, over: Comparison) -> Recommendation:
     if shown:
         return _recommendation(Verdict.OTHER, f"Use {over.arm}. {lead}, which it {verb}s {evidence}.", over.arm)
     if not over.allows_claim:
-        reason = f"too few repeats for a claim ({over.repeats}, but at least {FEWEST_REPEATS} are needed)"
+        reason = f"too few repeats for a claim ({over.repeats}, but at least {MIN_REPEATS_FOR_CLAIM} are needed)"
         return _recommendation(Verdict.TOO_FEW, f"{lead}, which it changes {evidence}: {reason}.")
     return _recommendation(Verdict.INCONCLUSIVE, f"{lead}, but no gain is shown: it changes it {evidence}.")
 

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from augment.files import read_json
-from pipelines.metric_specs import FEWEST_REPEATS
+from pipelines.metric_specs import MIN_REPEATS_FOR_CLAIM
 
 Interval = tuple[float, float]
 
@@ -94,7 +94,7 @@ class Comparison(Part):
     @property
     def allows_claim(self) -> bool:
         """Whether there are enough repeats for a claim, or the interval is over test images."""
-        return self.over_images or self.repeats >= FEWEST_REPEATS
+        return self.over_images or self.repeats >= MIN_REPEATS_FOR_CLAIM
 
 
 class Recommendation(Part):

@@ -43,9 +43,9 @@ from pipelines.experiment.parallel import Call
 from pipelines.experiment.records import Record
 from pipelines.results.fidelity_warnings import cautions
 
-MOST_IMAGES = 2000  # real and as many synthetic images; the matrices of distances grow with the square
-MOST_FOR_VARIETY = 200  # images per class; they are enough for a median
-FEWEST_PER_CLASS = 6  # real and as many synthetic images; the metrics use the fifth nearest neighbour
+MAX_IMAGES = 2000  # real and as many synthetic images; the matrices of distances grow with the square
+MAX_FOR_VARIETY = 200  # images per class; they are enough for a median
+MIN_PER_CLASS = 6  # real and as many synthetic images; the metrics use the fifth nearest neighbour
 
 
 @dataclass(frozen=True)
@@ -145,9 +145,9 @@ def measure_fidelity(fold: Fold, config: EvaluateConfig, device: torch.device) -
 
 def _limit(data: LabelledImages) -> LabelledImages:
     """Return a fixed random subset of at most 2000 images."""
-    if len(data) <= MOST_IMAGES:
+    if len(data) <= MAX_IMAGES:
         return data
-    return data.take(np.sort(np.random.default_rng(0).permutation(len(data))[:MOST_IMAGES]))
+    return data.take(np.sort(np.random.default_rng(0).permutation(len(data))[:MAX_IMAGES]))
 
 
 def _embed(
@@ -173,7 +173,7 @@ def _distances(real: Features, synthetic: Features) -> dict[str, Any]:
     try:
         return {**metrics, "fid": fid(real, synthetic)}
     except InputError as error:
-        return {**metrics, "fid_note": f"{error} (at most {MOST_IMAGES:,} of each are compared)"}
+        return {**metrics, "fid_note": f"{error} (at most {MAX_IMAGES:,} of each are compared)"}
 
 
 def _overlap(real: Features, synthetic: Features) -> dict[str, float]:
@@ -189,7 +189,7 @@ def _class_metrics(
     by_class: dict[str, dict[str, float]] = {}
     for k, name in enumerate(real[1].class_names):
         real_k, synthetic_k = (features[data.labels == k] for features, data in (real, synthetic))
-        enough = min(len(real_k), len(synthetic_k)) >= FEWEST_PER_CLASS
+        enough = min(len(real_k), len(synthetic_k)) >= MIN_PER_CLASS
         by_class[name] = {"kid": kid(real_k, synthetic_k).mean, **_overlap(real_k, synthetic_k)} if enough else {}
     metrics = ("kid", "precision", "recall", "density", "coverage")
     return {metric: {name: scores.get(metric) for name, scores in by_class.items()} for metric in metrics}
@@ -203,20 +203,20 @@ def _class_variety(real: LabelledImages, synthetic: LabelledImages) -> dict[str,
     metrics: dict[str, dict[str, float | None]] = {"spread": {}, "distinctness": {}}
     flat = [(data.images.reshape(len(data), -1), data.labels) for data in (real, synthetic)]
     for k, name in enumerate(real.class_names):
-        real_k, synthetic_k = (pixels[labels == k][:MOST_FOR_VARIETY].astype(np.float64) for pixels, labels in flat)
-        enough = min(len(real_k), len(synthetic_k)) >= FEWEST_PER_CLASS
+        real_k, synthetic_k = (pixels[labels == k][:MAX_FOR_VARIETY].astype(np.float64) for pixels, labels in flat)
+        enough = min(len(real_k), len(synthetic_k)) >= MIN_PER_CLASS
         metrics["spread"][name] = spread(real_k, synthetic_k) if enough else None
         metrics["distinctness"][name] = distinctness(real_k, synthetic_k) if enough else None
     return metrics
 
 
 def _class_note(real: LabelledImages, synthetic: LabelledImages) -> dict[str, str]:
-    few = int((np.minimum(real.counts(), synthetic.counts()) < FEWEST_PER_CLASS).sum())
+    few = int((np.minimum(real.counts(), synthetic.counts()) < MIN_PER_CLASS).sum())
     if not few:
         return {}
     return {
         "per_class_note": "KID, precision, recall, density, coverage, spread and distinctness of a class need "
-        f"{FEWEST_PER_CLASS} test and {FEWEST_PER_CLASS} synthetic images of this class; {few} of "
+        f"{MIN_PER_CLASS} test and {MIN_PER_CLASS} synthetic images of this class; {few} of "
         f"{real.num_classes} classes have fewer"
     }
 

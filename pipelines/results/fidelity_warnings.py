@@ -13,7 +13,7 @@ from augment.words import counted, listed
 
 COLLAPSED = 0.25  # lowest `distinctness`; real images have at least 0.55, GANs from 20 images per class 0.44 to 0.63
 UNVARIED = 0.5  # lowest `spread`; real images have at least 0.55, GANs from 20 images per class 0.45 to 0.87
-FEWEST_IMAGES = 100  # real and synthetic; the precision of two sets of 100 real images has a standard deviation of 0.04
+MIN_IMAGES = 100  # real and synthetic; the precision of two sets of 100 real images has a standard deviation of 0.04
 CHANCE_ERRORS = 2.0  # standard errors that an accuracy must lie above chance
 MAX_NAMED = 5  # classes that one sentence names
 RELATIVE = "in brackets, the distance between nearest images relative to real images"
@@ -73,15 +73,15 @@ def _meaningless(metrics: Mapping[str, Any]) -> list[str]:
     """Warn about metrics that rest on too few images, and about a KID within its own spread."""
     sentences = []
     fewest = min(metrics["test_images"], metrics["synthetic_images"])
-    if fewest < FEWEST_IMAGES:
+    if fewest < MIN_IMAGES:
         sentences.append(
             f"KID, precision, recall, density and coverage rest on {metrics['test_images']} real and "
-            f"{metrics['synthetic_images']} synthetic images and mean little with fewer than {FEWEST_IMAGES} of "
+            f"{metrics['synthetic_images']} synthetic images and mean little with fewer than {MIN_IMAGES} of "
             "each: between two such sets of real images they may differ by 0.1 or more"
         )
-    elif fewest < FEWEST_IMAGES * len(metrics["per_class"].get("recall", {})):
+    elif fewest < MIN_IMAGES * len(metrics["per_class"].get("recall", {})):
         sentences.append(
-            f"KID, precision, recall, density and coverage of single classes rest on fewer than {FEWEST_IMAGES} images "
+            f"KID, precision, recall, density and coverage of single classes rest on fewer than {MIN_IMAGES} images "
             "for some or all classes: between two such sets of real images they may differ by 0.1 or more, and between "
             "sets of 20 images by 0.2"
         )

@@ -20,7 +20,7 @@ from pipelines.metric_specs import METRICS
 from pipelines.results.document import Forecast
 from pipelines.results.statistics import corrected_t_interval
 
-SMALLEST_ERROR = 1e-3  # counts as this much; a logarithm needs an error above 0
+MIN_ERROR = 1e-3  # counts as this much; a logarithm needs an error above 0
 POINT = 0.01
 
 
@@ -80,4 +80,4 @@ def times_for(gain: float, error: float, exponent: float) -> float | None:
 
 
 def _log_error(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.log(np.maximum(1 - values, SMALLEST_ERROR))
+    return np.log(np.maximum(1 - values, MIN_ERROR))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from augment.dataset.images import LabelledImages, image_hashes
 from pipelines.experiment.records import Record
 
-MOST = 16  # images
+MAX_IMAGES = 16  # images
 MAX_PER_CONFUSION = 3  # images of one class that are taken for one other class
 
 
@@ -60,7 +60,7 @@ def hard_images(records: Sequence[Record], tests: Mapping[str, LabelledImages]) 
         if confusions[confusion] < MAX_PER_CONFUSION:
             confusions[confusion] += 1
             selected.append(image)
-    return selected[:MOST]
+    return selected[:MAX_IMAGES]
 
 
 def _hard_image(test: LabelledImages, i: int, wrong: Counter[int], tested: int) -> HardImage:

@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from pipelines.metric_specs import FEWEST_REPEATS, MEANS_OVER_IMAGES, METRICS, Metric
+from pipelines.metric_specs import MEANS_OVER_IMAGES, METRICS, MIN_REPEATS_FOR_CLAIM, Metric
 from pipelines.results.document import Choice, Comparison, Recommendation
 from pipelines.results.statistics import repeats_needed
 from pipelines.results.wording import describe_change, describe_mix, digits_for
@@ -204,7 +204,7 @@ def _too_few(comparison: Comparison, evidence: str, at_size: str) -> str:
     words, repeats = METRICS[comparison.metric].words, comparison.repeats
     if repeats > 1:
         return (
-            f"Too few repeats for a claim ({repeats}, but at least {FEWEST_REPEATS} are needed): "
+            f"Too few repeats for a claim ({repeats}, but at least {MIN_REPEATS_FOR_CLAIM} are needed): "
             f"with synthetic images, {words}{at_size} changes {evidence}."
         )
     others = " and ".join(METRICS[name].words for name in MEANS_OVER_IMAGES)
@@ -261,7 +261,7 @@ def _repeats_for_small_gains(comparison: Comparison) -> list[int | None]:
     if comparison.std_gain == 0:
         return [None, None]
     needed = (repeats_needed(gain, comparison.std_gain, comparison.correlation) for gain in SMALL_GAINS)
-    return [None if repeats is None else max(repeats, FEWEST_REPEATS) for repeats in needed]
+    return [None if repeats is None else max(repeats, MIN_REPEATS_FOR_CLAIM) for repeats in needed]
 
 
 def _power(comparison: Comparison, metric: Metric, gain: str) -> str:

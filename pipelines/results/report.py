@@ -18,7 +18,7 @@ import yaml
 from numpy.typing import NDArray
 
 from augment.dataset.images import LabelledImages
-from pipelines.metric_specs import FEWEST_REPEATS, METRICS
+from pipelines.metric_specs import METRICS, MIN_REPEATS_FOR_CLAIM
 from pipelines.results.document import Choice, Results
 from pipelines.results.forecast import describe_forecast
 from pipelines.results.hard_images import HardImage
@@ -94,7 +94,7 @@ def render(results: Results, pictures: Pictures, settings: Mapping[str, Any]) ->
         gain=gain_plot(results),
         curve=learning_curve(results),
         choice=_choice(results.choice),
-        fewest_repeats=FEWEST_REPEATS,
+        fewest_repeats=MIN_REPEATS_FOR_CLAIM,
         metrics=METRICS,
         arms=_arm_rows(results),
         classes=class_gains(results),

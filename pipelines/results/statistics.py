@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from augment.errors import ConfigError
 
 Values = Sequence[float] | NDArray[np.float64]
-MOST_ENUMERATED = 16  # repeats; with more, the 2**n sign flips are sampled instead of enumerated
+MAX_ENUMERATED = 16  # repeats; with more, the 2**n sign flips are sampled instead of enumerated
 SIGN_FLIP_DRAWS = 20_000  # random sign flips, where they are sampled
 TIE_TOLERANCE = 1e-9  # fraction of the sum of absolute differences; sums that are closer differ only by rounding
 MIN_REPEATS_FOR_BCA = 20  # repeats; with fewer, the coverage of a 95 % BCa interval is only 0.86 to 0.93
@@ -148,13 +148,13 @@ def sign_flip_p(differences: Values, seed: int) -> float:
     """
     d = _check_differences(differences, fewest=1)
     n = len(d)
-    if n <= MOST_ENUMERATED:
+    if n <= MAX_ENUMERATED:
         bits = (np.arange(2**n)[:, None] >> np.arange(n) & 1).astype(np.bool_)
     else:
         bits = np.random.default_rng(seed).integers(0, 2, (SIGN_FLIP_DRAWS, n), dtype=np.bool_)
     flipped = np.abs(d.sum() - 2 * (bits @ d))
     as_large = int(np.sum(flipped >= abs(d.sum()) - TIE_TOLERANCE * np.abs(d).sum()))
-    return as_large / 2**n if n <= MOST_ENUMERATED else (1 + as_large) / (1 + SIGN_FLIP_DRAWS)
+    return as_large / 2**n if n <= MAX_ENUMERATED else (1 + as_large) / (1 + SIGN_FLIP_DRAWS)
 
 
 def holm(p_values: Values) -> list[float]:

@@ -23,8 +23,8 @@ from augment.runtime import Observer, Task
 from augment.words import printable, shortened
 from pipelines.trackers.common import converting_import_errors, converting_os_errors, flatten, root_cause
 
-LONGEST_KEY, LONGEST_VALUE, LONGEST_NOTES = 250, 6000, 5000  # characters; limits of MLflow
-LARGEST_BATCH = 100  # MLflow's limit of parameters per call; its limit for metrics is higher
+MAX_KEY, MAX_VALUE, MAX_NOTES = 250, 6000, 5000  # characters; limits of MLflow
+MAX_BATCH = 100  # MLflow's limit of parameters per call; its limit for metrics is higher
 IDENTITY, DESCRIPTION = "augment.identity", "mlflow.note.content"  # tags of a run; MLflow shows the second as text
 MLFLOW_DEFAULTS = {  # environment variables of MLflow; values that the user has set are kept
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # MLflow's own default of 7 can delay the work by minutes
@@ -52,7 +52,7 @@ class MlflowTracker(Observer):
 
     def on_start(self, task: Task) -> None:
         """Continue the interrupted run of the task, or create a new run."""
-        parameters = {_valid_key(name): shortened(text, LONGEST_VALUE) for name, text in flatten(task.settings).items()}
+        parameters = {_valid_key(name): shortened(text, MAX_VALUE) for name, text in flatten(task.settings).items()}
         identity = hashlib.sha256(f"{self._location}\0{task.name}".encode("utf-8", "surrogateescape")).hexdigest()
         run, logged = self._find_interrupted(identity, parameters)
         if not run:
@@ -83,7 +83,7 @@ class MlflowTracker(Observer):
             return
         before = self._client.get_run(self._newest).data.tags.get(DESCRIPTION)
         text = f"{before}\n\n{sentence}" if before else sentence
-        self._client.set_tag(self._newest, DESCRIPTION, text[-LONGEST_NOTES:])
+        self._client.set_tag(self._newest, DESCRIPTION, text[-MAX_NOTES:])
 
     def _find_interrupted(self, identity: str, parameters: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
         """Return the id of the run to continue ("" if there is none) and its parameters.
@@ -98,8 +98,8 @@ class MlflowTracker(Observer):
         return "", {}
 
     def _log(self, run: str, kind: Literal["metrics", "params"], entries: Sequence[Any]) -> None:
-        for i in range(0, len(entries), LARGEST_BATCH):
-            self._client.log_batch(run, **{kind: entries[i : i + LARGEST_BATCH]}, synchronous=True)
+        for i in range(0, len(entries), MAX_BATCH):
+            self._client.log_batch(run, **{kind: entries[i : i + MAX_BATCH]}, synchronous=True)
 
 
 def mlflow_tracker(folder: Path) -> Observer:
@@ -161,4 +161,4 @@ def _experiment_id(client: Any, name: str, artifacts: str | None = None) -> str:
 
 def _valid_key(name: str) -> str:
     """Replace what MLflow does not allow in a key: all but letters, digits, "_-. ", and a dot at the start."""
-    return shortened(re.sub(r"^\.|[^\w.\- ]", "_", name), LONGEST_KEY) or "_"
+    return shortened(re.sub(r"^\.|[^\w.\- ]", "_", name), MAX_KEY) or "_"

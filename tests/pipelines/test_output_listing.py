@@ -13,8 +13,8 @@ from small_model import recipe
 from augment.dataset.images import LabelledImages
 from augment.runtime import Runtime
 from pipelines.config.sections import DataConfig
-from pipelines.listing import list_outputs
 from pipelines.model.training import train
+from pipelines.output_listing import list_outputs
 
 
 @pytest.fixture
