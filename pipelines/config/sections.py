@@ -8,7 +8,6 @@ from pydantic import (
     AfterValidator,
     AliasChoices,
     Field,
-    FilePath,
     ValidationError,
     field_validator,
     model_validator,
@@ -16,7 +15,7 @@ from pydantic import (
 
 from augment.dataset.images import Resize, check_size
 from augment.dataset.policies import DEFAULT_POLICY, POLICIES, VIEWS
-from augment.fields import Seed, Settings, name_in
+from augment.fields import ExistingFile, Seed, Settings, name_in
 from augment.generators.registry import DEFAULT_KIND, GENERATORS
 from augment.words import quoted, shortened
 from classifiers.features import FeatureConfig
@@ -115,7 +114,7 @@ class EvaluateConfig(Settings):
     features: FeatureConfig = FeatureConfig()  # of arms with learner: features, and with finetune as a start
     finetune: FineTuneConfig = FineTuneConfig()  # of arms with learner: finetune
     # weights of the network whose features the fidelity figures use; None: a classifier trained on the training images
-    inception: Annotated[FilePath, AfterValidator(check_inception)] | None = None
+    inception: Annotated[ExistingFile, AfterValidator(check_inception)] | None = None
     seed: Seed = 0
 
     @field_validator("arms")

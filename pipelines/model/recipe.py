@@ -140,7 +140,7 @@ def _pipeline(folder: Path) -> Pipeline:
     except ConfigError as error:
         raise ConfigError(f"{folder / 'config.yaml'} is damaged or of another version; run it again") from error
     except ValidationError as error:
-        reason = error.errors()[0]["msg"]
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise ConfigError(
             f"{folder / 'config.yaml'} is damaged, of another version, or needs a file that is gone ({reason}); run it "
             "again"

@@ -221,8 +221,10 @@ def test_inception_takes_the_place_of_the_own_features(four: LabelledImages, tmp
 
 
 def test_inception_weights_are_looked_at_before_anything_is_trained(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"inception: path does not point to a file, got '.*/none\.pth'"):
+    with pytest.raises(ConfigError, match=r"inception: expected the path of a file, got '.*/none\.pth'"):
         parse(EvaluateConfig, {"inception": str(tmp_path / "none.pth")}, "the test")
+    with pytest.raises(ConfigError, match="inception: expected the path of a file, got 'aaa"):
+        parse(EvaluateConfig, {"inception": 5000 * "a"}, "the test")
     (tmp_path / "noise.pth").write_bytes(b"noise")
     with pytest.raises(ConfigError, match=r"noise\.pth: expected a state dict of torchvision\.models\.inception_v3"):
         parse(EvaluateConfig, {"inception": str(tmp_path / "noise.pth")}, "the test")
