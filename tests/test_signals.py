@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 START = "from pipelines.__main__ import main; main()"
-SENTENCE = "augment: stopped; run the same command again to go on\n"
+SENTENCE = "augment: stopped; run the same command again to continue\n"
 UNIFORMS_PER_IMAGE = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="its signals are others")
 

@@ -281,8 +281,7 @@ def _restore_newest(state: TrainingState, run: Run, observer: Observer) -> None:
         if metadata.threads != (threads := torch.get_num_threads()):
             observer.on_note(
                 f"the checkpoint was written with {metadata.threads} threads and the run continues with {threads}, "
-                "which changes rounding: the result is not identical bit for bit (use --threads "
-                f"{metadata.threads} for that)"
+                f"which changes rounding: for a result that is identical bit for bit, use --threads {metadata.threads}"
             )
         return
     if checkpoints:

@@ -113,7 +113,7 @@ def test_the_same_settings_continue_with_the_files_of_the_folder(tmp_path: Path)
 
 
 def test_other_settings_are_named(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"was begun with other settings \(fit\.loss: hinge, now fisher\)"):
+    with pytest.raises(OutputError, match=r"was started with other settings \(fit\.loss: hinge, now fisher\)"):
         work(own(tmp_path / "out"), "fisher")
 
 

@@ -90,7 +90,7 @@ class Setting:
         self.real_labels = torch.randint(0, 3, (batch,), generator=random)
         self.fake_labels = torch.randint(3, 6, (batch,), generator=random)
         self.draws = {
-            name: torch.rand(batch, op.numbers, generator=random, dtype=dtype) for name, op in OPERATIONS.items()
+            name: torch.rand(batch, op.uniforms, generator=random, dtype=dtype) for name, op in OPERATIONS.items()
         }
 
     def fake(self) -> Tensor:

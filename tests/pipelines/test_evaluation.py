@@ -18,15 +18,16 @@ from augment.errors import ConfigError, OutputError
 from augment.generators.sampling import SyntheticImages
 from augment.runtime import Runtime
 from classifiers.training import ClassifierConfig
-from pipelines import evaluation
 from pipelines.config.arm_section import Arm
 from pipelines.config.reading import parse
 from pipelines.config.sections import DataConfig, EvaluateConfig
-from pipelines.evaluation import ReportContext, cross_fit_folds, evaluate, evaluate_folds
+from pipelines.evaluation import ReportContext, evaluate, evaluate_folds
+from pipelines.experiment import cross_fitting
+from pipelines.experiment.cross_fitting import cross_fit_folds
 from pipelines.experiment.folds import Design, Fold
 from pipelines.metric_specs import METRICS
 from pipelines.results.document import Results, read_results
-from pipelines.results.forecast import in_words
+from pipelines.results.forecast import describe_forecast
 
 TINY = {
     "repeats": 2,
@@ -109,7 +110,7 @@ def test_a_forecast_trains_on_half_of_the_images_and_is_reported(shoes: Labelled
     assert found.arm == "classical"
     assert found.at_all == results.arms["classical"]["balanced_accuracy"].mean
     assert len((tmp_path / "out" / "records.jsonl").read_text().splitlines()) == 2 * (2 + 1)
-    assert in_words(found) in (tmp_path / "out" / "report.html").read_text()
+    assert describe_forecast(found) in (tmp_path / "out" / "report.html").read_text()
     assert read_results(tmp_path / "out" / "results.json") == results
 
 
@@ -118,27 +119,27 @@ def test_without_an_arm_there_is_no_forecast(folder: Path) -> None:
     assert "What more images would give" not in (folder / "report.html").read_text()
 
 
-@pytest.mark.parametrize(("name", "judges"), [("score", 0), ("confidence", 1), ("distance", 1)])
-def test_synthetic_images_are_judged_only_for_a_filter_by_classifiers(
-    name: str, judges: int, fold: Fold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("name", "cross_fits"), [("score", 0), ("confidence", 1), ("distance", 1)])
+def test_classifiers_are_cross_fitted_only_for_a_filter_that_needs_them(
+    name: str, cross_fits: int, fold: Fold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[Fold] = []
-    judge = evaluation.judge
+    cross_fit = cross_fitting.cross_fit
     monkeypatch.setattr(
-        evaluation, "judge", lambda fold, *rest, **seed: calls.append(fold) or judge(fold, *rest, **seed)
+        cross_fitting, "cross_fit", lambda fold, *rest, **seed: calls.append(fold) or cross_fit(fold, *rest, **seed)
     )
     arm = {"name": "best", "synthetic": True, "keep": 0.75, "ratio": 0.5, "filter": name}
     kept = Kept()
     config = parse(EvaluateConfig, {**TINY, "arms": ["none", arm]}, "the test")
     assert run(fold, tmp_path / "out", config, observer=kept) is not None
-    assert len(calls) == judges
-    assert [task.name for task in kept.started] == ["cross-fit"] * judges + ["evaluate"]
-    assert kept.done.get("cross-fit", []) == [1] * judges
+    assert len(calls) == cross_fits
+    assert [task.name for task in kept.started] == ["cross-fit"] * cross_fits + ["evaluate"]
+    assert kept.done.get("cross-fit", []) == [1] * cross_fits
 
 
-def test_each_fold_has_judges_of_its_own(fold: Fold, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_fold_is_cross_fitted_with_a_seed_of_its_own(fold: Fold, monkeypatch: pytest.MonkeyPatch) -> None:
     seeds: list[int] = []
-    monkeypatch.setattr(evaluation, "judge", lambda fold, config, *, seed, device: seeds.append(seed))
+    monkeypatch.setattr(cross_fitting, "cross_fit", lambda fold, config, *, seed, device: seeds.append(seed))
     config = EvaluateConfig(arms=(Arm(name="soft", soft_labels=True),))
     folds = [replace(fold, name=f"g{r}", numbers=(r,)) for r in range(3)]
     cross_fit_folds(folds, config, Runtime())

@@ -99,7 +99,7 @@ def test_stopped_while_it_trains_it_goes_on_to_the_same_model(
     assert not (tmp_path / "out" / "gan" / "model.safetensors").exists()
     stages, results = go(pipeline(), tmp_path / "out")
     assert [stage.why for stage in stages] == [
-        "it was interrupted and goes on where it stopped",
+        "it was interrupted and continues where it stopped",
         "it has not been run here",
         "it has not been run here",
     ]
@@ -171,7 +171,7 @@ def test_too_few_images_for_the_ratio_are_named_before_anything_is_trained(
     plan(pipeline(evaluate={"ratio": 2, "arms": ["classical", by_need]}), tmp_path / "other")
     greedy = pipeline(evaluate={"ratio": 2})
     message = (
-        r"evaluate\.ratio 2 to 18 real images needs 12 synthetic images of each class, but generate\.per_class is 8"
+        r"evaluate\.ratio 2 with 18 real images needs 12 synthetic images of each class, but generate\.per_class is 8"
     )
     with pytest.raises(ConfigError, match=message):
         go(greedy, tmp_path / "out")

@@ -26,7 +26,7 @@ def output(tmp_path: Path) -> Iterator[OutputFolder]:
 
 PLANS = [
     (None, None, None, "it has not been run here"),
-    (DONE.model_copy(update={"finished": False}), None, None, "it was interrupted and goes on where it stopped"),
+    (DONE.model_copy(update={"finished": False}), None, None, "it was interrupted and continues where it stopped"),
     (DONE, "fit", "d1", "fit is run again"),
     (DONE, None, None, "its output is gone"),
     (DONE, None, "d2", "its output was changed or damaged"),

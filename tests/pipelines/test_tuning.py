@@ -1,4 +1,4 @@
-"""The baseline is tuned on validation images, begins with what there is, and goes on where it stopped."""
+"""The baseline is tuned on validation images, begins with what there is, and continues where it stopped."""
 
 from __future__ import annotations
 
@@ -155,9 +155,9 @@ def test_a_search_over_other_images_is_left_alone(done: tuple[Path, TuningResult
     folder, _ = done
     before = (folder / "best.yaml").read_bytes()
     fewer = images.take(np.arange(len(images) - 1))
-    with pytest.raises(OutputError, match=r"was begun with other settings \(other training images\)"):
+    with pytest.raises(OutputError, match=r"was started with other settings \(other training images\)"):
         go(fewer, folder, 6)
-    with pytest.raises(OutputError, match=r"was begun with other settings \(evaluate.seed: 0, now 3\)"):
+    with pytest.raises(OutputError, match=r"was started with other settings \(evaluate.seed: 0, now 3\)"):
         go(images, folder, 6, CONFIG.model_copy(update={"seed": 3}))
     assert (folder / "best.yaml").read_bytes() == before
 

@@ -71,7 +71,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 def draws(name: str, count: int) -> Tensor:
     """Random numbers of an operation, and its extremes: all 0, all nearly 1, and one of each."""
-    k = OPERATIONS[name].numbers
+    k = OPERATIONS[name].uniforms
     extremes = torch.tensor([[0.0] * k, [0.999] * k, [0.0, 0.999, 0.0][:k], [0.999, 0.0, 0.999][:k]])
     return torch.cat([extremes.double(), noise(count - 4, k, seed=1)])
 

@@ -104,7 +104,7 @@ def interrupted(shoes: LabelledImages, run: Path) -> list[Path]:
 DAMAGES: dict[str, tuple[Callable[[dict[str, Tensor], About], object], str]] = {
     "no optimiser": (lambda t, _: [t.pop(n) for n in list(t) if n.startswith("optimizer_d")], "lacks the state of opt"),
     "a weight that is no number": (lambda t, _: t["ema.embed.weight"].fill_(torch.nan), "values that are not finite"),
-    "no random state": (lambda t, _: t.pop("random"), "has no fitting random"),
+    "no random state": (lambda t, _: t.pop("random"), "lacks random, or its shape or dtype differs"),
     "other settings": (
         lambda _, a: a.identity["settings"]["generator"].update(seed=4),
         "under other settings .generator.seed: 4, n",
@@ -128,7 +128,7 @@ def test_an_older_checkpoint_replaces_a_damaged_one_and_is_named(
     notes = Notes()
     assert fit(shoes, SMALL, tmp_path / "run", observer=notes) == Outcome.FINISHED
     (sentence,) = notes.sentences
-    assert re.search(rf"{newest.name}.*{message}.*goes on from the older checkpoint .*{older.name}, step 4", sentence)
+    assert re.search(rf"{newest.name}.*{message}.*continues from the older checkpoint .*{older.name}, step 4", sentence)
     assert same(tmp_path / "run", whole)
 
 
@@ -152,7 +152,7 @@ def test_another_number_of_threads_is_noted(shoes: LabelledImages, tmp_path: Pat
         torch.set_num_threads(1)
     (sentence,) = notes.sentences
     assert re.search(
-        r"written with 1 threads and the run goes on with 2.*not identical bit for bit.*--threads", sentence
+        r"written with 1 threads and the run continues with 2, .*identical bit for bit, use --threads", sentence
     )
 
 

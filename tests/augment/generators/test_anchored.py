@@ -178,7 +178,7 @@ def test_the_networks_learn_from_the_lending_classes_and_reconstruct_all(
             return method(self, y, *rest)
 
         monkeypatch.setattr(Synthesis, name, recording)
-    monkeypatch.setattr(adversarial, "recalibrate", lambda *arguments, **options: None)
+    monkeypatch.setattr(adversarial, "recalibrate_batch_norm", lambda *arguments, **options: None)
     fit(shoes, SMALL.model_copy(update={"sample_every": 100}), tmp_path / "run", stopped=stop_after(6))
     assert seen == {"run": {0, 1}, "reconstruct": {0, 1, 2}}
 

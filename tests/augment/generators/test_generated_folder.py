@@ -109,7 +109,7 @@ def test_generating_the_same_again_is_noted_and_writes_nothing(format: str, mode
     assert not generate_folder(model, {"sneaker": 2}, tmp_path / "out", format, seed=1)
     assert files_of(tmp_path) == before
     for counts, seed in (({"sneaker": 3}, 1), ({"sneaker": 2}, 2)):
-        with pytest.raises(OutputError, match=r"was begun with other settings \(other (counts|seed)\)"):
+        with pytest.raises(OutputError, match=r"was started with other settings \(other (counts|seed)\)"):
             generate_folder(model, counts, tmp_path / "out", format, seed=seed)
     assert files_of(tmp_path) == before
 
@@ -174,7 +174,7 @@ def test_overwrite_replaces_an_older_output_and_keeps_foreign_files(
 def test_without_overwrite_an_older_output_stays(format: str, fashion: LabelledImages, tmp_path: Path) -> None:
     write_images(synthetic(fashion, "a", "b"), tmp_path / "out", format)
     before = files_of(tmp_path)
-    with pytest.raises(OutputError, match=r"was begun with other settings .* or give --overwrite"):
+    with pytest.raises(OutputError, match=r"was started with other settings .* or give --overwrite"):
         write_images(synthetic(fashion, "c", "b"), tmp_path / "out", format)
     assert files_of(tmp_path) == before
 

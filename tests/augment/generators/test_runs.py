@@ -151,7 +151,7 @@ def test_a_run_of_another_kind_is_refused_by_the_names_of_both(
     fit(shoes, first, tmp_path / "run")
     before = files_of(tmp_path)
     with pytest.raises(
-        OutputError, match=rf"was begun with other settings \(generator\.kind: {named}\); choose another"
+        OutputError, match=rf"was started with other settings \(generator\.kind: {named}\); choose another"
     ):
         fit(shoes, second, tmp_path / "run")
     assert files_of(tmp_path) == before

@@ -109,7 +109,7 @@ def test_ctrl_c_in_training_keeps_everything_and_it_can_be_continued(
         status, err = interrupt(start(*command), lambda: any(step > stopped_at[-1] for step in steps(run)), number)
         begin = f"from step {stopped_at[-1]:,} to 1,000,000" if stopped_at[-1] else "1,000,000 steps"
         note = f"note: cgan: {begin} on 36 images of 3 classes at 12 px\n"
-        stopped = "augment: stopped; run the same command again to go on\n"
+        stopped = "augment: stopped; run the same command again to continue\n"
         assert (status, err) == (128 + number, note + stopped)
         checkpoint = max((run / "checkpoints").iterdir())
         stopped_at.append(step_of(checkpoint))
@@ -126,7 +126,7 @@ def test_ctrl_c_in_an_evaluation_keeps_the_records_for_the_next_run(
     command = ("evaluate", image_folder, "--out", out, *options)
     records = out / "records.jsonl"
     status, err = interrupt(start(*command), lambda: records.exists() and records.stat().st_size > 0)
-    assert (status, err) == (130, "augment: stopped; run the same command again to go on\n")
+    assert (status, err) == (130, "augment: stopped; run the same command again to continue\n")
     kept = records.read_text()
     assert 0 < len(kept.splitlines()) < 3
     assert augment(*command) == (0, "")

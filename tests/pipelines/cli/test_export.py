@@ -21,7 +21,7 @@ def test_an_exported_model_comes_with_code(image_folder: Path, tmp_path: Path, a
     command = ("export", tmp_path / "model", "--out", tmp_path / "m.onnx")
     result = augment(*command)
     assert result.status == 0
-    assert "its probabilities differ from ours by at most" in result.out
+    assert "its probabilities differ from those of PyTorch by at most" in result.out
     assert "onnxruntime.InferenceSession" in result.out
     check_refused(augment(*command), "already exists")
     assert augment(*command, "--overwrite").status == 0

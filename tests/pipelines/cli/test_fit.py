@@ -58,7 +58,7 @@ def test_a_run_or_an_evaluation_of_other_settings_is_left_alone(
     before = contents(tmp_path)
     check_refused(augment(*fitting, "--loss", "wasserstein"), "loss: hinge, now wasserstein")
     check_refused(augment(*fitting, "--image-size", "16"), "other training images")
-    check_refused(augment(*evaluating, "--seed", "3"), "was begun with other settings")
+    check_refused(augment(*evaluating, "--seed", "3"), "was started with other settings")
     check_refused(augment("generate", tmp_path / "run", "--out", tmp_path / "run", "--per-class", "2"), "`augment fit`")
     assert contents(tmp_path) == before
     assert augment(*fitting, "--loss", "wasserstein", "--overwrite").status == 0

@@ -53,7 +53,7 @@ def test_a_half_generated_folder_is_no_source(gan: Path, tmp_path: Path, augment
     assert augment("generate", gan, "--out", images, "--per-class", "3", "--quiet").status == 0
     marker = json.loads((images / ".augment.json").read_text())
     (images / ".augment.json").write_text(json.dumps({**marker, "finished": False}))
-    check_refused(augment("inspect", images), "is half generated; run the same `augment generate` again")
+    check_refused(augment("inspect", images), "is not finished; run the same `augment generate` again")
     assert augment("generate", gan, "--out", images, "--per-class", "3", "--quiet").status == 0
     assert augment("inspect", images).status == 0
 

@@ -99,7 +99,7 @@ def test_an_arm_may_have_a_mixup_of_its_own() -> None:
         ),
         (
             {"evaluate": {"arms": [{"name": "a", "synthetic": True, "feed": "reconstruction"}]}},
-            "arm 'a' has feed: reconstruction, which a generator of kind anchored gives, not one of kind cgan",
+            "arm 'a' has feed: reconstruction, which needs a generator of kind anchored, got kind cgan",
         ),
         ({"evaluate": {"arms": [{"name": "a", "synthetic_first": 0.5}]}}, "synthetic_first needs real: true and"),
         ({"evaluate": {"arms": [{"name": "a", "synthetic": True, "weight": 2}]}}, r"evaluate\.arms\.0\.weight"),

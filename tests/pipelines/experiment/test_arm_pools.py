@@ -31,7 +31,7 @@ def test_an_image_of_an_often_drawn_class_gets_more_views() -> None:
 
 
 def test_views_of_many_large_images_are_limited_by_their_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arm_pools, "MOST_BYTES", 6 * 100 * 64)
+    monkeypatch.setattr(arm_pools, "MAX_BYTES", 6 * 100 * 64)
     data = pool()
     config = EvaluateConfig(views=32, classifier=ClassifierConfig(steps=10, batch_size=40, sampling="balanced"))
     assert views_needed(data, config, 1.0) == 6

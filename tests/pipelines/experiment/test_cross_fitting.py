@@ -1,4 +1,4 @@
-"""Judges of synthetic images have not seen what these resemble."""
+"""Synthetic images are classified by classifiers that have not seen what these resemble."""
 
 from __future__ import annotations
 

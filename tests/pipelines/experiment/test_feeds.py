@@ -87,13 +87,13 @@ def test_reconstructions_are_nearer_to_their_class_than_mixtures(fold: Fold, tmp
 
 
 def test_a_feed_without_its_generator_is_refused(fold: Fold) -> None:
-    with pytest.raises(ConfigError, match="an arm is fed by a generator, and there is none"):
+    with pytest.raises(ConfigError, match="an arm's feed needs a generator, but there is none"):
         feed("generator", replace(fold, run=None), None, horizontal_flip=False)
 
 
 def test_reconstructions_of_another_kind_of_generator_are_refused(fold: Fold, tmp_path: Path) -> None:
     fit_run(fold.train, CganConfig(width=4, latent_dim=8, steps=1, batch_size=8), tmp_path / "run")
-    with pytest.raises(ConfigError, match="anchored generators give, not cgan"):
+    with pytest.raises(ConfigError, match="needs a generator of kind anchored, got cgan"):
         feed("reconstruction", replace(fold, run=tmp_path / "run"), None, horizontal_flip=False)
 
 

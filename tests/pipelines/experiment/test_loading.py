@@ -79,7 +79,7 @@ def test_training_images_in_the_test_set_are_reported(folder: Path) -> None:
         shutil.copy(file, folder / "train" / inner.name / f"again-{file.name}")
     loaded = load(config(folder))
     warning, *_ = leak_warnings(loaded.train, require_test(loaded))
-    assert warning.startswith("2 training images also in the test set, pixel for pixel")
+    assert warning.startswith("2 training images are in the test set too, pixel for pixel")
     assert leak_warnings(loaded.train, loaded.train)[0].startswith("38 training images")
 
 
@@ -93,8 +93,8 @@ def test_near_copies_in_the_test_set_are_reported_apart_from_exact_ones(folder: 
     Image.open(third[2]).point(lambda v: v * 1.1).save(tests[2] / "bright.png")
     loaded = load(config(folder, image_size=28))
     exact, near = leak_warnings(loaded.train, require_test(loaded))
-    assert exact.startswith("1 training image also in the test set, pixel for pixel")
-    assert near.startswith("2 training images nearly the same as a test image or its mirror image")
+    assert exact.startswith("1 training image is in the test set too, pixel for pixel")
+    assert near.startswith("2 training images are nearly the same as a test image or its mirror image")
 
 
 def test_skipped_broken_files_are_reported(folder: Path) -> None:
@@ -256,5 +256,5 @@ def test_unlabelled_images_have_to_be_new_readable_and_of_the_same_channels(fold
     assert loaded.warnings[-1].startswith("1 broken file skipped: ")
     (other / "broken.png").unlink()
     repaint(other, "RGB")
-    with pytest.raises(SourceError, match="is in colour, and the others are grey"):
+    with pytest.raises(SourceError, match="is in colour, but grey pictures are expected"):
         load(config(folder / "train", unlabelled=str(other)))

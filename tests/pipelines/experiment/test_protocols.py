@@ -241,8 +241,8 @@ def test_other_protocols_report_that_validation_images_are_not_used(
 @pytest.mark.parametrize(
     ("chooses_mix", "words"),
     [
-        (True, "50 validation images of the source: the mix is chosen on them, and nothing else"),
-        (None, "50 validation images of the source: the mix is chosen on them, if one is chosen, and nothing else"),
+        (True, "50 validation images of the source are used only to choose the mix"),
+        (None, "50 validation images of the source are used only to choose the mix, if one is chosen"),
         (False, "50 validation images of the source are not used: no mix is chosen"),
     ],
 )

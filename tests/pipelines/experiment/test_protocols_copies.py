@@ -52,8 +52,8 @@ def test_images_in_both_training_and_test_are_reported(
     *others, exact, near = warnings_of(train, with_copies(test, train), **config)
     assert tuple(others) == before
     assert not any("test" in line for line in before)
-    assert exact.startswith("3 training images also in the test set")
-    assert near.startswith("2 training images nearly the same as a test image")
+    assert exact.startswith("3 training images are in the test set too")
+    assert near.startswith("2 training images are nearly the same as a test image")
 
 
 def test_repeated_images_are_reported_where_folds_are_cut(split: tuple[LabelledImages, LabelledImages]) -> None:
@@ -68,6 +68,8 @@ def test_training_images_in_the_validation_set_are_reported(split: tuple[Labelle
     train, test = split
     options = {"val": with_copies(test, train), "kind": "holdout"}
     _, exact, near = warnings_of(train, test, **options, chooses_mix=True)
-    assert exact.startswith("3 training images also in the validation set, pixel for pixel: the mixes of memorised")
-    assert near.startswith("2 training images nearly the same as a validation image")
+    assert exact.startswith(
+        "3 training images are in the validation set too, pixel for pixel: the choice favours"
+    )
+    assert near.startswith("2 training images are nearly the same as a validation image")
     assert len(warnings_of(train, test, **options, chooses_mix=False)) == 1

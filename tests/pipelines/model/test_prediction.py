@@ -65,7 +65,7 @@ def test_pictures_that_the_model_was_trained_on_are_noted(
     predict(saved, [str(folder)], tmp_path / "p.csv", Runtime(observer=kept))
     (note,) = kept.notes
     assert note.startswith(
-        "the model was trained on 12 of these 18 pictures, so the figures say little about new ones;"
+        "the model was trained on 12 of these 18 pictures, so these scores are too optimistic for new ones;"
     )
     kept = Kept()
     predict(saved, [str(image_folder)], tmp_path / "p.csv", Runtime(observer=kept), top=1)

@@ -110,7 +110,7 @@ def test_a_collapsed_class_shows(honest: Fold, of_honest: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize(
     ("different", "named"),
-    [(1, "have collapsed, they are nearly identical"), (3, "repeat a few pictures with small changes")],
+    [(1, "are nearly identical (mode collapse)"), (3, "repeat a few pictures with small changes")],
 )
 def test_a_class_of_20_images_that_repeats_itself_is_named(different: int, named: str, honest: Fold) -> None:
     """It repeats one image or three, each with the noise of a camera; the other classes are real and varied."""
@@ -132,7 +132,9 @@ def test_synthetic_images_that_teach_nothing_are_named(honest: Fold) -> None:
     useful = [record(0.6, [0.3, 0.5, 0.9, 0.7])]
     assert not any("chance" in caution for caution in measure(honest, useful).metrics["cautions"])
     useless = [record(0.27, [0.1, 0.5, 0.28, 0.2])]
-    (caution,) = [caution for caution in measure(honest, useless).metrics["cautions"] if "told from chance" in caution]
+    (caution,) = [
+        caution for caution in measure(honest, useless).metrics["cautions"] if "not better than chance" in caution
+    ]
     assert "(GAN-train, mean recall 27.0%; chance 25.0%)" in caution
 
 
@@ -182,7 +184,7 @@ def test_copies_of_training_images_are_found_and_their_originals_named(honest: F
 
 
 def test_no_more_images_are_compared_than_the_limit(honest: Fold, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quality, "MOST_IMAGES", 50)
+    monkeypatch.setattr(quality, "MAX_IMAGES", 50)
     found = measure(honest)
     assert (found.metrics["test_images"], found.metrics["synthetic_images"], len(found.synthetic)) == (50, 50, 50)
     assert len(found.memorisation.nearest) == 50

@@ -28,14 +28,14 @@ def test_good_images_have_no_warnings() -> None:
 def test_collapsed_classes_are_named_the_worst_first() -> None:
     spread = {"boot": 0.3, "coat": 0.1}
     assert cautions(figures(distinctness={"boot": 0.2, "bag": None, "coat": 0.031}, spread=spread)) == [
-        "the synthetic images of 2 of 3 classes have collapsed, they are nearly identical: coat (3%), boot (20%); "
+        "the synthetic images of 2 of 3 classes are nearly identical (mode collapse): coat (3%), boot (20%); "
         "in brackets, the distance between nearest images relative to real images"
     ]
 
 
 def test_classes_of_a_few_pictures_are_not_said_to_have_collapsed() -> None:
     assert cautions(figures(distinctness={"boot": 0.2, "bag": 0.1}, spread={"bag": 0.1})) == [
-        "the synthetic images of 1 of 3 classes have collapsed, they are nearly identical: bag (10%); "
+        "the synthetic images of 1 of 3 classes are nearly identical (mode collapse): bag (10%); "
         "in brackets, the distance between nearest images relative to real images",
         "the synthetic images of 1 of 3 classes repeat a few pictures with small changes: boot (20%); "
         "in brackets, the distance between nearest images relative to real images",
@@ -45,7 +45,7 @@ def test_classes_of_a_few_pictures_are_not_said_to_have_collapsed() -> None:
 def test_classes_that_vary_little_are_named_apart_from_collapsed_ones() -> None:
     found = cautions(figures(distinctness={"boot": 0.1}, spread={"boot": 0.1, "bag": 0.49, "coat": 0.47}))
     assert found[0].startswith(
-        "the synthetic images of 1 of 3 classes have collapsed, they are nearly identical: boot (10%)"
+        "the synthetic images of 1 of 3 classes are nearly identical (mode collapse): boot (10%)"
     )
     assert found[1:] == [
         "the synthetic images of 2 of 3 classes vary less than half as much as real ones: coat (47%), bag (49%)"
