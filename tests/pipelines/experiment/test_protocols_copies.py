@@ -61,7 +61,7 @@ def test_repeated_images_are_reported_where_folds_are_cut(split: tuple[LabelledI
     assert warnings_of(train, None, 3, kind="kfold", folds=3) == ()
     exact, near = warnings_of(with_copies(train, train), None, 3, kind="kfold", folds=3)
     assert exact.startswith("3 exact duplicates among the images: where they fall into different")
-    assert near.startswith("2 pairs of images nearly the same, or one nearly the other's mirror image")
+    assert near.startswith("2 pairs of images are nearly the same, or nearly mirror images")
 
 
 def test_training_images_in_the_validation_set_are_reported(split: tuple[LabelledImages, LabelledImages]) -> None:
