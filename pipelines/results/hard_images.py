@@ -37,13 +37,13 @@ class HardImage:
 def hard_images(records: Sequence[Record], tests: Mapping[str, LabelledImages]) -> list[HardImage]:
     """Return the images that are most often misclassified, the worst first, with few of each confusion of two classes.
 
-    records: of one arm. tests: the test images by the name of the fold. An image that several of them hold counts
-    once, with all classifiers that were tested on it.
+    records: of one arm, in any order, which does not affect the result. tests: the test images by the name of the fold.
+    An image that several of them hold counts once, with all classifiers that were tested on it.
     """
     taken_for: dict[tuple[str, int], Counter[int]] = defaultdict(Counter)  # by the hash of an image and its class
     tested, examples = Counter[tuple[str, int]](), dict[tuple[str, int], tuple[LabelledImages, int]]()
     hashes = {fold: image_hashes(test.images) for fold, test in tests.items()}
-    for record in records:
+    for record in sorted(records, key=lambda record: (record.repeat, record.fold)):
         test = tests[record.fold]
         keys = list(zip(hashes[record.fold], test.labels.tolist(), strict=True))
         tested.update(keys)

@@ -48,3 +48,10 @@ def test_an_image_that_several_sets_hold_is_shown_once(shoes: LabelledImages) ->
     records = [of(0, [1, 1], "one"), of(1, [1, 0], "two")]
     tests = {"one": shoes.take(np.array([0, 10])), "two": shoes.take(np.array([0, 1]))}
     assert len(hard_images(records, tests)) == 1
+
+
+def test_the_order_in_which_classifiers_finish_does_not_matter(shoes: LabelledImages) -> None:
+    records = [of(0, [1] * 9 + [0] * 10), of(1, [2] * 9 + [2] * 10), of(2, [0] * 9 + [1] * 10)]
+    first, second = (hard_images(order, {"": shoes}) for order in (records, records[::-1]))
+    assert [image.taken_for for image in first] == [image.taken_for for image in second]
+    assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(first, second, strict=True))
