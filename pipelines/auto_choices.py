@@ -15,11 +15,12 @@ from pipelines.config.sections import Pipeline
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.loading import LoadedSource
 from pipelines.metric_specs import MEANS_OVER_IMAGES, imbalanced
+from pipelines.results.arm_words import FEED_WORDS
 
 SHARE = 0.25  # of synthetic images in a batch
 MIN_FOR_FORECAST = 8  # images of each class
 WITH_FORECAST = ("classical", "features")  # arms; a fine-tuned network would take too long
-CONTROLS = {"grid": "mixtures of the pixels of two images", "resample": "views of the real images"}  # feeds, in words
+CONTROLS = ("grid", "resample")  # feeds
 
 
 class Decision(NamedTuple):
@@ -107,7 +108,7 @@ def _anchors(facts: Facts) -> Decision:
 
 def _arms(facts: Facts) -> Decision:
     arms, unlabelled = _arms_with_feeds("classical", facts, policy="classical"), facts.loaded.unlabelled
-    controls = " and ".join(CONTROLS[name] for name in _controls(facts))
+    controls = " and ".join(FEED_WORDS[name] for name in _controls(facts))
     parts = [f"{SHARE:.0%} of each batch is synthetic, new for every batch; as controls, {controls} in their place"]
     if unlabelled is not None:
         arms.append(_known_arm("classical+unlabelled"))
@@ -152,7 +153,7 @@ def _known_arm(name: str) -> dict[str, Any]:
 
 
 def _controls(facts: Facts) -> list[str]:
-    """Return the feeds that the images of a generator have to be better than: keys of `CONTROLS`.
+    """Return the feeds that the images of a generator have to be better than.
 
     Under imbalance all synthetic images favour rare classes, also images that are not new.
     """

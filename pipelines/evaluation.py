@@ -23,11 +23,13 @@ from pipelines.experiment.parallel import end_processes
 from pipelines.experiment.records import Record
 from pipelines.experiment.time_estimate import Probe
 from pipelines.metric_specs import default_metric
+from pipelines.results.arm_words import describe_arm
 from pipelines.results.closest_pairs import closest_pairs
 from pipelines.results.document import Choice, Dataset, Results, to_json
 from pipelines.results.fidelity_evaluation import Fidelity, fidelity_calls, mean_fidelity
 from pipelines.results.forecast import forecast
 from pipelines.results.hard_images import HardImage, hard_images
+from pipelines.results.keeping import keep_sentence
 from pipelines.results.report import Pictures, render
 from pipelines.results.results import build_results
 
@@ -157,7 +159,11 @@ def _results(
         metric=config.metric,
         choice=context.choice,
     )
+    recipes = {arm.name: describe_arm(arm, config.ratio) for arm in config.compared_arms()}
+    results = results.model_copy(update={"recipes": recipes})
+    real_only = [arm.name for arm in config.arms if not arm.synthetic]
     added: dict[str, Any] = {"warnings": list(context.warnings), "versions": versions()}
+    added["keep"] = keep_sentence(results, real_only)
     metric = config.metric or default_metric(results.dataset.train_per_class)
     forecasts = [arm.name for arm in config.arms if arm.forecast]
     if forecasts:

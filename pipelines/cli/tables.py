@@ -57,6 +57,8 @@ def print_results(results: Results) -> None:
             f"memorised {fidelity['memorised_fraction']:.1%}"
         )
     OUT.print(results.recommendation.sentence, style="bold")
+    if results.keep:
+        OUT.print(results.keep)
     if results.unlabelled:
         OUT.print(results.unlabelled)
     for forecast in results.forecast:

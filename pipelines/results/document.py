@@ -170,6 +170,8 @@ class Results(Part):
     recommendation: Recommendation
     unlabelled: str = Field("", description="What unlabelled images change; empty if no arm learns from them.")
     forecast: list[Forecast] = Field([], description="What more training images would give.")
+    recipes: dict[str, str] = Field({}, description="What each arm is, in words.")
+    keep: str = Field("", description="The arm to keep, with its metric; empty if no arm of real images was tested.")
     confusion: dict[str, list[list[int]]] = Field({}, description="K x K counts per arm; rows are true classes.")
     learning_curve: list[CurvePoint] = Field([], description="One point per size; empty with a single size.")
     seeds: list[int] = Field([], description="One seed per repeat.")

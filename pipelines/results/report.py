@@ -88,6 +88,8 @@ def render(results: Results, pictures: Pictures, settings: Mapping[str, Any]) ->
     return environment.from_string(source).render(
         sentence=_with_minus_signs(results.recommendation.sentence),
         unlabelled=_with_minus_signs(results.unlabelled),
+        keep=results.keep,
+        recipes=results.recipes,
         dataset=dataset,
         train_size=sum(dataset.train_per_class.values()),
         protocol=results.protocol,

@@ -1,0 +1,38 @@
+"""What an arm is, in words."""
+
+from __future__ import annotations
+
+from pipelines.config.arm_section import Arm
+from pipelines.results.wording import describe_mix
+
+LEARNER_WORDS = {
+    "network": "a network",
+    "features": "a linear classifier on pretrained features",
+    "finetune": "a pretrained network, trained further",
+}
+FEED_WORDS = {
+    "generator": "images of the generator",
+    "reconstruction": "real images as the generator reconstructs them",
+    "resample": "views of the real images",
+    "grid": "mixtures of the pixels of two images",
+    "cutmix": "images with a part of another one",
+}
+
+
+def describe_arm(arm: Arm, ratio: float) -> str:
+    """Describe an arm, such as "a network, of real images in views by rand-augment". ratio: that of the evaluation."""
+    images = " and ".join(["real"] * arm.real + ["synthetic"] * arm.synthetic)
+    views = f" in views by {arm.policy}" if arm.policy else ""
+    parts = [f"{LEARNER_WORDS[arm.learner]}, of {images} images{views}"]
+    if arm.synthetic:
+        control = ", a control" if arm.is_control else ""
+        parts.append(f"the synthetic ones are {FEED_WORDS[arm.feed or 'generator']}{control}")
+    if arm.real and arm.synthetic:
+        parts.append(describe_mix(arm.mix(ratio)))
+    parts += [f"{arm.unlabelled:.0%} of each batch unlabelled images"] if arm.unlabelled else []
+    parts += ["soft labels of a first classifier"] if arm.soft_labels else []
+    own = {"sampling": arm.sampling, "long_tail": arm.long_tail, "mixup": arm.mixup}
+    values = {name: f"{value:g}" if isinstance(value, float) else value for name, value in own.items()}
+    parts += [f"{name} {value}" for name, value in values.items() if value is not None]
+    parts += ["cross-fitted operating point"] if arm.is_cross_fitted else []
+    return "; ".join(parts)
