@@ -203,7 +203,7 @@ def check_anchor_policy(name: str, data: LabelledImages, lenders_from: int) -> N
     if policy.lenders and counts[largest] < max(lenders_from, 2):
         raise ConfigError(
             f"no class has the {max(lenders_from, 2)} images that anchors {name!r} needs to lend differences (the "
-            f"largest, {largest}, has {counts[largest]}): set lenders_from lower, or use anchors grid"
+            f"largest, {largest}, has {counts[largest]}): set lenders_from of the generator lower, or anchors: grid"
         )
     alone = [label for label, count in counts.items() if count == 1]
     if policy.partner and not policy.lenders and alone:

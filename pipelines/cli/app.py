@@ -38,7 +38,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help="Measure whether synthetic images from a GAN help your image classifier, by how much, and how certain that "
-    "is. Start with: [bold]augment run auto --set data.source=DIR[/bold]",
+    "is. Start with: [bold]augment run auto DIR[/bold]",
 )
 EXAMPLES: dict[Callable[..., None], str] = {
     inspect: "augment inspect bundled:fashion --out sheet.png",
@@ -46,7 +46,7 @@ EXAMPLES: dict[Callable[..., None], str] = {
     generate: "augment generate runs/gan --out runs/images --per-class 200",
     evaluate: "augment evaluate bundled:fashion --samples-per-class 20 --synthetic runs/images --out runs/evaluation",
     tune: "augment tune bundled:fashion --samples-per-class 20 --horizontal-flip --out runs/tuned",
-    run: "augment run auto --set data.source=DIR --out runs/mine",
+    run: "augment run auto DIR --out runs/mine",
     init: "augment init DIR --out mine.yaml",
     train: "augment train DIR --run runs/mine --out runs/model",
     predict: "augment predict runs/model PICTURES --out predictions.csv",

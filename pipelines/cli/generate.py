@@ -70,7 +70,7 @@ def generate(
         )
     elif metadata.origin and not metadata.tested:
         source, *arguments = metadata.origin
-        print_next_command("augment", "run", "auto", "--set", f"data.source={source}", *arguments, "--out", "runs/mine")
+        print_next_command("augment", "run", "auto", source, *arguments, "--out", "runs/mine")
     else:
         more = ("--per-class", "200", "--seed", str(seed + 1))
         print_next_command("augment", "generate", run, "--out", f"{out}-more", *more)

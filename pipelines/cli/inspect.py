@@ -58,6 +58,4 @@ def inspect(
     if out is not None:
         write_sheet(contact_sheet(data.train, samples_per_class), out)
         print_line(f"contact sheet: {out}")
-    print_next_command(
-        "augment", "run", "auto", "--set", f"data.source={source}", *reading.arguments(), "--out", "runs/mine"
-    )
+    print_next_command("augment", "run", "auto", source, *reading.arguments(), "--out", "runs/mine")

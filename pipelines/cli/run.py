@@ -33,6 +33,10 @@ Pipeline = Annotated[
         metavar="PIPELINE", help="A YAML file, or auto, quickstart, imbalance, fashion-50 or learning-curve."
     ),
 ]
+Source = Annotated[
+    str | None,
+    typer.Argument(metavar="SOURCE", help="Your images, in place of those that the pipeline names (data.source)."),
+]
 OutOrDefault = Annotated[
     Path | None, typer.Option("--out", metavar="DIR", help="Output folder; default: runs/<pipeline>.")
 ]
@@ -71,6 +75,7 @@ def run(
     pipeline: Pipeline,
     images: ImageOptions,
     computing: ComputingOptions,
+    source: Source = None,
     out: OutOrDefault = None,
     overrides: Overrides = None,
     dry_run: DryRun = False,
@@ -88,7 +93,8 @@ def run(
     from pipelines.runner import run as run_pipeline
 
     settings = [*(overrides or []), *_as_overrides(images, drop_duplicates, seed)]
-    definition = load_pipeline(pipeline, settings, horizontal_flip=horizontal_flip, minutes=minutes)
+    given = [] if source is None else [f"data.source={source}"]
+    definition = load_pipeline(pipeline, [*given, *settings], horizontal_flip=horizontal_flip, minutes=minutes)
     folder, data = out or Path("runs") / Path(pipeline).stem, definition.data
     check_outside_sources(folder, data.source, data.test, data.unlabelled)
     set_threads(threads)
@@ -98,7 +104,7 @@ def run(
                 print_line(planned.sentence)
         flags = _flags(horizontal_flip, {"--minutes": minutes, "--jobs": jobs, "--threads": threads}, computing)
         sets = [part for setting in settings for part in ("--set", setting)]
-        print_next_command("augment", "run", pipeline, *sets, *flags, "--out", folder)
+        print_next_command("augment", "run", pipeline, *([source] if source else []), *sets, *flags, "--out", folder)
         return
     with computing.runtime(folder, jobs, definition.track) as runtime:
         results = run_pipeline(definition, folder, runtime, overwrite=computing.overwrite)

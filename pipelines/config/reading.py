@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from augment.dataset.sources import PREFIXES
 from augment.errors import ConfigError
 from augment.generators.base import GeneratorConfig
-from augment.words import quoted, shortened
+from augment.words import quoted, shell_word, shortened
 from augment.yaml_text import parse_mapping, parse_value, read_mapping
 from classifiers.backbones import DOWNLOAD
 from pipelines.config.arm_section import ARMS, DEFAULT_ARMS
@@ -67,8 +67,9 @@ def load_pipeline(
     elif os.path.isfile(path):  # Path.is_file() would raise for a name that is too long
         tree, base = read_mapping(path), path.parent
     else:
+        own = f"; for these images: augment run auto {shell_word(name_or_path)}" if os.path.exists(path) else ""
         raise ConfigError(
-            f"no pipeline {quoted(name_or_path)}: expected a YAML file or one of {', '.join(shipped_pipelines())}"
+            f"no pipeline {quoted(name_or_path)}: expected a YAML file or one of {', '.join(shipped_pipelines())}{own}"
         )
     tree = {name: section for name, section in tree.items() if section is not None}  # an empty section has its defaults
     _resolve_paths(tree, base)
@@ -109,7 +110,7 @@ def parse(model: type[M], tree: Mapping[str, Any], where: str, *, within: str = 
 
 def _explain(model: type[BaseModel], error: dict[str, Any], within: str) -> str:
     section, keys = _follow(model, error["loc"])
-    path = keys[1:] if within and keys[:1] == [within] else keys
+    path = keys[1:] if within and keys[:1] == [within] and len(keys) > 1 else keys
     name = shortened(".".join(path))
     if error["type"] == "extra_forbidden":
         if len(keys) == 1 and name in DEPRECATED_SECTIONS:

@@ -217,7 +217,7 @@ def require_test(loaded: LoadedSource) -> LabelledImages:
     if loaded.test is None:
         raise SourceError(
             f"{loaded.name} has no test split, and synthetic images may have been generated from any of its images; "
-            "give test images with --test, or use `augment run auto --set data.source=...`, which tests by "
+            "give test images with --test, or use `augment run auto SOURCE`, which tests by "
             "cross-validation"
         )
     return loaded.test
@@ -229,7 +229,7 @@ def missing_test_note(loaded: LoadedSource) -> tuple[str, ...]:
         return ()
     return (
         f"{loaded.name} has no test split, so images of this generator can only be evaluated on other images "
-        "(evaluate --test); `augment run auto --set data.source=...` holds some out first",
+        "(evaluate --test); `augment run auto SOURCE` holds some out first",
     )
 
 

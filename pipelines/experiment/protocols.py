@@ -154,8 +154,8 @@ def _imbalance(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, r
     if counts[fewest] < config.large:
         raise ConfigError(
             f"imbalance draws {config.large} images of some classes and {config.small} of the others in every repeat, "
-            f"but class {fewest!r} has {counts[fewest]}: set protocol.large to at most {counts[fewest]} and "
-            "protocol.small below it, or use `augment run auto`, which takes the classes as they are"
+            f"but class {fewest!r} has {counts[fewest]} to train on: use `augment run auto`, which takes the classes "
+            f"as they are, or set protocol.large to at most {counts[fewest]} and protocol.small below it"
         )
     if data.samples_per_class is not None:
         warnings += ("data.samples_per_class is not used: protocol.large and protocol.small say how many images",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -31,6 +32,9 @@ def test_fit_generate_and_evaluate_follow_each_other(
     result = augment(*command[1:], *QUICK[2:])
     assert (result.status, result.err) == (0, "")
     assert next_command(result)[1:] == ["-m", "webbrowser", "-t", f"{answer}/report.html"]
+    (keep,) = [line for line in result.out.splitlines() if line.startswith("to keep a classifier: ")]
+    trained = ["augment", "train", str(image_folder), "--run", answer, "--out", f"{answer}-model"]
+    assert shlex.split(keep.removeprefix("to keep a classifier: ")) == trained
     results = json.loads((tmp_path / "my run-images-evaluation" / "results.json").read_text())
     assert len(results["arms"]) == 5
     assert results["recommendation"]["sentence"] in result.out.replace("\n", " ")

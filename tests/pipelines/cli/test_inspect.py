@@ -14,7 +14,7 @@ from PIL import Image
 def test_inspect_counts_and_draws_a_contact_sheet(image_folder: Path, tmp_path: Path, augment: Augment) -> None:
     result = augment("inspect", image_folder, "--out", tmp_path / "new" / "sheet.png", "--samples-per-class", "4")
     assert (result.status, result.err) == (0, "")
-    command = ["augment", "run", "auto", "--set", f"data.source={image_folder}", "--out", "runs/mine"]
+    command = ["augment", "run", "auto", str(image_folder), "--out", "runs/mine"]
     assert next_command(result) == command
     with Image.open(tmp_path / "new" / "sheet.png") as sheet:
         assert sheet.width > 4 * 28
@@ -29,7 +29,7 @@ def test_the_next_command_reads_the_images_in_the_same_way(
     photos: Path, tiny: Path, tmp_path: Path, augment: Augment
 ) -> None:
     command = next_command(augment("inspect", photos, "--image-size", "12", "--resize", "crop"))
-    options = ["--set", f"data.source={photos}", "--image-size", "12", "--resize", "crop"]
+    options = [str(photos), "--image-size", "12", "--resize", "crop"]
     assert command == ["augment", "run", "auto", *options, "--out", "runs/mine"]
     assert augment(*command[1:-1], tmp_path / "mine", "--dry-run").status == 0
     result = augment("fit", photos, "--out", tmp_path / "run", "--config", tiny, "--image-size", "12", "--quiet")

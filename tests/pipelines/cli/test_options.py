@@ -53,11 +53,11 @@ OPTIONS = [
     ("fit SOURCE --out OUT --steps 99999999999999999999", "steps: input should be less than or equal to 99999999"),
     ("evaluate SOURCE --test TEST --out OUT --ratio nan", "ratio: "),
     ("evaluate SOURCE --out OUT", "has no test split"),
-    ("evaluate SOURCE --out OUT", "use `augment run auto --set data.source=...`, which tests by"),
+    ("evaluate SOURCE --out OUT", "use `augment run auto SOURCE`, which tests by"),
     ("evaluate SOURCE --test TEST --out OUT --arms none,best", "arms.1: expected one of none"),
     ("evaluate SOURCE --test TEST --out OUT --arms none,synthetic", "give --synthetic, or only real arms"),
     ("evaluate SOURCE --test TEST --synthetic none --out OUT", "there is no 'none'"),
-    ("evaluate SOURCE --test TEST --synthetic SOURCE --out OUT --ratio 3", "needs 36 synthetic images of each class"),
+    ("evaluate SOURCE --test TEST --synthetic SOURCE --out OUT --ratio 3", "need 36 synthetic images of each class"),
     ("evaluate SOURCE --test TEST --out OUT --ratio inf", "ratio: "),
     ("evaluate SOURCE --test TEST --out held", "held already holds other files"),
     (

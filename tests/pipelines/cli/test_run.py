@@ -49,9 +49,10 @@ def test_run_plans_then_does_all_of_it_once(photos: Path, tmp_path: Path, augmen
 
 
 def test_own_images_are_all_used_by_a_shipped_pipeline(photos: Path, augment: Augment, tmp_path: Path) -> None:
-    result = augment("run", "quickstart", "--set", f"data.source={photos}", "--out", tmp_path / "out", "--dry-run")
+    result = augment("run", "quickstart", photos, "--out", tmp_path / "out", "--dry-run")
     assert result.status == 0
     assert "are used" not in result.err
+    assert next_command(result)[1:4] == ["run", "quickstart", str(photos)]
     capped = augment(*next_command(result)[1:], "--samples-per-class", "4", "--dry-run")
     assert "at most 4 images of each class are used" in capped.err
 
