@@ -166,8 +166,14 @@ def _class_gains(
     by_class = [None if np.isnan(column).any() else column for column in differences.T]
     return (
         [None if d is None else float(d.mean()) for d in by_class],
-        [None if d is None else corrected_t_interval(d, correlation) for d in by_class],
+        [None if d is None else _within_recall(corrected_t_interval(d, correlation)) for d in by_class],
     )
+
+
+def _within_recall(interval: Interval) -> Interval:
+    """Return the part of an interval that a gain in recall can reach: between -1 and 1."""
+    low, high = interval
+    return max(low, -1.0), min(high, 1.0)
 
 
 def _check_paired(arm_records: Sequence[Record], baseline_records: Sequence[Record]) -> None:

@@ -130,6 +130,12 @@ def test_overlapping_training_sets_widen_the_interval_and_take_another_test():
     assert overlapping.per_class_ci95[0] == pytest.approx(overlapping.ci95)
 
 
+def test_an_interval_of_a_class_ends_where_recall_does():
+    found = headline([0.3, -0.3])
+    assert found.ci95[0] < -1
+    assert found.per_class_ci95[0] == (-1.0, 1.0)
+
+
 def test_each_class_has_an_interval_of_its_own():
     found = headline(GAIN)
     assert found.per_class_ci95[0] == pytest.approx(found.ci95)  # its recall is the accuracy
