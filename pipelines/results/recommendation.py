@@ -193,9 +193,10 @@ def _sentence(
         return f"Do not augment{at_size}: synthetic images {verb} {metric.words} {evidence}."
     if high < 0:
         return f"Do not augment{at_size}: {_other_recipe(comparison, match.images_alone)}."
+    arm = "synthetic images" if match.same_recipe else comparison.arm
     return (
-        f"Do not augment{at_size}: no gain can be shown; with synthetic images, {metric.words} changes "
-        f"{evidence}{limits}."
+        f"Do not augment{at_size}: no gain can be shown; with {arm}, {metric.words} changes {evidence}{limits}"
+        f"{_images_alone(match.images_alone)}."
     )
 
 
@@ -222,10 +223,15 @@ def _other_recipe(comparison: Comparison, images_alone: Comparison | None) -> st
         f"{METRICS[comparison.metric].words} is {compared} with {comparison.arm} than with {comparison.baseline}, "
         f"{evidence}"
     )
-    if images_alone is None:
-        return sentence
-    _, change = describe_change(images_alone, significant=False, against=f" compared with {images_alone.baseline}")
-    return f"{sentence}; the synthetic images themselves change it {change}"
+    return f"{sentence}{_images_alone(images_alone)}"
+
+
+def _images_alone(comparison: Comparison | None) -> str:
+    """Say what the images change, compared with the same recipe without them; nothing if there is no such baseline."""
+    if comparison is None:
+        return ""
+    _, change = describe_change(comparison, significant=False, against=f" compared with {comparison.baseline}")
+    return f"; the synthetic images themselves change it {change}"
 
 
 def _gain_sentence(
