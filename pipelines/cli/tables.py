@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from augment.dataset.inspection import Inspection
 from augment.gan.benchmark_plot import BASELINES, LABELS, format_ms
@@ -15,7 +15,14 @@ from pipelines.metric_specs import METRICS
 from pipelines.results.document import Results
 from pipelines.results.forecast import describe_forecast
 from pipelines.results.side_by_side import Evaluation, headline_metric, rows
+from pipelines.results.wording import format_metrics
 from pipelines.tuning import TuningResult
+
+
+def _columns(metrics: Sequence[str]) -> list[Column | str]:
+    """Return the columns of arms. Long names are folded, since one that is cut off could be that of another arm."""
+    headings = [f"{METRICS[name].words} ({METRICS[name].unit_of_levels})" for name in metrics]
+    return [Column("arm", overflow="fold"), *headings, "n"]
 
 
 def print_tuning_result(result: TuningResult) -> None:
@@ -43,10 +50,10 @@ def print_results(results: Results) -> None:
     """Print a table of the arms, the fidelity of the synthetic images, and the recommendation."""
     compared = [comparison.metric for comparison in results.comparisons[:1]]
     metrics = list(dict.fromkeys(["accuracy", "balanced_accuracy", "macro_f1", *compared]))
-    table = Table("arm", *(METRICS[m].words for m in metrics), "n")
+    table = Table(*_columns(metrics))
     for arm, summaries in results.arms.items():
-        cells = [f"{summaries[m].mean:.3f} ± {summaries[m].std:.3f}" for m in metrics]
-        table.add_row(printable(arm), *cells, str(len(summaries["accuracy"].values)))
+        cells = format_metrics(summaries)
+        table.add_row(printable(arm), *(cells[m] for m in metrics), str(len(summaries["accuracy"].values)))
     OUT.print(table)
     fidelity = results.fidelity
     if fidelity:
@@ -68,7 +75,7 @@ def print_results(results: Results) -> None:
 def print_evaluations(evaluations: Sequence[Evaluation]) -> None:
     """Print a row for each arm of each evaluation, and the conclusion of each evaluation."""
     metrics = list(dict.fromkeys([headline_metric(evaluations), "accuracy", "expected_calibration_error"]))
-    table = Table("evaluation", "arm", *(METRICS[name].words for name in metrics), "n")
+    table = Table("evaluation", *_columns(metrics))
     for row in rows(evaluations):
         cells = (row.metrics[name] for name in metrics)
         style = "bold" if row.best else None
