@@ -122,7 +122,9 @@ def _find_column(origin: object, table: Any, kind: str, named: str | None) -> st
     found_instead = f"no column {quoted(named)}" if named else "several columns" if candidates else "no column"
     content = "pictures (bytes, or a struct with bytes)" if kind == "image" else "labels (text or whole numbers)"
     present = ", ".join(f"{field.name} ({shortened(str(field.type))})" for field in table.schema)
-    raise SourceError(f"{origin} has {found_instead} of {content}; name one as {origin}?{kind}=COLUMN. It has: {present}")
+    raise SourceError(
+        f"{origin} has {found_instead} of {content}; name one as {origin}?{kind}=COLUMN. It has: {present}"
+    )
 
 
 def _holds_pictures(kind: Any) -> bool:
