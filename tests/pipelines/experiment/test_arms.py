@@ -163,9 +163,7 @@ def test_what_an_arm_lacks_is_named_before_it_is_trained(fold: Fold) -> None:
         check(fold, keep=0.25, ratio=1.0)
     with pytest.raises(ConfigError, match="there are none; give --synthetic"):
         check(replace(fold, synthetic=None))
-    with pytest.raises(
-        ConfigError, match="feed needs a generator, but there is none: compare such arms"
-    ):
+    with pytest.raises(ConfigError, match="feed needs a generator, but there is none: compare such arms"):
         check(fold, feed="generator")
     check(fold, feed="grid")
 

@@ -68,8 +68,6 @@ def test_training_images_in_the_validation_set_are_reported(split: tuple[Labelle
     train, test = split
     options = {"val": with_copies(test, train), "kind": "holdout"}
     _, exact, near = warnings_of(train, test, **options, chooses_mix=True)
-    assert exact.startswith(
-        "3 training images are in the validation set too, pixel for pixel: the choice favours"
-    )
+    assert exact.startswith("3 training images are in the validation set too, pixel for pixel: the choice favours")
     assert near.startswith("2 training images are nearly the same as a validation image")
     assert len(warnings_of(train, test, **options, chooses_mix=False)) == 1

@@ -66,7 +66,5 @@ def test_an_error_of_zero_is_no_reason_to_fail() -> None:
 def test_repeats_that_differ_too_much_give_no_forecast() -> None:
     found = forecast(curve([0.2, 0.2, 0.2, 0.02], 0.5), "a", "accuracy", 0.2)
     wide = found.model_copy(update={"at_double_ci95": (0.0, 1.0)})
-    assert describe_forecast(wide).startswith(
-        "What twice as many images of each class would give a cannot be"
-    )
+    assert describe_forecast(wide).startswith("What twice as many images of each class would give a cannot be")
     assert "One point more" not in describe_forecast(wide)
