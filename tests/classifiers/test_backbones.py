@@ -85,9 +85,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.pth"
     torch.save(random_network("resnet18").state_dict(), path)
     for name, words in (("torchvision:resnet50", r"torchvision\.models\.resnet50"), ("efficientnet-lite0", "lite0")):
-        with pytest.raises(
-            ConfigError, match=rf"other\.pth: expected a state dict of .*{words}, but the weights"
-        ):
+        with pytest.raises(ConfigError, match=rf"other\.pth: expected a state dict of .*{words}, but the weights"):
             load_body(name, str(path))
     with pytest.raises(ConfigError, match=r"none\.pth: .* cannot be read"):
         load_body("torchvision:resnet18", str(tmp_path / "none.pth"))

@@ -31,9 +31,7 @@ def test_weights_come_back_from_both_kinds_of_files(name: str, tmp_path: Path) -
 def test_a_file_of_other_things_is_refused(content: Any, tmp_path: Path) -> None:
     path = tmp_path / "other.pth"
     torch.save(content, path)
-    with pytest.raises(
-        ConfigError, match=r"other\.pth: expected weights of a layer, (but the file can|got some)"
-    ):
+    with pytest.raises(ConfigError, match=r"other\.pth: expected weights of a layer, (but the file can|got some)"):
         read_weights(path, EXPECTED)
 
 
