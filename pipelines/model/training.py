@@ -27,7 +27,7 @@ from augment.dataset.ratios import needed_per_class
 from augment.errors import ConfigError
 from augment.filtering import CrossFittedPredictions
 from augment.identity import Identity
-from augment.output_folders import OutputFolder, open_output
+from augment.output_folders import OutputFolder, open_output, remove_if_empty
 from augment.runtime import Runtime, Task
 from augment.seeds import derive_seed
 from augment.tensor_files import dump_tensors, load_metadata, load_tensors
@@ -178,7 +178,7 @@ def _load(data: DataConfig, recipe: Recipe, keep_test: bool, runtime: Runtime) -
 def _delete_parts(trainings: Sequence[Training], output: OutputFolder) -> None:
     for training in trainings:
         output.delete(training.file)
-    (output.path / PARTS_FOLDER).rmdir()
+    remove_if_empty(output.path / PARTS_FOLDER)
 
 
 def plan(images: FoldParts, members: int) -> list[Training]:
