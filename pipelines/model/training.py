@@ -23,9 +23,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from augment.dataset.images import LabelledImages, Resize, concatenate, fingerprint, image_hashes
-from augment.dataset.ratios import needed_per_class
 from augment.errors import ConfigError
-from augment.filtering import CrossFittedPredictions
+from augment.filtering import CrossFittedPredictions, needed_before_filter
 from augment.identity import Identity
 from augment.output_folders import OutputFolder, open_output, remove_if_empty
 from augment.runtime import Runtime, Task
@@ -206,7 +205,7 @@ def _prepare_fold(fold: Fold, recipe: Recipe, name: str, output: OutputFolder, r
 
 def _with_enough_images(generate: GenerateConfig, train: LabelledImages, recipe: Recipe) -> GenerateConfig:
     """Return the settings with as many images as the arm needs for all real images, which are more than in the run."""
-    needed = needed_per_class(train, recipe.arm.ratio_or(recipe.evaluate.ratio) / recipe.arm.keep)
+    needed = needed_before_filter(train, recipe.arm.ratio_or(recipe.evaluate.ratio), recipe.arm.keep)
     return generate.model_copy(update={"per_class": max(generate.per_class, needed)})
 
 
