@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from augment.words import counted
-from pipelines.cli.options import MAX_IMAGES, Device, Out, Overwrite, Quiet, Seed, parse_counts
+from pipelines.cli.options import MAX_IMAGES, Device, Out, Overwrite, Quiet, Seed, check_outside_sources, parse_counts
 from pipelines.cli.output import print_line, print_next_command, print_notes
 
 
@@ -54,6 +54,7 @@ def generate(
     from pipelines.cli.terminal import Terminal
 
     model = load_model(run, find_device(device))
+    check_outside_sources(out, *model.metadata.origin[:1])
     counts = requested_counts(model, per_class=per_class, balance=balance, counts=parse_counts(count or []))
     with Terminal(quiet) as terminal:
         generated = generate_folder(model, counts, out, format.value, seed=seed, overwrite=overwrite, observer=terminal)
