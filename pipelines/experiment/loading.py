@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -56,6 +57,13 @@ class LoadedSource:
             for split, data in self.source.splits.items()
             for i, key in enumerate(zip(image_hashes(data.images), data.labels.tolist(), strict=True))
         }
+
+    def fingerprint(self) -> str | None:
+        """Return a hash of the distinct images of the source with their labels; None if the source is not known.
+
+        Neither the order of the images nor their division into splits matters.
+        """
+        return None if self.source is None else hashlib.sha256(repr(sorted(self.names())).encode()).hexdigest()[:16]
 
 
 def load(config: DataConfig, observer: Observer = NO_OBSERVER) -> LoadedSource:

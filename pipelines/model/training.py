@@ -50,7 +50,7 @@ from pipelines.model.cross_validation import (
     ensemble_of,
     out_of_fold_predictions,
 )
-from pipelines.model.recipe import Recipe
+from pipelines.model.recipe import Recipe, differences_from_run
 from pipelines.model.saved_model import (
     CARD,
     DESCRIPTION,
@@ -142,6 +142,7 @@ def _assemble(
         members=len(network.members),
         temperature=float(network.temperature),
         recipe=recipe,
+        differs_from_run=differences_from_run(recipe, loaded, resize),
         source=loaded.name,
         train_per_class=labelled.per_class(),
         fingerprint=fingerprint(labelled),
@@ -170,6 +171,8 @@ def _load(data: DataConfig, recipe: Recipe, keep_test: bool, runtime: Runtime) -
             f"the run compared classifiers of {', '.join(recipe.classes)}, and the source has {', '.join(names)}: give "
             "the source of the run, or train without --run"
         )
+    if differs := differences_from_run(recipe, loaded, data.resize):
+        runtime.observer.on_note(f"the run measured {' and '.join(differs)}, so its figure is not that of this model")
     others = [loaded.val, None if keep_test else loaded.test]
     return loaded, concatenate([loaded.train, *(other for other in others if other is not None)])
 
