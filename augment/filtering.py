@@ -7,11 +7,15 @@ memorised copies would then score best.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from augment.dataset.images import LabelledImages
+from augment.dataset.ratios import needed_per_class
 
 Scores = NDArray[np.floating]  # one per synthetic image, higher is better
 
@@ -59,5 +63,16 @@ def keep_best(labels: NDArray[np.int64], scores: Scores, fraction: float) -> NDA
     for k in np.unique(labels):
         members = np.flatnonzero(labels == k)
         best = np.argsort(-scores[members], kind="stable")
-        kept.append(members[best[: max(round(fraction * len(members)), 1)]])
+        kept.append(members[best[: _number_kept(len(members), fraction)]])
     return np.sort(np.concatenate(kept))
+
+
+def needed_before_filter(real: LabelledImages, ratio: float, fraction: float) -> int:
+    """Return how many synthetic images of each class `ratio` requires if `keep_best` keeps `fraction` of them."""
+    needed = needed_per_class(real, ratio)
+    fewest = int((needed - 0.5) / fraction) if needed > 1 else 1  # of fewer, too few are kept, however it is rounded
+    return next(count for count in itertools.count(fewest) if _number_kept(count, fraction) >= needed)
+
+
+def _number_kept(count: int, fraction: float) -> int:
+    return max(round(fraction * count), 1)

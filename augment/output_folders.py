@@ -235,8 +235,13 @@ def _delete_replaced(path: Path, marker: Marker) -> None:
     folders = {path / PurePosixPath(name).parent for name in marker.replaced}
     for folder in sorted(folders - {path}, reverse=True):
         remove_temporary_files(folder)
-        if folder.is_dir() and not any(folder.iterdir()):  # an empty class folder is not valid in a source
-            folder.rmdir()
+        remove_if_empty(folder)  # an empty class folder is not valid in a source
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove a folder, unless it does not exist or holds files, which are then of somebody else."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 @contextmanager

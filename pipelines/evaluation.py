@@ -41,7 +41,7 @@ class ReportContext:
     """What the report shows apart from the results: the source's name, warnings, settings and the generator's losses.
 
     curves: the steps and values of each loss, of equal length, by its name. choice: how the mix was chosen; None if it
-    was not chosen on validation images.
+    was not chosen on validation images. fingerprint: of all images of the source.
     """
 
     name: str
@@ -50,6 +50,7 @@ class ReportContext:
     settings: dict[str, Any] | None = None
     curves: dict[str, tuple[list[int], list[float]]] | None = None
     choice: Choice | None = None
+    fingerprint: str | None = None
 
 
 def evaluate(
@@ -79,7 +80,8 @@ def evaluate(
             warnings += notes
     _report(warnings, runtime)
     why = HOLDOUT_ONLY if synthetic is not None else "holdout: there is one test set"
-    context = ReportContext(loaded.name, Design(why=why, test_labels=test.labels), warnings)
+    design = Design(why=why, test_labels=test.labels)
+    context = ReportContext(loaded.name, design, warnings, fingerprint=loaded.fingerprint())
     return evaluate_folds([fold], config, folder, context, runtime, overwrite=overwrite)
 
 
@@ -151,7 +153,7 @@ def _results(
     results = build_results(
         records,
         config.compared_arms(),
-        _dataset(fold, context.name),
+        _dataset(fold, context),
         context.design,
         config.ratio,
         ratio_by_need=len(fold.synthetic) / len(fold.train) if fold.synthetic else 0.0,
@@ -188,13 +190,14 @@ def identity_of(folds: Sequence[Fold], config: EvaluateConfig) -> Identity:
     return Identity({"evaluate": config}, {**images, **({"mixes": mixes} if mixes else {})}, ("evaluate.metric",))
 
 
-def _dataset(fold: Fold, name: str) -> Dataset:
+def _dataset(fold: Fold, context: ReportContext) -> Dataset:
     return Dataset(
-        name=name,
+        name=context.name,
         classes=list(fold.train.class_names),
         train_per_class=fold.train.per_class(),
         test_size=len(fold.test),
         image_size=fold.train.size,
+        fingerprint=context.fingerprint,
     )
 
 

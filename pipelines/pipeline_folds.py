@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
-from augment.dataset.ratios import needed_per_class
 from augment.errors import ConfigError
+from augment.filtering import needed_before_filter
 from pipelines.config.sections import Pipeline
 from pipelines.experiment.arms import check_pretrained_weights
 from pipelines.experiment.fold_generators import FoldGenerators
@@ -86,14 +86,15 @@ def _check_ratio(pipeline: Pipeline, folds: Sequence[Fold]) -> None:
     """Raise `ConfigError` if too few images would be generated."""
     evaluation, per_class = pipeline.evaluate, pipeline.generate.per_class
     arms = [arm for arm in evaluation.arms if arm.real and arm.uses_stored_images and not arm.by_need]
-    ratios = [(arm.ratio_or(evaluation.ratio) / arm.keep, "evaluate.ratio") for arm in arms]
+    ratios = [("evaluate.ratio", arm.ratio_or(evaluation.ratio), arm.keep) for arm in arms]
     if pipeline.choose is not None:
-        ratios.append((max(pipeline.choose.ratios) / min(pipeline.choose.keep), "choose.ratios"))
+        ratios.append(("choose.ratios", max(pipeline.choose.ratios), min(pipeline.choose.keep)))
     largest = max(folds, key=lambda fold: len(fold.train)).train
-    for ratio, key in ratios:
-        needed = needed_per_class(largest, ratio)
+    for key, ratio, keep in ratios:
+        needed = needed_before_filter(largest, ratio, keep)
         if per_class < needed:
+            kept = "" if keep == 1 else f", of which {keep:g} are kept"
             raise ConfigError(
                 f"{key} {ratio:g} with {len(largest)} real images needs {needed} synthetic images "
-                f"of each class, but generate.per_class is {per_class}; raise it or lower the ratio"
+                f"of each class{kept}, but generate.per_class is {per_class}; raise it or lower the ratio"
             )

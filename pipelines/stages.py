@@ -138,6 +138,7 @@ def _evaluate(folds: PipelineFolds) -> Stage:
             pipeline.model_dump(mode="json"),
             _loss_curves(folds.generators.folder_of(outer[0]) / "gan") if folds.generator_folds else {},
             choice,
+            folds.loaded.fingerprint(),
         )
         folder, settings = folds.folder / "evaluation", pipeline.evaluate
         results = evaluate_folds(

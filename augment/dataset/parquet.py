@@ -56,10 +56,12 @@ def read_parquet(path: Path, columns: Mapping[str, str] | None = None) -> Listin
     """List the pictures of a parquet file, or of a folder of files whose names begin with that of their split.
 
     columns: the names of the columns "image" and "label", where they are not the usual ones. A column `split` is used
-    if there is one. A table without a column of labels lists pictures without labels. Raises `SourceError` if a named
-    column is not found, if there are no pictures, or if a row has none.
+    if there is one. A table without a column of labels lists pictures without labels. Raises `SourceError` if a folder
+    has no parquet files, if a named column is not found, if there are no pictures, or if a row has none.
     """
     files = parquet_files(path) if path.is_dir() else [path]
+    if not files:
+        raise SourceError(f"{path} has no parquet files, directly or in data/, so no columns can be chosen in it")
     tables = [(str(file), split_of(file.stem) if len(files) > 1 else "train", _read_table(file)) for file in files]
     return list_tables(path, tables, columns or {}, path if path.is_dir() else path.parent)
 
@@ -117,10 +119,12 @@ def _find_column(origin: object, table: Any, kind: str, named: str | None) -> st
         candidates = [name for name in USUAL_NAMES[kind] if name in found][:1] or found
     if len(candidates) == 1:
         return candidates[0]
-    wanted = f"column {quoted(named)} of" if named else "column of" if not candidates else "single column of"
+    found_instead = f"no column {quoted(named)}" if named else "several columns" if candidates else "no column"
     content = "pictures (bytes, or a struct with bytes)" if kind == "image" else "labels (text or whole numbers)"
     present = ", ".join(f"{field.name} ({shortened(str(field.type))})" for field in table.schema)
-    raise SourceError(f"{origin} has no {wanted} {content}; name one as {origin}?{kind}=COLUMN. It has: {present}")
+    raise SourceError(
+        f"{origin} has {found_instead} of {content}; name one as {origin}?{kind}=COLUMN. It has: {present}"
+    )
 
 
 def _holds_pictures(kind: Any) -> bool:

@@ -18,7 +18,7 @@ from augment.dataset import archives
 from augment.dataset.decoding import read_picture, refuse_decompression_bombs, unreadable
 from augment.dataset.images import Resize, resize_images
 from augment.dataset.listing import Listing, PictureFile
-from augment.dataset.sources import SUFFIXES, find_folder_reader, locate
+from augment.dataset.sources import SUFFIXES, check_not_empty, find_folder_reader, locate
 from augment.dataset.tables import read_rows
 from augment.dataset.trees import T, visible_entries
 from augment.errors import SourceError
@@ -68,6 +68,7 @@ def pictures_by_split(spec: str) -> dict[str, list[Picture]]:
 
     Raises `SourceError` if there are none.
     """
+    check_not_empty(spec)
     path = Path(spec)
     if path.is_dir() and find_folder_reader(path) is None and (files := _files(path)):
         return {"": [Picture(str(file), file) for file in files]}

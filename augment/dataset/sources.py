@@ -8,6 +8,8 @@ All pictures of a source are resized to one square size and have 1 channel if al
 
 from __future__ import annotations
 
+import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -101,10 +103,30 @@ def read_source(
     return source
 
 
-def locate(spec: str) -> tuple[str, Listing | Arrays]:
-    """Return the name of a source, and its arrays or the list of its picture files; see `read_source`."""
+def check_not_empty(spec: str) -> None:
+    """Raise `SourceError` for an empty source, which `Path` would take for the working directory."""
     if not spec.strip():
         raise SourceError(f"the source is empty: expected {FORMS}")
+
+
+def find_path(spec: str, base: Path = Path()) -> tuple[str, Path | None, str]:
+    """Return the path in a source with what stands before and after it: "datasets:", DIR, "?label=y".
+
+    base: the folder that the path is relative to. The path is None if nothing is there, or if the source has no path.
+    """
+    prefix = re.match(r"datasets:|torchvision:[^:]*:|(sklearn|bundled):.*", spec, re.DOTALL)
+    before = prefix[0] if prefix else ""
+    rest = spec.removeprefix(before)
+    file, mark, columns = rest.partition("?")
+    for path, after in ((rest, ""), (file, mark + columns)):
+        if path and os.path.exists(base / path):  # Path.exists() would raise for a name that is too long
+            return before, base / path, after
+    return before, None, rest
+
+
+def locate(spec: str) -> tuple[str, Listing | Arrays]:
+    """Return the name of a source, and its arrays or the list of its picture files; see `read_source`."""
+    check_not_empty(spec)
     for prefix, read_named in PREFIXES.items():
         if spec.startswith(prefix):
             return spec, read_named(spec.removeprefix(prefix))

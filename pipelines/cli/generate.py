@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from math import floor
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from augment.words import counted
-from pipelines.cli.options import MAX_IMAGES, Device, Out, Overwrite, Quiet, Seed, parse_counts
+from pipelines.cli.options import MAX_IMAGES, Device, Out, Overwrite, Quiet, Seed, check_outside_sources, parse_counts
 from pipelines.cli.output import print_line, print_next_command, print_notes
+
+if TYPE_CHECKING:
+    from augment.generators.runs import GeneratorMetadata
 
 
 class Format(StrEnum):
@@ -54,6 +58,7 @@ def generate(
     from pipelines.cli.terminal import Terminal
 
     model = load_model(run, find_device(device))
+    check_outside_sources(out, *model.metadata.origin[:1])
     counts = requested_counts(model, per_class=per_class, balance=balance, counts=parse_counts(count or []))
     with Terminal(quiet) as terminal:
         generated = generate_folder(model, counts, out, format.value, seed=seed, overwrite=overwrite, observer=terminal)
@@ -61,7 +66,13 @@ def generate(
     kept = "" if generated else " exist already and are kept"
     images, classes = sum(counts.values()), sum(count > 0 for count in counts.values())
     print_line(f"{counted(images, 'image')} of {counted(classes, 'class')}{kept}: {out}")
-    metadata, fewest = model.metadata, min(counts.get(name, 0) for name in model.metadata.classes)
+    _print_next(run, out, model.metadata, counts, balance=balance, seed=seed)
+
+
+def _print_next(
+    run: Path, out: Path, metadata: GeneratorMetadata, counts: Mapping[str, int], *, balance: bool, seed: int
+) -> None:
+    fewest = min(counts.get(name, 0) for name in metadata.classes)
     real = sum(metadata.train_per_class.values()) / len(metadata.classes)
     ratio = () if balance or fewest >= real else ("--ratio", f"{max(floor(100 * fewest / real), 1) / 100:g}")
     if metadata.origin and metadata.tested and (balance or fewest):

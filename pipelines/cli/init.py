@@ -16,14 +16,15 @@ MARK = b"written by augment init"
 
 def init(source: SourceArgument, out: File, images: ImageOptions, overwrite: Overwrite = False) -> None:
     """Write a commented pipeline for your images, to be changed and run."""
+    from augment.dataset.sources import find_path
     from augment.files import errors_naming, write_text
     from pipelines.cli.terminal import Terminal
     from pipelines.drafting import draft
 
     check_outside_sources(out, source)
     check_replaceable(out, overwrite, "init", [MARK])
-    file, mark, columns = (source, "", "") if Path(source).exists() else source.partition("?")
-    resolved = str(Path(file).resolve()) + mark + columns if Path(file).exists() else source
+    before, path, after = find_path(source)
+    resolved = source if path is None else f"{before}{path.resolve()}{after}"
     settings = {"source": resolved, **images.settings()}
     with Terminal() as terminal:
         text = draft([f"data.{name}={value}" for name, value in settings.items()], out, terminal)

@@ -243,14 +243,14 @@ def check_replaceable(file: Path | None, overwrite: bool, command: str, marks: C
 
 def check_outside_sources(out: Path | None, *sources: str | None) -> None:
     """Raise `ConfigError` if the output path `out` is one of the sources or lies inside the folder of one."""
-    for spec in sources:
-        source = spec if spec is None or os.path.exists(spec) else spec.removeprefix("datasets:").partition("?")[0]
-        # os.path.exists returns False for a name that is too long, while Path.exists raises an error.
-        if out is None or not source or not os.path.exists(source):
+    from augment.dataset.sources import find_path
+
+    for source in (find_path(spec)[1] for spec in sources if spec is not None):
+        if out is None or source is None:
             continue
         if os.path.exists(out) and out.samefile(source):
             raise ConfigError(f"{out} is the source itself; choose another path for the output")
-        if os.path.isdir(source) and out.resolve().is_relative_to(Path(source).resolve()):
+        if os.path.isdir(source) and out.resolve().is_relative_to(source.resolve()):
             raise ConfigError(f"{out} is inside the source {source}; choose another path for the output")
 
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from augment.dataset.sources import PREFIXES
+from augment.dataset.sources import PREFIXES, find_path
 from augment.errors import ConfigError
 from augment.generators.base import GeneratorConfig
 from augment.words import quoted, shell_word, shortened
@@ -158,8 +158,14 @@ def _resolve_paths(tree: dict[str, Any], base: Path) -> None:
         for name in sections:
             section = section.get(name) if isinstance(section, dict) else None
         if isinstance(section, dict) and isinstance(section.get(key), str):
-            no_path = section[key].startswith(tuple(PREFIXES)) or section[key].strip() in ("", NO_PATHS.get(key))
-            section[key] = section[key] if no_path else str(base / section[key])
+            section[key] = _resolve(section[key], base, NO_PATHS.get(key))
+
+
+def _resolve(value: str, base: Path, no_path: str | None) -> str:
+    before, path, after = find_path(value, base)
+    if path is not None:
+        return f"{before}{path}{after}"
+    return value if value.startswith(tuple(PREFIXES)) or value.strip() in ("", no_path) else str(base / value)
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -47,15 +48,22 @@ class LoadedSource:
     unlabelled: LabelledImages | None = None
     source: Source | None = None
 
-    def names(self) -> dict[str, str]:
-        """Return the file of each image of the source, or its place in an array, by its hash."""
+    def names(self) -> dict[tuple[str, int], str]:
+        """Return the file of each image of the source, or its place in an array, by its hash and label."""
         if self.source is None:
             return {}
         return {
-            digest: image_name(self.source, split, i)
+            key: image_name(self.source, split, i)
             for split, data in self.source.splits.items()
-            for i, digest in enumerate(image_hashes(data.images))
+            for i, key in enumerate(zip(image_hashes(data.images), data.labels.tolist(), strict=True))
         }
+
+    def fingerprint(self) -> str | None:
+        """Return a hash of the distinct images of the source with their labels; None if the source is not known.
+
+        Neither the order of the images nor their division into splits matters.
+        """
+        return None if self.source is None else hashlib.sha256(repr(sorted(self.names())).encode()).hexdigest()[:16]
 
 
 def load(config: DataConfig, observer: Observer = NO_OBSERVER) -> LoadedSource:
@@ -86,18 +94,25 @@ def load(config: DataConfig, observer: Observer = NO_OBSERVER) -> LoadedSource:
     labelled = [data for data in (source.train, source.val, test) if data is not None]
     unlabelled, unlabelled_notes = _load_unlabelled(config, labelled, reading)
     notes = (*notes, *test_notes, *unlabelled_notes)
-    if unlabelled is not None and test is not None:
-        notes += _near_tests(unlabelled, test, comparing)
+    if unlabelled is not None:
+        notes += _near_tests(unlabelled, pool, test, comparing)
     return LoadedSource(source.name, pool, limit_per_class(pool, config), test, notes, val, unlabelled, source)
 
 
-def _near_tests(unlabelled: LabelledImages, test: LabelledImages, progress: Progress) -> tuple[str, ...]:
-    """Return a note on unlabelled images that are nearly test images, whatever the classes of these are."""
-    near = measure_matches(unlabelled, replace(test, labels=np.zeros_like(test.labels)), progress)
+def _near_tests(
+    unlabelled: LabelledImages, pool: LabelledImages, test: LabelledImages | None, progress: Progress
+) -> tuple[str, ...]:
+    """Return a note on unlabelled images that are nearly test images, whatever the classes of these are.
+
+    Without a test set, every image of the pool may be tested on.
+    """
+    tested = pool if test is None else test
+    near = measure_matches(unlabelled, replace(tested, labels=np.zeros_like(tested.labels)), progress)
     if not near:
         return ()
+    which = "a labelled image, and each of these may be a test image" if test is None else "a test image"
     return (
-        f"{counted(len(near), 'unlabelled image')} {are(len(near))} nearly the same as a test image: if these are "
+        f"{counted(len(near), 'unlabelled image')} {are(len(near))} nearly the same as {which}: if these are "
         "copies, remove them, because arms that learn from them would be tested on images they have seen",
     )
 

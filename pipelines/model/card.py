@@ -11,6 +11,8 @@ from augment.words import counted, printable
 from pipelines.metric_specs import METRICS, default_metric
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pipelines.model.recipe import Measured
     from pipelines.model.saved_model import ClassifierMetadata
 
@@ -61,7 +63,7 @@ def model_card(metadata: ClassifierMetadata) -> str:
 
 
 def _accuracy(metadata: ClassifierMetadata) -> list[str]:
-    lines = [*_measured(metadata.recipe.measured), *_cross_validated(metadata)]
+    lines = [*_measured(metadata.recipe.measured, metadata.differs_from_run), *_cross_validated(metadata)]
     if metadata.suspect_labels:
         lines.append(
             f"- {counted(metadata.suspect_labels, 'training image')} with a label that looks wrong: suspect-labels.csv."
@@ -69,8 +71,8 @@ def _accuracy(metadata: ClassifierMetadata) -> list[str]:
     return lines
 
 
-def _measured(measured: Measured | None) -> list[str]:
-    """Return what the run says of the recipe; nothing without a run."""
+def _measured(measured: Measured | None, differs: Sequence[str]) -> list[str]:
+    """Return what the run says of the recipe; nothing without a run. differs: what it measured otherwise."""
     if measured is None:
         return []
     metric = METRICS[measured.metric]
@@ -78,9 +80,12 @@ def _measured(measured: Measured | None) -> list[str]:
     interval = f"95 % interval {low} to {high}, {counted(measured.repeats, 'repeat')}"
     spread = interval if measured.low < measured.high else f"the same in {counted(measured.repeats, 'repeat')}"
     best = f" If it was chosen as the best of {counted(measured.arms, 'arm')}, the figure may be a little too good."
+    figure = f"for single classifiers: {metric.words} {mean} {metric.unit_of_levels} ({spread})"
+    first = f"**Measured by the run, {figure}**, on images that they had not seen."
+    if differs:
+        first = f"The run measured {' and '.join(differs)}, {figure}, so this figure is not that of this model."
     return [
-        f"- **Measured by the run, for single classifiers: {metric.words} {mean} {metric.unit_of_levels} ({spread})**, "
-        f"on images that they had not seen. {measured.leaves_out}{best if measured.arms > 1 else ''}",
+        f"- {first} {measured.leaves_out}{best if measured.arms > 1 else ''}",
         f"- The answer of the run: {measured.answer}",
     ]
 

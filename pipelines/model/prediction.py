@@ -146,7 +146,7 @@ def _classify(
         counts += np.bincount(p.argmax(1), minlength=len(counts))
         if labelled is not None:
             labelled.add([metadata.classes.index(str(picture.class_name)) for picture in batch.pictures], p)
-            seen += sum(digest in known for digest in image_hashes(batch.images))
+        seen += sum(digest in known for digest in image_hashes(batch.images))
         broken += batch.broken
         done += len(batch.pictures) + len(batch.broken)
         runtime.observer.on_progress(task, done, {})
@@ -154,9 +154,10 @@ def _classify(
             return None
     runtime.observer.on_end(task, {})
     if seen:
+        harm = "these scores are too optimistic for" if labelled else "its predictions for them are surer than for"
         runtime.observer.on_note(
-            f"the model was trained on {seen:,} of these {counted(len(pictures), 'picture')}, so these scores are "
-            "too optimistic for new ones; `augment train --keep-test` leaves test images out"
+            f"the model was trained on {seen:,} of these {counted(len(pictures), 'picture')}, so {harm} new ones; "
+            "`augment train --keep-test` leaves test images out"
         )
     return counts, broken
 

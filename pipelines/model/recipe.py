@@ -11,11 +11,12 @@ from augment.dataset.images import Resize
 from augment.errors import ConfigError
 from augment.fields import Settings
 from augment.markers import Marker, read_marker
-from augment.words import quoted
+from augment.words import counted, quoted
 from augment.yaml_text import read_mapping
 from pipelines.config.arm_section import Arm
 from pipelines.config.generator_section import AnyGenerator
 from pipelines.config.sections import EvaluateConfig, GenerateConfig, Pipeline
+from pipelines.experiment.loading import LoadedSource
 from pipelines.metric_specs import METRICS, default_metric
 from pipelines.results.document import Results, read_results
 from pipelines.results.statistics import corrected_t_interval
@@ -31,7 +32,8 @@ class Measured(Settings):
 
     mean, low, high: of single classifiers over the repeats, with the 95 % interval of the mean. arms: how many the run
     compared on these images, of which this may be the best. leaves_out: the sources of variance that the interval
-    leaves out. answer: the recommendation of the run.
+    leaves out. answer: the recommendation of the run. images: the fingerprint of its source. horizontal_flip, steps: of
+    its classifiers. These three are None if they are not known, or if the arm has no steps.
     """
 
     metric: str
@@ -42,6 +44,9 @@ class Measured(Settings):
     arms: int = 1
     leaves_out: str
     answer: str
+    images: str | None = None
+    horizontal_flip: bool | None = None
+    steps: int | None = None
 
 
 class Recipe(Settings):
@@ -86,11 +91,41 @@ def choose_recipe(
     evaluate = recipe.evaluate
     changes: dict[str, Any] = {"seed": seed}
     if steps is not None:
-        part = "finetune" if recipe.arm.learner == "finetune" else "classifier"
+        part = _part_with_steps(recipe.arm)
         changes[part] = getattr(evaluate, part).model_copy(update={"steps": steps})
     if horizontal_flip is not None:
         changes["horizontal_flip"] = horizontal_flip
     return recipe.model_copy(update={"evaluate": evaluate.model_copy(update=changes)})
+
+
+def differences_from_run(recipe: Recipe, loaded: LoadedSource, resize: Resize) -> tuple[str, ...]:
+    """Return in words what the run measured otherwise than a model of this recipe and source is trained.
+
+    Then the accuracy that it measured is not that of the model. It is empty without a run.
+    """
+    run, found, size = recipe.measured, list[str](), loaded.train.size
+    if run is None:
+        return ()
+    if recipe.image_size not in (None, size):
+        found.append(f"another image size ({recipe.image_size} px, this model {size} px)")
+    elif recipe.resize not in (None, resize):
+        found.append(f"pictures made square by {recipe.resize} (this model by {resize})")
+    elif run.images not in (None, loaded.fingerprint()):
+        found.append("other images")
+    if run.horizontal_flip not in (None, recipe.evaluate.horizontal_flip):
+        found.append("training with flips" if run.horizontal_flip else "training without flips")
+    steps = _steps(recipe.evaluate, recipe.arm)
+    if run.steps not in (None, steps):
+        found.append(f"training for {counted(run.steps or 0, 'step')} (this model {steps:,})")
+    return tuple(found)
+
+
+def _part_with_steps(arm: Arm) -> str:
+    return "finetune" if arm.learner == "finetune" else "classifier"
+
+
+def _steps(evaluation: EvaluateConfig, arm: Arm) -> int | None:
+    return None if arm.learner == "features" else int(getattr(evaluation, _part_with_steps(arm)).steps)
 
 
 def default_recipe() -> Recipe:
@@ -126,7 +161,7 @@ def recipe_of_run(folder: Path) -> Recipe:
         generator=generator,
         generate=pipeline.generate if pipeline and generator and arm.feed is None else None,
         why=f"the arm {arm.name}, which {_merit(results)} in {folder.name}",
-        measured=_measured(results, arm),
+        measured=_measured(results, arm, evaluation),
         image_size=results.dataset.image_size,
         resize=pipeline.data.resize if pipeline else None,
         unlabelled=pipeline.data.unlabelled if pipeline and learns_from_unlabelled else None,
@@ -179,7 +214,7 @@ def _metric(results: Results) -> str:
     return results.comparisons[0].metric if results.comparisons else default_metric(results.dataset.train_per_class)
 
 
-def _measured(results: Results, arm: Arm) -> Measured:
+def _measured(results: Results, arm: Arm, evaluation: EvaluateConfig) -> Measured:
     metric = _metric(results)
     summary = results.arms[arm.name][metric]
     low, high = corrected_t_interval(summary.values, results.protocol.correlation)
@@ -192,4 +227,7 @@ def _measured(results: Results, arm: Arm) -> Measured:
         arms=len(results.arms),
         leaves_out=results.protocol.note,
         answer=results.recommendation.sentence,
+        images=results.dataset.fingerprint,
+        horizontal_flip=evaluation.horizontal_flip,
+        steps=_steps(evaluation, arm),
     )

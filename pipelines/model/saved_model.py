@@ -62,6 +62,7 @@ class ClassifierMetadata(BaseModel):
     members: int = Field(ge=1, le=MAX_MEMBERS)
     temperature: float = Field(gt=0)
     recipe: Recipe
+    differs_from_run: tuple[str, ...] = ()  # what the run of the recipe measured otherwise, in words
     source: str  # the name of the source
     train_per_class: dict[str, int]
     fingerprint: str  # of the training images

@@ -50,14 +50,14 @@ def find_suspects(unseen: OutOfFoldPredictions, network: Ensemble) -> list[Suspe
     ]
 
 
-def as_csv(found: Sequence[Suspect], data: LabelledImages, names: Mapping[str, str]) -> str:
-    """Return a table with a line for each suspect. data: all images. names: of the images, by their hashes."""
+def as_csv(found: Sequence[Suspect], data: LabelledImages, names: Mapping[tuple[str, int], str]) -> str:
+    """Return a table with a line for each suspect. data: all images. names: of images, by their hashes and labels."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
     images = data.images[np.array([one.image for one in found], np.int64)]
     for one, digest in zip(found, image_hashes(images), strict=True):
-        name = names.get(digest, f"image {one.image}")
+        name = names.get((digest, one.label), f"image {one.image}")
         classes = data.class_names[one.label], data.class_names[one.suggested]
         writer.writerow([name, *classes, f"{one.probability:.3f}", f"{one.of_suggested:.3f}"])
     return file.getvalue()

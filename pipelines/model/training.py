@@ -23,11 +23,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from augment.dataset.images import LabelledImages, Resize, concatenate, fingerprint, image_hashes
-from augment.dataset.ratios import needed_per_class
 from augment.errors import ConfigError
-from augment.filtering import CrossFittedPredictions
+from augment.filtering import CrossFittedPredictions, needed_before_filter
 from augment.identity import Identity
-from augment.output_folders import OutputFolder, open_output
+from augment.output_folders import OutputFolder, open_output, remove_if_empty
 from augment.runtime import Runtime, Task
 from augment.seeds import derive_seed
 from augment.tensor_files import dump_tensors, load_metadata, load_tensors
@@ -51,7 +50,7 @@ from pipelines.model.cross_validation import (
     ensemble_of,
     out_of_fold_predictions,
 )
-from pipelines.model.recipe import Recipe
+from pipelines.model.recipe import Recipe, differences_from_run
 from pipelines.model.saved_model import (
     CARD,
     DESCRIPTION,
@@ -143,6 +142,7 @@ def _assemble(
         members=len(network.members),
         temperature=float(network.temperature),
         recipe=recipe,
+        differs_from_run=differences_from_run(recipe, loaded, resize),
         source=loaded.name,
         train_per_class=labelled.per_class(),
         fingerprint=fingerprint(labelled),
@@ -171,6 +171,8 @@ def _load(data: DataConfig, recipe: Recipe, keep_test: bool, runtime: Runtime) -
             f"the run compared classifiers of {', '.join(recipe.classes)}, and the source has {', '.join(names)}: give "
             "the source of the run, or train without --run"
         )
+    if differs := differences_from_run(recipe, loaded, data.resize):
+        runtime.observer.on_note(f"the run measured {' and '.join(differs)}, so its figure is not that of this model")
     others = [loaded.val, None if keep_test else loaded.test]
     return loaded, concatenate([loaded.train, *(other for other in others if other is not None)])
 
@@ -178,7 +180,7 @@ def _load(data: DataConfig, recipe: Recipe, keep_test: bool, runtime: Runtime) -
 def _delete_parts(trainings: Sequence[Training], output: OutputFolder) -> None:
     for training in trainings:
         output.delete(training.file)
-    (output.path / PARTS_FOLDER).rmdir()
+    remove_if_empty(output.path / PARTS_FOLDER)
 
 
 def plan(images: FoldParts, members: int) -> list[Training]:
@@ -206,7 +208,7 @@ def _prepare_fold(fold: Fold, recipe: Recipe, name: str, output: OutputFolder, r
 
 def _with_enough_images(generate: GenerateConfig, train: LabelledImages, recipe: Recipe) -> GenerateConfig:
     """Return the settings with as many images as the arm needs for all real images, which are more than in the run."""
-    needed = needed_per_class(train, recipe.arm.ratio_or(recipe.evaluate.ratio) / recipe.arm.keep)
+    needed = needed_before_filter(train, recipe.arm.ratio_or(recipe.evaluate.ratio), recipe.arm.keep)
     return generate.model_copy(update={"per_class": max(generate.per_class, needed)})
 
 

@@ -32,6 +32,7 @@ class Dataset(Part):
     train_per_class: dict[str, int] = Field(description="Number of training images of each class.")
     test_size: int = Field(description="Number of test images; with several folds, of the first fold.")
     image_size: int = Field(description="Height and width in pixels.")
+    fingerprint: str | None = Field(None, description="Hash of all images of the source with their labels.")
 
 
 class ProtocolSummary(Part):

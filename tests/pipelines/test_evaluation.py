@@ -67,6 +67,7 @@ def test_results_json_has_the_form_that_readers_rely_on(folder: Path) -> None:
         "train_per_class": {"sandal": 5, "sneaker": 4, "ankle-boot": 2},
         "test_size": 8,
         "image_size": 12,
+        "fingerprint": None,
     }
     assert results["protocol"].items() >= {"kind": "holdout", "repeats": 2, "classifier_steps": 4}.items()
     assert list(results["arms"]) == ["none", "none+synthetic"]  # gan-train is no arm

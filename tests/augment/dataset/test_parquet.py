@@ -82,12 +82,18 @@ def test_columns_are_named_in_the_source(source: Source, tmp_path: Path) -> None
     read = read_source(f"{path}?image=back&label=kind")
     assert np.array_equal(read.train.images, source.train.images[::-1])
     assert read.train.class_names == source.train.class_names
-    with pytest.raises(SourceError, match=r"has no single column of pictures .* name one as .*\?image=COLUMN.*back"):
+    with pytest.raises(SourceError, match=r"has several columns of pictures .* name one as .*\?image=COLUMN.*back"):
         read_source(path)
     with pytest.raises(SourceError, match=r"expected FILE\?image=COLUMN&label=COLUMN, got 'picture'"):
         read_source(f"{path}?picture=back")
     with pytest.raises(SourceError, match=r"has no column 'left' of pictures"):
         read_source(f"{path}?image=left")
+
+
+def test_columns_of_a_folder_without_tables_are_refused(image_folder: Path) -> None:
+    for columns in ("image=x", "label=y"):
+        with pytest.raises(SourceError, match=r"train has no parquet files, directly or in data/, so no columns"):
+            read_source(f"{image_folder / 'train'}?{columns}")
 
 
 def test_a_table_without_pictures_lists_its_columns(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_too_large_pictures_are_broken_as_in_a_source(flat: Path, monkeypatch: p
 def test_colours_are_refused_where_the_model_is_grey(flat: Path) -> None:
     Image.new("RGB", (12, 12), (200, 10, 10)).save(flat / "1.png")
     found, _ = find_pictures(str(flat))
-    with pytest.raises(SourceError, match="in colour, and the others are grey"):
+    with pytest.raises(SourceError, match="is in colour, but grey pictures are expected"):
         list(decoded(found, GREY, 1, skip_broken=True))
     (batch,) = decoded(found, Format(12, "pad", 3), 1, skip_broken=False)
     assert batch.images[1, :, 5, 5].tolist() == [200, 10, 10]
@@ -116,6 +116,15 @@ def test_grey_pictures_stored_with_three_channels_are_grey(flat: Path) -> None:
     found, _ = find_pictures(str(flat))
     (batch,) = decoded(found, Format(28, "pad", 1), 1, skip_broken=False)
     assert np.array_equal(batch.images[1, 0], grey)
+
+
+@pytest.mark.parametrize("spec", ["", " "])
+def test_an_empty_name_is_not_the_working_directory(
+    spec: str, image_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(image_folder / "test" / "sandal")
+    with pytest.raises(SourceError, match=r"^the source is empty: expected a folder of class folders"):
+        find_pictures(spec)
 
 
 @pytest.mark.parametrize(("name", "content", "message"), [("empty", None, "is empty"), ("no.csv", "path\n", "no pict")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,15 @@ def test_generate_balances_and_counts(gan: Path, tmp_path: Path, augment: Augmen
     counts = ("--count", f"{few}=2", "--count", f"{many}=5")
     assert augment("generate", gan, "--out", tmp_path / "counted", *counts).status == 0
     assert [len(list((tmp_path / "counted" / name).iterdir())) for name in (few, many)] == [2, 5]
+
+
+def test_the_source_of_the_run_is_not_written_into(image_folder: Path, tmp_path: Path, augment: Augment) -> None:
+    photos, run = shutil.copytree(image_folder / "train", tmp_path / "photos"), tmp_path / "run"
+    assert augment("fit", photos, "--generator", "resample", "--out", run).status == 0
+    for out, why in ((photos, "is the source itself"), (photos / "more", f"more is inside the source {photos}")):
+        check_refused(augment("generate", run, "--out", out, "--per-class", "3", "--overwrite"), why)
+    assert not (photos / "more").exists()
+    assert augment("inspect", photos).status == 0
 
 
 def test_a_half_generated_folder_is_no_source(gan: Path, tmp_path: Path, augment: Augment) -> None:

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
 from command_line import Augment, check_refused, next_command
 
 QUICK = ("--steps", "3", "--members", "1", "--jobs", "1", "--quiet")
@@ -32,6 +33,42 @@ def test_train_follows_a_run(out: Path, image_folder: Path, tmp_path: Path, augm
     assert metadata["image_size"] == 12
     assert metadata["recipe"]["measured"]["repeats"] == 2
     assert "Measured by the run" in (tmp_path / "model" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "removed", "words"),
+    [
+        (("--image-size", "16"), 0, "another image size (12 px, this model 16 px)"),
+        (("--resize", "crop"), 0, "pictures made square by pad (this model by crop)"),
+        (("--steps", "2"), 0, "training for 3 steps (this model 2)"),
+        (("--horizontal-flip",), 1, "other images and training without flips"),
+    ],
+)
+def test_what_the_run_measured_otherwise_is_said(
+    options: tuple[str, ...], removed: int, words: str, out: Path, image_folder: Path, tmp_path: Path, augment: Augment
+) -> None:
+    photos = Path(shutil.copytree(image_folder, tmp_path / "photos"))
+    for file in list((photos / "train" / "sandal").iterdir())[:removed]:
+        file.unlink()
+    result = augment("train", photos, "--run", out, "--out", tmp_path / "model", *QUICK, *options)
+    assert f"note: the run measured {words}, so its figure is not that of this model" in result.err
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert f"- The run measured {words}, for single classifiers: accuracy" in card
+    assert "**Measured by the run" not in card
+
+
+def test_a_run_of_an_earlier_version_does_not_know_its_images(
+    out: Path, image_folder: Path, tmp_path: Path, augment: Augment
+) -> None:
+    path = out / "evaluation" / "results.json"
+    results = json.loads(path.read_text())
+    assert results["dataset"].pop("fingerprint")
+    path.write_text(json.dumps(results))
+    photos = Path(shutil.copytree(image_folder, tmp_path / "photos"))
+    next((photos / "train" / "sandal").iterdir()).unlink()
+    result = augment("train", photos, "--run", out, "--out", tmp_path / "model", *QUICK)
+    assert (result.status, result.err) == (0, "")
+    assert "**Measured by the run" in (tmp_path / "model" / "README.md").read_text()
 
 
 def test_a_source_without_a_class_of_the_run_is_refused(

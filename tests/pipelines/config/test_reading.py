@@ -124,7 +124,14 @@ def test_pretrained_weights_are_a_path_or_a_download(tmp_path: Path) -> None:
         assert pipeline.data.source == str(tmp_path / "download")
 
 
-@pytest.mark.parametrize("source", ["bundled:fashion", "sklearn:digits"])
+@pytest.mark.parametrize("source", ["datasets:{}/set?label=y", "torchvision:CIFAR10:{}/set", "{}/set?image=x"])
+def test_folders_after_a_prefix_resolve_against_the_yaml_file(source: str, tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    for written in (source.format("."), source.format(tmp_path)):
+        assert load_pipeline(write(tmp_path, f"data: {{source: '{written}'}}")).data.source == source.format(tmp_path)
+
+
+@pytest.mark.parametrize("source", ["bundled:fashion", "sklearn:digits", "datasets:user/set?label=y"])
 def test_named_sources_are_no_paths(source: str, tmp_path: Path) -> None:
     assert load_pipeline(write(tmp_path, f"data: {{source: '{source}'}}")).data.source == source
 

@@ -233,9 +233,18 @@ def test_unlabelled_images_that_are_nearly_test_images_are_noted(image_folder: P
         with Image.open(file) as picture:
             mirrored = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if i % 2 else picture
             mirrored.save(tmp_path / "more" / f"{i}.jpg", quality=75)
-    loaded = load(DataConfig(source=str(image_folder), unlabelled=str(tmp_path / "more")))
-    (note,) = [note for note in loaded.warnings if "nearly the same" in note]
+
+    def notes(source: Path) -> list[str]:
+        loaded = load(DataConfig(source=str(source), unlabelled=str(tmp_path / "more")))
+        return [note for note in loaded.warnings if "nearly the same" in note]
+
+    (note,) = notes(image_folder)
     assert note.startswith("4 unlabelled images are nearly the same as a test image: if these are copies, remove them")
+    (note,) = notes(image_folder / "test")  # without a split of its own, any of its images may be tested on
+    assert note.startswith(
+        "4 unlabelled images are nearly the same as a labelled image, and each of these may be a test image: if"
+    )
+    assert notes(image_folder / "train") == []
 
 
 def test_labels_of_unlabelled_images_are_not_looked_at(image_folder: Path, tmp_path: Path) -> None:

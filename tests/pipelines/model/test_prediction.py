@@ -69,8 +69,12 @@ def test_pictures_that_the_model_was_trained_on_are_noted(
     )
     kept = Kept()
     predict(saved, [str(image_folder)], tmp_path / "p.csv", Runtime(observer=kept), top=1)
-    predict(saved, inputs[:1], tmp_path / "p.csv", Runtime(observer=kept))  # without labels there are no figures
     assert [note for note in kept.notes if "trained on" in note] == []
+    predict(saved, inputs, tmp_path / "p.csv", Runtime(observer=kept))  # without labels there are no scores
+    assert kept.notes[-1] == (
+        "the model was trained on 12 of these 18 pictures, so its predictions for them are surer than for new ones; "
+        "`augment train --keep-test` leaves test images out"
+    )
 
 
 def test_files_and_folders_may_be_mixed(saved: SavedModel, image_folder: Path, tmp_path: Path) -> None:

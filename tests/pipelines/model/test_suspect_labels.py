@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import shutil
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import numpy as np
 import pytest
 from small_model import recipe
 
+from augment.dataset.duplicates import group_copies
 from augment.runtime import Runtime
 from classifiers.ensemble import Ensemble
 from classifiers.networks import build
 from pipelines.config.sections import DataConfig
+from pipelines.experiment.loading import load
 from pipelines.model.cross_validation import OutOfFoldPredictions
-from pipelines.model.suspect_labels import find_suspects
+from pipelines.model.suspect_labels import Suspect, as_csv, find_suspects
 from pipelines.model.training import train
 
 
@@ -39,6 +42,18 @@ def test_an_image_in_the_wrong_folder_is_named(image_folder: Path, tmp_path: Pat
     card = (tmp_path / "model" / "README.md").read_text()
     assert f"{len(found)} training image" in card
     assert "suspect-labels.csv" in card
+
+
+def test_a_picture_in_two_classes_is_named_by_the_file_of_each(image_folder: Path, tmp_path: Path) -> None:
+    photos = Path(shutil.copytree(image_folder / "train", tmp_path / "photos"))
+    first = sorted((photos / "sandal").iterdir())[0]
+    copy = Path(shutil.copy(first, photos / "trouser" / "copy.png"))
+    loaded = load(DataConfig(source=str(photos), image_size=12))
+    data = loaded.pool
+    (same,) = (group for group in group_copies(data).values() if len(group) > 1)
+    suspects = [Suspect(i, int(data.labels[i]), 0, 0.1, 0.9) for i in same]
+    table = list(csv.DictReader(io.StringIO(as_csv(suspects, data, loaded.names()))))
+    assert [(row["path"], row["label"]) for row in table] == [(str(first), "sandal"), (str(copy), "trouser")]
 
 
 def test_the_surest_come_first_with_calibrated_probabilities() -> None:

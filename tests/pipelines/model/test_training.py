@@ -96,6 +96,17 @@ def test_a_model_without_checked_labels_is_finished_too(
     assert len(kept.started) == 1
 
 
+def test_a_foreign_file_among_the_parts_is_kept(data: DataConfig, tmp_path: Path) -> None:
+    (tmp_path / "m" / "parts").mkdir(parents=True)
+    (tmp_path / "m" / "parts" / ".DS_Store").write_bytes(b"of the system")
+    kept = Kept()
+    for overwrite in (True, False):
+        runtime = Runtime(observer=kept)
+        assert train(data, recipe(), tmp_path / "m", runtime, members=1, overwrite=overwrite) is not None
+    assert len(kept.started) == 1
+    assert [p.name for p in (tmp_path / "m" / "parts").iterdir()] == [".DS_Store"]
+
+
 def test_another_recipe_needs_another_folder(model: Path, data: DataConfig) -> None:
     with pytest.raises(OutputError, match="begun with other settings"):
         train(data, recipe(horizontal_flip=True), model, Runtime(), members=2, keep_test=True)
