@@ -18,7 +18,7 @@ from pipelines.cli.options import (
     SourceArgument,
     check_outside_sources,
 )
-from pipelines.cli.output import print_browser_command, print_next_command
+from pipelines.cli.output import print_commands_after
 
 Synthetic = Annotated[Path | None, typer.Option("--synthetic", metavar="DIR", help="Folder of generated images.")]
 Test = Annotated[
@@ -77,5 +77,4 @@ def evaluate(
     if results is None:
         raise KeyboardInterrupt
     print_results(results)
-    print_next_command("augment", "train", source, "--run", out, "--out", f"{out}-model", label="to keep a classifier")
-    print_browser_command(out / "report.html")
+    print_commands_after(data, out, out / "report.html")

@@ -6,10 +6,14 @@ import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from augment.words import printable, shell_word
+
+if TYPE_CHECKING:
+    from pipelines.config.sections import DataConfig
 
 
 def print_line(line: str) -> None:
@@ -26,6 +30,15 @@ def print_notes(sentences: Iterable[str]) -> None:
 def print_next_command(*command: str | Path, label: str = "next") -> None:
     """Print a command to run after this one, quoted so that it can be pasted into a shell. label: what it is for."""
     print_line(f"{label}: {' '.join(shell_word(str(part)) for part in command)}")
+
+
+def print_commands_after(data: DataConfig, folder: Path, report: Path) -> None:
+    """Print the commands that keep a classifier after the results in `folder`, and that open their report."""
+    flags = ["--skip-broken"] if data.skip_broken else []
+    flags += ["--drop-duplicates"] if data.drop_duplicates else []
+    command = ("augment", "train", data.source, *flags, "--run", str(folder), "--out", f"{folder}-model")
+    print_next_command(*command, label="to keep a classifier")
+    print_browser_command(report)
 
 
 def print_browser_command(page: Path) -> None:

@@ -19,10 +19,10 @@ from pipelines.cli.options import (
     check_outside_sources,
     set_threads,
 )
-from pipelines.cli.output import print_browser_command, print_line, print_next_command
+from pipelines.cli.output import print_commands_after, print_line, print_next_command
 
 if TYPE_CHECKING:
-    from pipelines.config.sections import DataConfig
+    from pipelines.config.sections import Pipeline as PipelineDefinition
 
 MAX_MINUTES = 10**6
 SEEDED = ("data", "generator", "generate", "evaluate")  # sections of a pipeline that have a seed
@@ -89,38 +89,36 @@ def run(
     """Train a generator, generate images and measure the gain. Stages that are up to date are skipped."""
     from pipelines.cli.tables import print_results
     from pipelines.config.reading import load_pipeline
-    from pipelines.runner import plan
     from pipelines.runner import run as run_pipeline
 
     settings = [*(overrides or []), *_as_overrides(images, drop_duplicates, seed)]
-    given = [] if source is None else [f"data.source={source}"]
-    definition = load_pipeline(pipeline, [*given, *settings], horizontal_flip=horizontal_flip, minutes=minutes)
+    own = [source] if source else []
+    every = [*(f"data.source={name}" for name in own), *settings]
+    definition = load_pipeline(pipeline, every, horizontal_flip=horizontal_flip, minutes=minutes)
     folder, data = out or Path("runs") / Path(pipeline).stem, definition.data
     check_outside_sources(folder, data.source, data.test, data.unlabelled)
     set_threads(threads)
     if dry_run:
-        with replace(computing, quiet=False, track=None).runtime(folder, jobs) as runtime:
-            for planned in plan(definition, folder, runtime, overwrite=computing.overwrite):
-                print_line(planned.sentence)
+        _print_plan(definition, folder, replace(computing, quiet=False, track=None), jobs)
         flags = _flags(horizontal_flip, {"--minutes": minutes, "--jobs": jobs, "--threads": threads}, computing)
         sets = [part for setting in settings for part in ("--set", setting)]
-        print_next_command("augment", "run", pipeline, *([source] if source else []), *sets, *flags, "--out", folder)
+        print_next_command("augment", "run", pipeline, *own, *sets, *flags, "--out", folder)
         return
     with computing.runtime(folder, jobs, definition.track) as runtime:
         results = run_pipeline(definition, folder, runtime, overwrite=computing.overwrite)
     if results is None:
         raise KeyboardInterrupt
     print_results(results)
-    _print_next_commands(definition.data, folder)
+    print_commands_after(data, folder, folder / "evaluation" / "report.html")
 
 
-def _print_next_commands(data: DataConfig, folder: Path) -> None:
-    """Print the commands that keep a classifier and that open the report."""
-    flags = ["--skip-broken"] if data.skip_broken else []
-    flags += ["--drop-duplicates"] if data.drop_duplicates else []
-    command = ("augment", "train", data.source, *flags, "--run", str(folder), "--out", f"{folder}-model")
-    print_next_command(*command, label="to keep a classifier")
-    print_browser_command(folder / "evaluation" / "report.html")
+def _print_plan(definition: PipelineDefinition, folder: Path, computing: ComputingOptions, jobs: int | None) -> None:
+    """Print which stages would run, and why."""
+    from pipelines.runner import plan
+
+    with computing.runtime(folder, jobs) as runtime:
+        for planned in plan(definition, folder, runtime, overwrite=computing.overwrite):
+            print_line(planned.sentence)
 
 
 def _as_overrides(images: ImageOptions, drop_duplicates: bool, seed: int | None) -> list[str]:

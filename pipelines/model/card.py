@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from augment.words import counted, printable
 from pipelines.metric_specs import METRICS, default_metric
+from pipelines.results.arm_words import describe_arm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipelines.model.recipe import Measured
+    from pipelines.model.recipe import Measured, Recipe
     from pipelines.model.saved_model import ClassifierMetadata
 
 NOT_FOR = (
@@ -46,7 +47,7 @@ def model_card(metadata: ClassifierMetadata) -> str:
         f"- {kind}{'; their probabilities are averaged' if metadata.members > 1 else ''}, with the temperature "
         f"{metadata.temperature:.2f}.",
         f"- The recipe: {metadata.recipe.why}.",
-        f"- The arm: {_arm(metadata)}.",
+        f"- The arm: {_arm(metadata.recipe)}.",
         "",
         "| class | training images |",
         "|---|---|",
@@ -98,20 +99,23 @@ def _cross_validated(metadata: ClassifierMetadata) -> list[str]:
     before, after = (100 * scores[error] for scores in (validation.before, validation.after))
     shifted = metadata.recipe.arm.is_cross_fitted
     fitted = "the operating point and the temperature change" if shifted else "the temperature changes"
+    worse = " It lowers the log loss, which it was fitted to." if after > before else ""
     return [
         f"- Cross-validated: ensembles that were trained on four fifths of the images have {METRICS[name].words} "
         f"{100 * validation.after[name]:.1f} % on the rest ({counted(validation.images, 'image')} in all). This model "
-        "has learnt from all of these images.",
+        f"has learnt from all of these images.{_seen_before(metadata.recipe)}",
         f"- Calibration: {fitted} the calibration error from {before:.1f} to {after:.1f} points, on the predictions "
-        "that it was fitted on.",
+        f"that it was fitted on.{worse}",
     ]
 
 
-def _arm(metadata: ClassifierMetadata) -> str:
-    arm = metadata.recipe.arm
-    parts = [arm.name]
-    parts += [f"learner {arm.learner}"] if arm.learner != "network" else []
-    parts += [f"policy {arm.policy}"] if arm.policy else []
-    renewed = "" if arm.learner == "features" else ", new for every batch"
-    parts += [f"images of {arm.feed}{renewed}"] if arm.feed else []
-    return ", ".join(parts)
+def _seen_before(recipe: Recipe) -> str:
+    """Say what had seen the images that were left out, if anything had."""
+    seen = ["the generator"] if recipe.generator is not None else []
+    seen += ["the classifiers that score images or give soft labels"] if recipe.arm.needs_cross_fitting else []
+    words = " and ".join(seen)
+    return f" {words[0].upper()}{words[1:]} had seen the images left out, so this may be too good." if seen else ""
+
+
+def _arm(recipe: Recipe) -> str:
+    return f"{recipe.arm.name}, {describe_arm(recipe.arm, recipe.evaluate.ratio)}"

@@ -2,9 +2,9 @@
 
 Each member of the ensemble is trained on all images with a seed of its own. For each of five parts of the images, as
 many members are trained without it; their predictions for it show the accuracy and calibration of such an ensemble on
-images that it has not seen. The temperature is fitted on these predictions, and if the recipe says so,
-the operating point too. A generator, if the recipe has one, is fitted to all images first, those left out included, so
-with synthetic images this accuracy may be too good.
+images that it has not seen. The temperature is fitted on these predictions, and if the recipe says so, the operating
+point too. A generator, and classifiers that score images or give soft labels, if the recipe has such, are fitted to all
+images first, those left out included, so that this accuracy may be too good; the model card says so.
 
 The trainings run in parallel processes. The result of each is written as soon as it arrives, so an interrupted command
 continues where it stopped.
