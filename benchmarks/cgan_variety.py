@@ -13,15 +13,16 @@ images of each class.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import MethodType
 from typing import Any
 
 import numpy as np
 import torch
+from generator_metrics import METRICS, measure_missing
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, l1_loss, leaky_relu_
 
@@ -42,7 +43,6 @@ from pipelines.experiment.folds import Fold
 from pipelines.results.fidelity_evaluation import measure_fidelity
 
 PER_CLASS, GENERATED = 20, 200  # images
-METRICS = ("precision", "recall", "density", "coverage", "kid", "gan_test_accuracy", "memorised_fraction")
 CPU = torch.device("cpu")
 PULLED, CANDIDATES = 16, 8  # real images in the pulling term, and fakes of each that the nearest is chosen from
 GRADUAL = (0.2, 0.6)  # fractions of the training between which the class enters
@@ -232,7 +232,7 @@ def _start(lever: str, train: LabelledImages, seed: int) -> tuple[Game, Shape]:
     return game, shape
 
 
-def measure(lever: str, source: str, seed: int, out: Path) -> dict[str, float | str]:
+def measure(source: str, out: Path, *, lever: str, seed: int) -> dict[str, float]:
     """Return the figures of one lever and seed, and write its pictures."""
     train, rest = split_per_class(read_source(source).train, 0.8, seed)
     train, test = subset_per_class(train, PER_CLASS, seed), subset_per_class(rest, GENERATED, 0)
@@ -241,7 +241,7 @@ def measure(lever: str, source: str, seed: int, out: Path) -> dict[str, float | 
     tile(synthetic.images[shown], 10).save(out / f"{lever.replace(' ', '-').replace(',', '')}-{seed}.png")
     fold = Fold(train, test, (0,), synthetic=SyntheticImages(synthetic))
     metrics = measure_fidelity(fold, EvaluateConfig(), CPU).metrics
-    return {"lever": lever, "seed": seed, **{name: round(float(metrics[name]), 4) for name in METRICS}}
+    return {name: round(float(metrics[name]), 4) for name in METRICS}
 
 
 def main() -> None:
@@ -253,16 +253,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
-    file = options.out / "variety.jsonl"
-    done = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-    for seed in options.seeds:
-        for lever in options.levers:
-            if any((row["lever"], row["seed"]) == (lever, seed) for row in done):
-                continue
-            row = measure(lever, options.source, seed, options.out)
-            with file.open("a") as lines:
-                lines.write(json.dumps(row) + "\n")
-            print(row, flush=True)
+    keys = [{"lever": lever, "seed": seed} for seed in options.seeds for lever in options.levers]
+    measure_missing(options.out / "variety.jsonl", keys, partial(measure, options.source, options.out))
 
 
 if __name__ == "__main__":

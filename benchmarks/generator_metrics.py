@@ -1,9 +1,12 @@
-"""Fit one generator and measure its images; shared by the benchmarks that compare settings of generators."""
+"""Fit a generator and measure its images, one line of a file each; shared by benchmarks that compare generators."""
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,3 +53,23 @@ def measure_generator(
         **{figure: round(float(measured.metrics[figure]), 4) for figure in METRICS},
         "gan_train_accuracy": round(score(logits, test.labels, test.num_classes)["accuracy"], 4),
     }
+
+
+def measure_missing(
+    file: Path, keys: Iterable[dict[str, Any]], measure: Callable[..., dict[str, float]]
+) -> list[dict[str, Any]]:
+    """Return a row for each key, which holds the key and its metrics; those that `file` has are not measured again.
+
+    measure: called with a key as its arguments. A new row is a line of `file` as soon as it is there.
+    """
+    stored = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    rows = []
+    for key in keys:
+        row = next((row for row in stored if key.items() <= row.items()), None)
+        if row is None:
+            row = {**key, **measure(**key)}
+            with file.open("a") as lines:
+                lines.write(json.dumps(row) + "\n")
+            print(row, flush=True)
+        rows.append(row)
+    return rows

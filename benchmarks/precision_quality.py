@@ -3,7 +3,7 @@
     python benchmarks/precision_quality.py --source fashion.npz --out DIR --kinds cgan anchored --seeds 0 1 2 3 4
 
 A seed draws the images for the generators, 20 of each class, and 200 unseen ones of each class to compare with. The
-figures are those of `generator_metrics.py`. Every result is a line of DIR/figures.jsonl, so an interrupted measurement
+figures are those of `generator_metrics.py`. Every result is a line of DIR/metrics.jsonl, so an interrupted measurement
 is continued; give two processes different DIRs. At the end the means, and the mean differences of equal seeds with
 their 95 % t intervals, are printed. It takes a processor with instructions for bfloat16.
 """
@@ -11,13 +11,13 @@ their 95 % t intervals, are printed. It takes a processor with instructions for 
 from __future__ import annotations
 
 import argparse
-import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from generator_metrics import COMPARED, METRICS, measure_generator
+from generator_metrics import COMPARED, METRICS, measure_generator, measure_missing
 
 from augment.dataset.images import LabelledImages, split_per_class, subset_per_class
 from augment.dataset.sources import read_source
@@ -29,13 +29,12 @@ PER_CLASS = 20  # images
 PRECISIONS = ("float32", "bfloat16")
 
 
-def measure(kind: str, precision: str, source: LabelledImages, seed: int, out: Path) -> dict[str, Any]:
-    """Return the figures of one generator, and write its picture."""
+def measure(source: LabelledImages, out: Path, *, kind: str, precision: str, seed: int) -> dict[str, float]:
+    """Return the metrics of one generator, and write its picture."""
     train, rest = split_per_class(source, 0.5, seed)
     train, test = subset_per_class(train, PER_CLASS, seed), subset_per_class(rest, COMPARED, 0)
     config = GENERATORS[kind].config.model_validate({"precision": precision, "seed": seed})
-    metrics = measure_generator(config, TrainingData(train), test, out / f"{kind}-{precision}-{seed}.png")
-    return {"kind": kind, "precision": precision, "seed": seed, **metrics}
+    return measure_generator(config, TrainingData(train), test, out / f"{kind}-{precision}-{seed}.png")
 
 
 def table(rows: list[dict[str, Any]], kind: str) -> str:
@@ -60,18 +59,14 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
-    file = options.out / "figures.jsonl"
-    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     source = read_source(options.source, largest=32).train
-    for seed in options.seeds:
-        for kind in options.kinds:
-            for precision in PRECISIONS:
-                if any((r["kind"], r["precision"], r["seed"]) == (kind, precision, seed) for r in rows):
-                    continue
-                rows.append(measure(kind, precision, source, seed, options.out))
-                with file.open("a") as lines:
-                    lines.write(json.dumps(rows[-1]) + "\n")
-                print(rows[-1], flush=True)
+    keys = [
+        {"kind": kind, "precision": precision, "seed": seed}
+        for seed in options.seeds
+        for kind in options.kinds
+        for precision in PRECISIONS
+    ]
+    rows = measure_missing(options.out / "metrics.jsonl", keys, partial(measure, source, options.out))
     print("\n\n".join(table(rows, kind) for kind in options.kinds))
 
 

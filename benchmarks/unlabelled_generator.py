@@ -7,20 +7,20 @@ of each class and with `--setting LARGE:SMALL` many of every second class and fe
 each class to compare with. The figures are those of the report, on the features of a classifier of the drawn images.
 GAN-train is the accuracy on the unseen images of a classifier of 200 synthetic images of each class.
 
-Every result is a line of DIR/figures.jsonl, so an interrupted measurement is continued. A picture beside it shows 10
+Every result is a line of DIR/metrics.jsonl, so an interrupted measurement is continued. A picture beside it shows 10
 images of each class.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from generator_metrics import COMPARED, measure_generator
+from generator_metrics import COMPARED, measure_generator, measure_missing
 
 from augment.dataset.images import LabelledImages, concatenate, split_per_class, subset_per_class
 from augment.dataset.sources import read_source
@@ -43,16 +43,15 @@ def draw(data: LabelledImages, setting: str, seed: int) -> LabelledImages:
     return concatenate([even, few.take(np.flatnonzero(few.labels % 2 == 1))])
 
 
-def measure(name: str, share: float, source: LabelledImages, setting: str, seed: int, out: Path) -> dict[str, Any]:
+def measure(source: LabelledImages, out: Path, *, kind: str, setting: str, share: float, seed: int) -> dict[str, float]:
     """Return the figures of one generator, and write its pictures."""
     labelled, unlabelled = split_per_class(source, 0.5, 0)
     train, rest = split_per_class(labelled, 0.5, seed)
     train, test = draw(train, setting, seed), subset_per_class(rest, COMPARED, 0)
-    settings = KINDS[name]
+    settings = KINDS[kind]
     config = GENERATORS[settings["kind"]].config.model_validate({**settings, "unlabelled": share, "seed": seed})
-    picture = out / f"{name}-{setting}-{share}-{seed}.png".replace(" ", "-").replace(":", "-")
-    metrics = measure_generator(config, TrainingData(train, unlabelled=unlabelled), test, picture)
-    return {"kind": name, "setting": setting, "share": share, "seed": seed, **metrics}
+    picture = out / f"{kind}-{setting}-{share}-{seed}.png".replace(" ", "-").replace(":", "-")
+    return measure_generator(config, TrainingData(train, unlabelled=unlabelled), test, picture)
 
 
 def main() -> None:
@@ -66,19 +65,14 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
-    file = options.out / "figures.jsonl"
-    done = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     source = read_source(options.source, largest=32).train
-    for seed in options.seeds:
-        for kind in options.kinds:
-            for share in options.shares:
-                key = {"kind": kind, "share": share, "seed": seed, "setting": options.setting}
-                if any(key.items() <= row.items() for row in done):
-                    continue
-                row = measure(kind, share, source, options.setting, seed, options.out)
-                with file.open("a") as lines:
-                    lines.write(json.dumps(row) + "\n")
-                print(row, flush=True)
+    keys = [
+        {"kind": kind, "setting": options.setting, "share": share, "seed": seed}
+        for seed in options.seeds
+        for kind in options.kinds
+        for share in options.shares
+    ]
+    measure_missing(options.out / "metrics.jsonl", keys, partial(measure, source, options.out))
 
 
 if __name__ == "__main__":
