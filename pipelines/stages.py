@@ -57,7 +57,7 @@ def _fit(folds: PipelineFolds) -> Stage | None:
 
     return Stage(
         name="fit",
-        inputs=Identity({"generator": config}, _fitted_images(folds)),
+        inputs=Identity({"generator": config}, _fitted_images(folds), details=_details(folds)),
         folders=folders,
         total=config.total * len(fitted_folds),
         seconds=lambda probe: probe.seconds_to_fit(config, len(fitted_folds)),
@@ -79,7 +79,11 @@ def _generate(folds: PipelineFolds) -> Stage | None:
 
     return Stage(
         name="generate",
-        inputs=Identity({"generator": pipeline.generator, "generate": pipeline.generate}, _fitted_images(folds)),
+        inputs=Identity(
+            {"generator": pipeline.generator, "generate": pipeline.generate},
+            _fitted_images(folds),
+            details=_details(folds),
+        ),
         folders=folders,
         total=total,
         seconds=lambda probe: total * SECONDS_PER_IMAGE,
@@ -114,7 +118,9 @@ def _choose(folds: PipelineFolds) -> Stage | None:
     return Stage(
         name="choose",
         inputs=Identity(
-            _all_settings(folds.pipeline), {**_fitted_images(folds), **validation, **_unlabelled_images(folds)}
+            _all_settings(folds.pipeline),
+            {**_fitted_images(folds), **validation, **_unlabelled_images(folds)},
+            details=_details(folds),
         ),
         folders=["choice"],
         total=total,
@@ -154,6 +160,7 @@ def _evaluate(folds: PipelineFolds) -> Stage:
                 "test images": _fingerprint_all(fold.test for fold in outer),
                 **_unlabelled_images(folds),
             },
+            details=_details(folds),
         ),
         folders=["evaluation"],
         total=total,
@@ -192,6 +199,11 @@ def _loss_curves(run: Path) -> dict[str, tuple[list[int], list[float]]]:
 def _all_settings(pipeline: Pipeline) -> dict[str, Any]:
     settings = {"generator": pipeline.generator, "generate": pipeline.generate, "evaluate": pipeline.evaluate}
     return settings | ({"choose": pipeline.choose} if pipeline.choose else {})
+
+
+def _details(folds: PipelineFolds) -> dict[str, str | int]:
+    """Return what explains that fingerprints differ."""
+    return {"image size": f"{folds.loaded.train.size} px", "folds": len(folds.protocol.folds)}
 
 
 def _training_images(folds: PipelineFolds) -> dict[str, str]:
