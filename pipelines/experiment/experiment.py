@@ -102,11 +102,14 @@ def run_experiment(
     """Run the trainings whose records are not yet in records.jsonl, and append their records to it.
 
     `extra_calls` run in the same processes, before the trainings. The observer is notified of each record as progress
-    of `task`. Returns the records of all trainings and the results of the extra calls, or None if it was stopped.
+    of `task`, and first of how many records there are already. Returns the records of all trainings and the results of
+    the extra calls, or None if it was stopped.
     """
     file = RecordFile(output, RECORDS, Record)
     records = file.read()
     finished = {record.key for record in records}
+    if finished:
+        runtime.observer.on_progress(task, len(records), {})
     missing = [training for training in trainings if training.key not in finished]
     prepared = with_features(folds, [training.arm for training in missing], config, runtime)
     if prepared is None:
