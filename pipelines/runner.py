@@ -19,7 +19,7 @@ from pathlib import Path
 import yaml
 
 from augment.files import digest_files, path_inside
-from augment.output_folders import OutputFolder, open_output
+from augment.output_folders import OutputFolder, check_output, open_output
 from augment.runtime import DEFAULT_RUNTIME, Runtime
 from augment.words import counted, format_duration, format_estimate
 from pipelines.auto import DECISIONS_FILE, Decisions, decide
@@ -35,6 +35,7 @@ from pipelines.stage_file import STAGES_FILE, Entry, Plan, plan_stage, read_entr
 from pipelines.stages import Stage, stages_of
 
 CONFIG = "config.yaml"
+FILES = (CONFIG, STAGES_FILE)  # of every pipeline
 
 
 @end_processes()
@@ -50,7 +51,7 @@ def run(
     for stage in stages:
         for subfolder in stage.folders:
             path_inside(folder, subfolder)  # raises if one of them is a link, before anything is written
-    with open_output(folder, "run", files=(CONFIG, STAGES_FILE), overwrite=overwrite) as output:
+    with open_output(folder, "run", files=FILES, overwrite=overwrite) as output:
         plans = _plan(folds, stages, read_entries(folder), runtime)
         if any(planned.runs for planned in plans):
             output.reopen()  # so that old results do not pass for those of the new settings
@@ -83,7 +84,8 @@ def plan(
 ) -> list[Plan]:
     """Return the plan of every stage, in order, with its expected time: 0 if none has to run.
 
-    Nothing is run or written. The observer receives the notes on the pipeline. Raises the errors of `draw_folds`.
+    Nothing is run or written. The observer receives the notes on the pipeline. Raises the errors of `draw_folds`,
+    and `OutputError` as `run` does.
     """
     folds, _ = _prepare(pipeline, folder, runtime, overwrite=overwrite)
     stages = stages_of(folds)
@@ -96,7 +98,11 @@ def plan(
 def _prepare(
     pipeline: Pipeline, folder: Path, runtime: Runtime, *, overwrite: bool
 ) -> tuple[PipelineFolds, Decisions | None]:
-    """Load the images, choose the settings that are left open, if the pipeline wants that, and draw the folds."""
+    """Load the images, choose the settings that are left open, if the pipeline wants that, and draw the folds.
+
+    Raises `OutputError` before any of that if the pipeline cannot be run in `folder`.
+    """
+    check_output(folder, "run", files=FILES, overwrite=overwrite)
     loaded, decisions = load(pipeline.data, runtime.observer), None
     if pipeline.auto is not None:
         pipeline, decisions = decide(pipeline, loaded, folder, runtime, overwrite=overwrite)
