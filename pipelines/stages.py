@@ -15,12 +15,13 @@ from augment.dataset.images import LabelledImages, fingerprint
 from augment.generators.runs import MODEL, read_log
 from augment.identity import Identity
 from augment.runtime import Runtime
-from pipelines.choosing import candidate_mixes, choose_mix, read_choice
+from pipelines.choosing import candidate_arms, candidate_evaluation, candidate_mixes, choose_mix, read_choice
 from pipelines.config.sections import Pipeline
 from pipelines.evaluation import ReportContext, evaluate_folds
+from pipelines.experiment.cross_fitting import folds_to_cross_fit
 from pipelines.experiment.experiment import count_trainings
 from pipelines.experiment.fold_generators import fit_all, generate_all
-from pipelines.experiment.folds import Fold
+from pipelines.experiment.folds import Fold, of_first_size
 from pipelines.experiment.time_estimate import SECONDS_PER_IMAGE, Probe
 from pipelines.metric_specs import default_metric
 from pipelines.pipeline_folds import PipelineFolds
@@ -100,6 +101,11 @@ def _choose(folds: PipelineFolds) -> Stage | None:
     metric = evaluation.metric or default_metric(folds.protocol.folds[0].train.per_class())
     validation = {"validation images": _fingerprint_all(fold.test for fold in folds.validation_folds)}
 
+    def seconds(probe: Probe) -> float:
+        candidates = candidate_evaluation(config, probe.evaluation)
+        cross_fitted = len(folds_to_cross_fit(folds.validation_folds, candidates))
+        return probe.with_evaluation(candidates).seconds_to_evaluate(total, cross_fitted_folds=cross_fitted)
+
     def run(runtime: Runtime, seconds: float, overwrite: bool) -> bool:
         inner = {name: [folds.with_synthetic(fold) for fold in splits] for name, splits in folds.inner.items()}
         choice = choose_mix(
@@ -124,7 +130,7 @@ def _choose(folds: PipelineFolds) -> Stage | None:
         ),
         folders=["choice"],
         total=total,
-        seconds=lambda probe: probe.seconds_to_evaluate(total),
+        seconds=seconds,
         outputs=lambda: listed_files(folds.folder, ["choice"]),
         run=run,
     )
@@ -133,6 +139,16 @@ def _choose(folds: PipelineFolds) -> Stage | None:
 def _evaluate(folds: PipelineFolds) -> Stage:
     pipeline, outer = folds.pipeline, folds.protocol.folds
     total = count_trainings(pipeline.evaluate, outer)
+
+    def seconds(probe: Probe) -> float:
+        evaluation, choose = probe.evaluation, pipeline.choose
+        judged = candidate_arms(choose, evaluation) if choose else ()  # any of these mixes may be chosen for a fold
+        all_folds = any(arm.needs_cross_fitting for arm in judged)
+        return probe.seconds_to_evaluate(
+            count_trainings(evaluation, outer),
+            fidelity_folds=len(of_first_size(outer)) if folds.generator_folds else 0,
+            cross_fitted_folds=len(outer if all_folds else folds_to_cross_fit(outer, evaluation)),
+        )
 
     def run(runtime: Runtime, seconds: float, overwrite: bool) -> bool:
         choice = read_choice(folds.folder / "choice") if pipeline.choose else None
@@ -164,9 +180,7 @@ def _evaluate(folds: PipelineFolds) -> Stage:
         ),
         folders=["evaluation"],
         total=total,
-        seconds=lambda probe: probe.seconds_to_evaluate(
-            count_trainings(probe.evaluation, outer), fidelity_folds=len(folds.generator_folds)
-        ),
+        seconds=seconds,
         outputs=lambda: listed_files(folds.folder, ["evaluation"]),
         run=run,
     )

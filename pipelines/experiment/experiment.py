@@ -24,7 +24,7 @@ from pipelines.config.arm_section import Arm
 from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arms import arms_of, check_arms, check_pretrained_weights, predict_test, train_arm
 from pipelines.experiment.feature_learning import with_features
-from pipelines.experiment.folds import Fold
+from pipelines.experiment.folds import Fold, of_first_size
 from pipelines.experiment.learners import LEARNERS
 from pipelines.experiment.parallel import Call, run_in_processes
 from pipelines.experiment.partial_training import half_of, name_of_half
@@ -72,12 +72,11 @@ def plan_trainings(config: EvaluateConfig, folds: Sequence[Fold]) -> list[Traini
 
 def _trainings_on_half(config: EvaluateConfig, folds: Sequence[Fold]) -> list[Training]:
     """List the trainings on half of the images of arms with a forecast; of a learning curve, at its first size."""
-    of_first_size = [fold for fold in folds if fold.size == folds[0].size]
     return [
         Training(arm.model_copy(update={"name": name_of_half(arm.name)}), repeat, fold.name, on_half=True)
         for arm in config.resolved_arms()
         if arm.forecast
-        for fold in of_first_size
+        for fold in of_first_size(folds)
         for repeat in fold.repeats
     ]
 

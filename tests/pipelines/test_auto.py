@@ -14,9 +14,11 @@ from tiny_pipeline import stages_in
 
 from augment.dataset.images import LabelledImages
 from augment.errors import ConfigError
+from augment.gan.anchors import check_anchor_policy
+from augment.generators.anchored import AnchoredConfig
 from augment.runtime import Runtime
 from pipelines import auto as auto_module
-from pipelines.auto import decide
+from pipelines.auto import decide, facts_of
 from pipelines.config.sections import Pipeline
 from pipelines.experiment.loading import load
 from pipelines.results.pairs import control_comparisons
@@ -129,6 +131,23 @@ def test_a_mix_cannot_be_chosen_for_images_that_are_new(source: Any, tmp_path: P
 def test_repeats_of_kfold_are_whole_rounds(fewest: int, repeats: int, source: Any, tmp_path: Path) -> None:
     pipeline, _ = decided(auto(source(30, 30, 9, fewest, test=False), *TINY, "auto.minutes=500"), tmp_path)
     assert pipeline.evaluate.repeats == repeats
+
+
+@pytest.mark.parametrize(("largest", "minutes"), [(24, 500), (24, 0.01), (23, 500), (26, 500)])
+def test_the_choices_hold_for_the_folds_that_are_run(
+    largest: int, minutes: float, source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six repeats leave 20 of 24 images to train on, and twelve leave 18."""
+    monkeypatch.setattr("pipelines.time_budget.MINUTES", minutes)
+    path = source(largest, largest, 5, 5, test=False)
+    pipeline, text = decided(auto(path, *TINY), tmp_path)
+    folds, config = facts_of(pipeline, load(pipeline.data)).folds, pipeline.generator
+    assert isinstance(config, AnchoredConfig)
+    for fold in folds:
+        check_anchor_policy(config.anchors, fold.train, config.lenders_from)
+    counts = folds[0].train.counts()
+    assert pipeline.evaluate.repeats == len(folds) == (6 if minutes < 1 else 12)
+    assert f"classes of {counts.min()} to {counts.max()} images" in text
 
 
 def test_given_folds_decide_the_rounds(source: Any, tmp_path: Path) -> None:
