@@ -102,12 +102,7 @@ def evaluate_folds(
     trainings = plan_trainings(config, folds)
     files, identity = (RECORDS, RESULTS, REPORT), identity_of(folds, config)
     if seconds is None and runtime.observer.wants_estimates:
-        probe = Probe(folds[0], config, runtime.device, runtime.jobs)
-        seconds = probe.seconds_to_evaluate(
-            len(trainings),
-            fidelity_folds=len(fidelity_calls(folds, config, runtime.device)),
-            cross_fitted_folds=len(folds_to_cross_fit(folds, config)),
-        )
+        seconds = _expected_seconds(len(trainings), folds, config, runtime)
     settings = context.settings or {"evaluate": config.model_dump(mode="json")}
     task = Task("evaluate", len(trainings), seconds, settings)
     with open_output(folder, "evaluate", identity, files=files, overwrite=overwrite, replace=replace) as output:
@@ -126,6 +121,14 @@ def evaluate_folds(
         output.finish()
     runtime.observer.on_end(task, _headline(results))
     return results
+
+
+def _expected_seconds(classifiers: int, folds: Sequence[Fold], config: EvaluateConfig, runtime: Runtime) -> float:
+    return Probe(folds[0], config, runtime.device, runtime.jobs).seconds_to_evaluate(
+        classifiers,
+        fidelity_folds=len(fidelity_calls(folds, config, runtime.device)),
+        cross_fitted_folds=len(folds_to_cross_fit(folds, config)),
+    )
 
 
 def _report(notes: Sequence[str], runtime: Runtime) -> None:

@@ -16,7 +16,7 @@ from augment.generators.runs import MODEL, read_log
 from augment.identity import Identity
 from augment.runtime import Runtime
 from pipelines.choosing import candidate_arms, candidate_evaluation, candidate_mixes, choose_mix, read_choice
-from pipelines.config.sections import Pipeline
+from pipelines.config.sections import ChooseConfig, Pipeline
 from pipelines.evaluation import ReportContext, evaluate_folds
 from pipelines.experiment.cross_fitting import folds_to_cross_fit
 from pipelines.experiment.experiment import count_trainings
@@ -101,11 +101,6 @@ def _choose(folds: PipelineFolds) -> Stage | None:
     metric = evaluation.metric or default_metric(folds.protocol.folds[0].train.per_class())
     validation = {"validation images": _fingerprint_all(fold.test for fold in folds.validation_folds)}
 
-    def seconds(probe: Probe) -> float:
-        candidates = candidate_evaluation(config, probe.evaluation)
-        cross_fitted = len(folds_to_cross_fit(folds.validation_folds, candidates))
-        return probe.with_evaluation(candidates).seconds_to_evaluate(total, cross_fitted_folds=cross_fitted)
-
     def run(runtime: Runtime, seconds: float, overwrite: bool) -> bool:
         inner = {name: [folds.with_synthetic(fold) for fold in splits] for name, splits in folds.inner.items()}
         choice = choose_mix(
@@ -130,7 +125,7 @@ def _choose(folds: PipelineFolds) -> Stage | None:
         ),
         folders=["choice"],
         total=total,
-        seconds=seconds,
+        seconds=lambda probe: _seconds_to_choose(folds, config, total, probe),
         outputs=lambda: listed_files(folds.folder, ["choice"]),
         run=run,
     )
@@ -139,16 +134,6 @@ def _choose(folds: PipelineFolds) -> Stage | None:
 def _evaluate(folds: PipelineFolds) -> Stage:
     pipeline, outer = folds.pipeline, folds.protocol.folds
     total = count_trainings(pipeline.evaluate, outer)
-
-    def seconds(probe: Probe) -> float:
-        evaluation, choose = probe.evaluation, pipeline.choose
-        judged = candidate_arms(choose, evaluation) if choose else ()  # any of these mixes may be chosen for a fold
-        all_folds = any(arm.needs_cross_fitting for arm in judged)
-        return probe.seconds_to_evaluate(
-            count_trainings(evaluation, outer),
-            fidelity_folds=len(of_first_size(outer)) if folds.generator_folds else 0,
-            cross_fitted_folds=len(outer if all_folds else folds_to_cross_fit(outer, evaluation)),
-        )
 
     def run(runtime: Runtime, seconds: float, overwrite: bool) -> bool:
         choice = read_choice(folds.folder / "choice") if pipeline.choose else None
@@ -180,7 +165,7 @@ def _evaluate(folds: PipelineFolds) -> Stage:
         ),
         folders=["evaluation"],
         total=total,
-        seconds=seconds,
+        seconds=lambda probe: _seconds_to_evaluate(folds, probe),
         outputs=lambda: listed_files(folds.folder, ["evaluation"]),
         run=run,
     )
@@ -192,6 +177,23 @@ STAGES: tuple[Callable[[PipelineFolds], Stage | None], ...] = (_fit, _generate, 
 def stages_of(folds: PipelineFolds) -> list[Stage]:
     """Return the stages that the pipeline has, in order."""
     return [stage for make in STAGES if (stage := make(folds)) is not None]
+
+
+def _seconds_to_choose(folds: PipelineFolds, config: ChooseConfig, classifiers: int, probe: Probe) -> float:
+    candidates = candidate_evaluation(config, probe.evaluation)
+    cross_fitted = folds_to_cross_fit(folds.validation_folds, candidates)
+    return probe.with_evaluation(candidates).seconds_to_evaluate(classifiers, cross_fitted_folds=len(cross_fitted))
+
+
+def _seconds_to_evaluate(folds: PipelineFolds, probe: Probe) -> float:
+    evaluation, choose, outer = probe.evaluation, folds.pipeline.choose, folds.protocol.folds
+    mixes = candidate_arms(choose, evaluation) if choose else ()  # any of them may be chosen for a fold
+    all_folds = any(arm.needs_cross_fitting for arm in mixes)
+    return probe.seconds_to_evaluate(
+        count_trainings(evaluation, outer),
+        fidelity_folds=len(of_first_size(outer)) if folds.generator_folds else 0,
+        cross_fitted_folds=len(outer if all_folds else folds_to_cross_fit(outer, evaluation)),
+    )
 
 
 def _with_mix(fold: Fold, choice: Choice | None) -> Fold:

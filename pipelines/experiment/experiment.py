@@ -100,9 +100,8 @@ def run_experiment(
 ) -> tuple[list[Record], list[Any]] | None:
     """Run the trainings whose records are not yet in records.jsonl, and append their records to it.
 
-    `extra_calls` run in the same processes, before the trainings. The observer is notified of each record as progress
-    of `task`, and first of how many records there are already. Returns the records of all trainings and the results of
-    the extra calls, or None if it was stopped.
+    `extra_calls` run in the same processes, before the trainings. The number of records, also of earlier ones, is the
+    progress of `task`. Returns all records and the results of the extra calls, or None if it was stopped.
     """
     file = RecordFile(output, RECORDS, Record)
     records = file.read()
