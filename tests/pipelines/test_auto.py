@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from augment.runtime import Runtime
 from pipelines import auto as auto_module
 from pipelines.auto import decide, facts_of
 from pipelines.config.sections import Pipeline
+from pipelines.experiment import time_estimate
 from pipelines.experiment.loading import load
+from pipelines.experiment.time_estimate import ClassifierTime
 from pipelines.results.pairs import control_comparisons
-from pipelines.runner import run
+from pipelines.runner import plan, run
 
 
 def test_imbalanced_classes_get_logit_adjustment_and_lent_differences(source: Any, tmp_path: Path) -> None:
@@ -113,6 +116,20 @@ def test_without_minutes_the_fewest_repeats_are_never_refused(source: Any, tmp_p
     pipeline, text = decided(auto(source(30, 30, 5, 4), *PRETRAINED, "generator.steps=50000"), tmp_path)
     assert pipeline.evaluate.repeats == 6
     assert "7 would take" in text
+
+
+def test_each_speed_is_measured_once_and_both_totals_agree(
+    source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed: list[str] = []
+    time_of = {"network": ClassifierTime(0.7, 0.01, 0.01), "finetune": ClassifierTime(300.0)}
+    monkeypatch.setattr(time_estimate, "classifier_time", lambda name, *_: timed.append(name) or time_of[name])
+    monkeypatch.setattr(time_estimate, "fit_seconds", lambda *_: timed.append("fit") or 17.0)
+    kept = Kept()
+    plan(auto(source(30, 30, 9, 9, test=False), *TINY), tmp_path / "out", Runtime(observer=kept, jobs=2))
+    decided_in = next(match[1] for note in kept.notes if (match := re.search(r"own generator, in (about .+?):", note)))
+    assert any(f": {decided_in} (fit " in note for note in kept.notes)
+    assert sorted(timed) == ["finetune", "fit", "network"]
 
 
 def test_one_generator_for_all_repeats_is_not_called_each_ones_own(source: Any, tmp_path: Path) -> None:
