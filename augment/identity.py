@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic import BaseModel, ValidationError
 
@@ -27,17 +27,20 @@ class Identity:
     """The settings and the data that an output was computed from.
 
     settings: by section. data: fingerprints and other plain values, by name. ignored: the names `section.key` of
-    settings that are not compared.
+    settings that are not compared. details: plain values by name that follow from the data, and that say how the data
+    differ; they are compared only if the data differ.
     """
 
     settings: Mapping[str, BaseModel] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     ignored: Collection[str] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Return the JSON-serialisable form that is stored for `differences`, without the ignored settings."""
         sections = {name: self._compared(name, section) for name, section in self.settings.items()}
-        return {"settings": sections, "data": json.loads(json.dumps(dict(self.data)))}
+        plain = {"settings": sections, "data": self.data, **({"details": self.details} if self.details else {})}
+        return dict(json.loads(json.dumps(plain, default=dict)))
 
     def differences(self, stored: Mapping[str, Any]) -> list[str]:
         """Describe each difference from `stored`, a result of `as_json`, like "generator.loss: hinge, now fisher"."""
@@ -54,8 +57,13 @@ class Identity:
         found += [f"{name}: new" for name in self.data if name not in old_data]
         found += [f"{name}: removed" for name in old_data if name not in self.data]
         new_data = json.loads(json.dumps(dict(self.data)))
-        found += [f"other {name}" for name in self.data if name in old_data and old_data[name] != new_data[name]]
-        return found
+        others = [f"other {name}" for name in self.data if name in old_data and old_data[name] != new_data[name]]
+        details = self._changed_details(stored.get("details")) if others else []
+        return found + (details or others)
+
+    def _changed_details(self, stored: Any) -> list[str]:
+        old = stored if isinstance(stored, dict) else {}
+        return [_change(name, old[name], new) for name, new in self.details.items() if old.get(name, new) != new]
 
     def _section_differences(self, name: str, section: BaseModel, stored: Any) -> list[str]:
         kind = getattr(section, "kind", None)
@@ -89,15 +97,39 @@ def digest(stored: Mapping[str, Any]) -> str:
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any], path: str) -> list[str]:
-    """Describe every value that differs as "path.key: old value, now new value", in nested mappings too."""
+    """Describe every value that differs as "path.key: old value, now new value".
+
+    Nested mappings are compared value by value, and lists of mappings with a name item by item.
+    """
     found: list[str] = []
     for key in dict.fromkeys((*new, *old)):
         old_value, new_value, name = old.get(key), new.get(key), f"{path}.{key}"
         if isinstance(old_value, dict) and isinstance(new_value, dict):
             found += changes(old_value, new_value, name)
         elif old_value != new_value:
-            found.append(f"{name}: {_text(old_value)}, now {_text(new_value)}")
+            if _have_names(old_value) and _have_names(new_value):
+                found += _item_changes(old_value, new_value, name)
+            else:
+                found.append(_change(name, old_value, new_value))
     return found
+
+
+def _change(name: str, old: Any, new: Any) -> str:
+    return f"{name}: {_text(old)}, now {_text(new)}"
+
+
+def _have_names(items: Any) -> TypeGuard[list[dict[str, Any]]]:
+    return isinstance(items, list) and all(isinstance(item, dict) and "name" in item for item in items)
+
+
+def _item_changes(old_items: Sequence[dict[str, Any]], new_items: Sequence[dict[str, Any]], path: str) -> list[str]:
+    """Describe the items that only one of two lists has, and the changes within the others. Each item has a name."""
+    old, new = ({item["name"]: item for item in items} for items in (old_items, new_items))
+    found = [f"{path}: without {_text(name)!r}" for name in old if name not in new]
+    found += [f"{path}: one more, {_text(name)!r}" for name in new if name not in old]
+    for name in new:
+        found += changes(old[name], new[name], f"{path}[{_text(name)}]") if name in old else []
+    return found or [f"{path}: other order"]
 
 
 def _text(value: Any) -> str:

@@ -173,6 +173,11 @@ def open_output(
         yield output
 
 
+def check_output(path: Path, command: str, *, files: Collection[str] = (), overwrite: bool = False) -> None:
+    """Raise the `OutputError` of `open_output` for a command without an identity; nothing is locked or written."""
+    _find_resumable(path, command, Identity(), files, overwrite, "nothing")
+
+
 def _find_resumable(
     path: Path, command: str, identity: Identity, files: Collection[str], overwrite: bool, replace: Replace
 ) -> Marker | None:

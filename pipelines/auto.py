@@ -9,9 +9,9 @@ OUT/auto.json keeps the decisions, so that a continued run uses them again altho
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
@@ -24,13 +24,14 @@ from augment.runtime import Runtime
 from augment.words import counted, format_duration, format_estimate
 from classifiers.backbones import weights_installed
 from pipelines.auto_choices import CHOICES, Decision, Facts
-from pipelines.auto_improvements import decide_improvements, improvements_of
+from pipelines.auto_improvements import Improvement, decide_improvements, improvements_of
 from pipelines.config.reading import parse
 from pipelines.config.sections import AutoConfig, Pipeline
 from pipelines.experiment.loading import LoadedSource
 from pipelines.experiment.protocols import FOLDS, infer_protocol, make_protocol
+from pipelines.experiment.time_estimate import Measured
 from pipelines.metric_specs import MIN_REPEATS_FOR_CLAIM
-from pipelines.time_budget import Allocation, allocate_time
+from pipelines.time_budget import Allocation, allocate_time, seconds_of_options
 
 DECISIONS_FILE = "auto.json"
 MAX_REPEATS_OF_AUTO = 12  # more repeats narrow the interval little
@@ -45,11 +46,17 @@ class Decisions(BaseModel):
 
 
 def decide(
-    pipeline: Pipeline, loaded: LoadedSource, folder: Path, runtime: Runtime, *, overwrite: bool = False
+    pipeline: Pipeline,
+    loaded: LoadedSource,
+    folder: Path,
+    runtime: Runtime,
+    measured: Measured | None = None,
+    *,
+    overwrite: bool = False,
 ) -> tuple[Pipeline, Decisions]:
     """Return the pipeline with all decisions, and the decisions: those in `folder` if they have the same inputs.
 
-    overwrite: decide again in any case.
+    overwrite: decide again in any case. measured: what is measured is added here; see `Probe`.
 
     The pipeline must have an `auto` section; the one that is returned has none. Nothing is written. Raises
     `ConfigError` if the time does not suffice for the repeats, or if there is a `choose` section without arms for it.
@@ -62,16 +69,9 @@ def decide(
     stored = None if overwrite else _read(folder)
     if stored is not None and not identity.differences(stored.inputs):
         return fill_open_settings(pipeline, stored.settings), stored
-    settings: dict[str, Any] = {}
-    sentences = []
-    allowed = allowed_repeats(loaded, pipeline)
-    facts = facts_of(fill_open_settings(pipeline, {"evaluate": {"repeats": allowed[0]}}), loaded)
-    for choose in CHOICES:
-        decision = choose(facts)
-        if _missing(decision.settings, given):
-            settings = _merged(settings, decision.settings)
-            sentences.append(decision.sentence)
-    for decision in _decide_by_time(fill_open_settings(facts.pipeline, settings), facts, allowed, given, runtime):
+    draft, by_time = _decide_by_time(pipeline, loaded, given, runtime, {} if measured is None else measured)
+    settings, sentences = draft.settings, [*draft.sentences]
+    for decision in by_time:
         settings = _merged(settings, decision.settings)
         sentences.append(decision.sentence)
     decisions = Decisions(inputs=identity.as_json(), settings=settings, sentences=tuple(sentences))
@@ -104,25 +104,60 @@ def allowed_repeats(loaded: LoadedSource, pipeline: Pipeline) -> list[int]:
     return [number for number in numbers if any(number % k == 0 for k in possible)]
 
 
+class _Draft(NamedTuple):
+    """What is decided for a number of repeats, whose folds the facts are of, and what is left to the time.
+
+    pipelines: for each of the improvements, the pipeline with it.
+    """
+
+    facts: Facts
+    settings: dict[str, Any]
+    sentences: list[str]
+    improvements: list[Improvement]
+    pipelines: list[Pipeline]
+
+
+def _draft(pipeline: Pipeline, loaded: LoadedSource, repeats: int, given: Mapping[str, Any]) -> _Draft:
+    facts = facts_of(fill_open_settings(pipeline, {"evaluate": {"repeats": repeats}}), loaded)
+    settings: dict[str, Any] = {}
+    sentences = []
+    for choose in CHOICES:
+        decision = choose(facts)
+        if _missing(decision.settings, given):
+            settings = _merged(settings, decision.settings)
+            sentences.append(decision.sentence)
+    chosen = fill_open_settings(facts.pipeline, settings)
+    improvements = improvements_of(chosen, facts, given.get("evaluate", {}))
+    pipelines = [override_settings(chosen, {"evaluate": one.settings}) for one in improvements]
+    return _Draft(facts, settings, sentences, improvements, pipelines)
+
+
 def _decide_by_time(
-    pipeline: Pipeline, facts: Facts, allowed: Sequence[int], given: Mapping[str, Any], runtime: Runtime
-) -> list[Decision]:
+    pipeline: Pipeline, loaded: LoadedSource, given: Mapping[str, Any], runtime: Runtime, measured: Measured
+) -> tuple[_Draft, list[Decision]]:
     """Decide what costs time, as far as it is not given: other recipes, operating point, steps and repeats.
 
-    They depend on the time available, and the errors of `allocate_time` are raised; for given repeats without given
-    minutes, the cheapest is chosen.
+    Returns the draft for the number of repeats, and these decisions. They depend on the time available, and the errors
+    of `allocate_time` are raised; for given repeats without given minutes, the cheapest is chosen.
     """
-    evaluate = given.get("evaluate", {})
-    improvements = improvements_of(pipeline, facts, evaluate)
+    repeats = given.get("evaluate", {}).get("repeats")
     minutes = AutoConfig.model_validate(given["auto"]).minutes
-    if "repeats" in evaluate and minutes is None:
-        return decide_improvements(improvements, 0, None, facts)
-    allowed = [pipeline.evaluate.repeats] if "repeats" in evaluate else allowed
-    pipelines = [override_settings(pipeline, {"evaluate": one.settings}) for one in improvements]
-    options = [changed.evaluate for changed in pipelines]
-    allocation = allocate_time(pipelines[0], facts.loaded, allowed, options, minutes, runtime)
-    chosen = decide_improvements(improvements, allocation.option, allocation.seconds_of_next_option, facts)
-    return chosen if "repeats" in evaluate else [*chosen, _repeats(allocation, allowed[0], pipeline, facts)]
+    if repeats is not None and minutes is None:
+        draft = _draft(pipeline, loaded, repeats, given)
+        return draft, decide_improvements(draft.improvements, 0, None, draft.facts)
+
+    def seconds_of(number: int) -> list[float]:
+        pipelines = _draft(pipeline, loaded, number, given).pipelines
+        options = [changed.evaluate for changed in pipelines]
+        return seconds_of_options(pipelines[0], loaded, options, measured, runtime)
+
+    allowed = allowed_repeats(loaded, pipeline) if repeats is None else [repeats]
+    allocation = allocate_time(seconds_of, allowed, minutes)
+    draft = _draft(pipeline, loaded, allocation.repeats, given)
+    chosen = decide_improvements(draft.improvements, allocation.option, allocation.seconds_of_next_option, draft.facts)
+    if repeats is None:
+        chosen.append(_repeats(allocation, allowed[0], draft.pipelines[0], draft.facts))
+    return draft, chosen
 
 
 def _repeats(allocation: Allocation, fewest: int, pipeline: Pipeline, facts: Facts) -> Decision:

@@ -67,6 +67,11 @@ def candidate_arms(config: ChooseConfig, evaluate: EvaluateConfig) -> tuple[Arm,
     return (baseline, *mixed)
 
 
+def candidate_evaluation(config: ChooseConfig, evaluate: EvaluateConfig) -> EvaluateConfig:
+    """Return the settings of the evaluation that compares the candidates on validation images."""
+    return evaluate.model_copy(update={"arms": candidate_arms(config, evaluate), "repeats": config.repeats})
+
+
 def choose_mix(
     inner: Mapping[str, Sequence[Fold]],
     config: ChooseConfig,
@@ -84,7 +89,7 @@ def choose_mix(
     Returns None if it was stopped. inner: the validation splits, with synthetic images, by the name of their outer
     fold. metric: the metric of the evaluation. seconds: the expected time.
     """
-    candidates = evaluate.model_copy(update={"arms": candidate_arms(config, evaluate), "repeats": config.repeats})
+    candidates = candidate_evaluation(config, evaluate)
     folds = [fold for splits in inner.values() for fold in splits]
     trainings = [training for training in plan_trainings(candidates, folds) if training.arm.name != GAN_TRAIN.name]
     evaluation, files = identity_of(folds, candidates), (RECORDS, CHOICE)

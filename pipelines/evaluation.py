@@ -15,9 +15,9 @@ from augment.runtime import DEFAULT_RUNTIME, Runtime, Task
 from augment.versions import versions
 from pipelines.config.sections import DataConfig, EvaluateConfig, fill_small_classes
 from pipelines.experiment.arms import long_tail_notes
-from pipelines.experiment.cross_fitting import cross_fit_folds
+from pipelines.experiment.cross_fitting import cross_fit_folds, folds_to_cross_fit
 from pipelines.experiment.experiment import RECORDS, plan_trainings, run_experiment
-from pipelines.experiment.folds import HOLDOUT_ONLY, Design, Fold
+from pipelines.experiment.folds import HOLDOUT_ONLY, Design, Fold, of_first_size
 from pipelines.experiment.loading import leak_warnings, load, load_synthetic, require_test, unused_notes
 from pipelines.experiment.parallel import end_processes
 from pipelines.experiment.records import Record
@@ -106,8 +106,7 @@ def evaluate_folds(
     trainings = plan_trainings(config, folds)
     files, identity = (RECORDS, RESULTS, REPORT), identity_of(folds, config)
     if seconds is None and runtime.observer.wants_estimates:
-        probe = Probe(folds[0], config, runtime.device, runtime.jobs)
-        seconds = probe.seconds_to_evaluate(len(trainings), fidelity_folds=len(folds))
+        seconds = _expected_seconds(len(trainings), folds, config, runtime)
     settings = context.settings or {"evaluate": config.model_dump(mode="json")}
     task = Task("evaluate", len(trainings), seconds, settings)
     with open_output(folder, "evaluate", identity, files=files, overwrite=overwrite, replace=replace) as output:
@@ -126,6 +125,14 @@ def evaluate_folds(
         output.finish()
     runtime.observer.on_end(task, _headline(results))
     return results
+
+
+def _expected_seconds(classifiers: int, folds: Sequence[Fold], config: EvaluateConfig, runtime: Runtime) -> float:
+    return Probe(folds[0], config, runtime.device, runtime.jobs).seconds_to_evaluate(
+        classifiers,
+        fidelity_folds=len(fidelity_calls(folds, config, runtime.device)),
+        cross_fitted_folds=len(folds_to_cross_fit(folds, config)),
+    )
 
 
 def _report(notes: Sequence[str], runtime: Runtime) -> None:
@@ -203,7 +210,7 @@ def _dataset(fold: Fold, context: ReportContext) -> Dataset:
 
 def _hard_images(results: Results, records: Sequence[Record], folds: Sequence[Fold]) -> list[HardImage]:
     """Return the test images that the recommended arm gets wrong most often; of a learning curve, at its first size."""
-    arm, tests = results.recommendation.arm, {fold.name: fold.test for fold in folds if fold.size == folds[0].size}
+    arm, tests = results.recommendation.arm, {fold.name: fold.test for fold in of_first_size(folds)}
     return hard_images([record for record in records if record.arm == arm and record.fold in tests], tests)
 
 

@@ -19,22 +19,25 @@ from pathlib import Path
 import yaml
 
 from augment.files import digest_files, path_inside
-from augment.output_folders import OutputFolder, open_output
-from augment.runtime import DEFAULT_RUNTIME, Runtime
+from augment.output_folders import OutputFolder, check_output, open_output
+from augment.runtime import DEFAULT_RUNTIME, Observer, Runtime
 from augment.words import counted, format_duration, format_estimate
 from pipelines.auto import DECISIONS_FILE, Decisions, decide
+from pipelines.choosing import candidate_arms
 from pipelines.config.sections import Pipeline
 from pipelines.evaluation import RESULTS
+from pipelines.experiment.experiment import GAN_TRAIN
 from pipelines.experiment.loading import load
 from pipelines.experiment.parallel import end_processes
 from pipelines.experiment.protocols import with_copy_warnings
-from pipelines.experiment.time_estimate import MEASURING, Probe, peak_memory
+from pipelines.experiment.time_estimate import MEASURING, Measured, Probe
 from pipelines.pipeline_folds import PipelineFolds, draw_folds
 from pipelines.results.document import Results, read_results
 from pipelines.stage_file import STAGES_FILE, Entry, Plan, plan_stage, read_entries, write_entry
 from pipelines.stages import Stage, stages_of
 
 CONFIG = "config.yaml"
+FILES = (CONFIG, STAGES_FILE)  # of every pipeline
 
 
 @end_processes()
@@ -45,17 +48,17 @@ def run(
 
     The next call continues a stopped run. Raises `OutputError` if `folder` holds files that no pipeline wrote.
     """
-    folds, decisions = _prepare(pipeline, folder, runtime, overwrite=overwrite)
+    folds, decisions, probe = _prepare(pipeline, folder, runtime, overwrite=overwrite)
     stages = stages_of(folds)
     for stage in stages:
         for subfolder in stage.folders:
             path_inside(folder, subfolder)  # raises if one of them is a link, before anything is written
-    with open_output(folder, "run", files=(CONFIG, STAGES_FILE), overwrite=overwrite) as output:
-        plans = _plan(folds, stages, read_entries(folder), runtime)
+    with open_output(folder, "run", files=FILES, overwrite=overwrite) as output:
+        plans = _plan(folder, stages, read_entries(folder), probe, runtime.observer)
         if any(planned.runs for planned in plans):
             output.reopen()  # so that old results do not pass for those of the new settings
         _write_settings(output, folds.pipeline, decisions)
-        for note in (*_notes(folds), *_cost_notes(folds, stages, plans, runtime.jobs)):
+        for note in (*_notes(folds), *_cost_notes(folds, stages, plans, probe)):
             runtime.observer.on_note(note)
         for stage, planned in zip(stages, plans, strict=True):
             runtime.observer.on_note(planned.sentence)
@@ -83,41 +86,51 @@ def plan(
 ) -> list[Plan]:
     """Return the plan of every stage, in order, with its expected time: 0 if none has to run.
 
-    Nothing is run or written. The observer receives the notes on the pipeline. Raises the errors of `draw_folds`.
+    Nothing is run or written. The observer receives the notes on the pipeline. Raises the errors of `draw_folds`,
+    and `OutputError` as `run` does.
     """
-    folds, _ = _prepare(pipeline, folder, runtime, overwrite=overwrite)
+    folds, _, probe = _prepare(pipeline, folder, runtime, overwrite=overwrite)
     stages = stages_of(folds)
-    plans = _plan(folds, stages, {} if overwrite else read_entries(folder), runtime)
-    for note in (*_notes(folds), *_cost_notes(folds, stages, plans, runtime.jobs)):
+    plans = _plan(folder, stages, {} if overwrite else read_entries(folder), probe, runtime.observer)
+    for note in (*_notes(folds), *_cost_notes(folds, stages, plans, probe)):
         runtime.observer.on_note(note)
     return plans
 
 
 def _prepare(
     pipeline: Pipeline, folder: Path, runtime: Runtime, *, overwrite: bool
-) -> tuple[PipelineFolds, Decisions | None]:
-    """Load the images, choose the settings that are left open, if the pipeline wants that, and draw the folds."""
+) -> tuple[PipelineFolds, Decisions | None, Probe]:
+    """Load the images, choose the settings that are left open, if the pipeline wants that, and draw the folds.
+
+    The probe for their costs has the measurements that the choice needed. Raises `OutputError` before any of that if
+    the pipeline cannot be run in `folder`.
+    """
+    check_output(folder, "run", files=FILES, overwrite=overwrite)
     loaded, decisions = load(pipeline.data, runtime.observer), None
+    measured: Measured = {}
     if pipeline.auto is not None:
-        pipeline, decisions = decide(pipeline, loaded, folder, runtime, overwrite=overwrite)
+        pipeline, decisions = decide(pipeline, loaded, folder, runtime, measured, overwrite=overwrite)
     folds = draw_folds(pipeline, loaded, folder, decisions.sentences if decisions else ())
-    return replace(folds, protocol=with_copy_warnings(folds.protocol, runtime.observer)), decisions
+    folds = replace(folds, protocol=with_copy_warnings(folds.protocol, runtime.observer))
+    probe = Probe(folds.protocol.folds[0], pipeline.evaluate, runtime.device, runtime.jobs, measured)
+    return folds, decisions, probe
 
 
-def _plan(folds: PipelineFolds, stages: Sequence[Stage], entries: Mapping[str, Entry], runtime: Runtime) -> list[Plan]:
+def _plan(
+    folder: Path, stages: Sequence[Stage], entries: Mapping[str, Entry], probe: Probe, observer: Observer
+) -> list[Plan]:
     plans: list[Plan] = []
     for stage in stages:
         earlier = next((planned.name for planned in plans if planned.runs), None)
         entry = entries.get(stage.name)
         may_be_done = entry is not None and entry.finished and not earlier  # otherwise the outputs need not be read
-        digest = digest_files(folds.folder, stage.outputs()) if may_be_done else None
+        digest = digest_files(folder, stage.outputs()) if may_be_done else None
         plans.append(plan_stage(stage.name, stage.inputs, entry, earlier, digest))
     if not any(planned.runs for planned in plans):
         return plans
-    probe = Probe(folds.protocol.folds[0], folds.pipeline.evaluate, runtime.device, runtime.jobs)
     for i, stage in enumerate(stages):
         plans[i] = replace(plans[i], seconds=stage.seconds(probe))
-        runtime.observer.on_work(MEASURING, i + 1, len(stages))
+        observer.on_work(MEASURING, i + 1, len(stages))
     return plans
 
 
@@ -126,20 +139,31 @@ def _notes(folds: PipelineFolds) -> list[str]:
     return [folds.protocol.design.why, *folds.notes]
 
 
-def _cost_notes(folds: PipelineFolds, stages: Sequence[Stage], plans: Sequence[Plan], jobs: int) -> list[str]:
+def _cost_notes(folds: PipelineFolds, stages: Sequence[Stage], plans: Sequence[Plan], probe: Probe) -> list[str]:
     """Return a sentence on the time and memory that the stages will take, if any of them has to run."""
     seconds = {planned.name: planned.seconds for planned in plans if planned.runs}
     if not seconds:
         return []
     parts = ", ".join(f"{name} {format_duration(time)}" for name, time in seconds.items())
-    memory, pipeline = peak_memory(jobs), folds.pipeline
+    memory, pipeline = _memory(folds, probe), folds.pipeline
     classifiers = sum(stage.total for stage in stages if stage.name in ("choose", "evaluate"))
     generators = counted(len(folds.generator_folds), "generator")
     fitted = f"{generators} of {counted(pipeline.generator.total, 'step')} and " if folds.generator_folds else ""
     steps = counted(pipeline.evaluate.classifier.steps, "step")
     return [
         f"{fitted}{counted(classifiers, 'classifier')} (networks of {steps}), at {folds.loaded.train.size} px on "
-        f"{counted(jobs, 'process')}: {format_estimate(sum(seconds.values()))} ({parts})"
+        f"{counted(probe.jobs, 'process')}: {format_estimate(sum(seconds.values()))} ({parts})"
         + (f" and at most {memory:.1f} GB of memory" if memory else "")
         + ", estimated by a short probe"
     ]
+
+
+def _memory(folds: PipelineFolds, probe: Probe) -> float | None:
+    """Estimate the peak memory of all stages in GB; None where it is not known."""
+    pipeline, arms = folds.pipeline, folds.pipeline.evaluate.resolved_arms()
+    if pipeline.choose is not None:
+        arms += candidate_arms(pipeline.choose, pipeline.evaluate)
+    if not folds.generator_folds:
+        return probe.memory(arms, 0)
+    gan_train = GAN_TRAIN.model_copy(update={"policy": pipeline.evaluate.policy})
+    return probe.memory((*arms, gan_train), pipeline.generate.per_class * folds.loaded.train.num_classes)

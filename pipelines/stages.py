@@ -15,12 +15,13 @@ from augment.dataset.images import LabelledImages, fingerprint
 from augment.generators.runs import MODEL, read_log
 from augment.identity import Identity
 from augment.runtime import Runtime
-from pipelines.choosing import candidate_mixes, choose_mix, read_choice
-from pipelines.config.sections import Pipeline
+from pipelines.choosing import candidate_arms, candidate_evaluation, candidate_mixes, choose_mix, read_choice
+from pipelines.config.sections import ChooseConfig, Pipeline
 from pipelines.evaluation import ReportContext, evaluate_folds
+from pipelines.experiment.cross_fitting import folds_to_cross_fit
 from pipelines.experiment.experiment import count_trainings
 from pipelines.experiment.fold_generators import fit_all, generate_all
-from pipelines.experiment.folds import Fold
+from pipelines.experiment.folds import Fold, of_first_size
 from pipelines.experiment.time_estimate import SECONDS_PER_IMAGE, Probe
 from pipelines.metric_specs import default_metric
 from pipelines.pipeline_folds import PipelineFolds
@@ -57,7 +58,7 @@ def _fit(folds: PipelineFolds) -> Stage | None:
 
     return Stage(
         name="fit",
-        inputs=Identity({"generator": config}, _fitted_images(folds)),
+        inputs=Identity({"generator": config}, _fitted_images(folds), details=_details(folds)),
         folders=folders,
         total=config.total * len(fitted_folds),
         seconds=lambda probe: probe.seconds_to_fit(config, len(fitted_folds)),
@@ -79,7 +80,11 @@ def _generate(folds: PipelineFolds) -> Stage | None:
 
     return Stage(
         name="generate",
-        inputs=Identity({"generator": pipeline.generator, "generate": pipeline.generate}, _fitted_images(folds)),
+        inputs=Identity(
+            {"generator": pipeline.generator, "generate": pipeline.generate},
+            _fitted_images(folds),
+            details=_details(folds),
+        ),
         folders=folders,
         total=total,
         seconds=lambda probe: total * SECONDS_PER_IMAGE,
@@ -114,11 +119,13 @@ def _choose(folds: PipelineFolds) -> Stage | None:
     return Stage(
         name="choose",
         inputs=Identity(
-            _all_settings(folds.pipeline), {**_fitted_images(folds), **validation, **_unlabelled_images(folds)}
+            _all_settings(folds.pipeline),
+            {**_fitted_images(folds), **validation, **_unlabelled_images(folds)},
+            details=_details(folds),
         ),
         folders=["choice"],
         total=total,
-        seconds=lambda probe: probe.seconds_to_evaluate(total),
+        seconds=lambda probe: _seconds_to_choose(folds, config, total, probe),
         outputs=lambda: listed_files(folds.folder, ["choice"]),
         run=run,
     )
@@ -155,12 +162,11 @@ def _evaluate(folds: PipelineFolds) -> Stage:
                 "test images": _fingerprint_all(fold.test for fold in outer),
                 **_unlabelled_images(folds),
             },
+            details=_details(folds),
         ),
         folders=["evaluation"],
         total=total,
-        seconds=lambda probe: probe.seconds_to_evaluate(
-            count_trainings(probe.evaluation, outer), fidelity_folds=len(folds.generator_folds)
-        ),
+        seconds=lambda probe: _seconds_to_evaluate(folds, probe),
         outputs=lambda: listed_files(folds.folder, ["evaluation"]),
         run=run,
     )
@@ -172,6 +178,23 @@ STAGES: tuple[Callable[[PipelineFolds], Stage | None], ...] = (_fit, _generate, 
 def stages_of(folds: PipelineFolds) -> list[Stage]:
     """Return the stages that the pipeline has, in order."""
     return [stage for make in STAGES if (stage := make(folds)) is not None]
+
+
+def _seconds_to_choose(folds: PipelineFolds, config: ChooseConfig, classifiers: int, probe: Probe) -> float:
+    candidates = candidate_evaluation(config, probe.evaluation)
+    cross_fitted = folds_to_cross_fit(folds.validation_folds, candidates)
+    return probe.with_evaluation(candidates).seconds_to_evaluate(classifiers, cross_fitted_folds=len(cross_fitted))
+
+
+def _seconds_to_evaluate(folds: PipelineFolds, probe: Probe) -> float:
+    evaluation, choose, outer = probe.evaluation, folds.pipeline.choose, folds.protocol.folds
+    mixes = candidate_arms(choose, evaluation) if choose else ()  # any of them may be chosen for a fold
+    all_folds = any(arm.needs_cross_fitting for arm in mixes)
+    return probe.seconds_to_evaluate(
+        count_trainings(evaluation, outer),
+        fidelity_folds=len(of_first_size(outer)) if folds.generator_folds else 0,
+        cross_fitted_folds=len(outer if all_folds else folds_to_cross_fit(outer, evaluation)),
+    )
 
 
 def _with_mix(fold: Fold, choice: Choice | None) -> Fold:
@@ -193,6 +216,11 @@ def _loss_curves(run: Path) -> dict[str, tuple[list[int], list[float]]]:
 def _all_settings(pipeline: Pipeline) -> dict[str, Any]:
     settings = {"generator": pipeline.generator, "generate": pipeline.generate, "evaluate": pipeline.evaluate}
     return settings | ({"choose": pipeline.choose} if pipeline.choose else {})
+
+
+def _details(folds: PipelineFolds) -> dict[str, str | int]:
+    """Return what explains that fingerprints differ."""
+    return {"image size": f"{folds.loaded.train.size} px", "folds": len(folds.protocol.folds)}
 
 
 def _training_images(folds: PipelineFolds) -> dict[str, str]:

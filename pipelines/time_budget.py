@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from augment.errors import ConfigError
-from augment.runtime import Runtime
+from augment.runtime import NO_OBSERVER, Runtime
 from augment.words import counted, format_estimate
 from pipelines.config.sections import EvaluateConfig, Pipeline
 from pipelines.experiment.loading import LoadedSource
-from pipelines.experiment.time_estimate import MEASURING, Probe
+from pipelines.experiment.time_estimate import MEASURING, Measured, Probe
 from pipelines.pipeline_folds import draw_folds
 from pipelines.stages import stages_of
 
@@ -38,55 +38,56 @@ class Allocation(NamedTuple):
 
 
 def allocate_time(
-    pipeline: Pipeline,
-    loaded: LoadedSource,
-    repeats: Sequence[int],
-    options: Sequence[EvaluateConfig],
-    minutes: float | None,
-    runtime: Runtime,
+    seconds_of: Callable[[int], Sequence[float]], repeats: Sequence[int], minutes: float | None
 ) -> Allocation:
-    """Return how many of the `repeats`, and which of the `options`, fit into the time. Both begin with the fastest.
+    """Return how many of the `repeats`, and which of the options, fit into the time. Both begin with the fastest.
 
-    The option is the slowest one that allows the preferred number of repeats, and if none does, the fastest.
-    `pipeline` has the fewest repeats. Without `minutes` there is a default, and the fastest is never refused; with
-    them, raises `ConfigError` if the fastest does not fit.
+    seconds_of: returns the seconds that a number of repeats takes with each option. The option is the slowest one that
+    allows the preferred number of repeats, and if none does, the fastest. Without `minutes` there is a default, and the
+    fastest is never refused; with them, raises `ConfigError` if the fastest does not fit.
     """
-    seconds = _seconds_per_repeat(pipeline, loaded, options, repeats[0], runtime)
+    seconds = {number: seconds_of(number) for number in repeats}
     fewest, limit = repeats[0], 60 * (minutes or MINUTES)
-    if minutes and seconds[0] * fewest > limit:
-        least = seconds[0] * fewest
+    least = seconds[fewest][0]
+    if minutes and least > limit:
         no_fewer = ", and fewer support no claim" if len(repeats) > 1 else ""
         raise ConfigError(
             f"{counted(fewest, 'repeat')} would take {format_estimate(least)}{no_fewer}, but --minutes is {minutes:g}: "
             f"give --minutes {math.ceil(least / 60)}, or fewer steps with --set generator.steps=N"
         )
-    fitting = [max((r for r in repeats if r * s <= limit), default=0) for s in seconds]
     enough = next((number for number in repeats if number >= PREFERRED_REPEATS), repeats[-1])
-    option = max((i for i, number in enumerate(fitting) if number >= enough), default=0)
-    most = max(fitting[option], fewest)
+    option = max((i for i, s in enumerate(seconds[enough]) if s <= limit), default=0)
+    of_option = {number: some[min(option, len(some) - 1)] for number, some in seconds.items()}
+    most = max((number for number in repeats if of_option[number] <= limit), default=fewest)
+    option = min(option, len(seconds[most]) - 1)  # other repeats mean other folds, which may have fewer options
     more = next((number for number in repeats if number > most), None)
+    has_next = option + 1 < min(len(seconds[enough]), len(seconds[most]))
     return Allocation(
         option=option,
         repeats=most,
-        seconds=most * seconds[option],
-        seconds_of_next_option=seconds[option + 1] * enough if option + 1 < len(options) else None,
+        seconds=of_option[most],
+        seconds_of_next_option=seconds[enough][option + 1] if has_next else None,
         next_repeats=more,
-        seconds_of_next_repeats=more and more * seconds[option],
+        seconds_of_next_repeats=more and of_option[more],
     )
 
 
-def _seconds_per_repeat(
-    pipeline: Pipeline, loaded: LoadedSource, options: Sequence[EvaluateConfig], repeats: int, runtime: Runtime
+def seconds_of_options(
+    pipeline: Pipeline, loaded: LoadedSource, options: Sequence[EvaluateConfig], measured: Measured, runtime: Runtime
 ) -> list[float]:
-    """Return the seconds that a repeat takes with each option."""
+    """Return the seconds that a pipeline takes with each option for its `evaluate`.
+
+    measured: see `Probe`. If it is empty, the observer is told how far the measurements are; otherwise there are few.
+    """
+    observer = NO_OBSERVER if measured else runtime.observer
     folds = draw_folds(pipeline, loaded, Path())
     *earlier, evaluate = stages_of(folds)
-    probe = Probe(folds.protocol.folds[0], pipeline.evaluate, runtime.device, runtime.jobs)
-    measurements = [partial(stage.seconds, probe) for stage in earlier]
-    measurements += [partial(evaluate.seconds, probe.with_evaluation(option)) for option in options]
+    probe = Probe(folds.protocol.folds[0], pipeline.evaluate, runtime.device, runtime.jobs, measured)
+    estimates = [partial(stage.seconds, probe) for stage in earlier]
+    estimates += [partial(evaluate.seconds, probe.with_evaluation(option)) for option in options]
     seconds = []
-    for measure in measurements:
-        seconds.append(measure())
-        runtime.observer.on_work(MEASURING, len(seconds), len(measurements))
-    before, option_seconds = sum(seconds[: len(earlier)]), seconds[len(earlier) :]
-    return [(before + one) / repeats for one in option_seconds]
+    for estimate in estimates:
+        seconds.append(estimate())
+        observer.on_work(MEASURING, len(seconds), len(estimates))
+    before = sum(seconds[: len(earlier)])
+    return [before + one for one in seconds[len(earlier) :]]

@@ -186,6 +186,22 @@ def views_needed(pool: Pool, config: EvaluateConfig, fraction: float) -> int:
     return min(config.views, max(math.ceil(limited), math.ceil(draws / len(pool.labels)), 1))
 
 
+def bytes_of_views(arm: Arm, fold: Fold, config: EvaluateConfig, generated: int) -> int:
+    """Return at most how many bytes the views of an arm's pools have. generated: the number of stored images."""
+    if arm.policy is None:
+        return 0
+    settings, ratio = config.model_copy(update={"classifier": config.classifier_of(arm)}), arm.ratio_or(config.ratio)
+    drawn = generated if arm.by_need or not arm.real else min(generated, math.ceil(ratio * len(fold.train)))
+    labels = [torch.from_numpy(fold.train.labels)] if arm.real else []
+    labels += [torch.arange(drawn) % fold.train.num_classes] if arm.uses_stored_images and drawn else []
+    labels += (
+        [torch.zeros(len(fold.unlabelled), dtype=torch.int64)] if arm.unlabelled and fold.unlabelled is not None else []
+    )
+    image = torch.zeros(fold.train.images.shape[1:], dtype=torch.uint8)
+    pools = [Pool(image.expand(1, len(some), *image.shape), some) for some in labels]  # it takes no memory
+    return sum(views_needed(pool, settings, 1.0) * pool.views.nbytes for pool in pools)
+
+
 def _synthetic_share(arm: Arm, config: EvaluateConfig) -> float:
     if not (arm.real and arm.synthetic):
         return float(arm.synthetic)

@@ -37,12 +37,17 @@ MAX_PIXELS = 32  # width and height of the images that are compared pixel by pix
 UNIT_QUANTILE = 0.5  # this quantile of the distances between real images is the unit of all distances
 
 
+def folds_to_cross_fit(folds: Sequence[Fold], config: EvaluateConfig) -> list[Fold]:
+    """Return the folds that have an arm which needs the predictions of cross-fitted classifiers."""
+    return [fold for fold in folds if any(arm.needs_cross_fitting for arm in arms_of(fold, config))]
+
+
 def cross_fit_folds(folds: Sequence[Fold], config: EvaluateConfig, runtime: Runtime) -> list[Fold]:
     """Return the folds, with the predictions of cross-fitted classifiers for those folds that have an arm needing them.
 
     They are computed in parallel, one fold per process.
     """
-    selected = [fold for fold in folds if any(arm.needs_cross_fitting for arm in arms_of(fold, config))]
+    selected = folds_to_cross_fit(folds, config)
     if not selected:
         return list(folds)
     calls = [(_cross_fit_one, (fold, config, runtime.device)) for fold in selected]

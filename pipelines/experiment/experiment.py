@@ -24,7 +24,7 @@ from pipelines.config.arm_section import Arm
 from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arms import arms_of, check_arms, check_pretrained_weights, predict_test, train_arm
 from pipelines.experiment.feature_learning import with_features
-from pipelines.experiment.folds import Fold
+from pipelines.experiment.folds import Fold, of_first_size
 from pipelines.experiment.learners import LEARNERS
 from pipelines.experiment.parallel import Call, run_in_processes
 from pipelines.experiment.partial_training import half_of, name_of_half
@@ -72,12 +72,11 @@ def plan_trainings(config: EvaluateConfig, folds: Sequence[Fold]) -> list[Traini
 
 def _trainings_on_half(config: EvaluateConfig, folds: Sequence[Fold]) -> list[Training]:
     """List the trainings on half of the images of arms with a forecast; of a learning curve, at its first size."""
-    of_first_size = [fold for fold in folds if fold.size == folds[0].size]
     return [
         Training(arm.model_copy(update={"name": name_of_half(arm.name)}), repeat, fold.name, on_half=True)
         for arm in config.resolved_arms()
         if arm.forecast
-        for fold in of_first_size
+        for fold in of_first_size(folds)
         for repeat in fold.repeats
     ]
 
@@ -101,12 +100,14 @@ def run_experiment(
 ) -> tuple[list[Record], list[Any]] | None:
     """Run the trainings whose records are not yet in records.jsonl, and append their records to it.
 
-    `extra_calls` run in the same processes, before the trainings. The observer is notified of each record as progress
-    of `task`. Returns the records of all trainings and the results of the extra calls, or None if it was stopped.
+    `extra_calls` run in the same processes, before the trainings. The number of records, also of earlier ones, is the
+    progress of `task`. Returns all records and the results of the extra calls, or None if it was stopped.
     """
     file = RecordFile(output, RECORDS, Record)
     records = file.read()
     finished = {record.key for record in records}
+    if finished:
+        runtime.observer.on_progress(task, len(records), {})
     missing = [training for training in trainings if training.key not in finished]
     prepared = with_features(folds, [training.arm for training in missing], config, runtime)
     if prepared is None:

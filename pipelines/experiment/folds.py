@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,11 @@ class Fold:
     cross_fitted: CrossFittedPredictions | None = None
     features: FeatureTable | None = None
     mixes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def of_first_size(folds: Sequence[Fold]) -> list[Fold]:
+    """Return the folds of the first size of a learning curve, and otherwise all folds."""
+    return [fold for fold in folds if fold.size == folds[0].size]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,9 @@ from typing import Any, TypeVar
 import joblib
 import torch
 from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+from augment.errors import RunError
 from pipelines.process import block_signals, exit_with_parent, return_freed_memory
 
 T = TypeVar("T")
@@ -40,7 +42,7 @@ def _processes(calls: Sequence[Call[T]], jobs: int) -> Iterator[tuple[int, T]]:
     """Run the calls in joblib's process pool.
 
     The processes stay alive for the next calls, since importing torch takes them seconds; `end_processes` ends them.
-    They ignore signals, and exit by themselves if this process is killed.
+    They ignore signals, and exit by themselves if this process is killed. Raises `RunError` if one of them is killed.
     """
     return_freed_memory()  # such as the memory of a generator that was trained in this process
     with warnings.catch_warnings():
@@ -51,7 +53,13 @@ def _processes(calls: Sequence[Call[T]], jobs: int) -> Iterator[tuple[int, T]]:
             resource_tracker.ensure_running()  # before joblib does: it unblocks SIGINT and SIGTERM
         with block_signals():  # the processes start here, and so does the thread that replaces broken ones
             results = parallel(joblib.delayed(_run_in_worker)(os.getpid(), *numbered) for numbered in enumerate(calls))
-        yield from results
+        try:
+            yield from results
+        except TerminatedWorkerError as error:
+            raise RunError(
+                "a process was ended by the system, most often for want of memory: run the same command again with a "
+                f"smaller --jobs than {jobs}"
+            ) from error
 
 
 @contextmanager

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -27,13 +28,14 @@ from classifiers.pools import Pool
 from classifiers.training import predict
 from pipelines.config.arm_section import Arm
 from pipelines.config.sections import EvaluateConfig
-from pipelines.experiment.arm_pools import views_needed
+from pipelines.experiment.arm_pools import bytes_of_views, views_needed
 from pipelines.experiment.arms import train_arm
 from pipelines.experiment.cross_fitting import CROSS_FIT_PARTS
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.operating_point import PARTS
 from pipelines.experiment.parallel import one_thread
 
+T = TypeVar("T")
 TrainedLearner = Literal["network", "finetune"]  # those with steps
 # steps of the two timed trainings, which follow a warm-up of one step
 PROBE_STEPS: dict[TrainedLearner, tuple[int, int]] = {"network": (2, 8), "finetune": (1, 3)}
@@ -47,36 +49,57 @@ CLASSIFIERS_PER_FIDELITY = 1.5  # the fidelity figures of a fold take about as l
 
 
 class ClassifierTime(NamedTuple):
-    """The seconds of one classifier.
-
-    step: of a training step. views_and_predictions: of all its views and predictions. view: of a view of one image.
-    """
+    """The seconds of one classifier: of a training step, of a view of one image, and of the prediction of one image."""
 
     step: float
-    views_and_predictions: float
     view: float = 0.0
+    prediction: float = 0.0
+
+
+Measured = dict[Hashable, tuple[Any, int | None]]  # a value, and the `peak_memory` when it had been measured
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Estimates durations by measurements on the images of a fold. The time of a classifier is measured only once.
+    """Estimates durations and memory by measurements on the images of a fold. Each measurement is done only once.
 
-    evaluation: its arms, steps and operating points; the measurement does not depend on them. measured: the time of a
-    classifier by its learner, so far.
+    evaluation: its arms, steps and operating points; the measurements do not depend on them. measured: what was
+    measured so far, which may come from the probe of another plan. used: the keys of `measured` that the estimates of
+    this probe needed.
     """
 
     fold: Fold
     evaluation: EvaluateConfig
     device: torch.device
     jobs: int
-    measured: dict[str, ClassifierTime] = field(default_factory=dict)
+    measured: Measured = field(default_factory=dict)
+    used: set[Hashable] = field(default_factory=set)
+
+    def _once(self, key: Hashable, measure: Callable[[], T]) -> T:
+        if key not in self.measured:
+            self.measured[key] = measure(), peak_memory()
+        self.used.add(key)
+        return cast(T, self.measured[key][0])
+
+    def _time_of(self, learner: TrainedLearner) -> ClassifierTime:
+        return self._once(learner, lambda: classifier_time(learner, self.fold, self.evaluation, self.device))
+
+    def _extraction(self) -> float:
+        return self._once("features", lambda: extraction_seconds(self.fold, self.evaluation, self.device))
 
     def _seconds_of(self, learner: TrainedLearner) -> float:
         """Estimate the seconds of a classifier with the steps of the evaluation, without its operating point."""
-        if learner not in self.measured:
-            self.measured[learner] = classifier_time(learner, self.fold, self.evaluation, self.device)
-        seconds, settings = self.measured[learner], self.evaluation.classifier_of(_real_arm(learner, self.evaluation))
-        return seconds.step * settings.steps + seconds.views_and_predictions
+        time, train, arm = self._time_of(learner), self.fold.train, _real_arm(learner, self.evaluation)
+        settings = self.evaluation.classifier_of(arm)
+        pool = Pool(torch.from_numpy(train.images[None]), torch.from_numpy(train.labels))
+        views = views_needed(pool, self.evaluation.model_copy(update={"classifier": settings}), 1.0) * len(train)
+        start = self._seconds_to_start() if learner == "finetune" else 0.0
+        return start + time.step * settings.steps + time.view * views + time.prediction * len(self.fold.test)
+
+    def _seconds_to_start(self) -> float:
+        """Estimate the seconds of the linear classifier that fine-tuning starts from; arms may share its features."""
+        shared = any(arm.learner == "features" for arm in self.evaluation.arms)
+        return len(self.fold.train) * (SECONDS_OF_LINEAR_FIT + (0.0 if shared else self._extraction()))
 
     def _trainings(self, learner: str) -> int:
         """Return how many classifiers of a learner a repeat trains."""
@@ -88,7 +111,7 @@ class Probe:
             return 0.0
         settings, ratio = self.evaluation.classifier_of(arm), float(arm.mix(self.evaluation.ratio)["ratio"])
         images = settings.steps * settings.batch_size * ratio / (1 + ratio)
-        each = self.measured[arm.learner].view + (SECONDS_PER_IMAGE if arm.needs_generator else 0.0)
+        each = self._time_of(arm.learner).view + (SECONDS_PER_IMAGE if arm.needs_generator else 0.0)
         return _trainings_of(arm) * images * each
 
     @cached_property
@@ -100,26 +123,38 @@ class Probe:
             if count := self._trainings(learner):
                 seconds += self._seconds_of(learner) * count
         if on_features:
-            seconds += on_features * linear_seconds(self.fold, self.evaluation, self.device)
+            seconds += on_features * linear_seconds(self.fold, self.evaluation, self._extraction())
         return (seconds + sum(map(self._seconds_of_feed, arms))) / len(arms)
 
     def seconds_to_fit(self, config: GeneratorConfig, generators: int) -> float:
         """Estimate the seconds to fit generators: one alone uses all threads, several in parallel use one each."""
-        if generators == 1:
-            return fit_seconds(self.fold.train, config, self.device)
-        with one_thread():
-            return fit_seconds(self.fold.train, config, self.device) * math.ceil(generators / self.jobs)
+        key = ("fit", config.model_dump_json(), generators == 1)
+        with nullcontext() if generators == 1 else one_thread():
+            seconds = self._once(key, lambda: fit_seconds(self.fold.train, config, self.device))
+        return seconds * math.ceil(generators / self.jobs)
 
-    def seconds_to_evaluate(self, classifiers: int, fidelity_folds: int = 0) -> float:
-        """Estimate the seconds to train and test classifiers, to cross-fit, and to measure the fidelity of folds."""
-        cross_fitted = CROSS_FIT_PARTS * any(arm.needs_cross_fitting for arm in self.evaluation.arms)
-        networks = (CLASSIFIERS_PER_FIDELITY + cross_fitted) * fidelity_folds
+    def seconds_to_evaluate(self, classifiers: int, *, fidelity_folds: int = 0, cross_fitted_folds: int = 0) -> float:
+        """Estimate the seconds to train and test classifiers, to measure the fidelity of folds, and to cross-fit."""
+        networks = CLASSIFIERS_PER_FIDELITY * fidelity_folds + CROSS_FIT_PARTS * cross_fitted_folds
         others = self._seconds_of("network") * networks if networks else 0.0
         return (self._seconds_per_classifier * classifiers + others) / self.jobs
 
     def with_evaluation(self, evaluation: EvaluateConfig) -> Probe:
         """Return this probe for other arms, steps or operating points. What was measured is not measured again."""
         return replace(self, evaluation=evaluation)
+
+    def memory(self, arms: Sequence[Arm], generated: int) -> float | None:
+        """Estimate the peak memory of a plan in GB, above rather than below; None where it is not known.
+
+        It is the peak of this process up to the last measurement that the estimates needed, for this process and as
+        much for each worker process, and beside it the views of the arm with the most. generated: the number of stored
+        synthetic images of a fold.
+        """
+        peaks = [peak for _, peak in (self.measured[key] for key in self.used) if peak is not None]
+        if not peaks:
+            return None
+        views = max((bytes_of_views(arm, self.fold, self.evaluation, generated) for arm in arms), default=0)
+        return (max(peaks) * (1 + (self.jobs if self.jobs > 1 else 0)) + views * self.jobs) / 1e9
 
 
 def _trainings_of(arm: Arm) -> int:
@@ -140,9 +175,8 @@ def _real_arm(learner: TrainedLearner, config: EvaluateConfig) -> Arm:
 def classifier_time(
     learner: TrainedLearner, of_fold: Fold, config: EvaluateConfig, device: torch.device
 ) -> ClassifierTime:
-    """Estimate the time of one network of an evaluation: its training steps, and its views and predictions."""
-    train, test, arm = of_fold.train, of_fold.test, _real_arm(learner, config)
-    settings, lengths = config.classifier_of(arm), PROBE_STEPS[learner]
+    """Estimate the time of one network of an evaluation: of a training step, a view and a prediction."""
+    train, arm, lengths = of_fold.train, _real_arm(learner, config), PROBE_STEPS[learner]
     subset = subset_per_class(train, max(MAX_PROBE_IMAGES // train.num_classes, 1), 0)
     fold, trainings, models = Fold(subset, subset), [], []  # trainings: seconds of each
     with one_thread():
@@ -157,10 +191,7 @@ def classifier_time(
         )
         options = {"views": 1, "horizontal_flip": config.horizontal_flip, "seed": 0}
         view = seconds_of(lambda: bank_of_views(subset, config.policy, **options), device)  # type: ignore[arg-type]
-    step = seconds_of_step(trainings[1:], lengths)
-    pool = Pool(torch.from_numpy(train.images[None]), torch.from_numpy(train.labels))
-    views = views_needed(pool, config.model_copy(update={"classifier": settings}), 1.0) * len(train) / len(subset)
-    return ClassifierTime(step, view * views + prediction * len(test) / len(subset), view / len(subset))
+    return ClassifierTime(seconds_of_step(trainings[1:], lengths), view / len(subset), prediction / len(subset))
 
 
 def seconds_of_step(trainings: Sequence[float], lengths: tuple[int, int]) -> float:
@@ -172,14 +203,21 @@ def seconds_of_step(trainings: Sequence[float], lengths: tuple[int, int]) -> flo
     return (longer - shorter) / (many - few) if longer > shorter else longer / many
 
 
-def linear_seconds(fold: Fold, config: EvaluateConfig, device: torch.device) -> float:
-    """Estimate the seconds of one linear classifier, with its part of the features that arms and repeats share."""
-    arms = [arm for arm in config.arms if arm.learner == "features"]
+def extraction_seconds(fold: Fold, config: EvaluateConfig, device: torch.device) -> float:
+    """Estimate the seconds to compute the pretrained features of one image."""
     subset = subset_per_class(fold.train, max(MAX_FEATURE_IMAGES // fold.train.num_classes, 1), 0)
     with one_thread():
         extractor = load_extractor(config.features).to(device)
         extract(extractor, subset.images, device)  # a warm-up
-        extraction = seconds_of(lambda: extract(extractor, subset.images, device), device) / len(subset)
+        return seconds_of(lambda: extract(extractor, subset.images, device), device) / len(subset)
+
+
+def linear_seconds(fold: Fold, config: EvaluateConfig, extraction: float) -> float:
+    """Estimate the seconds of one linear classifier, with its part of the features that arms and repeats share.
+
+    extraction: the seconds to compute the features of one image.
+    """
+    arms = [arm for arm in config.arms if arm.learner == "features"]
     most = max((arm.ratio_or(config.ratio) for arm in arms if arm.synthetic), default=0.0)  # per real image
     stored = max((arm.ratio_or(config.ratio) for arm in arms if arm.uses_stored_images), default=0.0)
     views, learning = 2 if config.horizontal_flip else 1, sum(arm.unlabelled > 0 for arm in arms)
@@ -191,15 +229,11 @@ def linear_seconds(fold: Fold, config: EvaluateConfig, device: torch.device) -> 
     return extraction * extracted / trainings + SECONDS_OF_LINEAR_FIT * (learnt + unlabelled * learning / trainings)
 
 
-def peak_memory(jobs: int) -> float | None:
-    """Estimate the peak memory in GB: that of this process so far, and as much again for each worker process.
-
-    Returns None on Windows, where the peak is not known.
-    """
+def peak_memory() -> int | None:
+    """Return the peak memory of this process so far, in bytes; None on Windows, where it is not known."""
     if sys.platform == "win32":
         return None
     import resource
 
     unit = 1 if sys.platform == "darwin" else 1024  # bytes per unit of ru_maxrss
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
-    return own * (1 + (jobs if jobs > 1 else 0))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -38,7 +38,7 @@ from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arms import train_arm
 from pipelines.experiment.cross_fitting import embed
 from pipelines.experiment.experiment import GAN_TRAIN
-from pipelines.experiment.folds import Fold
+from pipelines.experiment.folds import Fold, of_first_size
 from pipelines.experiment.parallel import Call
 from pipelines.experiment.records import Record
 from pipelines.results.fidelity_warnings import cautions
@@ -78,10 +78,10 @@ def fidelity_calls(folds: Sequence[Fold], config: EvaluateConfig, device: torch.
     Of a learning curve, only the folds of the first size are measured, as for the headline. The list is empty without
     synthetic images, or if a fold has fewer than 2 test or synthetic images, too few for any metric.
     """
-    of_first_size = [fold for fold in folds if fold.size == folds[0].size]
-    if any(fold.synthetic is None or min(len(fold.synthetic), len(fold.test)) < 2 for fold in of_first_size):
+    measured = of_first_size(folds)
+    if any(fold.synthetic is None or min(len(fold.synthetic), len(fold.test)) < 2 for fold in measured):
         return []
-    return [(measure_fidelity, (fold, config, device)) for fold in of_first_size]
+    return [(measure_fidelity, (fold, config, device)) for fold in measured]
 
 
 def mean_fidelity(measured: Sequence[Fidelity], records: Sequence[Record]) -> Fidelity | None:

@@ -66,6 +66,33 @@ def test_a_nested_setting_is_named_by_its_path() -> None:
     assert ours.differences(theirs.as_json()) == ["evaluate.classifier.steps: 4, now 3"]
 
 
+def compared(before: list[dict[str, object]], after: list[dict[str, object]]) -> list[str]:
+    ours, theirs = (Identity({"evaluate": EvaluateConfig.model_validate({"arms": arms})}) for arms in (after, before))
+    return ours.differences(theirs.as_json())
+
+
+def test_items_of_a_list_are_compared_by_their_names() -> None:
+    arms: list[dict[str, object]] = [{"name": name, "policy": "classical"} for name in ("one", "two", "three")]
+    assert compared(arms[:2], arms) == ["evaluate.arms: one more, 'three'"]
+    assert compared(arms, arms[1:]) == ["evaluate.arms: without 'one'"]
+    assert compared(arms, [arms[0], {**arms[1], "mixup": 0}]) == [
+        "evaluate.arms: without 'three'",
+        "evaluate.arms[two].mixup: None, now 0.0",
+    ]
+    assert compared(arms[:2], arms[1::-1]) == ["evaluate.arms: other order"]
+
+
+def test_details_say_how_data_differ() -> None:
+    def described(images: str, **details: object) -> Identity:
+        return Identity(data={"images": images}, details=details)
+
+    before = described("ab", size="32 px", folds=6).as_json()
+    assert described("cd", size="64 px", folds=6).differences(before) == ["size: 32 px, now 64 px"]
+    assert described("cd", size="32 px", folds=6).differences(before) == ["other images"]
+    assert described("ab", size="64 px", folds=6).differences(before) == []  # the images are what counts
+    assert described("cd", size="64 px").differences(Identity(data={"images": "ab"}).as_json()) == ["other images"]
+
+
 def test_a_free_setting_does_not_count_and_is_not_stored() -> None:
     assert identity(steps=7).differences(identity(steps=8).as_json()) == []
     assert digest(identity(steps=7).as_json()) == digest(identity(steps=8).as_json())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,17 @@ from tiny_pipeline import stages_in
 
 from augment.dataset.images import LabelledImages
 from augment.errors import ConfigError
+from augment.gan.anchors import check_anchor_policy
+from augment.generators.anchored import AnchoredConfig
 from augment.runtime import Runtime
 from pipelines import auto as auto_module
-from pipelines.auto import decide
+from pipelines.auto import decide, facts_of
 from pipelines.config.sections import Pipeline
+from pipelines.experiment import time_estimate
 from pipelines.experiment.loading import load
+from pipelines.experiment.time_estimate import ClassifierTime
 from pipelines.results.pairs import control_comparisons
-from pipelines.runner import run
+from pipelines.runner import plan, run
 
 
 def test_imbalanced_classes_get_logit_adjustment_and_lent_differences(source: Any, tmp_path: Path) -> None:
@@ -113,6 +118,20 @@ def test_without_minutes_the_fewest_repeats_are_never_refused(source: Any, tmp_p
     assert "7 would take" in text
 
 
+def test_each_speed_is_measured_once_and_both_totals_agree(
+    source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed: list[str] = []
+    time_of = {"network": ClassifierTime(0.7, 0.01, 0.01), "finetune": ClassifierTime(300.0)}
+    monkeypatch.setattr(time_estimate, "classifier_time", lambda name, *_: timed.append(name) or time_of[name])
+    monkeypatch.setattr(time_estimate, "fit_seconds", lambda *_: timed.append("fit") or 17.0)
+    kept = Kept()
+    plan(auto(source(30, 30, 9, 9, test=False), *TINY), tmp_path / "out", Runtime(observer=kept, jobs=2))
+    decided_in = next(match[1] for note in kept.notes if (match := re.search(r"own generator, in (about .+?):", note)))
+    assert any(f": {decided_in} (fit " in note for note in kept.notes)
+    assert sorted(timed) == ["finetune", "fit", "network"]
+
+
 def test_one_generator_for_all_repeats_is_not_called_each_ones_own(source: Any, tmp_path: Path) -> None:
     path = source(30, 30, 5, 4)
     assert "12 repeats, each with its own generator, in" in decided(auto(path, *TINY, "auto.minutes=500"), tmp_path)[1]
@@ -129,6 +148,23 @@ def test_a_mix_cannot_be_chosen_for_images_that_are_new(source: Any, tmp_path: P
 def test_repeats_of_kfold_are_whole_rounds(fewest: int, repeats: int, source: Any, tmp_path: Path) -> None:
     pipeline, _ = decided(auto(source(30, 30, 9, fewest, test=False), *TINY, "auto.minutes=500"), tmp_path)
     assert pipeline.evaluate.repeats == repeats
+
+
+@pytest.mark.parametrize(("largest", "minutes"), [(24, 500), (24, 0.01), (23, 500), (26, 500)])
+def test_the_choices_hold_for_the_folds_that_are_run(
+    largest: int, minutes: float, source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six repeats leave 20 of 24 images to train on, and twelve leave 18."""
+    monkeypatch.setattr("pipelines.time_budget.MINUTES", minutes)
+    path = source(largest, largest, 5, 5, test=False)
+    pipeline, text = decided(auto(path, *TINY), tmp_path)
+    folds, config = facts_of(pipeline, load(pipeline.data)).folds, pipeline.generator
+    assert isinstance(config, AnchoredConfig)
+    for fold in folds:
+        check_anchor_policy(config.anchors, fold.train, config.lenders_from)
+    counts = folds[0].train.counts()
+    assert pipeline.evaluate.repeats == len(folds) == (6 if minutes < 1 else 12)
+    assert f"classes of {counts.min()} to {counts.max()} images" in text
 
 
 def test_given_folds_decide_the_rounds(source: Any, tmp_path: Path) -> None:

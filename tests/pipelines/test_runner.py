@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from folders import contents
 from observing import Kept
-from tiny_pipeline import ALL, go, model, ran, same
+from tiny_pipeline import ALL, go, model, ran, same, stages_in
 
 from augment.errors import ConfigError
 from augment.runtime import Observer, Runtime
@@ -49,6 +49,8 @@ CHANGES = [
     ({"generate": {"per_class": 9}}, ["generate", "evaluate"], "generate.per_class: 8, now 9"),
     ({"generator": {"loss": "wasserstein"}}, ALL, "generator.loss: hinge, now wasserstein"),
     ({"data": {"seed": 3}}, ALL, "other training images"),
+    ({"data": {"image_size": 8}}, ALL, "image size: 12 px, now 8 px"),
+    ({"protocol": {"kind": "kfold", "folds": 2}}, ALL, "folds: 1, now 2"),
 ]
 
 
@@ -115,8 +117,10 @@ def test_stopped_while_it_evaluates_it_goes_on_with_the_records_it_has(
     assert run(pipeline(), out, runtime) is None
     written = (out / "evaluation" / "records.jsonl").read_text()
     assert len(written.splitlines()) == 2
-    stages, results = go(pipeline(), out)
-    assert ran(stages) == ["evaluate"]
+    kept = Kept()
+    results = run(pipeline(), out, Runtime(observer=kept))
+    assert ran(stages_in(kept.notes)) == ["evaluate"]
+    assert kept.done["evaluate"][:2] == [2, 3]
     assert (out / "evaluation" / "records.jsonl").read_text().startswith(written)
     assert results == read_results(done / "evaluation" / "results.json")
 

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 from folders import contents
+from observing import Kept
 from tiny_pipeline import ALL, go, ran
 
 from augment.errors import OutputError
-from pipelines.config.sections import Pipeline
-from pipelines.runner import plan
+from augment.output_folders import open_output
+from augment.runtime import Runtime
+from pipelines.config.sections import AutoConfig, Pipeline
+from pipelines.runner import plan, run
 
 
 @pytest.mark.parametrize(
@@ -30,10 +33,19 @@ def test_deleted_outputs_are_written_again(
     assert contents(out)["evaluation/results.json"] == before["evaluation/results.json"]
 
 
-def test_a_plan_is_not_misled_by_the_files_of_somebody_else(tmp_path: Path, pipeline: Callable[..., Pipeline]) -> None:
+@pytest.mark.parametrize("start", [plan, run])
+def test_a_folder_is_refused_before_anything_is_measured(
+    start: Callable[..., object], tmp_path: Path, pipeline: Callable[..., Pipeline]
+) -> None:
+    kept, chosen = Kept(), pipeline().model_copy(update={"auto": AutoConfig()})
+    with open_output(tmp_path / "other", "fit"):
+        pass
+    with pytest.raises(OutputError, match=r"other holds the output of `augment fit`; choose another folder"):
+        start(chosen, tmp_path / "other", Runtime(observer=kept))
     (tmp_path / "stages.json").write_text("[mine")
-    stages = plan(pipeline(), tmp_path)
-    assert ran(stages) == ALL
+    with pytest.raises(OutputError, match=r"already holds other files"):
+        start(chosen, tmp_path, Runtime(observer=kept))
+    assert kept.work == []
 
 
 def test_a_folder_of_somebody_else_is_refused_and_untouched(tmp_path: Path, pipeline: Callable[..., Pipeline]) -> None:

@@ -12,12 +12,14 @@ import pytest
 from observing import Kept
 from tiny_pipeline import go, ran
 
-from augment.runtime import Runtime
+from augment.runtime import CPU, Runtime
 from pipelines import stages
 from pipelines.config.sections import ChooseConfig, Pipeline
 from pipelines.experiment.fold_generators import FoldGenerators
+from pipelines.experiment.folds import Fold
 from pipelines.experiment.loading import load
 from pipelines.experiment.protocols import inner_folds, make_protocol
+from pipelines.experiment.time_estimate import Probe
 from pipelines.runner import run
 from pipelines.stages import STAGES, PipelineFolds, Stage
 
@@ -102,3 +104,32 @@ def test_a_stage_whose_inputs_have_not_changed_is_not_run(
     assert results is not None
     monkeypatch.setattr(stages, "evaluate_folds", None)
     assert ran(go(choosing(**changes), folder)[0]) == []
+
+
+def test_the_estimate_counts_what_a_chosen_mix_needs(
+    pipeline: Callable[..., Pipeline], choosing: Callable[..., Pipeline], tmp_path: Path
+) -> None:
+    """Classifiers judge the images of a fold, if a mix keeps the best of them; fidelity is of outer folds."""
+
+    class Counted(Probe):
+        def seconds_to_evaluate(self, classifiers: int, **folds: int) -> float:  # type: ignore[override]
+            counted.append((classifiers, folds.get("fidelity_folds", 0), folds.get("cross_fitted_folds", 0)))
+            return 0.0
+
+    def of(config: Pipeline) -> list[tuple[int, int, int]]:
+        counted.clear()
+        loaded = load(config.data)
+        probe = Counted(Fold(loaded.train, loaded.train), config.evaluate, CPU, 1)
+        for stage in stages_of(config, tmp_path).values():
+            if stage.name in ("choose", "evaluate"):
+                stage.seconds(probe)
+        return counted.copy()
+
+    counted: list[tuple[int, int, int]] = []
+    folds = {"protocol": {"kind": "kfold", "folds": 2}}
+    trainings = stages_of(choosing(**folds), tmp_path)["evaluate"].total
+    assert of(pipeline(**folds)) == [(trainings, 2, 0)]
+    assert of(choosing(**folds, choose={"keep": [1.0]})) == [(12, 0, 0), (trainings, 2, 0)]
+    assert of(choosing(**folds, choose={"keep": [0.5]})) == [(12, 0, 2), (trainings, 2, 2)]
+    real = {"evaluate": {"arms": ["none", {"name": "soft", "soft_labels": True}]}}
+    assert of(pipeline(**folds, **real)) == [(4, 0, 2)]

@@ -148,7 +148,7 @@ def test_an_interrupted_evaluation_ends_with_the_same_records(
     kept = Kept()
     records = run(fold, path, observer=kept)
     assert comparable(records) == comparable(whole)
-    assert kept.done == {"evaluate": list(range(4, len(whole) + 1))}
+    assert kept.done == {"evaluate": list(range(3, len(whole) + 1))}  # first what was done
     assert path.read_text().startswith(done)
     assert len(path.read_text().splitlines()) == len(whole)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from augment.errors import RunError
 from pipelines.experiment.parallel import end_processes, run_in_processes
 from pipelines.process import SIGNALS
 
@@ -44,6 +45,18 @@ def fail() -> None:
 def test_an_error_in_a_process_is_raised_here() -> None:
     with end_processes(), pytest.raises(ValueError, match="so it is"):
         list(run_in_processes([(fail, ()), (fail, ())], 2))
+
+
+def be_killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its signals are others")
+def test_a_killed_process_is_an_error_with_advice() -> None:
+    with end_processes(), pytest.raises(RunError, match=r"want of memory.* smaller --jobs than 2"):
+        list(run_in_processes([(be_killed, ()), (be_killed, ())], 2))
+    with end_processes():  # new processes take the place of the killed ones
+        assert len(list(run_in_processes([(blocked, ())] * 3, 2))) == 3
 
 
 def blocked() -> set[int]:
