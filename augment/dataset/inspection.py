@@ -216,8 +216,8 @@ def _advise_on_pictures(source: Source, grey_stored_as_rgb: bool) -> list[str]:
     size = source.train.size
     if set(source.original_sizes) != {(size, size)}:
         largest = "{} x {}".format(*max(source.original_sizes, key=lambda s: s[0] * s[1]))
-        lost = max(map(max, source.original_sizes)) / size
-        details = f" Details of less than {lost:.0f} px disappear: look at the sheet." if lost >= 2 else ""
+        lost = f" Details of less than {source.reduction:.0f} px disappear: look at the sheet."
+        details = lost if source.reduction >= 2 else ""
         advice.append(
             f"images of {counted(len(source.original_sizes), 'size')}, the largest {largest} px, were resized to "
             f"{size} x {size} px; --image-size and --resize change that.{details}"

@@ -65,6 +65,11 @@ class Source:
         """The splits that exist, by name."""
         return {name: data for name in SPLITS if (data := getattr(self, name)) is not None}
 
+    @property
+    def reduction(self) -> float:
+        """How many px of the longest side of an original image have become one; below 1 if it was enlarged."""
+        return max(map(max, self.original_sizes)) / self.train.size
+
 
 def read_source(
     spec: str | Path,

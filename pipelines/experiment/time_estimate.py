@@ -173,10 +173,10 @@ def _real_arm(learner: TrainedLearner, config: EvaluateConfig) -> Arm:
 
 
 def classifier_time(
-    learner: TrainedLearner, of_fold: Fold, config: EvaluateConfig, device: torch.device
+    learner: TrainedLearner, full_fold: Fold, config: EvaluateConfig, device: torch.device
 ) -> ClassifierTime:
     """Estimate the time of one network of an evaluation: of a training step, a view and a prediction."""
-    train, arm, lengths = of_fold.train, _real_arm(learner, config), PROBE_STEPS[learner]
+    train, arm, lengths = full_fold.train, _real_arm(learner, config), PROBE_STEPS[learner]
     subset = subset_per_class(train, max(MAX_PROBE_IMAGES // train.num_classes, 1), 0)
     fold, trainings, models = Fold(subset, subset), [], []  # trainings: seconds of each
     with one_thread():
