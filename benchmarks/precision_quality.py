@@ -26,24 +26,24 @@ from augment.generators.registry import GENERATORS
 from pipelines.results.statistics import paired_t_interval
 
 PER_CLASS = 20  # images
-PRECISIONS = ("float32", "bfloat16")
+DTYPES = ("float32", "bfloat16")
 
 
-def measure(source: LabelledImages, out: Path, *, kind: str, precision: str, seed: int) -> dict[str, float]:
+def measure(source: LabelledImages, out: Path, *, kind: str, dtype: str, seed: int) -> dict[str, float]:
     """Return the metrics of one generator, and write its picture."""
     train, rest = split_per_class(source, 0.5, seed)
     train, test = subset_per_class(train, PER_CLASS, seed), subset_per_class(rest, COMPARED, 0)
-    config = GENERATORS[kind].config.model_validate({"precision": precision, "seed": seed})
-    return measure_generator(config, TrainingData(train), test, out / f"{kind}-{precision}-{seed}.png")
+    config = GENERATORS[kind].config.model_validate({"precision": dtype, "seed": seed})
+    return measure_generator(config, TrainingData(train), test, out / f"{kind}-{dtype}-{seed}.png")
 
 
 def table(rows: list[dict[str, Any]], kind: str) -> str:
     """Return a Markdown table of the rows of one kind: the mean of each figure, and bfloat16 minus float32."""
     lines = [f"| {kind} | float32 | bfloat16 | difference (95 % interval) |", "|---|---|---|---|"]
-    by_precision = [{r["seed"]: r for r in rows if (r["kind"], r["precision"]) == (kind, p)} for p in PRECISIONS]
-    seeds = sorted(by_precision[0].keys() & by_precision[1].keys())
+    by_dtype = [{r["seed"]: r for r in rows if (r["kind"], r["dtype"]) == (kind, dtype)} for dtype in DTYPES]
+    seeds = sorted(by_dtype[0].keys() & by_dtype[1].keys())
     for figure in (*METRICS, "gan_train_accuracy"):
-        single, half = (np.array([of[seed][figure] for seed in seeds]) for of in by_precision)
+        single, half = (np.array([of[seed][figure] for seed in seeds]) for of in by_dtype)
         low, high = paired_t_interval(half - single)
         difference = f"{(half - single).mean():+.4f} ({low:+.4f} to {high:+.4f})"
         lines.append(f"| {figure} | {single.mean():.4f} | {half.mean():.4f} | {difference} |")
@@ -61,10 +61,10 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     source = read_source(options.source, largest=32).train
     keys = [
-        {"kind": kind, "precision": precision, "seed": seed}
+        {"kind": kind, "dtype": dtype, "seed": seed}
         for seed in options.seeds
         for kind in options.kinds
-        for precision in PRECISIONS
+        for dtype in DTYPES
     ]
     rows = measure_missing(options.out / "metrics.jsonl", keys, partial(measure, source, options.out))
     print("\n\n".join(table(rows, kind) for kind in options.kinds))
