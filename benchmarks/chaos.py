@@ -29,11 +29,10 @@ import numpy as np
 import torch
 from chaos_cases import CASES, Case, outputs, prepare
 
+from pipelines.process import STOPPED, STOPPED_OVERWRITING
+
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
-STOPPED = (  # with --overwrite, the same command would begin anew
-    "augment: stopped; run the same command again to go on\n",
-    "augment: stopped; run the same command without --overwrite to go on\n",
-)
+SENTENCES = (STOPPED, STOPPED_OVERWRITING)  # with --overwrite, the same command would start again
 
 
 def exit_at_change(number: int) -> Callable[[], int]:
@@ -158,7 +157,7 @@ def kill_by_signal(case: Case, folder: Path, rng: random.Random) -> tuple[str, s
         return description, "worker processes are left"
     text = (folder / "stderr.txt").read_text()
     too_early = new_process and status in (-number, 1) and "pipelines" not in text  # before the first line of our code
-    expected = {0: ("",), -signal.SIGKILL: ("",), 128 + number: STOPPED}
+    expected = {0: ("",), -signal.SIGKILL: ("",), 128 + number: SENTENCES}
     fine = too_early or (status in expected and text.endswith(expected[status]) and "Traceback" not in text)
     return description, "" if fine else f"ended with status {status}: {text[-400:]}"
 

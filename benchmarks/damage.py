@@ -20,7 +20,7 @@ NAMES = [
     " ",
     "x" * 250,
 ]
-UNIFORMS_PER_IMAGE = [
+NUMBERS = [
     *["-1", "0", "1e308", "nan", "inf", "-inf", "1e-320", "٣", "+-1"],
     "",
     "9" * 30,
@@ -29,7 +29,7 @@ UNIFORMS_PER_IMAGE = [
 ]
 TEXTS = [
     *NAMES[:2],
-    *UNIFORMS_PER_IMAGE,
+    *NUMBERS,
     *["null", "~", "[a]", "{x}", "2020-13-45", "\x00", "/", "/dev/zero", "/etc", "é"],
     "x" * 200_000,
 ]

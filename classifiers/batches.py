@@ -96,7 +96,7 @@ def draw_indices(labels: Tensor, counts: Tensor, weights: Iterable[Tensor], gene
     """
     classes = labels.bincount().nonzero().squeeze(1)
     batches = zip(weights, counts.tolist(), strict=True)
-    drawn_classes = torch.cat([draw_classes(weights[classes], n, generator) for weights, n in batches])
+    drawn_classes = torch.cat([draw_classes(of_class[classes], n, generator) for of_class, n in batches])
     drawn = torch.empty_like(drawn_classes)
     for j, c in enumerate(classes):
         members = (labels == c).nonzero().squeeze(1)

@@ -67,9 +67,8 @@ def _image_size(facts: Facts) -> Decision:
         if data.largest_size and data.image_size is None
         else "as the pipeline says"
     )
-    reduction = facts.loaded.source.reduction if facts.loaded.source else 1.0
-    details = f"; details of less than {reduction:.0f} px of the largest picture disappear" if reduction >= 2 else ""
-    return Decision("data", {}, f"images of {facts.loaded.name} at {size} px: {why}{details}")
+    lost = facts.loaded.source.lost_details() if facts.loaded.source else ""
+    return Decision("data", {}, f"images of {facts.loaded.name} at {size} px: {why}{'; ' if lost else ''}{lost}")
 
 
 def _imbalance(facts: Facts) -> Decision:

@@ -168,7 +168,9 @@ def _results(
         metric=config.metric,
         choice=context.choice,
     )
-    recipes = {arm.name: describe_arm(arm, config.ratio) for arm in config.compared_arms()}
+    mixes = {context.choice.arm: context.choice.mix} if context.choice else {}
+    arms = (arm.with_mix(mixes.get(arm.name, {})) for arm in config.compared_arms())
+    recipes = {arm.name: describe_arm(arm, config.ratio) for arm in arms}
     results = results.model_copy(update={"recipes": recipes})
     real_only = [arm.name for arm in config.arms if not arm.synthetic]
     added: dict[str, Any] = {"warnings": list(context.warnings), "versions": versions()}

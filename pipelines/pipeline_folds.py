@@ -93,7 +93,7 @@ def _check_ratio(pipeline: Pipeline, folds: Sequence[Fold]) -> None:
     for key, ratio, keep in ratios:
         needed = needed_before_filter(largest, ratio, keep)
         if per_class < needed:
-            kept = "" if keep == 1 else f", of which {keep:g} are kept"
+            kept = "" if keep == 1 else f", of which {keep:.0%} are kept"
             raise ConfigError(
                 f"{key} {ratio:g} with {len(largest)} real images needs {needed} synthetic images "
                 f"of each class{kept}, but generate.per_class is {per_class}; raise it or lower the ratio"

@@ -15,7 +15,7 @@ import pytest
 
 START = "from pipelines.__main__ import main; main()"
 SENTENCE = "augment: stopped; run the same command again to continue\n"
-UNIFORMS_PER_IMAGE = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="its signals are others")
 
 
@@ -32,7 +32,7 @@ def start(code: str, *arguments: object) -> subprocess.Popen[str]:
 
 def heed_signals() -> None:
     """Handle signals in a new process, even if the tests run under `nohup` or another program that ignores them."""
-    for number in UNIFORMS_PER_IMAGE:
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)
 
 
@@ -43,7 +43,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("number", UNIFORMS_PER_IMAGE)
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_before_anything_is_imported_is_one_sentence(number: int) -> None:
     handled = "from pipelines.process import handle_signals; handle_signals(); print('ready', flush=True);"
     process = start(f"{handled} import torch, matplotlib.pyplot, sklearn, time; time.sleep(60)")
@@ -76,7 +76,7 @@ with stop_on_signal() as stopped:
 """
 
 
-@pytest.mark.parametrize("number", UNIFORMS_PER_IMAGE)
+@pytest.mark.parametrize("number", SIGNALS)
 def test_code_that_saves_may_finish_saving(number: int) -> None:
     process = start(SAVES.format(hangs=False))
     assert process.stdout is not None
@@ -112,7 +112,7 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
     assert process.communicate(timeout=60)[0] == "saved 15\n"
 
 
-@pytest.mark.parametrize("number", [*UNIFORMS_PER_IMAGE, signal.SIGKILL])
+@pytest.mark.parametrize("number", [*SIGNALS, signal.SIGKILL])
 def test_worker_processes_end_with_their_command(number: int, image_folder: Path, tmp_path: Path) -> None:
     options = ("--arms", "none", "--repeats", "200", "--steps", "50", "--image-size", "12", "--jobs", "2", "--quiet")
     process = start(START, "evaluate", image_folder, "--out", tmp_path / "out", *options)

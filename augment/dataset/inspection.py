@@ -216,8 +216,7 @@ def _advise_on_pictures(source: Source, grey_stored_as_rgb: bool) -> list[str]:
     size = source.train.size
     if set(source.original_sizes) != {(size, size)}:
         largest = "{} x {}".format(*max(source.original_sizes, key=lambda s: s[0] * s[1]))
-        lost = f" Details of less than {source.reduction:.0f} px disappear: look at the sheet."
-        details = lost if source.reduction >= 2 else ""
+        details = f" {lost[0].upper()}{lost[1:]}." if (lost := source.lost_details()) else ""
         advice.append(
             f"images of {counted(len(source.original_sizes), 'size')}, the largest {largest} px, were resized to "
             f"{size} x {size} px; --image-size and --resize change that.{details}"

@@ -19,9 +19,9 @@ def draw_by_ratio(synthetic: LabelledImages, real: LabelledImages, ratio: float,
     smallest = int(np.argmin(counts))
     if counts[smallest] < per_class:
         raise ConfigError(
-            f"{ratio:g} synthetic images per real image, for {len(real)} real images, need {per_class} synthetic "
-            f"images of each class, but class {synthetic.class_names[smallest]!r} has {counts[smallest]}; generate "
-            "more, keep more or lower the ratio"
+            f"a ratio of {ratio:g} for {len(real)} real images needs {per_class} synthetic images of each class, but "
+            f"class {synthetic.class_names[smallest]!r} has {counts[smallest]}; generate more, keep more or lower the "
+            "ratio"
         )
     return draw_per_class(synthetic.labels, per_class, seed)
 

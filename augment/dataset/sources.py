@@ -65,10 +65,10 @@ class Source:
         """The splits that exist, by name."""
         return {name: data for name in SPLITS if (data := getattr(self, name)) is not None}
 
-    @property
-    def reduction(self) -> float:
-        """How many px of the longest side of an original image have become one; below 1 if it was enlarged."""
-        return max(map(max, self.original_sizes)) / self.train.size
+    def lost_details(self) -> str:
+        """Say up to which size details of the largest image may have disappeared; nothing if few have."""
+        reduction = max(map(max, self.original_sizes)) / self.train.size
+        return f"details of less than {reduction:.0f} px of the largest image may disappear" if reduction >= 2 else ""
 
 
 def read_source(

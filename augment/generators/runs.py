@@ -85,7 +85,7 @@ A = TypeVar("A", bound=GeneratorMetadata)
 
 @dataclass(frozen=True)
 class Run:
-    """A RUN folder that is open for fitting, with the identity of the run. description: the text of config.yaml."""
+    """A RUN folder that is open for fitting, with the identity of the run. config_text: the text of config.yaml."""
 
     output: OutputFolder
     identity: Identity
@@ -198,12 +198,12 @@ def read_log(folder: Path) -> list[LogLine]:
 
 
 def read_metadata(folder: Path) -> GeneratorMetadata:
-    """Return The metadata of a finished run without its weights. Raises `SourceError` if there is no such run."""
+    """Return the metadata of a finished run without its weights. Raises `SourceError` if there is no such run."""
     return load_metadata(_model_file(folder), GeneratorMetadata)
 
 
 def read_model(folder: Path, model: type[A]) -> tuple[dict[str, Tensor], A]:
-    """Return the tensors and The metadata of a finished run.
+    """Return the tensors and the metadata of a finished run.
 
     Raises `SourceError` if there is none, if it is damaged, or if the folder belongs to a newer run with other
     settings.

@@ -77,4 +77,5 @@ def evaluate(
     if results is None:
         raise KeyboardInterrupt
     print_results(results)
-    print_commands_after(data, out, out / "report.html")
+    keep = bool(results.keep) and not results.recommendation.augment  # the folder does not hold the generator
+    print_commands_after(data, out, out / "report.html", keep=keep)

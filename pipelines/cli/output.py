@@ -32,12 +32,17 @@ def print_next_command(*command: str | Path, label: str = "next") -> None:
     print_line(f"{label}: {' '.join(shell_word(str(part)) for part in command)}")
 
 
-def print_commands_after(data: DataConfig, folder: Path, report: Path) -> None:
-    """Print the commands that keep a classifier after the results in `folder`, and that open their report."""
+def print_commands_after(data: DataConfig, folder: Path, report: Path, *, keep: bool) -> None:
+    """Print the commands that open the report of the results in `folder` and, before, that keep a classifier.
+
+    keep: whether `augment train` can train the arm to keep from this folder.
+    """
     flags = ["--skip-broken"] if data.skip_broken else []
     flags += ["--drop-duplicates"] if data.drop_duplicates else []
+    flags += ["--resize", data.resize] if data.resize != "pad" else []
     command = ("augment", "train", data.source, *flags, "--run", str(folder), "--out", f"{folder}-model")
-    print_next_command(*command, label="to keep a classifier")
+    if keep:
+        print_next_command(*command, label="to keep a classifier")
     print_browser_command(report)
 
 

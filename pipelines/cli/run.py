@@ -93,7 +93,7 @@ def run(
     from pipelines.runner import run as run_pipeline
 
     settings = [*(overrides or []), *_as_overrides(images, drop_duplicates, seed)]
-    own = [source] if source else []
+    own = [] if source is None else [source]
     every = [*(f"data.source={name}" for name in own), *settings]
     definition = load_pipeline(pipeline, every, horizontal_flip=horizontal_flip, minutes=minutes)
     folder, data = out or Path("runs") / Path(pipeline).stem, definition.data
@@ -110,7 +110,7 @@ def run(
     if results is None:
         raise KeyboardInterrupt
     print_results(results)
-    print_commands_after(data, folder, folder / "evaluation" / "report.html")
+    print_commands_after(data, folder, folder / "evaluation" / "report.html", keep=bool(results.keep))
 
 
 def _print_plan(definition: PipelineDefinition, folder: Path, computing: ComputingOptions, jobs: int | None) -> None:

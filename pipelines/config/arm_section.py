@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -28,11 +28,8 @@ GENERATOR_FEEDS = ("generator", "reconstruction")  # feeds that need a fitted ge
 # times as long; see `pipelines.experiment.operating_point`
 OperatingPoint = Literal["as-trained", "cross-fitted"]
 
-CLASSIFIER_SETTINGS = (
-    "sampling",
-    "long_tail",
-    "mixup",
-)  # settings that an arm may have of its own
+# settings of `ClassifierConfig` that an arm may have of its own
+CLASSIFIER_SETTINGS = ("sampling", "long_tail", "mixup")
 # settings that are refused for an arm with a feed, and for one with learner: features
 STORED_IMAGE_SETTINGS = ("keep", "weight", "by_need", "soft_labels")
 NETWORK_SETTINGS = ("policy", "synthetic_first", *CLASSIFIER_SETTINGS)
@@ -163,6 +160,10 @@ class Arm(Settings):
         """
         own = self.model_dump(include=set(CLASSIFIER_SETTINGS), exclude_none=True)
         return ClassifierConfig.model_validate({**classifier.model_dump(), **own}) if own else classifier
+
+    def with_mix(self, mix: Mapping[str, Any]) -> Self:
+        """Return the arm with the settings of a mix, as in results.json; what is not a setting of arms is ignored."""
+        return self.model_copy(update={name: value for name, value in mix.items() if name in type(self).model_fields})
 
     def ratio_or(self, ratio: float) -> float:
         """Return the arm's synthetic images per real image. ratio: that of the evaluation, if the arm has none."""

@@ -17,9 +17,8 @@ from pipelines.config.arm_section import Arm
 from pipelines.config.generator_section import AnyGenerator
 from pipelines.config.sections import EvaluateConfig, GenerateConfig, Pipeline
 from pipelines.experiment.loading import LoadedSource
-from pipelines.metric_specs import METRICS, default_metric
 from pipelines.results.document import Results, read_results
-from pipelines.results.statistics import corrected_t_interval
+from pipelines.results.keeping import arm_to_keep, interval_of_mean, metric_of
 
 DEFAULT_ARM = "classical"
 WITHOUT_RUN = (
@@ -195,34 +194,26 @@ def _recommended(results: Results, evaluation: EvaluateConfig, folder: Path) -> 
     if recommended.arm is not None:
         if recommended.arm not in arms:
             raise ConfigError(f"{folder} is damaged: it recommends {quoted(recommended.arm)}, and has no such arm")
-        mix = {name: value for name, value in (recommended.mix or {}).items() if name in Arm.model_fields}
-        return arms[recommended.arm].model_copy(update=mix)
-    real = [arm for arm in evaluation.arms if arm.real and not arm.synthetic]
-    if not real:
+        return arms[recommended.arm].with_mix(recommended.mix or {})
+    kept = arm_to_keep(results, [arm.name for arm in evaluation.arms if not arm.synthetic])
+    if kept is None:
         raise ConfigError(f"--run {folder} compared no arm of real images, so it recommends nothing")
-    metric = _metric(results)
-    sign = 1 if METRICS[metric].higher_is_better else -1
-    return max(real, key=lambda arm: sign * results.arms[arm.name][metric].mean)
+    return arms[kept]
 
 
 def _merit(results: Results) -> str:
     return "has the best mean" if results.recommendation.arm is None else "is recommended"
 
 
-def _metric(results: Results) -> str:
-    """Return the metric of the evaluation: that of its comparisons, or the default if there are none."""
-    return results.comparisons[0].metric if results.comparisons else default_metric(results.dataset.train_per_class)
-
-
 def _measured(results: Results, arm: Arm, evaluation: EvaluateConfig) -> Measured:
-    metric = _metric(results)
+    metric = metric_of(results)
     summary = results.arms[arm.name][metric]
-    low, high = corrected_t_interval(summary.values, results.protocol.correlation)
+    low, high = interval_of_mean(results, arm.name)
     return Measured(
         metric=metric,
         mean=summary.mean,
-        low=max(low, 0.0),
-        high=min(high, 1.0) if METRICS[metric].higher_is_better else high,
+        low=low,
+        high=high,
         repeats=len(summary.values),
         arms=len(results.arms),
         leaves_out=results.protocol.note,

@@ -48,7 +48,7 @@ def _over_its_baseline(lead: str, over: Comparison) -> Recommendation:
     if not over.allows_claim:
         reason = f"too few repeats for a claim ({over.repeats}, but at least {MIN_REPEATS_FOR_CLAIM} are needed)"
         return _recommendation(Verdict.TOO_FEW, f"{lead}, which it changes {evidence}: {reason}.")
-    return _recommendation(Verdict.INCONCLUSIVE, f"{lead}, but no gain is shown: it changes it {evidence}.")
+    return _recommendation(Verdict.INCONCLUSIVE, f"{lead}, but no gain is shown: the metric changes {evidence}.")
 
 
 def _recommendation(verdict: Verdict, sentence: str, arm: str | None = None) -> Recommendation:

@@ -102,7 +102,10 @@ class Recommendation(Part):
     """Whether and how to train with synthetic images, and why."""
 
     augment: bool
-    arm: str | None = Field(description="Arm to train with; null if none is shown to be better.")
+    arm: str | None = Field(
+        description="Arm to train with; null if there was nothing to compare, or if only arms without synthetic images "
+        "were compared and none is shown to be better."
+    )
     ratio: float = Field(description="Synthetic images per real image that are drawn; 0 for none.")
     mix: dict[str, Any] | None = Field(None, description="Mix of the recommended arm.")
     verdict: str = Field(

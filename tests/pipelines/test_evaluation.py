@@ -211,7 +211,7 @@ def test_a_folder_of_somebody_else_is_refused_and_untouched(fold: Fold, tmp_path
 
 
 def test_nothing_is_written_where_an_arm_lacks_its_images(fold: Fold, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="need 37 synthetic images of each class"):
+    with pytest.raises(ConfigError, match="needs 37 synthetic images of each class"):
         run(fold, tmp_path / "out", parse(EvaluateConfig, {**TINY, "ratio": 10}, "the test"))
     assert not (tmp_path / "out").exists()
 

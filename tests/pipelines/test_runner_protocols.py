@@ -13,7 +13,7 @@ from tensors import weights
 from tiny_pipeline import go
 
 from augment.dataset.images import fingerprint
-from augment.generators.runs import ClassifierMetadata, read_log, read_model
+from augment.generators.runs import GeneratorMetadata, read_log, read_model
 from augment.runtime import Runtime
 from pipelines.config.reading import parse
 from pipelines.config.sections import Pipeline
@@ -82,7 +82,7 @@ def test_every_generator_saw_its_own_training_images_and_no_others(
     seeds = set()
     for fold in every:
         gan = folder / "folds" / fold.name / "gan"
-        identity = read_model(gan, ClassifierMetadata)[1].identity
+        identity = read_model(gan, GeneratorMetadata)[1].identity
         assert identity["data"] == {"training images": fingerprint(fold.train)}
         seeds.add(identity["settings"]["generator"]["seed"])
         assert [line.step for line in read_log(gan)] == [15, 30, 40]  # however often it was stopped

@@ -37,7 +37,7 @@ def test_the_draw_repeats_with_its_seed(pool: LabelledImages, shoes: LabelledIma
 
 def test_too_few_images_are_refused_with_the_number_needed(pool: LabelledImages, shoes: LabelledImages) -> None:
     scarce = pool.take(np.r_[0:30, 30:35, 60:90])
-    message = "1 synthetic images per real image, for 19 real images, need 6 .* but class 'sneaker' has 5"
+    message = "a ratio of 1 for 19 real images needs 6 .* but class 'sneaker' has 5"
     with pytest.raises(ConfigError, match=message):
         draw_by_ratio(scarce, shoes, 1.0, seed=0)
     with pytest.raises(ConfigError, match="class 'sandal' has 0"):

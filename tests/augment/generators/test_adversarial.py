@@ -136,7 +136,7 @@ def test_without_a_readable_checkpoint_a_run_is_refused_and_nothing_lost(shoes: 
     for path in interrupted(shoes, tmp_path / "run"):
         path.write_bytes(path.read_bytes()[:500])
     before = files_of(tmp_path / "run")
-    message = r"step-00000006\.safetensors is not a model or checkpoint.*; .*step-00000004.*; give --overwrite to begin"
+    message = r"step-00000006\.safetensors is not a model or checkpoint.*; .*step-00000004.*; give --overwrite to start"
     with pytest.raises(SourceError, match=message):
         fit(shoes, SMALL, tmp_path / "run")
     assert files_of(tmp_path / "run") == before

@@ -57,7 +57,7 @@ OPTIONS = [
     ("evaluate SOURCE --test TEST --out OUT --arms none,best", "arms.1: expected one of none"),
     ("evaluate SOURCE --test TEST --out OUT --arms none,synthetic", "give --synthetic, or only real arms"),
     ("evaluate SOURCE --test TEST --synthetic none --out OUT", "there is no 'none'"),
-    ("evaluate SOURCE --test TEST --synthetic SOURCE --out OUT --ratio 3", "need 36 synthetic images of each class"),
+    ("evaluate SOURCE --test TEST --synthetic SOURCE --out OUT --ratio 3", "needs 36 synthetic images of each class"),
     ("evaluate SOURCE --test TEST --out OUT --ratio inf", "ratio: "),
     ("evaluate SOURCE --test TEST --out held", "held already holds other files"),
     (

@@ -157,13 +157,13 @@ def test_what_an_arm_lacks_is_named_before_it_is_trained(fold: Fold) -> None:
         check_arms(without, EvaluateConfig(arms=(Arm(name="a", synthetic=True, **arm),)))
 
     check(fold, keep=0.5, ratio=0.5, filter="score")
-    with pytest.raises(ConfigError, match="filters by the generator's scores, and the synthetic images came"):
+    with pytest.raises(ConfigError, match="filters by the generator's scores, but the synthetic images have no scores"):
         check(replace(fold, synthetic=replace(fold.synthetic, scores=None)), keep=0.5, ratio=0.5, filter="score")
     with pytest.raises(ConfigError, match=r"class 'ankle-boot' has 2; generate more, keep more or lower the ratio"):
         check(fold, keep=0.25, ratio=1.0)
     with pytest.raises(ConfigError, match="there are none; give --synthetic"):
         check(replace(fold, synthetic=None))
-    with pytest.raises(ConfigError, match="feed needs a generator, but there is none: compare such arms"):
+    with pytest.raises(ConfigError, match="feed that needs a generator, but there is none: compare"):
         check(fold, feed="generator")
     check(fold, feed="grid")
 

@@ -163,7 +163,7 @@ def test_a_finished_evaluation_trains_nothing(fold: Fold, tmp_path: Path, monkey
 
 def test_a_ratio_that_is_too_large_is_refused_with_the_number_needed(fold: Fold) -> None:
     few = CONFIG.model_copy(update={"ratio": 3.0})
-    message = "3 synthetic images per real image, for 11 real images, need 11 .* but class 'ankle-boot' has 4"
+    message = "a ratio of 3 for 11 real images needs 11 .* but class 'ankle-boot' has 4"
     with pytest.raises(ConfigError, match=message):
         plan_trainings(few, [fold])
     alone = few.model_copy(update={"arms": (Arm.model_validate("none"), Arm.model_validate("synthetic"))})

@@ -87,7 +87,7 @@ def test_reconstructions_are_nearer_to_their_class_than_mixtures(fold: Fold, tmp
 
 
 def test_a_feed_without_its_generator_is_refused(fold: Fold) -> None:
-    with pytest.raises(ConfigError, match="an arm's feed needs a generator, but there is none"):
+    with pytest.raises(ConfigError, match="an arm has a feed that needs a generator, but there is none"):
         feed("generator", replace(fold, run=None), None, horizontal_flip=False)
 
 

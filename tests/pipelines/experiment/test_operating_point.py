@@ -125,7 +125,7 @@ def test_a_generator_forgets_the_anchors_that_are_left_out(shoes: LabelledImages
     part = shoes.take(np.flatnonzero(assign_parts(Fold(shoes, shoes), seed=0) != 0))
     anchors = model.restricted_to(part).synthesis.anchors
     assert torch.equal(anchors.images, torch.from_numpy(part.images))
-    assert anchors.lending.tolist() == model.synthesis.anchors.lending.tolist() == [0, 1]
+    assert anchors.difference_classes.tolist() == model.synthesis.anchors.difference_classes.tolist() == [0, 1]
     arm = CROSS_FITTED.model_copy(update={"synthetic": True, "feed": "generator", "share": 0.25})
     fold = Fold(shoes, shoes, run=tmp_path / "run")
     plain = arm.model_copy(update={"operating_point": "as-trained"})
@@ -143,7 +143,7 @@ def test_views_of_images_that_are_left_out_are_not_fed(shoes: LabelledImages, tm
 
 def test_what_cannot_be_left_out_is_refused() -> None:
     for wrong in ({"synthetic": True}, {"soft_labels": True}):
-        with pytest.raises(ConfigError, match="made from those left out"):
+        with pytest.raises(ConfigError, match="may depend on the images that are left out"):
             parse(Arm, {"name": "a", "operating_point": "cross-fitted", **wrong}, "the test")
     arms = [{"name": "a", "operating_point": "cross-fitted", "long_tail": "ldam-drw"}]
     with pytest.raises(ConfigError, match="its long_tail method has no biases"):

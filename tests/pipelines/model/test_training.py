@@ -108,7 +108,7 @@ def test_a_foreign_file_among_the_parts_is_kept(data: DataConfig, tmp_path: Path
 
 
 def test_another_recipe_needs_another_folder(model: Path, data: DataConfig) -> None:
-    with pytest.raises(OutputError, match="begun with other settings"):
+    with pytest.raises(OutputError, match="started with other settings"):
         train(data, recipe(horizontal_flip=True), model, Runtime(), members=2, keep_test=True)
 
 

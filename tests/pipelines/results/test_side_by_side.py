@@ -50,7 +50,7 @@ def test_other_test_images_are_refused(both: list[Path]) -> None:
     name = next(name for name in content["identity"]["data"] if name.endswith("test images"))
     content["identity"]["data"][name] = "0123456789abcdef"
     marker.write_text(json.dumps(content))
-    with pytest.raises(ConfigError, match="were tested on different images, so their figures cannot be compared"):
+    with pytest.raises(ConfigError, match="were tested on different images, so their metrics cannot be compared"):
         read_evaluations(both)
 
 
