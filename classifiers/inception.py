@@ -1,9 +1,9 @@
-"""Inception v3 as a feature network, with weights that the user provides, for fidelity figures close to published ones.
+"""Inception v3 as a feature network, with weights that the user provides, for fidelity metrics close to published ones.
 
 The weights are those of `torchvision.models.inception_v3` (IMAGENET1K_V1 is the file that torchvision downloads). They
 come from TensorFlow and expect pixels from -1 to 1. The preprocessing of torchvision (normalisation by the mean and
 standard deviation of ImageNet, then `transform_input`) results in the same values. Published FIDs were measured with a
-variant of this network with different pooling, so the figures here are close to them but not equal.
+variant of this network with different pooling, so the values here are close to them but not equal.
 """
 
 from __future__ import annotations

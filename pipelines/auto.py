@@ -138,7 +138,7 @@ def _decide_by_time(
     """Decide what costs time, as far as it is not given: other recipes, operating point, steps and repeats.
 
     Returns the draft for the number of repeats, and these decisions. They depend on the time available, and the errors
-    of `allocate_time` are raised; for given repeats without given minutes, the cheapest is chosen.
+    of `allocate_time` are raised; for given repeats without given minutes, the fastest is chosen.
     """
     repeats = given.get("evaluate", {}).get("repeats")
     minutes = AutoConfig.model_validate(given["auto"]).minutes

@@ -143,11 +143,11 @@ def _report(notes: Sequence[str], runtime: Runtime) -> None:
 def _headline(results: Results) -> dict[str, float]:
     """Return the means of all arms, and the gain of the headline comparison with its interval, for observers."""
     arms = results.arms.items()
-    figures = {f"{arm} {metric}": summary.mean for arm, metrics in arms for metric, summary in metrics.items()}
+    headline = {f"{arm} {metric}": summary.mean for arm, metrics in arms for metric, summary in metrics.items()}
     for comparison in results.comparisons[:1]:
         low, high = comparison.ci95
-        figures |= {"gain": comparison.mean_gain, "gain lower end": low, "gain upper end": high}
-    return figures
+        headline |= {"gain": comparison.mean_gain, "gain lower end": low, "gain upper end": high}
+    return headline
 
 
 def _results(

@@ -59,8 +59,8 @@ ROOMS = (  # from the lowest to the highest: a module imports from its own room 
     "pipelines.cli",
     "pipelines.__main__",
 )
-LONGEST_FILE, LONGEST_FUNCTION = 300, 40  # lines
-MOST_WORDS = 12  # in the name of a test
+MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 40  # lines
+MAX_WORDS = 12  # in the name of a test
 OF_CLASSIFIERS = ("augment.errors", "augment.dataset.images", "augment.words")  # all that they may know of ours
 TESTS, BENCHMARKS = (sorted((ROOT / folder).rglob("*.py")) for folder in ("tests", "benchmarks"))
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py")) if path.name != "__init__.py"]
@@ -151,11 +151,11 @@ def functions(path: Path) -> list[ast.FunctionDef]:
 
 
 def long_functions(path: Path) -> list[str]:
-    return [f.name for f in functions(path) if (f.end_lineno or 0) - f.lineno >= LONGEST_FUNCTION]
+    return [f.name for f in functions(path) if (f.end_lineno or 0) - f.lineno >= MAX_FUNCTION_LINES]
 
 
 def is_long(path: Path) -> bool:
-    return len(path.read_text().splitlines()) > LONGEST_FILE
+    return len(path.read_text().splitlines()) > MAX_FILE_LINES
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)
@@ -187,4 +187,4 @@ def mirrors_a_module(path: Path) -> bool:
 
 def test_the_name_of_a_test_has_at_most_a_dozen_words() -> None:
     names = [f.name.removeprefix("test_") for path in TESTS for f in functions(path) if f.name.startswith("test_")]
-    assert not [name for name in names if len(name.split("_")) > MOST_WORDS]
+    assert not [name for name in names if len(name.split("_")) > MAX_WORDS]

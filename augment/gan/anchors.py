@@ -55,7 +55,7 @@ class AnchorPolicy(NamedTuple):
 
     partner: bool
     lenders: bool
-    combine: Callable[[Features, Tensor], Tensor]  # (features, numbers: (B, POLICY_NUMBERS)) -> (B, C, H, W)
+    combine: Callable[[Features, Tensor], Tensor]  # (features, uniforms: (B, POLICY_UNIFORMS)) -> (B, C, H, W)
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -105,7 +105,7 @@ ANCHOR_POLICIES: dict[str, AnchorPolicy] = {
 
 
 def grid_mask(uniforms: Tensor, side: int) -> Tensor:
-    """Return random masks of 2 x 2, 3 x 3 or 4 x 4 cells: bool (B, 1, side, side). numbers: (B, POLICY_NUMBERS)."""
+    """Return random masks of 2 x 2, 3 x 3 or 4 x 4 cells: bool (B, 1, side, side). uniforms: (B, POLICY_UNIFORMS)."""
     largest = GRID_SIDES[-1]
     chosen = (uniforms[:, 0] * len(GRID_SIDES)).long()
     cells = (uniforms[:, 1:] < 0.5).float().view(-1, 1, largest, largest)
@@ -129,9 +129,9 @@ def _add_difference(maps: Tensor, with_difference: Tensor | slice, difference: T
 class Anchors:
     """The training images on the device, and which of them belong to each class.
 
-    images: uint8, N x C x H x W. lending: int64; the classes that lend differences. bases: int64, N x S; the images of
-    these classes that are most similar to each image, or the images themselves, N x 1, if no class lends. flip: whether
-    images may be mirrored.
+    images: uint8, N x C x H x W. difference_classes: int64; those that lend differences. bases: int64, N x S; the
+    images of these classes that are most similar to each image, or the images themselves, N x 1, if no class lends.
+    flip: whether images may be mirrored.
     """
 
     images: Tensor
@@ -144,10 +144,10 @@ class Anchors:
     def from_images(cls, data: LabelledImages, lenders_from: int, *, flip: bool, device: torch.device) -> Self:
         """Return the anchors of `data`. Classes with at least `lenders_from` images lend differences."""
         counts = torch.from_numpy(data.counts()).to(device)
-        return cls._of(data, (counts >= max(lenders_from, 2)).nonzero().squeeze(1), flip)
+        return cls._from_images(data, (counts >= max(lenders_from, 2)).nonzero().squeeze(1), flip)
 
     @classmethod
-    def _of(cls, data: LabelledImages, difference_classes: Tensor, flip: bool) -> Self:
+    def _from_images(cls, data: LabelledImages, difference_classes: Tensor, flip: bool) -> Self:
         index, images = (
             ClassIndex.from_images(data, difference_classes.device),
             torch.from_numpy(data.images).to(difference_classes.device),
@@ -156,7 +156,7 @@ class Anchors:
 
     def restricted_to(self, data: LabelledImages) -> Self:
         """Return the anchors of `data`, which are some of these images. The same classes lend differences."""
-        return self._of(data, self.difference_classes, self.flip)
+        return self._from_images(data, self.difference_classes, self.flip)
 
     @property
     def discriminator_classes(self) -> Tensor:
@@ -168,7 +168,7 @@ class Anchors:
 
         The columns are anchor, partner, lender and base. The partner is another image than the anchor if the class has
         two, and the lender another one than its base. Anchor and partner are mirrored alike, lender and base too.
-        labels: int64 (B,), of classes with images. numbers: (B, INDEX_NUMBERS) or more columns, in [0, 1).
+        labels: int64 (B,), of classes with images. uniforms: (B, INDEX_UNIFORMS) or more columns, in [0, 1).
         """
         anchor = self.index.draw(labels, uniforms[:, 0])
         partner = self.index.draw_another(anchor, uniforms[:, 1])

@@ -40,13 +40,13 @@ class Codes:
     def between(self, labels: Tensor, uniforms: Tensor, z: Tensor) -> Tensor:
         """Return noise for G: a point between the codes of two images of each class, plus `spread` times z.
 
-        labels: int64 (B,), of classes with images. numbers: (B, NUMBERS). z: (B, latent_dim), standard normal.
+        labels: int64 (B,), of classes with images. uniforms: (B, UNIFORMS_PER_IMAGE). z: (B, latent_dim), normal.
         """
         first, second = (self.codes[self.index.draw(labels, uniforms[:, k])] for k in (0, 1))
         return torch.lerp(first, second, uniforms[:, 2:]) + self.spread * z
 
     def draw(self, labels: Tensor, random: torch.Generator) -> Tensor:
-        """Return `between` with numbers and noise from `random`, which is on the device of the codes."""
+        """Return `between` with uniforms and noise from `random`, which is on the device of the codes."""
         uniforms = torch.rand(len(labels), UNIFORMS_PER_IMAGE, generator=random, device=random.device)
         return self.between(labels, uniforms, draw_noise(len(labels), self.codes.shape[1], random))
 

@@ -114,8 +114,8 @@ def make_batch_sampler(
 
     def draw() -> tuple[Tensor, Tensor]:
         labels = draw_labels(drawn_classes, size, random)
-        numbers = torch.rand(size, generator=random, device=device, dtype=torch.float64)
-        batch = images[index.draw(labels, numbers)]
+        uniforms = torch.rand(size, generator=random, device=device, dtype=torch.float64)
+        batch = images[index.draw(labels, uniforms)]
         return to_signed(batch.contiguous(memory_format=torch.channels_last)), labels
 
     return draw

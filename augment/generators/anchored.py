@@ -100,8 +100,8 @@ class Synthesis:
     ) -> tuple[Tensor, Tensor]:
         """Return images, (B, C, H, W) in [-1, 1], and the indices of the training images behind each, int64 (B, 4).
 
-        labels: int64 (B,). numbers: (B, NUMBERS), uniform in [0, 1). z: (B, latent_dim), standard normal. lent: which
-        images get a difference; None: those that the numbers say.
+        labels: int64 (B,). uniforms: (B, UNIFORMS_PER_IMAGE), in [0, 1). z: (B, latent_dim), standard normal.
+        with_difference: which images get a difference; None: those that the uniforms say.
         """
         indices, mirrored = self.anchors.draw(labels, uniforms)
         features = self._encode(
@@ -189,14 +189,14 @@ def _training_functions(
 
 
 def _draw(count: int, latent_dim: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return uniform numbers (count, NUMBERS) and noise (count, latent_dim)."""
+    """Return uniforms (count, UNIFORMS_PER_IMAGE) and noise (count, latent_dim)."""
     return torch.rand(count, UNIFORMS_PER_IMAGE, generator=random, device=random.device), draw_noise(
         count, latent_dim, random
     )
 
 
 def _draw_from_seeds(seeds: Seeds, latent_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return the numbers and noise of `_draw` with one row per seed, each drawn from its seed alone."""
+    """Return the uniforms and noise of `_draw` with one row per seed, each drawn from its seed alone."""
     rows = rows_from_seeds(seeds, lambda random: torch.cat(_draw(1, latent_dim, random), 1)).to(device)
     return rows[:, :UNIFORMS_PER_IMAGE], rows[:, UNIFORMS_PER_IMAGE:]
 

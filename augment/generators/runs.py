@@ -172,8 +172,8 @@ def open_run(
     identity = run_identity(config, data, unlabelled)
     files = (CONFIG, LOG, MODEL)
     with open_output(folder, "fit", identity, files=files, overwrite=overwrite, replace=replace) as output:
-        config_text = _describe(config, data, name, identity)
-        yield Run(output, identity, yaml.safe_dump(config_text, sort_keys=False, allow_unicode=True))
+        settings = _describe(config, data, name, identity)
+        yield Run(output, identity, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
 
 
 def run_identity(config: Settings, data: LabelledImages, unlabelled: LabelledImages | None = None) -> Identity:

@@ -31,7 +31,7 @@ from pipelines.trackers.registry import TRACKERS
 MAX_IMAGES = 10**7  # of a class
 MAX_REPEATS = 10**5
 MAX_MINUTES = 10**6
-GAN_TRAIN = "gan-train"  # the arm, in the records, of the classifiers behind the fidelity figure of this name
+GAN_TRAIN = "gan-train"  # the arm, in the records, of the classifiers behind the fidelity metric of this name
 
 
 class DataConfig(Settings):
@@ -113,7 +113,7 @@ class EvaluateConfig(Settings):
     operating_point: OperatingPoint = "as-trained"  # of the arms that allow it and have none of their own
     features: FeatureConfig = FeatureConfig()  # of arms with learner: features, and with finetune as a start
     finetune: FineTuneConfig = FineTuneConfig()  # of arms with learner: finetune
-    # weights of the network whose features the fidelity figures use; None: a classifier trained on the training images
+    # weights of the network whose features the fidelity metrics use; None: a classifier trained on the training images
     inception: Annotated[ExistingFile, AfterValidator(check_inception)] | None = None
     seed: Seed = 0
 
@@ -126,7 +126,7 @@ class EvaluateConfig(Settings):
         if len(set(names)) < len(names):
             raise ValueError(f"expected each arm once, got {shortened(', '.join(names))}")
         if GAN_TRAIN in names:
-            raise ValueError(f"{GAN_TRAIN} is the name of a fidelity figure; expected another name for the arm")
+            raise ValueError(f"{GAN_TRAIN} is the name of a fidelity metric; expected another name for the arm")
         return value
 
     @model_validator(mode="after")

@@ -30,7 +30,7 @@ from pipelines.experiment.parallel import Call, run_in_processes
 from pipelines.experiment.partial_training import half_of, name_of_half
 from pipelines.experiment.records import Record, RecordFile, encode_labels
 
-# This arm gives the fidelity figure GAN-train and takes no part in the comparison.
+# This arm gives the fidelity metric GAN-train and takes no part in the comparison.
 GAN_TRAIN = Arm(name=sections.GAN_TRAIN, real=False, synthetic=True, policy="classical")
 GAN_TRAIN_REPEATS = 2
 RECORDS = "records.jsonl"

@@ -45,7 +45,7 @@ MAX_FEATURE_IMAGES = 32  # that pretrained features are timed on
 SECONDS_OF_LINEAR_FIT = 1e-3  # per image; measured on one core for 200 to 2000 images of 10 classes and 1280 features
 SECONDS_PER_IMAGE = 1e-3  # to generate and write one; 1,400 images a second were measured at 28 px
 MEASURING = "measure speeds"  # name of work whose progress is reported
-CLASSIFIERS_PER_FIDELITY = 1.5  # the fidelity figures of a fold take about as long as this many classifiers
+CLASSIFIERS_PER_FIDELITY = 1.5  # the fidelity metrics of a fold take about as long as this many classifiers
 
 
 class ClassifierTime(NamedTuple):

@@ -1,7 +1,7 @@
 """MODEL folders: the output of `augment train`, and the reading of a model for `predict` and `export`.
 
-model.safetensors   the weights of all members, with the description and a checksum; all that prediction needs
-model.json          the same description, for people and for other programs
+model.safetensors   the weights of all members, with the metadata and a checksum; all that prediction needs
+model.json          the same metadata, for people and for other programs
 README.md           the model card
 suspect-labels.csv  the images whose labels look wrong, if they were checked
 gan/, synthetic/    the generator and its stored images, if the recipe has them
@@ -33,7 +33,7 @@ from pipelines.model.recipe import Recipe
 
 N = TypeVar("N", bound=nn.Module)
 MAX_MEMBERS = 100
-WEIGHTS, DESCRIPTION, CARD = "model.safetensors", "model.json", "README.md"
+WEIGHTS, METADATA, CARD = "model.safetensors", "model.json", "README.md"
 
 
 class CrossValidation(BaseModel):
@@ -50,7 +50,7 @@ class CrossValidation(BaseModel):
 
 
 class ClassifierMetadata(BaseModel):
-    """The description of a model."""
+    """The metadata of a model."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -78,7 +78,7 @@ class ClassifierMetadata(BaseModel):
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A model with its description. network: an `Ensemble` in eval mode on its device."""
+    """A model with its metadata. network: an `Ensemble` in eval mode on its device."""
 
     network: Ensemble
     metadata: ClassifierMetadata
@@ -109,7 +109,7 @@ def restored(network: N, tensors: Mapping[str, Tensor]) -> N:
 def save_model(output: OutputFolder, network: Ensemble, metadata: ClassifierMetadata, card: str) -> None:
     """Write the files of a finished model."""
     output.write(WEIGHTS, dump_tensors(network.state_dict(), metadata))
-    output.write(DESCRIPTION, metadata.model_dump_json(indent=1) + "\n")
+    output.write(METADATA, metadata.model_dump_json(indent=1) + "\n")
     output.write(CARD, card)
 
 

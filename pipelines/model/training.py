@@ -53,7 +53,7 @@ from pipelines.model.cross_validation import (
 from pipelines.model.recipe import Recipe, differences_from_run
 from pipelines.model.saved_model import (
     CARD,
-    DESCRIPTION,
+    METADATA,
     WEIGHTS,
     ClassifierMetadata,
     save_model,
@@ -102,7 +102,7 @@ def train(
     inputs = {"images": fingerprint(labelled), "members": members, "resize": data.resize}
     if loaded.unlabelled is not None:
         inputs["unlabelled images"] = fingerprint(loaded.unlabelled)
-    identity, files = Identity({"recipe": recipe}, inputs), (WEIGHTS, DESCRIPTION, CARD)
+    identity, files = Identity({"recipe": recipe}, inputs), (WEIGHTS, METADATA, CARD)
     with open_output(folder, "train", identity, files=files, overwrite=overwrite) as output:
         if output.finished:
             return load_metadata(folder / WEIGHTS, ClassifierMetadata)
@@ -129,7 +129,7 @@ def _assemble(
     resize: Resize,
     output: OutputFolder,
 ) -> ClassifierMetadata:
-    """Write the calibrated ensemble, its description and card, and the images whose labels look wrong."""
+    """Write the calibrated ensemble, its metadata and card, and the images whose labels look wrong."""
     labelled = images.fold.train
     network, unseen = ensemble_of(results, images, recipe), out_of_fold_predictions(results, images)
     validation = calibrate(network, unseen, recipe) if unseen else None

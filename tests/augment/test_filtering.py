@@ -18,13 +18,13 @@ def scores_by(name: str) -> Scores:
     probabilities = [[0.1, 0.7, 0.2], [0.5, 0.3, 0.2], [0.2, 0.2, 0.6], [0.9, 0, 0.1], [0, 1, 0], [0.4, 0.4, 0.2]]
     by_classifiers = FILTERS[name]
     assert by_classifiers is not None
-    judged = CrossFittedPredictions(
+    predictions = CrossFittedPredictions(
         labels=LABELS,
         probabilities=np.array(probabilities),
         distance=np.array([0.5, 2.0, 1.0, 0.1, 3.0, 0.7]),
         real_probabilities=np.zeros((0, 3)),
     )
-    return by_classifiers(judged)
+    return by_classifiers(predictions)
 
 
 def test_each_filter_has_a_description() -> None:

@@ -109,7 +109,7 @@ def test_a_stage_whose_inputs_have_not_changed_is_not_run(
 def test_the_estimate_counts_what_a_chosen_mix_needs(
     pipeline: Callable[..., Pipeline], choosing: Callable[..., Pipeline], tmp_path: Path
 ) -> None:
-    """Classifiers judge the images of a fold, if a mix keeps the best of them; fidelity is of outer folds."""
+    """Classifiers are cross-fitted in a fold, if a mix keeps the best images; fidelity is of outer folds."""
 
     class Counted(Probe):
         def seconds_to_evaluate(self, classifiers: int, **folds: int) -> float:  # type: ignore[override]

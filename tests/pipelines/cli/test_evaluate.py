@@ -69,7 +69,7 @@ def test_a_test_set_of_one_image_is_refused_before_anything_is_trained(
         file.unlink()
     (tmp_path / "mine.yaml").write_text(PIPELINE.format(source="photos"))
     evaluating = ("evaluate", photos, "--arms", "none,classical", *QUICK, "--out", tmp_path / "out")
-    for command in (evaluating, ("run", tmp_path / "mine.yaml", "--out", tmp_path / "out", "--dry-run")):
+    for command in (evaluating, ("run", tmp_path / "mine.yaml", "--out", tmp_path / "plan", "--dry-run")):
         result = augment(*command)
         if count == 1:
             check_refused(result, "the test set has 1 image: at least 2 are needed")

@@ -60,8 +60,8 @@ def test_unseen_real_images_are_confirmed_and_mislabelled_ones_and_noise_are_not
     assert cross_fitted.probabilities.sum(1) == pytest.approx(1)
 
 
-def test_copies_are_judged_as_if_unseen(halves: tuple[LabelledImages, LabelledImages]) -> None:
-    """Copies of training images under wrong labels: a cross_fit that had trained on those labels would confirm them."""
+def test_copies_are_classified_as_if_unseen(halves: tuple[LabelledImages, LabelledImages]) -> None:
+    """Copies of training images under wrong labels: a classifier trained on those labels would confirm them."""
     train, other = halves
     poisoned = train.labels.copy()
     poisoned[::7] = (poisoned[::7] + 1) % 10
@@ -75,7 +75,9 @@ def test_copies_are_judged_as_if_unseen(halves: tuple[LabelledImages, LabelledIm
     assert (cross_fitted.distance > 0.05).all()  # never at no distance from itself
 
 
-def test_without_synthetic_images_only_the_real_ones_are_judged(halves: tuple[LabelledImages, LabelledImages]) -> None:
+def test_without_synthetic_images_the_real_ones_are_classified(
+    halves: tuple[LabelledImages, LabelledImages],
+) -> None:
     train, other = halves
     cross_fitted = cross_fit(Fold(train, other), CONFIG, seed=0, device=CPU)
     assert (len(cross_fitted.labels), cross_fitted.probabilities.shape, cross_fitted.distance.shape) == (

@@ -83,7 +83,8 @@ def test_imbalance_is_corrected_by_the_expected_overlap_of_a_class(
 
 def test_imbalance_is_refused_where_all_classes_are_small(split: tuple[LabelledImages, LabelledImages]) -> None:
     with pytest.raises(
-        ConfigError, match=r"class 't-shirt' has 60: set protocol\.large to at most 60 and protocol\.small"
+        ConfigError,
+        match=r"class 't-shirt' has 60 to train on: .* protocol\.large to at most 60 and",
     ):
         protocol_of(*split, 3, kind="imbalance")
 

@@ -96,7 +96,7 @@ def test_images_that_are_made_for_the_batches_take_time(shoes: LabelledImages, m
     assert seconds == pytest.approx([plain, plain + 960 * 0.002, plain + 960 * 0.003])
 
 
-def test_classifiers_that_judge_images_take_time(shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cross_fitted_classifiers_take_time(shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time_estimate, "classifier_time", lambda *_: ClassifierTime(1 / 15))
     config = CONFIG.model_copy(update={"arms": (Arm(name="a", soft_labels=True),)})
     probe = Probe(Fold(shoes, shoes), config, CPU, 1)
