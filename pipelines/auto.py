@@ -10,6 +10,7 @@ OUT/auto.json keeps the decisions, so that a continued run uses them again altho
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from augment.errors import ConfigError
 from augment.files import read_json
 from augment.identity import Identity
 from augment.markers import read_marker
-from augment.runtime import Runtime
+from augment.runtime import NO_OBSERVER, Runtime
 from augment.words import counted, format_duration, format_estimate
 from classifiers.backbones import weights_installed
 from pipelines.auto_choices import CHOICES, Decision, Facts
@@ -149,7 +150,8 @@ def _decide_by_time(
     def seconds_of(number: int) -> list[float]:
         pipelines = _draft(pipeline, loaded, number, given).pipelines
         options = [changed.evaluate for changed in pipelines]
-        return seconds_of_options(pipelines[0], loaded, options, measured, runtime)
+        quiet = replace(runtime, observer=NO_OBSERVER)  # only the first of these estimates takes long
+        return seconds_of_options(pipelines[0], loaded, options, measured, quiet if measured else runtime)
 
     allowed = allowed_repeats(loaded, pipeline) if repeats is None else [repeats]
     allocation = allocate_time(seconds_of, allowed, minutes)

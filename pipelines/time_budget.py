@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from augment.errors import ConfigError
-from augment.runtime import NO_OBSERVER, Runtime
+from augment.runtime import Runtime
 from augment.words import counted, format_estimate
 from pipelines.config.sections import EvaluateConfig, Pipeline
 from pipelines.experiment.loading import LoadedSource
@@ -75,11 +75,7 @@ def allocate_time(
 def seconds_of_options(
     pipeline: Pipeline, loaded: LoadedSource, options: Sequence[EvaluateConfig], measured: Measured, runtime: Runtime
 ) -> list[float]:
-    """Return the seconds that a pipeline takes with each option for its `evaluate`.
-
-    measured: see `Probe`. If it is empty, the observer is told how far the measurements are; otherwise there are few.
-    """
-    observer = NO_OBSERVER if measured else runtime.observer
+    """Return the seconds that a pipeline takes with each option for its `evaluate`. measured: see `Probe`."""
     folds = draw_folds(pipeline, loaded, Path())
     *earlier, evaluate = stages_of(folds)
     probe = Probe(folds.protocol.folds[0], pipeline.evaluate, runtime.device, runtime.jobs, measured)
@@ -88,6 +84,6 @@ def seconds_of_options(
     seconds = []
     for estimate in estimates:
         seconds.append(estimate())
-        observer.on_work(MEASURING, len(seconds), len(estimates))
+        runtime.observer.on_work(MEASURING, len(seconds), len(estimates))
     before = sum(seconds[: len(earlier)])
     return [before + one for one in seconds[len(earlier) :]]

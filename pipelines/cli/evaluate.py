@@ -77,5 +77,4 @@ def evaluate(
     if results is None:
         raise KeyboardInterrupt
     print_results(results)
-    keep = bool(results.keep) and not results.recommendation.augment  # the folder does not hold the generator
-    print_commands_after(data, out, out / "report.html", keep=keep)
+    print_commands_after(data, results, out, out / "report.html", holds_generator=False)

@@ -14,6 +14,7 @@ from augment.words import printable, shell_word
 
 if TYPE_CHECKING:
     from pipelines.config.sections import DataConfig
+    from pipelines.results.document import Results
 
 
 def print_line(line: str) -> None:
@@ -32,16 +33,18 @@ def print_next_command(*command: str | Path, label: str = "next") -> None:
     print_line(f"{label}: {' '.join(shell_word(str(part)) for part in command)}")
 
 
-def print_commands_after(data: DataConfig, folder: Path, report: Path, *, keep: bool) -> None:
-    """Print the commands that open the report of the results in `folder` and, before, that keep a classifier.
+def print_commands_after(
+    data: DataConfig, results: Results, folder: Path, report: Path, *, holds_generator: bool
+) -> None:
+    """Print the commands that keep a classifier, if `augment train` can do so from `folder`, and that open the report.
 
-    keep: whether `augment train` can train the arm to keep from this folder.
+    holds_generator: whether the folder has the generator that an arm with synthetic images needs.
     """
     flags = ["--skip-broken"] if data.skip_broken else []
     flags += ["--drop-duplicates"] if data.drop_duplicates else []
     flags += ["--resize", data.resize] if data.resize != "pad" else []
     command = ("augment", "train", data.source, *flags, "--run", str(folder), "--out", f"{folder}-model")
-    if keep:
+    if results.keep and (holds_generator or not results.recommendation.augment):
         print_next_command(*command, label="to keep a classifier")
     print_browser_command(report)
 

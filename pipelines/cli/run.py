@@ -110,7 +110,7 @@ def run(
     if results is None:
         raise KeyboardInterrupt
     print_results(results)
-    print_commands_after(data, folder, folder / "evaluation" / "report.html", keep=bool(results.keep))
+    print_commands_after(data, results, folder, folder / "evaluation" / "report.html", holds_generator=True)
 
 
 def _print_plan(definition: PipelineDefinition, folder: Path, computing: ComputingOptions, jobs: int | None) -> None:

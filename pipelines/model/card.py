@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from augment.words import counted, printable
 from pipelines.metric_specs import METRICS, default_metric
 from pipelines.results.arm_words import describe_arm
+from pipelines.results.wording import describe_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,12 +77,9 @@ def _measured(measured: Measured | None, differs: Sequence[str]) -> list[str]:
     """Return what the run says of the recipe; nothing without a run. differs: what it measured otherwise."""
     if measured is None:
         return []
-    metric = METRICS[measured.metric]
-    mean, low, high = (f"{metric.scale * v:.{metric.decimals}f}" for v in (measured.mean, measured.low, measured.high))
-    interval = f"95 % interval {low} to {high}, {counted(measured.repeats, 'repeat')}"
-    spread = interval if measured.low < measured.high else f"the same in {counted(measured.repeats, 'repeat')}"
     best = f" If it was chosen as the best of {counted(measured.arms, 'arm')}, the figure may be a little too good."
-    figure = f"for single classifiers: {metric.words} {mean} {metric.unit_of_levels} ({spread})"
+    mean = describe_mean(measured.metric, measured.mean, (measured.low, measured.high), measured.repeats)
+    figure = f"for single classifiers: {mean}"
     first = f"**Measured by the run, {figure}**, on images that they had not seen."
     if differs:
         first = f"The run measured {' and '.join(differs)}, {figure}, so this figure is not that of this model."

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from augment.words import counted
 from pipelines.metric_specs import METRICS, default_metric
 from pipelines.results.document import Results
 from pipelines.results.statistics import corrected_t_interval
+from pipelines.results.wording import describe_mean
 
 
 def arm_to_keep(results: Results, real_only: Sequence[str]) -> str | None:
@@ -39,11 +39,8 @@ def keep_sentence(results: Results, real_only: Sequence[str]) -> str:
     arm = arm_to_keep(results, real_only)
     if arm is None:
         return ""
-    metric, summary = METRICS[metric_of(results)], results.arms[arm][metric_of(results)]
-    repeats = counted(len(summary.values), "repeat")
-    mean, low, high = (
-        f"{metric.scale * value:.{metric.decimals}f}" for value in (summary.mean, *interval_of_mean(results, arm))
-    )
-    spread = f"the same in {repeats}" if low == high else f"95 % interval {low} to {high}, {repeats}"
+    metric = metric_of(results)
+    summary = results.arms[arm][metric]
+    mean = describe_mean(metric, summary.mean, interval_of_mean(results, arm), len(summary.values))
     recipe = f" ({results.recipes[arm]})" if arm in results.recipes else ""
-    return f"Keep {arm}{recipe}: {metric.words} {mean} {metric.unit_of_levels} ({spread})."
+    return f"Keep {arm}{recipe}: {mean}."
