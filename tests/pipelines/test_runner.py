@@ -182,7 +182,7 @@ def test_too_few_images_for_the_ratio_are_named_before_anything_is_trained(
     with pytest.raises(ConfigError, match=message):
         plan(greedy, tmp_path / "out")
     strict = {"name": "strict", "synthetic": True, "keep": 0.5, "filter": "score"}
-    with pytest.raises(ConfigError, match=r"needs 11 synthetic images of each class, of which 0\.5 are kept, but"):
+    with pytest.raises(ConfigError, match=r"needs 11 synthetic images of each class, of which 50% are kept, but"):
         plan(pipeline(evaluate={"arms": ["none", strict]}), tmp_path / "out")
     assert not (tmp_path / "out").exists()
     only_real = pipeline(evaluate={"ratio": 2, "arms": ["none", "synthetic"]})
