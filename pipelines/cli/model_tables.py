@@ -43,8 +43,8 @@ def print_model(metadata: ClassifierMetadata) -> None:
 def print_predictions(predictions: Predictions, classes: Sequence[str]) -> None:
     """Print how many pictures have which class, and the scores of labelled ones."""
     most = sorted(predictions.per_class.items(), key=lambda pair: -pair[1])[:10]
-    listed = ", ".join(f"{printable(name)} {count:,}" for name, count in most if count)
-    OUT.print(f"{counted(predictions.pictures, 'picture')}: {listed or 'none'}")
+    most_common = ", ".join(f"{printable(name)} {count:,}" for name, count in most if count)
+    OUT.print(f"{counted(predictions.pictures, 'picture')}: {most_common or 'none'}")
     if predictions.broken:
         first, others = predictions.broken[0], len(predictions.broken) - 1
         OUT.print(f"{counted(1 + others, 'broken file')} skipped: {printable(first)}" + (" ..." if others else ""))
@@ -59,7 +59,7 @@ def _print_scores(scores: Scores, classes: Sequence[str]) -> None:
             table.add_row(printable(name), *(str(count) for count in row))
         OUT.print(table)
     errors = scores.confusion * (1 - np.eye(len(classes), dtype=np.int64))
-    worst = [np.unravel_index(place, errors.shape) for place in np.argsort(errors, axis=None)[::-1][:WORST]]
+    worst = [np.unravel_index(index, errors.shape) for index in np.argsort(errors, axis=None)[::-1][:WORST]]
     for i, j in worst:
         if errors[i, j]:
             OUT.print(

@@ -49,10 +49,10 @@ def predict(
 
     check_outside_sources(out, str(model), *pictures)
     check_replaceable(out, overwrite, "predict", [HEADER])
-    place = find_device(device)
-    saved = load_model(model, place)
+    torch_device = find_device(device)
+    saved = load_model(model, torch_device)
     with stop_on_signal() as stopped, Terminal(quiet) as terminal:
-        runtime = Runtime(place, resolve_jobs(jobs, place.type), stopped, terminal)
+        runtime = Runtime(torch_device, resolve_jobs(jobs, torch_device.type), stopped, terminal)
         predictions = predict_pictures(saved, pictures, out, runtime, top=top, skip_broken=skip_broken)
     if predictions is None:
         raise KeyboardInterrupt

@@ -124,9 +124,8 @@ def _real_soft_labels(fold: Fold) -> Tensor:
     """Return a mean of each real image's one-hot class and the teacher's probabilities: float32, N x K."""
     assert fold.cross_fitted is not None
     one_hot = np.eye(fold.train.num_classes)[fold.train.labels]
-    return torch.from_numpy(
-        (1 - TEACHER_WEIGHT) * one_hot + TEACHER_WEIGHT * fold.cross_fitted.real_probabilities
-    ).float()
+    targets = (1 - TEACHER_WEIGHT) * one_hot + TEACHER_WEIGHT * fold.cross_fitted.real_probabilities
+    return torch.from_numpy(targets).float()
 
 
 def _synthetic_soft_labels(arm: Arm, fold: Fold, indices: NDArray[np.int64]) -> Tensor | None:

@@ -239,12 +239,8 @@ def train_one(training: Training, images: FoldParts, recipe: Recipe, device: tor
         model = train_arm(arm, fold, recipe.evaluate, seed=seed, device=device)
         return {name: tensor.cpu() for name, tensor in model.state_dict().items()}
     unseen, seen = (np.flatnonzero(images.part_of == training.part), np.flatnonzero(images.part_of != training.part))
-    part = replace(
-        fold,
-        train=fold.train.take(seen),
-        test=fold.train.take(unseen),
-        cross_fitted=_of_subset(fold.cross_fitted, seen),
-    )
+    predictions = _of_subset(fold.cross_fitted, seen)
+    part = replace(fold, train=fold.train.take(seen), test=fold.train.take(unseen), cross_fitted=predictions)
     model = train_arm(arm, part, recipe.evaluate, seed=derive_seed(seed, "part", training.part), device=device)
     return {"logits": predict_test(arm, model, part)}
 

@@ -41,9 +41,9 @@ def recommend_recipe(means: Mapping[str, float], metric: str, comparisons: Seque
 
 def _over_its_baseline(lead: str, over: Comparison) -> Recommendation:
     """Say whether the best recipe is shown to be better than its baseline."""
-    shown = over.allows_claim and over.ci95[0] > 0 and over.p_holm is not None and over.p_holm < SIGNIFICANT
-    verb, evidence = describe_change(over, shown, against=f" compared with {over.baseline}")
-    if shown:
+    is_shown = over.allows_claim and over.ci95[0] > 0 and over.p_holm is not None and over.p_holm < SIGNIFICANT
+    verb, evidence = describe_change(over, is_shown, against=f" compared with {over.baseline}")
+    if is_shown:
         return _recommendation(Verdict.OTHER, f"Use {over.arm}. {lead}, which it {verb}s {evidence}.", over.arm)
     if not over.allows_claim:
         reason = f"too few repeats for a claim ({over.repeats}, but at least {MIN_REPEATS_FOR_CLAIM} are needed)"

@@ -98,15 +98,15 @@ def build_results(
     records, comparisons = by_size[first], comparisons_by_size[first]
     headline = next((c for c in comparisons if c.p_holm is None), None)  # its p-value alone is not adjusted
     mix = {**mixes[headline.arm], **(choice.mix if choice else {})} if headline else {}
-    recipe = _best_recipe(records, comparisons, arms, metric)
+    summaries = summarise_arms(records, names)
     return Results(
         dataset=dataset,
         protocol=_protocol(records, design, comparisons, _mix_sentence(headline.arm, mix, choice) if headline else ""),
-        arms=summarise_arms(records, names),
+        arms=summaries,
         comparisons=comparisons,
         fidelity=dict(fidelity or {}),
         choice=choice,
-        recommendation=_recommendation(headline, comparisons, arms, mix, choice, first) if headline else recipe,
+        recommendation=_recommendation(headline, comparisons, arms, mix, choice, first, summaries, metric),
         **_unlabelled(comparisons, arms),
         confusion=sum_confusions(records, names),
         learning_curve=_learning_curve(by_size, comparisons_by_size, names) if len(by_size) > 1 else [],
@@ -121,27 +121,24 @@ def _pairs(arms: Sequence[Arm], records: Sequence[Record], metric: str, choice: 
 
 
 def _recommendation(
-    headline: Comparison,
+    headline: Comparison | None,
     comparisons: Sequence[Comparison],
     arms: Sequence[Arm],
     mix: Mapping[str, Any],
     choice: Choice | None,
     size: int | None,
+    summaries: Mapping[str, Mapping[str, Summary]],
+    metric: str,
 ) -> Recommendation:
+    if headline is None:
+        means = {arm.name: summaries[arm.name][metric].mean for arm in arms if not arm.synthetic}
+        return recommend_recipe(means, metric, comparisons)
     pairs, names = control_comparisons(arms), {a.name for a in arms if a.is_control and not a.needs_generator}
     controls = [c for c in comparisons if c.arm == headline.arm and (c.arm, c.baseline) in pairs]
     instead = best_control([c for c in comparisons if c.baseline == headline.baseline], names)
     alike = [c for c in comparisons if c.arm == headline.arm and _differs_in_images(c, arms)]
     match = RecipeMatch(headline in alike, next((c for c in alike if c is not headline), None))
     return recommend(headline, mix, choice, size, controls=controls, instead=instead, match=match)
-
-
-def _best_recipe(
-    records: Sequence[Record], comparisons: Sequence[Comparison], arms: Sequence[Arm], metric: str
-) -> Recommendation:
-    summaries = summarise_arms(records, [arm.name for arm in arms if not arm.synthetic])
-    means = {name: summary[metric].mean for name, summary in summaries.items()}
-    return recommend_recipe(means, metric, comparisons)
 
 
 def _differs_in_images(comparison: Comparison, arms: Sequence[Arm]) -> bool:
