@@ -139,13 +139,15 @@ def open_output(
     files: Collection[str] = (),
     overwrite: bool = False,
     replace: Replace = "nothing",
+    keep: Collection[str] = (),
 ) -> Iterator[OutputFolder]:
     """Lock `path` and prepare it for writing by `command`: start a new output, or resume one with the same identity.
 
     files: names that are known beforehand. overwrite: start again and replace the files that the command itself has
     written. replace: which outputs of another identity may be replaced without `overwrite`: "nothing"; "unfinished"
-    outputs, where these are worthless; or "anything", for folders inside an output of this command. Raises
-    `OutputError`, before any file is changed, if something would be lost.
+    outputs, where these are worthless; or "anything", for folders inside an output of this command. keep: files of the
+    replaced output that stay, because the command can tell which of their lines still hold. Raises `OutputError`,
+    before any file is changed, if something would be lost.
     """
     identity = identity or Identity()
     _find_resumable(path, command, identity, files, overwrite, replace)
@@ -158,9 +160,7 @@ def open_output(
         remove_temporary_files(path)
         marker = _find_resumable(path, command, identity, files, overwrite, replace)
         if marker is None:
-            old = read_marker(path)
-            listed = (*old.files, *old.replaced) if old else ()
-            marker = Marker(format=2, command=command, identity=identity.as_json(), replaced=listed)
+            marker = _new_marker(path, command, identity, () if overwrite else keep)
             write_marker(path, marker)
         if marker.replaced:
             _delete_replaced(path, marker)
@@ -171,6 +171,15 @@ def open_output(
         output = OutputFolder(path, marker)
         output.reserve(*files)
         yield output
+
+
+def _new_marker(path: Path, command: str, identity: Identity, keep: Collection[str]) -> Marker:
+    """Return the marker of a new output, whose journal lists all files of an earlier one, except those of `keep`."""
+    old = read_marker(path) or Marker(format=2, command=command, identity={})
+    kept = tuple(name for name in old.files if name in keep)
+    return Marker(
+        format=2, command=command, identity=identity.as_json(), files=kept, replaced=(*old.files, *old.replaced)
+    )
 
 
 def check_output(path: Path, command: str, *, files: Collection[str] = (), overwrite: bool = False) -> None:

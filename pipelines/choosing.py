@@ -95,7 +95,10 @@ def choose_mix(
     evaluation, files = identity_of(folds, candidates), (RECORDS, CHOICE)
     identity = Identity({"choose": config, **evaluation.settings}, evaluation.data)
     task = Task("choose", len(trainings), seconds, config.model_dump(mode="json"))
-    with open_output(folder, "choose", identity, files=files, overwrite=overwrite, replace=replace) as output:
+    kept = (RECORDS,)
+    with open_output(
+        folder, "choose", identity, files=files, overwrite=overwrite, replace=replace, keep=kept
+    ) as output:
         cross_fitted_folds = cross_fit_folds(folds, candidates, runtime)
         runtime.observer.on_start(task)
         completed = run_experiment(trainings, cross_fitted_folds, candidates, output, runtime, task)

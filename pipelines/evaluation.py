@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from augment.dataset.images import fingerprint
 from augment.dataset.ratios import balances_classes
 from augment.identity import Identity
-from augment.output_folders import Replace, open_output
+from augment.output_folders import OutputFolder, Replace, open_output
 from augment.runtime import DEFAULT_RUNTIME, Runtime, Task
 from augment.versions import versions
 from pipelines.config.sections import DataConfig, EvaluateConfig, fill_small_classes
@@ -99,9 +98,10 @@ def evaluate_folds(
 ) -> Results | None:
     """Compare the arms, measure the fidelity of the synthetic images, and write all results into `folder`.
 
-    Returns the content of results.json, or None if it was stopped. An interrupted evaluation of the same settings and
-    images continues where it stopped. seconds: the expected time, which a short probe estimates if it is None. Raises
-    `OutputError` if `folder` holds another evaluation, and `ConfigError` if images or scores for an arm are missing.
+    Returns the content of results.json, or None if it was stopped. Classifiers that an earlier evaluation in `folder`
+    trained with the same settings and images are not trained again, whether it was interrupted or compared other arms.
+    seconds: the expected time, which a short probe estimates if it is None. Raises `OutputError` if `folder` holds
+    another evaluation that may not be replaced, and `ConfigError` if images or scores for an arm are missing.
     """
     trainings = plan_trainings(config, folds)
     files, identity = (RECORDS, RESULTS, REPORT), identity_of(folds, config)
@@ -109,7 +109,10 @@ def evaluate_folds(
         seconds = _expected_seconds(len(trainings), folds, config, runtime)
     settings = context.settings or {"evaluate": config.model_dump(mode="json")}
     task = Task("evaluate", len(trainings), seconds, settings)
-    with open_output(folder, "evaluate", identity, files=files, overwrite=overwrite, replace=replace) as output:
+    kept = (RECORDS,)  # of earlier settings, for the classifiers that do not depend on what has changed
+    with open_output(
+        folder, "evaluate", identity, files=files, overwrite=overwrite, replace=replace, keep=kept
+    ) as output:
         folds = cross_fit_folds(folds, config, runtime)
         runtime.observer.on_start(task)
         _report(long_tail_notes(folds[0], config), runtime)
@@ -118,12 +121,24 @@ def evaluate_folds(
         if completed is None:
             return None
         records, measured = completed
-        fidelity = mean_fidelity(measured, records)
-        results = _results(records, folds[0], config, context, fidelity)
-        output.write(RESULTS, to_json(results))
-        output.write(REPORT, render(results, _pictures(folds, records, results, fidelity, context), settings))
-        output.finish()
+        results = _write_results(output, records, mean_fidelity(measured, records), folds, config, context, settings)
     runtime.observer.on_end(task, _headline(results))
+    return results
+
+
+def _write_results(
+    output: OutputFolder,
+    records: Sequence[Record],
+    fidelity: Fidelity | None,
+    folds: Sequence[Fold],
+    config: EvaluateConfig,
+    context: ReportContext,
+    settings: Mapping[str, Any],
+) -> Results:
+    results = _results(records, folds[0], config, context, fidelity)
+    output.write(RESULTS, to_json(results))
+    output.write(REPORT, render(results, _pictures(folds, records, results, fidelity, context), settings))
+    output.finish()
     return results
 
 
@@ -185,16 +200,11 @@ def _results(
 
 
 def identity_of(folds: Sequence[Fold], config: EvaluateConfig) -> Identity:
-    """Return the settings and fingerprints of an evaluation. Records of different identities must not be mixed.
-
-    Records hold all metrics, so that another one may be reported.
-    """
+    """Return the settings and fingerprints of an evaluation. Its records hold all metrics, so it may report another."""
     images: dict[str, Any] = {}
     for fold in folds:
-        synthetic = None if fold.synthetic is None else fold.synthetic.data
-        parts = {"train": fold.train, "test": fold.test, "synthetic": synthetic, "unlabelled": fold.unlabelled}
         prefix = f"{fold.name} " if fold.name else ""
-        images |= {f"{prefix}{name} images": fingerprint(data) for name, data in parts.items() if data is not None}
+        images |= {f"{prefix}{name} images": value for name, value in fold.fingerprints().items()}
     mixes = {fold.name: {arm: dict(mix) for arm, mix in fold.mixes.items()} for fold in folds if fold.mixes}
     return Identity({"evaluate": config}, {**images, **({"mixes": mixes} if mixes else {})}, ("evaluate.metric",))
 

@@ -54,11 +54,12 @@ def run(
         for subfolder in stage.folders:
             path_inside(folder, subfolder)  # raises if one of them is a link, before anything is written
     with open_output(folder, "run", files=FILES, overwrite=overwrite) as output:
-        plans = _plan(folder, stages, read_entries(folder), probe, runtime.observer)
+        entries = read_entries(folder)
+        plans = _plan(folder, stages, entries, probe, runtime.observer)
         if any(planned.runs for planned in plans):
             output.reopen()  # so that old results do not pass for those of the new settings
         _write_settings(output, folds.pipeline, decisions)
-        for note in (*_notes(folds), *_cost_notes(folds, stages, plans, probe)):
+        for note in (*_notes(folds), *_cost_notes(folds, stages, plans, entries, probe)):
             runtime.observer.on_note(note)
         for stage, planned in zip(stages, plans, strict=True):
             runtime.observer.on_note(planned.sentence)
@@ -91,8 +92,9 @@ def plan(
     """
     folds, _, probe = _prepare(pipeline, folder, runtime, overwrite=overwrite)
     stages = stages_of(folds)
-    plans = _plan(folder, stages, {} if overwrite else read_entries(folder), probe, runtime.observer)
-    for note in (*_notes(folds), *_cost_notes(folds, stages, plans, probe)):
+    entries = {} if overwrite else read_entries(folder)
+    plans = _plan(folder, stages, entries, probe, runtime.observer)
+    for note in (*_notes(folds), *_cost_notes(folds, stages, plans, entries, probe)):
         runtime.observer.on_note(note)
     return plans
 
@@ -139,7 +141,9 @@ def _notes(folds: PipelineFolds) -> list[str]:
     return [folds.protocol.design.why, *folds.notes]
 
 
-def _cost_notes(folds: PipelineFolds, stages: Sequence[Stage], plans: Sequence[Plan], probe: Probe) -> list[str]:
+def _cost_notes(
+    folds: PipelineFolds, stages: Sequence[Stage], plans: Sequence[Plan], entries: Mapping[str, Entry], probe: Probe
+) -> list[str]:
     """Return a sentence on the time and memory that the stages will take, if any of them has to run."""
     seconds = {planned.name: planned.seconds for planned in plans if planned.runs}
     if not seconds:
@@ -155,6 +159,7 @@ def _cost_notes(folds: PipelineFolds, stages: Sequence[Stage], plans: Sequence[P
         f"{counted(probe.jobs, 'process')}: {format_estimate(sum(seconds.values()))} ({parts})"
         + (f" and at most {memory:.1f} GB of memory" if memory else "")
         + ", estimated by a short probe"
+        + (", less what is already done" if seconds.keys() & entries.keys() else "")
     ]
 
 

@@ -9,15 +9,17 @@ evaluation continues where it stopped.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
+from augment.identity import digest
 from augment.output_folders import OutputFolder
 from augment.runtime import Runtime, Task
 from augment.seeds import derive_seed
+from augment.words import counted
 from classifiers.metrics import confusion, per_class_recall, score
 from pipelines.config import sections
 from pipelines.config.arm_section import Arm
@@ -34,6 +36,7 @@ from pipelines.experiment.records import Record, RecordFile, encode_labels
 GAN_TRAIN = Arm(name=sections.GAN_TRAIN, real=False, synthetic=True, policy="classical")
 GAN_TRAIN_REPEATS = 2
 RECORDS = "records.jsonl"
+NOT_TRAINED_WITH = {"arms", "repeats", "metric", "inception"}  # settings that the record of a classifier is free of
 
 
 @dataclass(frozen=True)
@@ -103,19 +106,18 @@ def run_experiment(
     `extra_calls` run in the same processes, before the trainings. The number of records, also of earlier ones, is the
     progress of `task`. Returns all records and the results of the extra calls, or None if it was stopped.
     """
-    file = RecordFile(output, RECORDS, Record)
+    file = RecordFile(output, RECORDS, Record, _digests(trainings, folds, config))
     records = file.read()
-    finished = {record.key for record in records}
-    if finished:
+    if records:
+        runtime.observer.on_note(f"{len(records)} of {counted(len(trainings), 'classifier')} are trained already")
         runtime.observer.on_progress(task, len(records), {})
+    finished = {record.key for record in records}
     missing = [training for training in trainings if training.key not in finished]
     prepared = with_features(folds, [training.arm for training in missing], config, runtime)
     if prepared is None:
         return None
     by_name = {fold.name: fold for fold in prepared}
-    calls: list[Call[Any]] = [
-        (train_and_test, (training, by_name[training.fold], config, runtime.device)) for training in missing
-    ]
+    calls: list[Call[Any]] = [(train_and_test, (t, by_name[t.fold], config, runtime.device)) for t in missing]
     extra_results: dict[int, Any] = {}
     for index, result in run_in_processes([*extra_calls, *calls], runtime.jobs):
         if index < len(extra_calls):
@@ -128,6 +130,30 @@ def run_experiment(
         if runtime.stopped():
             return None
     return records, [extra_results[index] for index in range(len(extra_calls))]
+
+
+def _digests(trainings: Sequence[Training], folds: Sequence[Fold], config: EvaluateConfig) -> dict[Hashable, str]:
+    """Return, by the key of each training, a digest of the settings and images that its record depends on."""
+    settings = config.model_dump(mode="json", exclude=NOT_TRAINED_WITH)
+    # cross-fitted classifiers have a seed that depends on the numbers of their fold
+    of_folds = {fold.name: {"numbers": fold.numbers, **fold.fingerprints()} for fold in folds}
+    return {
+        training.key: digest(
+            {
+                "evaluate": settings,
+                "arm": training.arm.model_dump(mode="json", exclude={"name", "forecast"}),
+                "on half": training.on_half,
+                "fold": _used_by(training.arm, of_folds[training.fold]),
+            }
+        )
+        for training in trainings
+    }
+
+
+def _used_by(arm: Arm, of_fold: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out images that the arm does not use, so that its records outlive, for example, a change of generator."""
+    used = {"synthetic": arm.needs_generator or arm.needs_cross_fitting, "unlabelled": arm.unlabelled > 0}
+    return {name: value for name, value in of_fold.items() if used.get(name, True)}
 
 
 def train_and_test(training: Training, fold: Fold, config: EvaluateConfig, device: torch.device) -> Record:

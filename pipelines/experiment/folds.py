@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.dataset.images import LabelledImages
+from augment.dataset.images import LabelledImages, fingerprint
 from augment.errors import SourceError
 from augment.filtering import CrossFittedPredictions
 from augment.generators.sampling import SyntheticImages
@@ -50,6 +50,12 @@ class Fold:
     cross_fitted: CrossFittedPredictions | None = None
     features: FeatureTable | None = None
     mixes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def fingerprints(self) -> dict[str, str]:
+        """Return the fingerprints of its images: train, test and, if there are any, synthetic and unlabelled."""
+        synthetic = None if self.synthetic is None else self.synthetic.data
+        sets = {"train": self.train, "test": self.test, "synthetic": synthetic, "unlabelled": self.unlabelled}
+        return {name: fingerprint(data) for name, data in sets.items() if data is not None}
 
 
 def of_first_size(folds: Sequence[Fold]) -> list[Fold]:

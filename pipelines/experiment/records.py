@@ -1,8 +1,8 @@
 """The record of one classifier, and the files that hold such records.
 
 A record file (`RecordFile`) has one line of JSON for each record: records.jsonl of an evaluation, trials.jsonl of a
-search. Each line also holds the digest of the identity of its output folder and a checksum. A line that was cut short,
-a flipped bit, or a record made with other settings therefore never becomes part of a result.
+search. Each line also holds a digest of the settings and images that it was made from, and a checksum. A line that was
+cut short, a flipped bit, or a record made with other settings therefore never becomes part of a result.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from augment.errors import OutputError
 from augment.output_folders import OutputFolder
 from pipelines.metric_specs import METRICS
 
@@ -93,21 +92,23 @@ AnyLine = TypeVar("AnyLine", bound=Line)
 
 @dataclass(frozen=True)
 class RecordFile(Generic[AnyLine]):
-    """The record file `name` in an output folder. Of two lines with the same key, the first one counts."""
+    """The record file `name` in an output folder. Of two lines with the same key, the first one counts.
+
+    digests: by the key of a line, the digest of the settings and images that it has to be made from; lines with other
+    keys or digests do not count. None: all lines are made from the settings and data of the output folder.
+    """
 
     output: OutputFolder
     name: str
     model: type[AnyLine]
+    digests: Mapping[Hashable, str] | None = None
 
     def append(self, *lines: AnyLine) -> None:
         """Add lines. They are on the disk when this returns."""
         self.output.append(self.name, "".join(map(self._write, lines)))
 
     def read(self) -> list[AnyLine]:
-        """Return the lines in their order, and remove damaged ones from the file.
-
-        Raises `OutputError` if a line was written for other settings or images.
-        """
+        """Return the lines in their order, and remove those from the file that are damaged or do not count."""
         content = self.output.read(self.name) or b""
         by_key: dict[Hashable, AnyLine] = {}
         for text in content.splitlines():
@@ -120,7 +121,7 @@ class RecordFile(Generic[AnyLine]):
         return list(by_key.values())
 
     def _write(self, line: AnyLine) -> str:
-        sealed = {**line.model_dump(mode="json"), "identity": self.output.digest}
+        sealed = {**line.model_dump(mode="json"), "identity": self._digest_of(line)}
         return json.dumps({**sealed, "checksum": _checksum(sealed)}) + "\n"
 
     def _parse(self, text: bytes) -> AnyLine | None:
@@ -131,14 +132,11 @@ class RecordFile(Generic[AnyLine]):
         except (ValidationError, ValueError):
             return None
         del sealed["checksum"]
-        if seal.checksum != _checksum(sealed):
-            return None
-        if seal.identity != self.output.digest:
-            raise OutputError(
-                f"{self.output.path / self.name} holds records of other settings or images; choose another folder, "
-                "or give --overwrite to start again"
-            )
-        return line
+        valid = seal.checksum == _checksum(sealed) and seal.identity == self._digest_of(line)
+        return line if valid else None
+
+    def _digest_of(self, line: AnyLine) -> str | None:
+        return self.output.digest if self.digests is None else self.digests.get(line.key)
 
 
 class _Seal(BaseModel):

@@ -176,6 +176,21 @@ def test_only_some_outputs_may_be_replaced_without_overwrite(
     assert (contents(folder)["config.yaml"] == b"fisher config.yaml") == replaced
 
 
+@pytest.mark.parametrize(("overwrite", "left"), [(False, {"cats/000.png", "notes.txt"}), (True, {"notes.txt"})])
+def test_a_kept_file_of_a_replaced_output_stays_and_is_still_ours(
+    overwrite: bool, left: set[str], tmp_path: Path
+) -> None:
+    folder = own(tmp_path / "out")
+    put(folder, "notes.txt")
+    keep = ("cats/000.png", "notes.txt")  # the second one is foreign
+    with open_output(folder, "fit", of("fisher"), replace="anything", overwrite=overwrite, keep=keep) as output:
+        assert {name for name in contents(folder) if name not in (MARKER, LOCK)} == left
+        assert output.read("cats/000.png") == (None if overwrite else b"hinge cats/000.png")
+        assert "notes.txt" not in output.files
+    work(folder, "fisher", FILES[:1], overwrite=True)
+    assert contents(folder).keys() == {MARKER, "config.yaml", "notes.txt"}
+
+
 def test_a_deleted_file_is_no_longer_listed(tmp_path: Path) -> None:
     with open_output(tmp_path / "out", "fit") as output:
         output.write("a.txt", "content")

@@ -125,6 +125,30 @@ def test_stopped_while_it_evaluates_it_goes_on_with_the_records_it_has(
     assert results == read_results(done / "evaluation" / "results.json")
 
 
+@pytest.mark.parametrize(
+    ("changes", "kept_records"),
+    [
+        ({"evaluate": {"arms": ["none", "none+synthetic", "classical+grid"]}}, 6),
+        ({"generator": {"loss": "wasserstein"}}, 2),  # of the arm without synthetic images
+    ],
+)
+def test_a_change_keeps_the_classifiers_that_do_not_depend_on_it(
+    changes: dict[str, Any], kept_records: int, out: Path, tmp_path: Path, pipeline: Callable[..., Pipeline]
+) -> None:
+    before, kept, changed = (out / "evaluation" / "records.jsonl").read_text().splitlines(), Kept(), pipeline(**changes)
+    assert len(before) == 6
+    interrupted = Kept()
+    stop = Runtime(
+        observer=interrupted, stopped=lambda: interrupted.done.get("evaluate") == [kept_records, kept_records + 1]
+    )
+    assert run(changed, out, stop) is None
+    results = run(changed, out, Runtime(observer=kept))
+    after = (out / "evaluation" / "records.jsonl").read_text().splitlines()
+    assert len(set(before) & set(after)) == kept_records
+    assert kept.done["evaluate"][0] == kept_records + 1
+    assert results == go(changed, tmp_path / "fresh")[1]
+
+
 @pytest.mark.parametrize("task", ["fit", "evaluate"])
 def test_a_stopped_change_does_not_pass_for_finished_by_the_old_results(
     task: str, out: Path, pipeline: Callable[..., Pipeline]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arms import train_arm
 from pipelines.experiment.experiment import RECORDS, Training, plan_trainings, repeat_seed, run_experiment
 from pipelines.experiment.folds import Fold
-from pipelines.experiment.records import Record, RecordFile
+from pipelines.experiment.records import Record
 from pipelines.metric_specs import METRICS
 
 CPU = torch.device("cpu")
@@ -42,8 +43,9 @@ def fold(shoes: LabelledImages) -> Fold:
 
 
 def read_records(path: Path) -> list[Record]:
-    with open_output(path.parent, "evaluate") as output:
-        return RecordFile(output, RECORDS, Record).read()
+    lines = map(json.loads, path.read_text().splitlines())
+    fields = Record.model_fields
+    return [Record.model_validate({name: line[name] for name in fields}) for line in lines]
 
 
 def run(fold: Fold, path: Path, config: EvaluateConfig = CONFIG, **runtime: Any) -> list[Record] | None:
@@ -161,6 +163,51 @@ def test_a_finished_evaluation_trains_nothing(fold: Fold, tmp_path: Path, monkey
     assert run(only_real, tmp_path / "records.jsonl", config) == first
 
 
+def changed(config: EvaluateConfig, **changes: Any) -> EvaluateConfig:
+    return EvaluateConfig.model_validate({**config.model_dump(), **changes})
+
+
+def darkened(data: LabelledImages) -> LabelledImages:
+    return replace(data, images=data.images // 3)
+
+
+ARMS = ("none", "classical+synthetic")
+FIRST = changed(CONFIG, arms=ARMS)
+ONE_MORE = Arm(name="other", policy="classical", long_tail="none")
+CHANGES: dict[str, tuple[EvaluateConfig, Callable[[Fold], Fold], set[str]]] = {
+    "one more arm": (changed(FIRST, arms=(*ARMS, ONE_MORE)), lambda f: f, {*ARMS, "gan-train"}),
+    "another order": (changed(FIRST, arms=ARMS[::-1]), lambda f: f, {*ARMS, "gan-train"}),
+    "a metric": (changed(FIRST, metric="macro_f1"), lambda f: f, {*ARMS, "gan-train"}),
+    "other synthetic images": (
+        FIRST,
+        lambda f: replace(f, synthetic=f.synthetic and SyntheticImages(darkened(f.synthetic.data))),
+        {"none"},
+    ),
+    "another arm by that name": (
+        changed(FIRST, arms=({"name": "none", "policy": "light"}, ARMS[1])),
+        lambda f: f,
+        {ARMS[1], "gan-train"},
+    ),
+    "other training images": (FIRST, lambda f: replace(f, train=darkened(f.train)), set()),
+    "other test images": (FIRST, lambda f: replace(f, test=darkened(f.test)), set()),
+    "more steps": (changed(FIRST, classifier=TINY.model_copy(update={"steps": 6})), lambda f: f, set()),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_after_a_change_only_what_depends_on_it_is_trained(change: str, fold: Fold, tmp_path: Path) -> None:
+    config, change_fold, kept_arms = CHANGES[change]
+    path, kept = tmp_path / "changed" / RECORDS, Kept()
+    path.parent.mkdir()
+    run(fold, path, FIRST)
+    before = path.read_text().splitlines()
+    records = run(change_fold(fold), path, config, observer=kept)
+    assert comparable(records) == comparable(run(change_fold(fold), tmp_path / "fresh" / RECORDS, config))
+    same = [line for line in before if json.loads(line)["arm"] in kept_arms]
+    assert kept.done["evaluate"][0] == (len(same) or 1)
+    assert [line for line in path.read_text().splitlines() if line in before] == same
+
+
 def test_a_ratio_that_is_too_large_is_refused_with_the_number_needed(fold: Fold) -> None:
     few = CONFIG.model_copy(update={"ratio": 3.0})
     message = "a ratio of 3 for 11 real images needs 11 .* but class 'ankle-boot' has 4"
@@ -182,7 +229,7 @@ def test_arms_of_features_have_records_without_steps(fold: Fold, tmp_path: Path)
     of_features = [r.metrics for r in records if r.arm == "features"]
     assert of_features[0] == of_features[1]  # with the same images, no seed matters
     run(real, tmp_path / RECORDS, config, observer=observer)
-    assert observer.notes == []  # the features of finished trainings are not computed again
+    assert observer.notes == ["4 of 4 classifiers are trained already"]  # and no features are computed again
 
 
 def test_fine_tuned_arms_have_steps_of_their_own(fold: Fold, tmp_path: Path) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from toy import record
 
-from augment.errors import OutputError
 from augment.identity import Identity
 from augment.output_folders import OutputFolder, open_output
 from pipelines.experiment.records import Line, Record, RecordFile
@@ -91,12 +91,21 @@ def test_a_record_that_is_there_twice_counts_once(file: RecordFile[Score]) -> No
     assert file.read() == [FIRST, SECOND]
 
 
-def test_records_of_other_images_are_refused(file: RecordFile[Score], tmp_path: Path) -> None:
+def test_records_of_other_images_do_not_count(file: RecordFile[Score], tmp_path: Path) -> None:
     file.append(FIRST)
     with open_output(tmp_path / "other", "evaluate", Identity(data={"images": "b"})) as output:
         output.write(file.name, path_of(file).read_bytes())
-        with pytest.raises(OutputError, match=r"records\.jsonl holds records of other settings or images"):
-            records_in(output).read()
+        assert records_in(output).read() == []
+        assert output.read(file.name) == b""
+
+
+def test_only_lines_with_the_digest_of_their_key_count(file: RecordFile[Score]) -> None:
+    replace(file, digests={FIRST.key: "a", SECOND.key: "b"}).append(FIRST, SECOND)
+    kept = replace(file, digests={FIRST.key: "a", SECOND.key: "changed"})
+    assert kept.read() == [FIRST]
+    kept.append(SECOND)
+    assert replace(file, digests={SECOND.key: "changed"}).read() == [SECOND]  # there is no such arm any more
+    assert file.read() == []
 
 
 def test_a_record_of_an_older_version_lacks_a_metric(file: RecordFile[Score]) -> None:
