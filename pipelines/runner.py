@@ -17,17 +17,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import yaml
+from pydantic import ValidationError
 
+from augment.errors import ConfigError, OutputError
 from augment.files import digest_files, path_inside
 from augment.output_folders import OutputFolder, check_output, open_output
 from augment.runtime import DEFAULT_RUNTIME, Observer, Runtime
 from augment.words import counted, format_duration, format_estimate
+from augment.yaml_text import read_mapping
 from pipelines.auto import DECISIONS_FILE, Decisions, decide
 from pipelines.choosing import candidate_arms
 from pipelines.config.sections import Pipeline
 from pipelines.evaluation import RESULTS
 from pipelines.experiment.experiment import GAN_TRAIN
-from pipelines.experiment.loading import load
+from pipelines.experiment.loading import LoadedSource, load
 from pipelines.experiment.parallel import end_processes
 from pipelines.experiment.protocols import with_copy_warnings
 from pipelines.experiment.time_estimate import MEASURING, Measured, Probe
@@ -109,6 +112,8 @@ def _prepare(
     """
     check_output(folder, "run", files=FILES, overwrite=overwrite)
     loaded, decisions = load(pipeline.data, runtime.observer), None
+    if not overwrite:
+        _refuse_other_source(folder, pipeline.data.source, loaded)
     measured: Measured = {}
     if pipeline.auto is not None:
         pipeline, decisions = decide(pipeline, loaded, folder, runtime, measured, overwrite=overwrite)
@@ -116,6 +121,24 @@ def _prepare(
     folds = replace(folds, protocol=with_copy_warnings(folds.protocol, runtime.observer))
     probe = Probe(folds.protocol.folds[0], pipeline.evaluate, runtime.device, runtime.jobs, measured)
     return folds, decisions, probe
+
+
+def _refuse_other_source(folder: Path, source: str, loaded: LoadedSource) -> None:
+    """Raise `OutputError` if `folder` holds a run of other images, from a source of another name.
+
+    The images are known only after its evaluation. Changed images of the same name are a change like any other.
+    """
+    try:
+        old = Pipeline.model_validate(read_mapping(folder / CONFIG)).data.source
+        known = read_results(folder / "evaluation" / RESULTS).dataset.fingerprint
+    except (ConfigError, ValidationError):  # it holds no run, or one that is damaged or of another version
+        return
+    except (FileNotFoundError, OutputError):
+        known = None
+    if Path(old).absolute() != Path(source).absolute() and (known is None or known != loaded.fingerprint()):
+        raise OutputError(
+            f"{folder} holds a run of other images ({old}); choose another --out, or give --overwrite to replace it"
+        )
 
 
 def _plan(

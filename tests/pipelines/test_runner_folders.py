@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from folders import contents
 from observing import Kept
-from tiny_pipeline import ALL, go, ran
+from tiny_pipeline import ALL, go, pipeline_on, ran
 
 from augment.errors import OutputError
 from augment.output_folders import open_output
@@ -61,6 +61,31 @@ def test_overwrite_starts_again_and_spares_foreign_files(out: Path, pipeline: Ca
     stages, results = go(pipeline(), out, overwrite=True)
     assert (ran(stages), (out / "thesis.txt").read_text()) == (ALL, "mine")
     assert results is not None
+
+
+def test_the_same_images_at_another_place_are_no_change(out: Path, tmp_path: Path, image_folder: Path) -> None:
+    shutil.copytree(image_folder, tmp_path / "moved")
+    assert ran(go(pipeline_on(tmp_path / "moved"), out)[0]) == []
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_the_run_of_another_source_is_not_replaced_unasked(
+    interrupted: bool, out: Path, tmp_path: Path, image_folder: Path
+) -> None:
+    shutil.copytree(image_folder, tmp_path / "other")
+    next((tmp_path / "other").rglob("*.png")).unlink()
+    other = pipeline_on(tmp_path / "other")
+    if interrupted:
+        shutil.rmtree(out / "evaluation")
+    before = contents(out)
+    for start in (plan, run):
+        with pytest.raises(
+            OutputError, match=r"holds a run of other images \(.*\); choose another --out, or give --over"
+        ):
+            start(other, out)
+    assert contents(out) == before
+    assert ran(plan(other, out, overwrite=True)) == ALL
+    assert ran(go(other, out, overwrite=True)[0]) == ALL
 
 
 DAMAGES = [
