@@ -136,6 +136,8 @@ def _run_trials(
 ) -> bool:
     """Score trials in batches of one trial per process until there are `trials`. Returns False if it was stopped."""
     start, runtime = time.monotonic(), validation.runtime
+    if earlier := search.finished():
+        runtime.observer.on_progress(task, min(len(earlier), trials), {})
     while (finished := len(search.finished())) < trials:
         if runtime.stopped():
             return False

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -119,8 +120,8 @@ def find_path(spec: str, base: Path = Path()) -> tuple[str, Path | None, str]:
 
     base: the folder that the path is relative to. The path is None if nothing is there, or if the source has no path.
     """
-    prefix = re.match(r"datasets:|torchvision:[^:]*:|(sklearn|bundled):.*", spec, re.DOTALL)
-    before = prefix[0] if prefix else ""
+    matches = (re.match(re.escape(prefix) + form.before_path, spec, re.DOTALL) for prefix, form in PREFIXES.items())
+    before = next((match[0] for match in matches if match), "")
     rest = spec.removeprefix(before)
     file, mark, columns = rest.partition("?")
     for path, after in ((rest, ""), (file, mark + columns)):
@@ -132,9 +133,9 @@ def find_path(spec: str, base: Path = Path()) -> tuple[str, Path | None, str]:
 def locate(spec: str) -> tuple[str, Listing | Arrays]:
     """Return the name of a source, and its arrays or the list of its picture files; see `read_source`."""
     check_not_empty(spec)
-    for prefix, read_named in PREFIXES.items():
+    for prefix, form in PREFIXES.items():
         if spec.startswith(prefix):
-            return spec, read_named(spec.removeprefix(prefix))
+            return spec, form.read(spec.removeprefix(prefix))
     path = Path(spec)
     if "?" in spec and not path.exists():
         path, columns = split_columns(spec)
@@ -243,11 +244,22 @@ def _read_archive(path: Path) -> Listing:
     return list_tree(archives.read_archive(path))
 
 
-PREFIXES: dict[str, Callable[[str], Listing | Arrays]] = {
-    "sklearn:": read_sklearn,
-    "bundled:": read_bundled,
-    "datasets:": _read_dataset,
-    "torchvision:": read_torchvision,
+class Prefixed(NamedTuple):
+    """A source that is given by a prefix and a name or a path.
+
+    read: reads a source, given what follows the prefix. before_path: a regular expression for what stands between the
+    prefix and a path; everything that follows the prefix, if there is no path.
+    """
+
+    read: Callable[[str], Listing | Arrays]
+    before_path: str = ".*"
+
+
+PREFIXES: dict[str, Prefixed] = {
+    "sklearn:": Prefixed(read_sklearn),
+    "bundled:": Prefixed(read_bundled),
+    "datasets:": Prefixed(_read_dataset, before_path=""),
+    "torchvision:": Prefixed(read_torchvision, before_path="[^:]*:"),
 }
 SUFFIXES: dict[str, Callable[[Path], Listing | Arrays]] = {
     ".npz": read_npz,

@@ -82,12 +82,12 @@ def test_a_stopped_search_goes_on(done: tuple[Path, TuningResult], images: Label
     kept = Kept()
     asked = iter([False] * 6 + [True])
     assert go(images, tmp_path / "out", 6, observer=kept, stopped=lambda: next(asked)) is None
-    assert kept.done == {"tune": [3, 4, 5, 6, 7, 8]}
+    assert kept.done == {"tune": [2, 3, 4, 5, 6, 7, 8]}  # first what was done
     assert (kept.started[0].total, kept.ended) == (12, [])
     assert not (tmp_path / "out" / "best.yaml").exists()
     kept = Kept()
     assert go(images, tmp_path / "out", 6, observer=kept) == done[1]
-    assert kept.done == {"tune": [7, 8, 9, 10, 11, 12]}  # two of them read from the disk
+    assert kept.done == {"tune": [6, 7, 8, 9, 10, 11, 12]}  # two of them read from the disk
     assert kept.ended == ["tune"]
     finals = [json.loads(line)["split"] for line in (tmp_path / "out/finalists.jsonl").read_text().splitlines()]
     assert sorted(finals) == sorted(4 * list(range(2, 8)))
