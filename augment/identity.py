@@ -16,9 +16,10 @@ from typing import Any, TypeGuard
 
 from pydantic import BaseModel, ValidationError
 
-from augment.words import shortened
+from augment.words import listed, shortened
 
 MAX_LENGTH = 60  # characters of a value or a key in a message
+MAX_NAMES = 5  # of removed or added items in a message
 OLD_SECTION, NEW_SECTION = "gan", "generator"  # outputs of old versions, which had only `cgan`, store it as "gan"
 
 
@@ -125,8 +126,13 @@ def _have_names(items: Any) -> TypeGuard[list[dict[str, Any]]]:
 def _item_changes(old_items: Sequence[dict[str, Any]], new_items: Sequence[dict[str, Any]], path: str) -> list[str]:
     """Describe the items that only one of two lists has, and the changes within the others. Each item has a name."""
     old, new = ({item["name"]: item for item in items} for items in (old_items, new_items))
-    found = [f"{path}: without {_text(name)!r}" for name in old if name not in new]
-    found += [f"{path}: one more, {_text(name)!r}" for name in new if name not in old]
+    removed, added = ([name for name in a if name not in b] for a, b in ((old, new), (new, old)))
+    changed = {"without": removed, "now with": added}
+    found = [
+        f"{path}: {how} {listed([repr(_text(name)) for name in names], MAX_NAMES)}"
+        for how, names in changed.items()
+        if names
+    ]
     for name in new:
         found += changes(old[name], new[name], f"{path}[{_text(name)}]") if name in old else []
     return found or [f"{path}: other order"]

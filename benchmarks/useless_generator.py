@@ -35,9 +35,10 @@ from augment.runtime import Runtime, Task
 from classifiers.training import ClassifierConfig
 from pipelines.choosing import choose_mix
 from pipelines.config.sections import ChooseConfig, DataConfig, EvaluateConfig, ProtocolConfig
-from pipelines.experiment.experiment import GAN_TRAIN, RECORDS, plan_trainings, run_experiment
+from pipelines.experiment.experiment import RECORDS, run_experiment
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.loading import load
+from pipelines.experiment.planning import GAN_TRAIN, plan_trainings
 from pipelines.experiment.protocols import inner_folds, make_protocol
 from pipelines.results.comparisons import compare
 from pipelines.results.document import Comparison

@@ -97,7 +97,7 @@ def _anchors(facts: Facts) -> Decision:
         why = f"in every repeat, a class has at least {largest} images, enough to take differences from"
         return Decision("generator", {}, f"the generator anchored, {config.anchors}: {why}")
     if smallest > 1:
-        anchors, why = "grid", f"in a repeat, no class has the {lenders_from} images that differences need"
+        anchors, why = "grid", f"in a repeat, no class has {lenders_from} images, the fewest that lend differences"
     elif largest > 1:
         anchors, lenders_from = "pooled-difference", largest
         why = f"a class has only one image, so its variation must come from a class of {largest} images"

@@ -26,8 +26,9 @@ from pipelines.config.arm_section import Arm
 from pipelines.config.sections import ChooseConfig, EvaluateConfig
 from pipelines.evaluation import identity_of
 from pipelines.experiment.cross_fitting import cross_fit_folds
-from pipelines.experiment.experiment import GAN_TRAIN, RECORDS, plan_trainings, run_experiment
+from pipelines.experiment.experiment import RECORDS, run_experiment
 from pipelines.experiment.folds import Fold
+from pipelines.experiment.planning import GAN_TRAIN, plan_trainings
 from pipelines.experiment.records import Record, records_of_arm
 from pipelines.metric_specs import image_weights
 from pipelines.results.comparisons import image_gains

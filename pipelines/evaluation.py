@@ -15,10 +15,11 @@ from augment.versions import versions
 from pipelines.config.sections import DataConfig, EvaluateConfig, fill_small_classes
 from pipelines.experiment.arms import long_tail_notes
 from pipelines.experiment.cross_fitting import cross_fit_folds, folds_to_cross_fit
-from pipelines.experiment.experiment import RECORDS, plan_trainings, run_experiment
+from pipelines.experiment.experiment import RECORDS, run_experiment
 from pipelines.experiment.folds import HOLDOUT_ONLY, Design, Fold, of_first_size
 from pipelines.experiment.loading import leak_warnings, load, load_synthetic, require_test, unused_notes
 from pipelines.experiment.parallel import end_processes
+from pipelines.experiment.planning import plan_trainings
 from pipelines.experiment.records import Record
 from pipelines.experiment.time_estimate import Probe
 from pipelines.metric_specs import default_metric

@@ -12,12 +12,12 @@ OUT/evaluation/      records.jsonl, results.json, report.html
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import yaml
-from pydantic import ValidationError
 
 from augment.errors import ConfigError, OutputError
 from augment.files import digest_files, path_inside
@@ -27,11 +27,12 @@ from augment.words import counted, format_duration, format_estimate
 from augment.yaml_text import read_mapping
 from pipelines.auto import DECISIONS_FILE, Decisions, decide
 from pipelines.choosing import candidate_arms
+from pipelines.config.reading import resolve_path, resolve_paths
 from pipelines.config.sections import Pipeline
 from pipelines.evaluation import RESULTS
-from pipelines.experiment.experiment import GAN_TRAIN
 from pipelines.experiment.loading import LoadedSource, load
 from pipelines.experiment.parallel import end_processes
+from pipelines.experiment.planning import GAN_TRAIN
 from pipelines.experiment.protocols import with_copy_warnings
 from pipelines.experiment.time_estimate import MEASURING, Measured, Probe
 from pipelines.pipeline_folds import PipelineFolds, draw_folds
@@ -79,6 +80,7 @@ def run(
 
 def _write_settings(output: OutputFolder, pipeline: Pipeline, decisions: Decisions | None) -> None:
     resolved = pipeline.model_dump(mode="json")
+    resolve_paths(resolved, Path.cwd())  # so that the file means the same in another working directory
     output.write(CONFIG, yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True))
     if decisions is not None:
         output.reserve(DECISIONS_FILE)
@@ -124,18 +126,21 @@ def _prepare(
 
 
 def _refuse_other_source(folder: Path, source: str, loaded: LoadedSource) -> None:
-    """Raise `OutputError` if `folder` holds a run of other images, from a source of another name.
+    """Raise `OutputError` if `folder` holds a run of other images, from another place.
 
-    The images are known only after its evaluation. Changed images of the same name are a change like any other.
+    The images are known only after its evaluation. Changed images at the same place are a change like any other.
     """
     try:
-        old = Pipeline.model_validate(read_mapping(folder / CONFIG)).data.source
-        known = read_results(folder / "evaluation" / RESULTS).dataset.fingerprint
-    except (ConfigError, ValidationError):  # it holds no run, or one that is damaged or of another version
+        old = str(read_mapping(folder / CONFIG)["data"]["source"])
+    except (ConfigError, KeyError, TypeError):  # it holds no run, or a damaged one
         return
+    if os.path.realpath(old) == os.path.realpath(resolve_path(source, Path.cwd())):
+        return
+    try:
+        known = read_results(folder / "evaluation" / RESULTS).dataset.fingerprint
     except (FileNotFoundError, OutputError):
         known = None
-    if Path(old).absolute() != Path(source).absolute() and (known is None or known != loaded.fingerprint()):
+    if known is None or known != loaded.fingerprint():
         raise OutputError(
             f"{folder} holds a run of other images ({old}); choose another --out, or give --overwrite to replace it"
         )

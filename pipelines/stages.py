@@ -19,9 +19,9 @@ from pipelines.choosing import candidate_arms, candidate_evaluation, candidate_m
 from pipelines.config.sections import ChooseConfig, Pipeline
 from pipelines.evaluation import ReportContext, evaluate_folds
 from pipelines.experiment.cross_fitting import folds_to_cross_fit
-from pipelines.experiment.experiment import count_trainings
 from pipelines.experiment.fold_generators import fit_all, generate_all
 from pipelines.experiment.folds import Fold, of_first_size
+from pipelines.experiment.planning import count_trainings
 from pipelines.experiment.time_estimate import SECONDS_PER_IMAGE, Probe
 from pipelines.metric_specs import default_metric
 from pipelines.pipeline_folds import PipelineFolds
@@ -220,7 +220,11 @@ def _all_settings(pipeline: Pipeline) -> dict[str, Any]:
 
 def _details(folds: PipelineFolds) -> dict[str, str | int]:
     """Return what explains that fingerprints differ."""
-    return {"image size": f"{folds.loaded.train.size} px", "folds": len(folds.protocol.folds)}
+    return {
+        "image size": f"{folds.loaded.train.size} px",
+        "folds": len(folds.protocol.folds),
+        "folds to choose on": len(folds.validation_folds),
+    }
 
 
 def _training_images(folds: PipelineFolds) -> dict[str, str]:

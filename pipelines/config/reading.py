@@ -72,7 +72,7 @@ def load_pipeline(
             f"no pipeline {quoted(name_or_path)}: expected a YAML file or one of {', '.join(shipped_pipelines())}{own}"
         )
     tree = {name: section for name, section in tree.items() if section is not None}  # an empty section has its defaults
-    _resolve_paths(tree, base)
+    resolve_paths(tree, base)
     if shipped and any(override.startswith("data.source=") for override in overrides):
         tree["data"].pop("samples_per_class", None)  # this limit is meant for the pipeline's own source
     for override in overrides:
@@ -152,16 +152,18 @@ def _models_within(annotation: Any) -> list[type[BaseModel]]:
     return []
 
 
-def _resolve_paths(tree: dict[str, Any], base: Path) -> None:
+def resolve_paths(tree: dict[str, Any], base: Path) -> None:
+    """Make the paths in a pipeline's settings, which are relative to the folder `base`, paths that begin with it."""
     for *sections, key in PATHS:
         section: Any = tree
         for name in sections:
             section = section.get(name) if isinstance(section, dict) else None
         if isinstance(section, dict) and isinstance(section.get(key), str):
-            section[key] = _resolve(section[key], base, NO_PATHS.get(key))
+            section[key] = resolve_path(section[key], base, NO_PATHS.get(key))
 
 
-def _resolve(value: str, base: Path, no_path: str | None) -> str:
+def resolve_path(value: str, base: Path, no_path: str | None = None) -> str:
+    """Return a source with `base` before its path, if it has a path. no_path: a value that is none."""
     before, path, after = find_path(value, base)
     if path is not None:
         return f"{before}{path}{after}"
@@ -231,7 +233,7 @@ def load_evaluate_config(
     """
     tree = read_mapping(path) if path else {}
     if path:
-        _resolve_paths({"evaluate": tree}, path.parent.resolve())  # absolute, since `tune` writes them elsewhere
+        resolve_paths({"evaluate": tree}, path.parent.resolve())  # absolute, since `tune` writes them elsewhere
     tree |= {key: value for key, value in options.items() if value is not None}
     if arms is not None:
         tree["arms"] = [arm.strip() for arm in arms]

@@ -34,6 +34,11 @@ MAX_MINUTES = 10**6
 GAN_TRAIN = "gan-train"  # the arm, in the records, of the classifiers behind the fidelity metric of this name
 
 
+def name_of_half(arm: str) -> str:
+    """Return the name, in the records, of an arm that learns from half of the images only."""
+    return f"half of the images: {arm}"
+
+
 class DataConfig(Settings):
     """The source of the images, and which of them are used."""
 
@@ -125,8 +130,8 @@ class EvaluateConfig(Settings):
             raise ValueError("expected at least one arm")
         if len(set(names)) < len(names):
             raise ValueError(f"expected each arm once, got {shortened(', '.join(names))}")
-        if GAN_TRAIN in names:
-            raise ValueError(f"{GAN_TRAIN} is the name of a fidelity metric; expected another name for the arm")
+        for name in {GAN_TRAIN, *map(name_of_half, names)} & {*names}:
+            raise ValueError(f"{quoted(name)} is a name in the records; expected another name for the arm")
         return value
 
     @model_validator(mode="after")

@@ -9,11 +9,6 @@ from augment.dataset.images import LabelledImages
 MIN_TO_HALVE = 4  # images of a class, of which 2 are in the half
 
 
-def name_of_half(arm: str) -> str:
-    """Return the name, in the records, of an arm that learns from half of the images only."""
-    return f"half of the images: {arm}"
-
-
 def half_of(data: LabelledImages, seed: int) -> LabelledImages:
     """Draw half of the images of each class without replacement, rounded down."""
     rng = np.random.default_rng(seed)

@@ -37,9 +37,9 @@ from pipelines.config.arm_section import Arm
 from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arms import train_arm
 from pipelines.experiment.cross_fitting import embed
-from pipelines.experiment.experiment import GAN_TRAIN
 from pipelines.experiment.folds import Fold, of_first_size
 from pipelines.experiment.parallel import Call
+from pipelines.experiment.planning import GAN_TRAIN
 from pipelines.experiment.records import Record
 from pipelines.results.fidelity_warnings import cautions
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.experiment.partial_training import name_of_half
+from pipelines.config.sections import name_of_half
 from pipelines.experiment.records import Record, records_of_arm
 from pipelines.metric_specs import METRICS
 from pipelines.results.document import Forecast

@@ -73,7 +73,8 @@ def compared(before: list[dict[str, object]], after: list[dict[str, object]]) ->
 
 def test_items_of_a_list_are_compared_by_their_names() -> None:
     arms: list[dict[str, object]] = [{"name": name, "policy": "classical"} for name in ("one", "two", "three")]
-    assert compared(arms[:2], arms) == ["evaluate.arms: one more, 'three'"]
+    assert compared(arms[:2], arms) == ["evaluate.arms: now with 'three'"]
+    assert compared(arms[2:], arms[:2]) == ["evaluate.arms: without 'three'", "evaluate.arms: now with 'one', 'two'"]
     assert compared(arms, arms[1:]) == ["evaluate.arms: without 'one'"]
     assert compared(arms, [arms[0], {**arms[1], "mixup": 0}]) == [
         "evaluate.arms: without 'three'",

@@ -42,7 +42,7 @@ def test_small_balanced_classes_are_mixed_by_a_grid(source: Any, tmp_path: Path)
     classifier = pipeline.evaluate.classifier
     assert (classifier.sampling, classifier.long_tail) == ("balanced", "none")
     assert pipeline.generator.model_dump()["anchors"] == "grid"
-    assert "no class has the 20 images that differences need" in text
+    assert "no class has 20 images, the fewest that lend differences" in text
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,32 @@ def test_the_run_of_another_source_is_not_replaced_unasked(
     assert ran(go(other, out, overwrite=True)[0]) == ALL
 
 
+def test_a_source_is_the_same_by_any_path_and_another_by_the_same_one(
+    out: Path, tmp_path: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(out / "evaluation")  # without results, only the places can be compared
+    (tmp_path / "link").symlink_to(image_folder)
+    monkeypatch.chdir(image_folder.parent)
+    for same in (Path(image_folder.name), Path(".", image_folder.name, "..", image_folder.name), tmp_path / "link"):
+        assert ran(plan(pipeline_on(same), out)) == ["evaluate"]
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(image_folder, elsewhere / "images")
+    shutil.copytree(image_folder, tmp_path / "images")
+    monkeypatch.chdir(tmp_path)
+    go(pipeline_on(Path("images")), tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "evaluation")
+    monkeypatch.chdir(elsewhere)
+    with pytest.raises(OutputError, match="holds a run of other images"):
+        plan(pipeline_on(Path("images")), tmp_path / "run")
+
+
+def test_a_damaged_list_of_settings_is_written_again(out: Path, pipeline: Callable[..., Pipeline]) -> None:
+    before = contents(out)
+    (out / "config.yaml").write_text("data: [")
+    assert ran(go(pipeline(), out)[0]) == []
+    assert contents(out)["config.yaml"] == before["config.yaml"]
+
+
 DAMAGES = [
     ("gan/model.safetensors", ALL),
     ("synthetic/manifest.csv", ["generate", "evaluate"]),

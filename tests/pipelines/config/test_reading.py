@@ -43,7 +43,11 @@ MISTAKES = [
         "arms.0.policy: expected one of classical, .*got 'mild'",
     ),
     ("data: {source: x}\nevaluate: {arms: [{name: a, real: false}]}", "arms.0: expected real: true or synthetic: true"),
-    ("data: {source: x}\nevaluate: {arms: [{name: gan-train}]}", "arms: gan-train is the name of a fidelity metric"),
+    ("data: {source: x}\nevaluate: {arms: [{name: gan-train}]}", "arms: 'gan-train' is a name in the records"),
+    (
+        "data: {source: x}\nevaluate: {arms: [none, {name: 'half of the images: none'}]}",
+        "arms: 'half of the images: none' is a name in the records; expected another name for the arm",
+    ),
     ("data: {source: x}\nevaluate: {policy: best}", "evaluate.policy: expected one of .*standard.*got 'best'"),
     ("data: {source: x}\nevaluate: {metric: auc}", "evaluate.metric: expected one of accuracy, .*got 'auc'"),
     ("data: {source: x}\nevaluate: {ratio: .inf}", "evaluate.ratio: .*finite"),

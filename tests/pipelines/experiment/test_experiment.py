@@ -24,8 +24,9 @@ from classifiers.training import ClassifierConfig
 from pipelines.config.arm_section import Arm
 from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arms import train_arm
-from pipelines.experiment.experiment import RECORDS, Training, plan_trainings, repeat_seed, run_experiment
+from pipelines.experiment.experiment import RECORDS, repeat_seed, run_experiment
 from pipelines.experiment.folds import Fold
+from pipelines.experiment.planning import Training, plan_trainings
 from pipelines.experiment.records import Record
 from pipelines.metric_specs import METRICS
 

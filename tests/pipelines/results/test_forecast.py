@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from toy import record
 
-from pipelines.experiment.partial_training import name_of_half
+from pipelines.config.sections import name_of_half
 from pipelines.experiment.records import Record
 from pipelines.results.forecast import describe_forecast, forecast, times_for
 
