@@ -16,12 +16,13 @@ from augment.generators.runs import MODEL, read_log
 from augment.identity import Identity
 from augment.runtime import Runtime
 from pipelines.choosing import candidate_arms, candidate_evaluation, candidate_mixes, choose_mix, read_choice
-from pipelines.config.sections import ChooseConfig, Pipeline
+from pipelines.config.sections import ChooseConfig, EvaluateConfig, Pipeline
 from pipelines.evaluation import ReportContext, evaluate_folds
 from pipelines.experiment.cross_fitting import folds_to_cross_fit
 from pipelines.experiment.fold_generators import fit_all, generate_all
 from pipelines.experiment.folds import Fold, of_first_size
 from pipelines.experiment.planning import count_trainings
+from pipelines.experiment.record_digests import weight_digests
 from pipelines.experiment.time_estimate import SECONDS_PER_IMAGE, Probe
 from pipelines.metric_specs import default_metric
 from pipelines.pipeline_folds import PipelineFolds
@@ -120,7 +121,7 @@ def _choose(folds: PipelineFolds) -> Stage | None:
         name="choose",
         inputs=Identity(
             _all_settings(folds.pipeline),
-            {**_fitted_images(folds), **validation, **_unlabelled_images(folds)},
+            {**_fitted_images(folds), **validation, **_unlabelled_images(folds), **_weights(evaluation)},
             details=_details(folds),
         ),
         folders=["choice"],
@@ -161,6 +162,7 @@ def _evaluate(folds: PipelineFolds) -> Stage:
                 **_training_images(folds),
                 "test images": _fingerprint_all(fold.test for fold in outer),
                 **_unlabelled_images(folds),
+                **_weights(pipeline.evaluate),
             },
             details=_details(folds),
         ),
@@ -240,6 +242,10 @@ def _fitted_images(folds: PipelineFolds) -> dict[str, str]:
 def _unlabelled_images(folds: PipelineFolds) -> dict[str, str]:
     unlabelled = folds.loaded.unlabelled
     return {} if unlabelled is None else {"unlabelled images": _fingerprint_all([unlabelled])}
+
+
+def _weights(config: EvaluateConfig) -> dict[str, str | None]:
+    return {f"weights of {name}": digest for name, digest in weight_digests(config).items()}
 
 
 def _fingerprint_all(sets: Iterable[LabelledImages]) -> str:

@@ -17,7 +17,6 @@ from augment.generators.runs import MODEL
 from augment.identity import digest
 from augment.versions import versions
 from classifiers.backbones import DOWNLOAD
-from classifiers.features import FeatureConfig
 from pipelines.config.arm_section import GENERATOR_FEEDS, Arm
 from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.folds import Fold
@@ -32,7 +31,7 @@ def record_digests(
 ) -> dict[Hashable, str]:
     """Return the digest of each training's record, by its key."""
     software = {"versions": versions(), "device": device.type}
-    weights = _pretrained_weights(config.features)
+    weights = weight_digests(config).get("evaluate.features.backbone_weights")
     contents = {fold.name: _content(fold) for fold in folds}
     return {
         training.key: digest(
@@ -83,7 +82,11 @@ def _needed_settings(arm: Arm, config: EvaluateConfig) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if needed.get(name, True)}
 
 
-def _pretrained_weights(config: FeatureConfig) -> str | None:
-    """Return a digest of the weights if they are in a file of the user's, which may change."""
-    path = config.backbone_weights
-    return None if path in (None, DOWNLOAD) else digest_files(Path(path).parent, [Path(path).name])
+def weight_digests(config: EvaluateConfig) -> dict[str, str | None]:
+    """Return digests of the files of weights that settings name, by the setting: their content may change."""
+    paths = {
+        "evaluate.features.backbone_weights": config.features.backbone_weights,
+        "evaluate.inception": config.inception,
+    }
+    given = {name: Path(path) for name, path in paths.items() if path not in (None, DOWNLOAD)}
+    return {name: digest_files(path.parent, [path.name]) for name, path in given.items()}

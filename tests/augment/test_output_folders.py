@@ -177,9 +177,7 @@ def test_only_some_outputs_may_be_replaced_without_overwrite(
 
 
 @pytest.mark.parametrize(("overwrite", "left"), [(False, {"cats/000.png", "notes.txt"}), (True, {"notes.txt"})])
-def test_a_kept_file_of_a_replaced_output_stays_and_is_still_ours(
-    overwrite: bool, left: set[str], tmp_path: Path
-) -> None:
+def test_a_kept_file_of_a_replaced_output_stays_ours(overwrite: bool, left: set[str], tmp_path: Path) -> None:
     folder = own(tmp_path / "out")
     put(folder, "notes.txt")
     keep = ("cats/000.png", "notes.txt")  # the second one is foreign

@@ -88,7 +88,7 @@ def test_the_run_of_another_source_is_not_replaced_unasked(
     assert ran(go(other, out, overwrite=True)[0]) == ALL
 
 
-def test_a_source_is_the_same_by_any_path_and_another_by_the_same_one(
+def test_a_source_is_known_by_its_place_and_not_its_name(
     out: Path, tmp_path: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.rmtree(out / "evaluation")  # without results, only the places can be compared

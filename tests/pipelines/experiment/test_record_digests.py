@@ -17,7 +17,7 @@ from augment.generators.sampling import SyntheticImages
 from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.planning import Training
-from pipelines.experiment.record_digests import record_digests
+from pipelines.experiment.record_digests import record_digests, weight_digests
 
 ARMS: tuple[Any, ...] = (
     "none",
@@ -137,3 +137,6 @@ def test_weights_in_a_file_matter_by_their_content(fold: Fold, tmp_path: Path) -
     path.write_bytes(b"two")
     after = digests(fold, **settings)
     assert {arm for arm in EVERY if before[arm] != after[arm]} == {"features", "finetune"}
+    config = EvaluateConfig.model_validate(settings)
+    assert list(weight_digests(config)) == ["evaluate.features.backbone_weights"]
+    assert weight_digests(EvaluateConfig()) == {}
