@@ -113,7 +113,7 @@ def test_a_setting_matters_to_the_arms_that_use_it(settings: dict[str, Any], exp
     assert {arm for arm in EVERY if before[arm] != after[arm]} == expected
 
 
-def test_the_name_of_an_arm_does_not_matter_and_half_of_the_images_does(fold: Fold) -> None:
+def test_a_name_does_not_matter_and_half_of_the_images_does(fold: Fold) -> None:
     config = EvaluateConfig.model_validate({"arms": ["classical", {"name": "same", "policy": "classical"}]})
     one, same = config.resolved_arms()
     half = one.model_copy(update={"name": "half"})
