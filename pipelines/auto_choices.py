@@ -20,7 +20,10 @@ from pipelines.results.arm_words import FEED_WORDS
 SHARE = 0.25  # of synthetic images in a batch
 MIN_FOR_FORECAST = 8  # images of each class
 WITH_FORECAST = ("classical", "features")  # arms; a fine-tuned network would take too long
-CONTROLS = ("grid", "resample")  # feeds
+FEWEST_LENT = 5  # images of a class that lends differences, where no class is large
+# feeds that the images of a generator have to be better than; `resample`, because new views in every batch help small
+# classes too, and under imbalance all synthetic images favour rare classes
+CONTROLS = ("grid", "resample")
 
 
 class Decision(NamedTuple):
@@ -92,31 +95,30 @@ def _anchors(facts: Facts) -> Decision:
     config = facts.pipeline.generator
     if not isinstance(config, AnchoredConfig) or "anchors" in config.model_fields_set:
         return Decision("generator", {}, f"the generator {config.kind}: as the pipeline says")
-    lenders_from, largest, smallest = config.lenders_from, facts.largest, facts.smallest
-    if largest >= lenders_from:
+    largest = facts.largest
+    if largest >= config.lenders_from:
         why = f"in every repeat, a class has at least {largest} images, enough to take differences from"
         return Decision("generator", {}, f"the generator anchored, {config.anchors}: {why}")
-    if smallest > 1:
-        anchors, why = "grid", f"in a repeat, no class has {lenders_from} images, the fewest that lend differences"
-    elif largest > 1:
-        anchors, lenders_from = "pooled-difference", largest
-        why = f"a class has only one image, so its variation must come from a class of {largest} images"
+    if largest > 1:
+        changes: dict[str, Any] = {"anchors": "pooled-difference", "lenders_from": min(largest, FEWEST_LENT)}
+        fewest = counted(changes["lenders_from"], "image")
+        why = f"in a repeat, no class has {config.lenders_from} images, so all with at least {fewest} lend differences"
     else:
-        anchors, why = "reconstruction", "every class has one image, and there is nothing to mix it with"
-    changes = {"anchors": anchors, "lenders_from": lenders_from}
-    return Decision("generator", changes, f"the generator anchored, {anchors}: {why}")
+        changes = {"anchors": "reconstruction"}
+        why = "every class has one image, and there is nothing to mix it with"
+    return Decision("generator", changes, f"the generator anchored, {changes['anchors']}: {why}")
 
 
 def _arms(facts: Facts) -> Decision:
-    arms, unlabelled = _arms_with_feeds("classical", facts, policy="classical"), facts.loaded.unlabelled
-    controls = " and ".join(FEED_WORDS[name] for name in _controls(facts))
+    arms, unlabelled = _arms_with_feeds("classical", policy="classical"), facts.loaded.unlabelled
+    controls = " and ".join(FEED_WORDS[name] for name in CONTROLS)
     parts = [f"{SHARE:.0%} of each batch is synthetic, new for every batch; as controls, {controls} in their place"]
     if unlabelled is not None:
         arms.append(_known_arm("classical+unlabelled"))
         generator = ", and so does the generator" if facts.pipeline.generator.uses_unlabelled else ""
         parts.append(f"an arm learns from {counted(len(unlabelled), 'unlabelled image')} too{generator}")
     if weights_installed():
-        arms += _arms_with_feeds("features", facts, learner="features")
+        arms += _arms_with_feeds("features", learner="features")
         arms += [_known_arm("features+unlabelled")] if unlabelled is not None else []
         also = ", with the unlabelled images and without" if unlabelled is not None else ""
         parts.append(f"pretrained features are compared too{also}")
@@ -133,32 +135,24 @@ def _arms(facts: Facts) -> Decision:
     return Decision("evaluate", {"arms": arms}, "; ".join(parts))
 
 
-def fine_tuned_arms(pipeline: Pipeline, facts: Facts) -> list[dict[str, Any]]:
+def fine_tuned_arms(pipeline: Pipeline) -> list[dict[str, Any]]:
     """Return the arms that fine-tune a pretrained network, if its weights are installed and the settings allow it."""
     if not weights_installed() or LONG_TAIL[pipeline.evaluate.classifier.long_tail].head is not None:
         return []
     given = "operating_point" in pipeline.evaluate.model_fields_set
     point = {} if given else {"operating_point": "as-trained"}  # another one would take too long
-    return _arms_with_feeds("finetune", facts, policy="classical", learner="finetune", **point)
+    return _arms_with_feeds("finetune", policy="classical", learner="finetune", **point)
 
 
-def _arms_with_feeds(name: str, facts: Facts, **settings: Any) -> list[dict[str, Any]]:
+def _arms_with_feeds(name: str, **settings: Any) -> list[dict[str, Any]]:
     """Return an arm of real images, and the same with images of the generator and of each control."""
-    feeds = {"fresh": "generator"} | {control: control for control in _controls(facts)}
+    feeds = {"fresh": "generator"} | {control: control for control in CONTROLS}
     fed = ({"name": f"{name}+{n}", "synthetic": True, "feed": f, "share": SHARE, **settings} for n, f in feeds.items())
     return [{"name": name, **settings}, *fed]
 
 
 def _known_arm(name: str) -> dict[str, Any]:
     return {"name": name, **ARMS[name]}
-
-
-def _controls(facts: Facts) -> list[str]:
-    """Return the feeds that the images of a generator have to be better than.
-
-    Under imbalance all synthetic images favour rare classes, also images that are not new.
-    """
-    return list(CONTROLS) if imbalanced(facts.counts) else ["grid"]
 
 
 CHOICES: tuple[Callable[[Facts], Decision], ...] = (_image_size, _imbalance, _anchors, _arms)

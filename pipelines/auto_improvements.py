@@ -46,21 +46,21 @@ def improvements_of(pipeline: Pipeline, facts: Facts, given: Mapping[str, Any]) 
     cheapest, *others = _network_improvements(facts, given)
     found = [cheapest]
     arms = [arm.model_dump(mode="json", exclude_defaults=True) for arm in pipeline.evaluate.arms]
-    for more in [] if "arms" in given else _more_arms(pipeline, facts, given):
+    for more in [] if "arms" in given else _more_arms(pipeline, given):
         arms = [*arms, *more.settings["arms"]]
         found.append(more._replace(settings={**cheapest.settings, "arms": arms}))
     all_arms = found[-1].settings
     return [*found, *(other._replace(settings={**all_arms, **other.settings}) for other in others)]
 
 
-def _more_arms(pipeline: Pipeline, facts: Facts, given: Mapping[str, Any]) -> list[Improvement]:
+def _more_arms(pipeline: Pipeline, given: Mapping[str, Any]) -> list[Improvement]:
     """Return improvements whose settings are the arms to add."""
     classifier = given.get("classifier", {})
     keeps_mixup = "mixup" in classifier or LONG_TAIL[classifier.get("long_tail", "none")].needs_mixup
     no_mixup = [] if keeps_mixup else [NO_MIXUP]
     other_views = [] if "policy" in given else [OTHER_VIEWS]
     fine_tuned = Improvement(
-        {"arms": fine_tuned_arms(pipeline, facts)},
+        {"arms": fine_tuned_arms(pipeline)},
         f"a pretrained network is fine-tuned too: {FINE_TUNING_GAIN}",
         f"a pretrained network is not fine-tuned, since that would take {{time}}; in benchmarks {FINE_TUNING_GAIN}",
     )
