@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def prepare(folder: Path) -> None:
 
 
 def contents(folder: Path) -> dict[str, Any]:
-    """Return the content of every file, without parts that depend on time or on where a run was interrupted."""
+    """Return the content of every file, without parts that depend on time, place or where a run was interrupted."""
     result: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
@@ -90,7 +91,7 @@ def contents(folder: Path) -> dict[str, Any]:
         if path.suffix in (".jsonl", ".json"):
             result[name] = comparable(path)
         elif "checkpoints" not in name or path.name == max(p.name for p in path.parent.iterdir()):
-            result[name] = path.read_bytes()
+            result[name] = path.read_bytes().replace(os.fsencode(folder.resolve()), b".")  # config.yaml has full paths
     return result
 
 

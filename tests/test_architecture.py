@@ -34,6 +34,7 @@ ROOMS = (  # from the lowest to the highest: a module imports from its own room 
     "augment.fidelity",
     "classifiers",
     "pipelines.metric_specs",
+    "pipelines.record_names",
     "pipelines.process",
     "pipelines.trackers",
     "pipelines.config",

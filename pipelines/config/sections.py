@@ -26,17 +26,12 @@ from classifiers.training import ClassifierConfig
 from pipelines.config.arm_section import CLASSIFIER_SETTINGS, DEFAULT_ARMS, MAX_RATIO, Arm, FilterName, OperatingPoint
 from pipelines.config.generator_section import AnyGenerator
 from pipelines.metric_specs import MEANS_OVER_IMAGES, METRICS
+from pipelines.record_names import GAN_TRAIN, name_of_half
 from pipelines.trackers.registry import TRACKERS
 
 MAX_IMAGES = 10**7  # of a class
 MAX_REPEATS = 10**5
 MAX_MINUTES = 10**6
-GAN_TRAIN = "gan-train"  # the arm, in the records, of the classifiers behind the fidelity metric of this name
-
-
-def name_of_half(arm: str) -> str:
-    """Return the name, in the records, of an arm that learns from half of the images only."""
-    return f"half of the images: {arm}"
 
 
 class DataConfig(Settings):

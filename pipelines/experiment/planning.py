@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipelines.config import sections
+from pipelines import record_names
 from pipelines.config.arm_section import Arm
-from pipelines.config.sections import EvaluateConfig, name_of_half
+from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arms import arms_of, check_arms, check_pretrained_weights
 from pipelines.experiment.folds import Fold, of_first_size
 
 # This arm gives the fidelity metric GAN-train and takes no part in the comparison.
-GAN_TRAIN = Arm(name=sections.GAN_TRAIN, real=False, synthetic=True, policy="classical")
+GAN_TRAIN = Arm(name=record_names.GAN_TRAIN, real=False, synthetic=True, policy="classical")
 GAN_TRAIN_REPEATS = 2
 
 
@@ -53,7 +53,7 @@ def plan_trainings(config: EvaluateConfig, folds: Sequence[Fold]) -> list[Traini
 def _trainings_on_half(config: EvaluateConfig, folds: Sequence[Fold]) -> list[Training]:
     """List the trainings on half of the images of arms with a forecast; of a learning curve, at its first size."""
     return [
-        Training(arm.model_copy(update={"name": name_of_half(arm.name)}), repeat, fold.name, on_half=True)
+        Training(arm.model_copy(update={"name": record_names.name_of_half(arm.name)}), repeat, fold.name, on_half=True)
         for arm in config.resolved_arms()
         if arm.forecast
         for fold in of_first_size(folds)

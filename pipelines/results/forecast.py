@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.config.sections import name_of_half
 from pipelines.experiment.records import Record, records_of_arm
 from pipelines.metric_specs import METRICS
+from pipelines.record_names import name_of_half
 from pipelines.results.document import Forecast
 from pipelines.results.statistics import corrected_t_interval
 

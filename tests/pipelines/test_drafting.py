@@ -42,8 +42,8 @@ def test_imbalanced_classes_decide_as_in_auto(photos: Path, tmp_path: Path) -> N
     assert (classifier.sampling, classifier.long_tail) == ("plain", "logit-adjustment")
     assert pipeline.protocol.kind == "kfold"
     assert pipeline.evaluate.repeats % 4 == 0
-    assert pipeline.generator.model_dump()["anchors"] == "grid"
+    assert pipeline.generator.model_dump()["anchors"] == "pooled-difference"
     assert "classical+resample" in [arm.name for arm in pipeline.evaluate.arms]
-    for section, reason in (("protocol", "every image is tested once"), ("generator", "no class has the 20 images")):
+    for section, reason in (("protocol", "every image is tested once"), ("generator", "no class has 20 images")):
         before = text[: text.index(f"\n{section}:")]
         assert reason in before.rpartition("\n\n")[2]

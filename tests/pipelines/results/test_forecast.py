@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from toy import record
 
-from pipelines.config.sections import name_of_half
 from pipelines.experiment.records import Record
+from pipelines.record_names import name_of_half
 from pipelines.results.forecast import describe_forecast, forecast, times_for
 
 
