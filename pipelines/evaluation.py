@@ -201,11 +201,11 @@ def _results(
 
 
 def identity_of(folds: Sequence[Fold], config: EvaluateConfig) -> Identity:
-    """Return the settings and fingerprints of an evaluation. Its records hold all metrics, so it may report another."""
+    """Return the settings and fingerprints of an evaluation; all metrics are in its records, so any may be reported."""
     images: dict[str, Any] = {}
     for fold in folds:
         prefix = f"{fold.name} " if fold.name else ""
-        images |= {f"{prefix}{name} images": value for name, value in fold.fingerprints().items()}
+        images |= {f"{prefix}{name} images": value for name, value in fold.fingerprints.items()}
     mixes = {fold.name: {arm: dict(mix) for arm, mix in fold.mixes.items()} for fold in folds if fold.mixes}
     return Identity({"evaluate": config}, {**images, **({"mixes": mixes} if mixes else {})}, ("evaluate.metric",))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,9 @@ class Fold:
     features: FeatureTable | None = None
     mixes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
+    @cached_property
     def fingerprints(self) -> dict[str, str]:
-        """Return the fingerprints of its images: train, test and, if there are any, synthetic and unlabelled."""
+        """The fingerprints of its images: train, test and, if there are any, synthetic and unlabelled."""
         synthetic = None if self.synthetic is None else self.synthetic.data
         sets = {"train": self.train, "test": self.test, "synthetic": synthetic, "unlabelled": self.unlabelled}
         return {name: fingerprint(data) for name, data in sets.items() if data is not None}

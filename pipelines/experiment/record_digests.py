@@ -53,7 +53,7 @@ def _content(fold: Fold) -> dict[str, Any]:
     """Return fingerprints of what the classifiers of a fold may learn from and are tested on, by name."""
     scores = None if fold.synthetic is None else fold.synthetic.scores
     return {
-        **fold.fingerprints(),
+        **fold.fingerprints,
         "scores": None if scores is None else hashlib.sha256(scores.tobytes()).hexdigest(),
         "generator": None if fold.run is None else digest_files(fold.run, [MODEL]),
         "numbers": fold.numbers,  # the seed of cross-fitted classifiers depends on them
