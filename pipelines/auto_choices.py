@@ -110,7 +110,7 @@ def _anchors(facts: Facts) -> Decision:
 
 
 def _arms(facts: Facts) -> Decision:
-    arms, unlabelled = _arms_with_feeds("classical", policy="classical"), facts.loaded.unlabelled
+    arms, unlabelled = arms_with_feeds("classical", policy="classical"), facts.loaded.unlabelled
     controls = " and ".join(FEED_WORDS[name] for name in CONTROLS)
     parts = [f"{SHARE:.0%} of each batch is synthetic, new for every batch; as controls, {controls} in their place"]
     if unlabelled is not None:
@@ -118,7 +118,7 @@ def _arms(facts: Facts) -> Decision:
         generator = ", and so does the generator" if facts.pipeline.generator.uses_unlabelled else ""
         parts.append(f"an arm learns from {counted(len(unlabelled), 'unlabelled image')} too{generator}")
     if weights_installed():
-        arms += _arms_with_feeds("features", learner="features")
+        arms += arms_with_feeds("features", learner="features")
         arms += [_known_arm("features+unlabelled")] if unlabelled is not None else []
         also = ", with the unlabelled images and without" if unlabelled is not None else ""
         parts.append(f"pretrained features are compared too{also}")
@@ -141,10 +141,10 @@ def fine_tuned_arms(pipeline: Pipeline) -> list[dict[str, Any]]:
         return []
     given = "operating_point" in pipeline.evaluate.model_fields_set
     point = {} if given else {"operating_point": "as-trained"}  # another one would take too long
-    return _arms_with_feeds("finetune", policy="classical", learner="finetune", **point)
+    return arms_with_feeds("finetune", policy="classical", learner="finetune", **point)
 
 
-def _arms_with_feeds(name: str, **settings: Any) -> list[dict[str, Any]]:
+def arms_with_feeds(name: str, **settings: Any) -> list[dict[str, Any]]:
     """Return an arm of real images, and the same with images of the generator and of each control."""
     feeds = {"fresh": "generator"} | {control: control for control in CONTROLS}
     fed = ({"name": f"{name}+{n}", "synthetic": True, "feed": f, "share": SHARE, **settings} for n, f in feeds.items())

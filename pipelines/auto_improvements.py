@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from augment.words import counted, format_duration
 from classifiers.long_tail import LONG_TAIL
-from pipelines.auto_choices import Decision, Facts, fine_tuned_arms
+from pipelines.auto_choices import Decision, Facts, arms_with_feeds, fine_tuned_arms
 from pipelines.config.sections import EvaluateConfig, Pipeline
 from pipelines.metric_specs import imbalanced
 
@@ -40,8 +40,8 @@ class Improvement(NamedTuple):
 def improvements_of(pipeline: Pipeline, facts: Facts, given: Mapping[str, Any]) -> list[Improvement]:
     """Return the improvements that the given settings leave open, the first of which is always chosen.
 
-    They are classifiers without mixup, other views, fine-tuning, operating points and steps. given: the settings of
-    `evaluate` that are given.
+    They are classifiers without mixup, other views, synthetic images for both, fine-tuning, operating points and steps.
+    given: the settings of `evaluate` that are given.
     """
     cheapest, *others = _network_improvements(facts, given)
     found = [cheapest]
@@ -67,6 +67,8 @@ def _more_arms(pipeline: Pipeline, given: Mapping[str, Any]) -> list[Improvement
     found = [
         _recipe(no_mixup, "classifiers without mixup", NO_MIXUP_GAIN, "classifier.mixup=0"),
         _recipe(other_views, "views that are only shifted", OTHER_VIEWS_GAIN, "policy=light"),
+        _synthetic_images(no_mixup, "without mixup"),
+        _synthetic_images(other_views, "with views that are only shifted"),
         fine_tuned,
     ]
     return [one for one in found if one.settings["arms"]]
@@ -78,6 +80,16 @@ def _recipe(arms: list[dict[str, Any]], words: str, gain: str, setting: str) -> 
         {"arms": arms},
         f"{words} are compared too (for all arms: --set evaluate.{setting}): {gain}",
         f"{words} are not compared, since that would take {{time}}: {gain}",
+    )
+
+
+def _synthetic_images(arms: list[dict[str, Any]], recipe: str) -> Improvement:
+    """Return the arms of another recipe with synthetic images: without them, that recipe could only be a baseline."""
+    fed = [one for arm in arms for one in arms_with_feeds(**arm)[1:]]
+    return Improvement(
+        {"arms": fed},
+        f"synthetic images and their controls are compared {recipe} too",
+        f"synthetic images are not compared {recipe}, since that would take {{time}}",
     )
 
 

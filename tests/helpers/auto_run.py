@@ -16,6 +16,7 @@ QUICK = (*PRETRAINED, "generator.steps=2", *SMALL)
 CONTROLLED = ["classical", "classical+fresh", "classical+grid", "classical+resample"]
 ON_FEATURES = ["features", "features+fresh", "features+grid", "features+resample"]
 RECIPES = ["no-mixup", "light-views"]
+RECIPES_FED = [f"{recipe}+{feed}" for recipe in RECIPES for feed in ("fresh", "grid", "resample")]
 TUNED = ["finetune", "finetune+fresh", "finetune+grid", "finetune+resample"]
 TINY = (*QUICK, "evaluate.classifier.steps=3", "generate.per_class=2", "data.image_size=12")
 

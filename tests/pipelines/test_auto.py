@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from auto_run import CONTROLLED, ON_FEATURES, PRETRAINED, QUICK, RECIPES, TINY, TUNED, auto, decided
+from auto_run import CONTROLLED, ON_FEATURES, PRETRAINED, QUICK, RECIPES, RECIPES_FED, TINY, TUNED, auto, decided
 from observing import Kept
 from tiny_pipeline import stages_in
 
@@ -179,7 +179,7 @@ def test_without_the_extra_the_sentence_says_how_to_get_features(
 ) -> None:
     monkeypatch.setattr("classifiers.backbones.find_spec", lambda _: None)
     pipeline, text = decided(auto(source(30, 30, 5, 4), *TINY), tmp_path)
-    assert [arm.name for arm in pipeline.evaluate.arms] == [*CONTROLLED, *RECIPES]
+    assert [arm.name for arm in pipeline.evaluate.arms] == [*CONTROLLED, *RECIPES, *RECIPES_FED]
     assert "pip install 'augment-osgan[pretrained]'" in text
 
 
@@ -193,8 +193,8 @@ def test_other_generators_are_left_as_they_are(source: Any, tmp_path: Path) -> N
 def test_every_arm_of_the_generator_has_its_controls(counts: tuple[int, ...], source: Any, tmp_path: Path) -> None:
     pipeline, text = decided(auto(source(*counts), *TINY, "auto.minutes=500"), tmp_path)
     pairs = control_comparisons(pipeline.evaluate.resolved_arms())
-    learners, controls = ("classical", "features", "finetune"), ("grid", "resample")
-    assert pairs == [(f"{name}+fresh", f"{name}+{control}") for name in learners for control in controls]
+    recipes, controls = ("classical", "features", *RECIPES, "finetune"), ("grid", "resample")
+    assert pairs == [(f"{name}+fresh", f"{name}+{control}") for name in recipes for control in controls]
     assert "views of the real images in their place" in text
 
 
@@ -246,7 +246,7 @@ def test_the_resolved_definition_is_a_pipeline_without_open_settings(finished: t
     _, folder, _ = finished
     resolved = Pipeline.model_validate(yaml.safe_load((folder / "config.yaml").read_text()))
     assert resolved.auto is None
-    names = [*CONTROLLED, *ON_FEATURES, *RECIPES, *TUNED]
+    names = [*CONTROLLED, *ON_FEATURES, *RECIPES, *RECIPES_FED, *TUNED]
     assert [arm.name for arm in resolved.evaluate.arms] == names
     kept = Kept()
     run(resolved, folder, Runtime(observer=kept))

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from auto_run import CONTROLLED, ON_FEATURES, QUICK, RECIPES, TINY, TUNED, auto, decided
+from auto_run import CONTROLLED, ON_FEATURES, QUICK, RECIPES, RECIPES_FED, TINY, TUNED, auto, decided
 
 from augment.errors import ConfigError
+from pipelines.results.pairs import declared_comparisons
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_a_given_operating_point_is_that_of_fine_tuned_networks_too(source: Any,
 
 def test_other_recipes_are_compared_if_there_is_time(source: Any, tmp_path: Path) -> None:
     pipeline, text = decided(auto(source(8, 8, 8, 8), *TINY, "evaluate.finetune.steps=900000"), tmp_path)
-    no_mixup, light = pipeline.evaluate.resolved_arms()[-2:]
+    no_mixup, light = (arm for arm in pipeline.evaluate.resolved_arms() if arm.name in RECIPES)
     assert [no_mixup.name, light.name] == RECIPES
     assert (light.policy, light.mixup, light.synthetic) == ("light", None, False)
     assert (no_mixup.policy, no_mixup.mixup, no_mixup.synthetic) == (pipeline.evaluate.policy, 0, False)
@@ -82,6 +83,18 @@ def test_other_recipes_are_compared_if_there_is_time(source: Any, tmp_path: Path
     pipeline, text = decided(auto(source(8, 8, 8, 8), *QUICK, "generator.steps=90000"), tmp_path)
     assert not {*RECIPES} & {arm.name for arm in pipeline.evaluate.arms}
     assert "classifiers without mixup are not compared, since that would take" in text
+
+
+def test_synthetic_images_are_compared_in_other_recipes_too(source: Any, tmp_path: Path) -> None:
+    pipeline, text = decided(auto(source(8, 8, 8, 8), *TINY, "evaluate.finetune.steps=900000"), tmp_path)
+    arms = pipeline.evaluate.resolved_arms()
+    assert [arm.name for arm in arms if arm.synthetic][-6:] == RECIPES_FED
+    assert {(f"{recipe}+fresh", recipe) for recipe in RECIPES} < {*declared_comparisons(arms)}
+    assert "synthetic images and their controls are compared without mixup too" in text
+    pipeline, text = decided(auto(source(8, 8, 8, 8), *TINY, "evaluate.policy=light"), tmp_path / "light")
+    assert "compared without mixup too" in text
+    assert "shifted" not in text
+    assert not [arm for arm in pipeline.evaluate.arms if arm.name.startswith("light-views")]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +116,7 @@ def test_given_settings_have_no_other_recipe_beside_them(
 
 def test_a_pretrained_network_is_fine_tuned_if_there_is_time(source: Any, tmp_path: Path) -> None:
     pipeline, text = decided(auto(source(30, 30, 5, 4), *TINY, "auto.minutes=500"), tmp_path)
-    names = [*CONTROLLED, *ON_FEATURES, *RECIPES]
+    names = [*CONTROLLED, *ON_FEATURES, *RECIPES, *RECIPES_FED]
     assert [arm.name for arm in pipeline.evaluate.arms] == [*names, *TUNED]
     assert {arm.operating_point for arm in pipeline.evaluate.resolved_arms()[-4:]} == {"as-trained"}
     assert "a pretrained network is fine-tuned too" in text
@@ -119,4 +132,4 @@ def test_a_pretrained_network_is_fine_tuned_if_there_is_time(source: Any, tmp_pa
 def test_a_method_with_its_own_head_is_not_fine_tuned(source: Any, tmp_path: Path) -> None:
     given = ("evaluate.classifier.long_tail=ldam-drw", "auto.minutes=500")
     pipeline, _ = decided(auto(source(30, 30, 5, 4), *TINY, *given), tmp_path)
-    assert [arm.name for arm in pipeline.evaluate.arms][-1] == RECIPES[-1]
+    assert [arm.name for arm in pipeline.evaluate.arms][-1] == RECIPES_FED[-1]
