@@ -253,7 +253,7 @@ def _delete_replaced(path: Path, marker: Marker) -> None:
 
 
 def remove_if_empty(folder: Path) -> None:
-    """Remove a folder, unless it does not exist or holds files, which are then of somebody else."""
+    """Remove a folder, unless it does not exist or still holds files, which others wrote."""
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 

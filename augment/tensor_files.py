@@ -136,11 +136,11 @@ def _check_moments(names: Iterable[str], parameter_count: int) -> None:
 
 def load_network(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Load the tensors of a network strictly. Raises `SourceError` that names the first tensor that does not fit."""
-    check_fit(network, tensors)
+    check_matches(network, tensors)
     network.load_state_dict(dict(tensors), strict=True)
 
 
-def check_fit(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+def check_matches(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Raise `SourceError` that names the first tensor that is missing, unexpected, or of another shape or dtype."""
     expected = network.state_dict()
     for name in (*expected, *tensors):

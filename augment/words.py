@@ -80,7 +80,7 @@ def printable(text: str) -> str:
 
 
 def is_unicode(text: str) -> bool:
-    """Tell whether UTF-8 can represent a text: Python's text for a path that is not UTF-8 has lone surrogates."""
+    """Return whether UTF-8 can represent a text: Python's text for a path that is not UTF-8 has lone surrogates."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 

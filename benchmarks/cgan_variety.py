@@ -57,7 +57,7 @@ class Game:
     pair: Pair
     state: TrainingState
     noise: Callable[[Tensor, torch.Generator], Tensor]
-    random: torch.Generator
+    rng: torch.Generator
     term: Callable[[], Tensor] | None = None
     before_step: Callable[[float], None] = lambda progress: None
 
@@ -76,9 +76,9 @@ def nearest_fake(weight: float) -> Lever:
         images, labels = _tensors(game)
 
         def term() -> Tensor:
-            i = torch.randint(len(labels), (PULLED,), generator=game.random)
+            i = torch.randint(len(labels), (PULLED,), generator=game.rng)
             real, y = to_signed(images[i]), labels[i]
-            z = torch.randn(PULLED * CANDIDATES, game.config.latent_dim, generator=game.random)
+            z = torch.randn(PULLED * CANDIDATES, game.config.latent_dim, generator=game.rng)
             with torch.no_grad():
                 fake = avg_pool2d(game.state.generator(z, y.repeat_interleave(CANDIDATES)), 2)
                 distances = fake.view(PULLED, CANDIDATES, -1) - avg_pool2d(real, 2).view(PULLED, 1, -1)
@@ -99,18 +99,18 @@ def instance_codes(spread: float, *, between: bool, weight: float = 5.0) -> Leve
 
     def change(game: Game) -> None:
         images, labels = _tensors(game)
-        codes = torch.randn(len(labels), game.config.latent_dim, generator=game.random)
+        codes = torch.randn(len(labels), game.config.latent_dim, generator=game.rng)
         members = [torch.from_numpy(np.flatnonzero(game.train.labels == k)) for k in range(game.train.num_classes)]
 
-        def noise(y: Tensor, random: torch.Generator) -> Tensor:
-            picks = [members[k][torch.randint(len(members[k]), (2,), generator=random)] for k in y.tolist()]
+        def noise(y: Tensor, rng: torch.Generator) -> Tensor:
+            picks = [members[k][torch.randint(len(members[k]), (2,), generator=rng)] for k in y.tolist()]
             first, second = codes[torch.stack(picks)].unbind(1)
-            t = torch.rand(len(y), 1, generator=random) if between else torch.ones(len(y), 1)
+            t = torch.rand(len(y), 1, generator=rng) if between else torch.ones(len(y), 1)
             z = t * first + (1 - t) * second
-            return z + spread * torch.randn(z.shape, generator=random)
+            return z + spread * torch.randn(z.shape, generator=rng)
 
         def term() -> Tensor:
-            i = torch.randint(len(labels), (PULLED,), generator=game.random)
+            i = torch.randint(len(labels), (PULLED,), generator=game.rng)
             return weight * l1_loss(game.state.generator(codes[i], labels[i]), to_signed(images[i]))
 
         game.noise, game.term = noise, term
@@ -183,7 +183,7 @@ def synthesise(lever: str, train: LabelledImages, seed: int) -> LabelledImages:
     game, shape = _start(lever, train, seed)
     state, config = game.state, game.config
     plain = generate_from_noise(state, config)
-    generate = plain if game.noise is _plain_noise else lambda y: state.generator(game.noise(y, state.random), y)
+    generate = plain if game.noise is _plain_noise else lambda y: state.generator(game.noise(y, state.rng), y)
     step = make_step(train, state, config, make_setup(state, config, generate, game.term))
     for number in range(config.steps):
         game.before_step(number / config.steps)
@@ -192,9 +192,9 @@ def synthesise(lever: str, train: LabelledImages, seed: int) -> LabelledImages:
         update_ema(state.ema, state.generator, config.ema_decay, state.step)
     game.before_step(1.0)
 
-    def run_ema(count: int, random: torch.Generator) -> Tensor:
-        y = torch.randint(shape.num_classes, (count,), generator=random)
-        images: Tensor = state.ema(game.noise(y, random), y)
+    def run_ema(count: int, rng: torch.Generator) -> Tensor:
+        y = torch.randint(shape.num_classes, (count,), generator=rng)
+        images: Tensor = state.ema(game.noise(y, rng), y)
         return images
 
     codes = game.noise is not _plain_noise
@@ -212,7 +212,7 @@ def synthesise(lever: str, train: LabelledImages, seed: int) -> LabelledImages:
     return LabelledImages(to_uint8(torch.cat(parts)).numpy(), labels.numpy(), train.class_names)
 
 
-def _plain_noise(y: Tensor, random: torch.Generator) -> Tensor:
+def _plain_noise(y: Tensor, rng: torch.Generator) -> Tensor:
     raise NotImplementedError("levers without codes draw their noise in `generate_from_noise`")
 
 
@@ -226,8 +226,8 @@ def _start(lever: str, train: LabelledImages, seed: int) -> tuple[Game, Shape]:
         wide = shape._replace(width=width_of_d * shape.width)
         discriminator = build(config.network, wide, seed=weights).discriminator
     pair = Pair(generator, discriminator)
-    random = torch.Generator().manual_seed(seed + 1)
-    game = Game(train, config, pair, initial_state(config, pair, shape, CPU), _plain_noise, random)
+    rng = torch.Generator().manual_seed(seed + 1)
+    game = Game(train, config, pair, initial_state(config, pair, shape, CPU), _plain_noise, rng)
     change(game)
     return game, shape
 

@@ -50,12 +50,12 @@ def textbook_gradients(setup: Any, real: Any, y: Any) -> tuple[Any, Any]:
 
 
 def use_textbook_doubling() -> None:
-    """Make `DoublingConv` double and then convolve, in two operations, in this process."""
+    """Make `UpsamplingConv` double and then convolve, in two operations, in this process."""
     from torch.nn.functional import conv2d, interpolate
 
-    from augment.gan.networks import DoublingConv
+    from augment.gan.networks import UpsamplingConv
 
-    DoublingConv.forward = lambda self, x: conv2d(interpolate(x, scale_factor=2.0), self.weight, padding=1)  # type: ignore
+    UpsamplingConv.forward = lambda self, x: conv2d(interpolate(x, scale_factor=2.0), self.weight, padding=1)  # type: ignore
 
 
 def make_textbook(state: Any, setup: Any, real: Any, y: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:

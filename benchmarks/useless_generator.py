@@ -94,9 +94,8 @@ def run_once(
         trainings = [training for training in plan_trainings(evaluate, [mixed]) if training.arm.name != GAN_TRAIN.name]
         task = Task("evaluate", len(trainings))
         with open_output(Path(folder, "evaluation"), "evaluate", files=(RECORDS,)) as output:
-            results = run_experiment(trainings, [mixed], evaluate, output, runtime, task)
-    assert results is not None
-    records, _ = results
+            records = run_experiment(trainings, [mixed], evaluate, output, runtime, task)
+    assert records is not None
     mean = {arm.name: np.mean([r.metrics["accuracy"] for r in records if r.arm == arm.name]) for arm in evaluate.arms}
     return True, 100 * float(mean["classical"] - mean[choose.arm]), choice.words
 
@@ -114,12 +113,12 @@ def compare_imbalanced(kind: str, seed: int, evaluate: EvaluateConfig, jobs: int
     trainings = [training for training in plan_trainings(evaluate, folds) if training.arm.name != GAN_TRAIN.name]
     task = Task("evaluate", len(trainings))
     with tempfile.TemporaryDirectory() as folder, open_output(Path(folder), "evaluate", files=(RECORDS,)) as output:
-        done = run_experiment(trainings, folds, evaluate, output, runtime, task)
-    assert done is not None
+        records = run_experiment(trainings, folds, evaluate, output, runtime, task)
+    assert records is not None
     arms, design = evaluate.resolved_arms(), protocol.design
     pairs = [*declared_comparisons(arms)[:1], *control_comparisons(arms)]
     headline, *controls = compare(
-        done[0], pairs, "balanced_accuracy", correlation=design.correlation[None], test_labels=design.test_labels
+        records, pairs, "balanced_accuracy", correlation=design.correlation[None], test_labels=design.test_labels
     )
     answer = recommend(headline, evaluate.arms[1].mix(evaluate.ratio), controls=controls)
     words = f"{answer.verdict}; gains " + ", ".join(f"over {c.baseline} {_words(c)}" for c in (headline, *controls))

@@ -30,7 +30,7 @@ class FeatureConfig(BaseModel):
     backbone: str = "efficientnet-lite0"
     backbone_weights: str | None = None  # a path, or `download`; None: the weights that come with the backbone
     input_size: int = Field(INPUT_SIZE, ge=32, le=512)  # px, to which images are resized
-    # weight of the loss of one image against the penalty, as in scikit-learn. Of 1, 10 and 100, this was the best or
+    # inverse of the strength of the L2 penalty, as in scikit-learn. Of 1, 10 and 100, this was the best or
     # within a point of it on Fashion-MNIST and CIFAR-10 at 5, 20 and 50 images per class.
     C: float = Field(10.0, gt=0, le=1e6)
 
@@ -42,8 +42,8 @@ class FeatureConfig(BaseModel):
         return value
 
 
-class UnitLength(nn.Module):
-    """Divides every feature vector by its length, so that the classifier depends on their directions only."""
+class L2Normalise(nn.Module):
+    """Divides every feature vector by its L2 norm, so that the classifier depends on its direction only."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, D) to (N, D)."""
@@ -56,12 +56,12 @@ def load_extractor(config: FeatureConfig) -> nn.Module:
     It is in eval mode, on the CPU, and its weights get no gradients. Raises `ConfigError` if there are no weights.
     """
     body = load_body(config.backbone, config.backbone_weights, config.input_size)
-    return nn.Sequential(body, UnitLength()).eval().requires_grad_(False)
+    return nn.Sequential(body, L2Normalise()).eval().requires_grad_(False)
 
 
 def build_pretrained(config: FeatureConfig, num_classes: int) -> Classifier:
     """Build a classifier of these features with random weights, to load others into it."""
-    body = nn.Sequential(build_body(config.backbone, config.input_size), UnitLength())
+    body = nn.Sequential(build_body(config.backbone, config.input_size), L2Normalise())
     return Classifier(body, BACKBONES[config.backbone].dimension, num_classes)
 
 

@@ -42,8 +42,8 @@ def log_priors(pools: Sequence[AnyPool], num_classes: int) -> Tensor:
     return log_prior(pool_priors(pools, num_classes, SAMPLING))
 
 
-def fit_linear_head(features: Tensor, targets: Tensor, offsets: Tensor, penalty_weight: float) -> nn.Linear:
-    """Fit logits = W x + b to minimise C * sum of cross entropies + |W|^2 / 2, with C = `penalty_weight`.
+def fit_linear_head(features: Tensor, targets: Tensor, offsets: Tensor, loss_weight: float) -> nn.Linear:
+    """Fit logits = W x + b to minimise C * sum of cross entropies + |W|^2 / 2, with C = `loss_weight`.
 
     features: float, N x D. targets: float, N x K; probabilities of the classes, multiplied by the weight of the image.
     offsets: float, N x K; added to the logits in the loss. Returns a layer in float32 on the CPU. The fit is by L-BFGS
@@ -63,7 +63,7 @@ def fit_linear_head(features: Tensor, targets: Tensor, offsets: Tensor, penalty_
     def loss() -> Tensor:
         optimiser.zero_grad()
         cross_entropies = -(t * torch.log_softmax(x @ weight.T + bias + offsets, 1)).sum()
-        value = (penalty_weight * cross_entropies + weight.square().sum() / 2) / (penalty_weight * len(x))
+        value = (loss_weight * cross_entropies + weight.square().sum() / 2) / (loss_weight * len(x))
         value.backward()  # type: ignore[no-untyped-call]
         return value
 

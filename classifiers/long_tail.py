@@ -4,7 +4,7 @@ logit-adjustment           adds the log prior to the logits in the loss (Menon e
 logit-adjustment-post-hoc  subtracts it from the logits after the training (the same paper, section 4)
 effective-number           weights the classes in the loss (Cui et al., arXiv 1901.05555)
 deferred-reweighting       does so in the last 20 % of the steps (DRW of Cao et al., arXiv 1906.07413, section 3.3)
-ldam-drw                   demands larger margins of rarer classes (LDAM of the same paper), with DRW
+ldam-drw                   enforces larger margins for rarer classes (LDAM of the same paper), with DRW
 remix                      mixup that favours the rarer class in the label (Chou et al., arXiv 2007.03943)
 cmo                        CutMix that pastes mostly rare classes (Park et al., arXiv 2112.00412)
 
@@ -113,7 +113,7 @@ def ldam_loss(logits: Tensor, target: Tensor, counts: Tensor, prior: Tensor) -> 
     from the paper in three points. The margin of a class is multiplied by the share of the class in the target, so that
     soft targets, which the paper does not treat, have parts of several margins. The logits contain the scale at
     prediction too, where the authors use the bare cosines; the predicted classes are the same, and the probabilities
-    are those that were trained. The learning rate follows `training.one_cycle` instead of falling in steps.
+    are those that were trained. The learning rate follows `training.warmup_cosine` instead of falling in steps.
     """
     return cross_entropy(_with_margins(logits, target, counts), target)
 
@@ -171,6 +171,7 @@ class LongTail:
     weights; CutMix pastes images drawn from all active pools with these weights; None: from the batch itself. cutmix:
     the alpha of CutMix if `ClassifierConfig.cutmix` is 0; if mixup is on too, each batch uses one of both at random.
     needs_mixup: whether `ClassifierConfig.mixup` must be above 0.
+    uses_pool_priors: whether the loss depends on the class prior of each pool, and not on the counts of all pools.
     only_if_imbalanced: whether the method changes the training, and does so only if the counts are unequal.
     """
 
@@ -182,6 +183,7 @@ class LongTail:
     foreground: Callable[[Tensor], Tensor] | None = None
     cutmix: float = 0.0
     needs_mixup: bool = False
+    uses_pool_priors: bool = False
     only_if_imbalanced: bool = True
 
     def loss_at(self, time: float) -> Loss:
@@ -191,7 +193,7 @@ class LongTail:
 
 LONG_TAIL: dict[str, LongTail] = {
     "none": LongTail(only_if_imbalanced=False),
-    "logit-adjustment": LongTail(logit_adjusted_loss),
+    "logit-adjustment": LongTail(logit_adjusted_loss, uses_pool_priors=True),
     "logit-adjustment-post-hoc": LongTail(after_training=subtract_log_prior),
     "effective-number": LongTail(class_balanced_loss),
     "deferred-reweighting": LongTail(late_loss=class_balanced_loss),

@@ -167,7 +167,7 @@ def check_pools(pools: Sequence[AnyPool], num_classes: int, steps: int) -> None:
     for p in pools:
         if len(p.image_shape) != 3 or p.image_shape != pools[0].image_shape:
             shapes = [q.image_shape for q in pools]
-            raise ConfigError(f"expected views of shape V x N x C x H x W, alike in C x H x W, got {shapes}")
+            raise ConfigError(f"expected images of one shape C x H x W in all pools, got {shapes}")
         if p.image_shape[1] != p.image_shape[2]:
             raise ConfigError(f"expected square images, got {p.image_shape[1]} x {p.image_shape[2]} px")
         if not len(p.labels) or p.labels.min() < 0 or p.labels.max() >= num_classes:

@@ -114,7 +114,7 @@ def _optimise(model: nn.Module, batches: Iterator[TrainingBatch], config: Classi
     """Train the model on a batch for each step. Raises `DivergedError` if the loss is not finite."""
     method = LONG_TAIL[config.long_tail]
     optimiser = _adamw(model, config)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: one_cycle((step + 1) / (config.steps + 1)))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: warmup_cosine((step + 1) / (config.steps + 1)))
     loss = torch.zeros(())
     for step, batch in enumerate(batches):
         logits = model(batch.images.contiguous(memory_format=torch.channels_last))
@@ -185,7 +185,7 @@ def _adamw(model: nn.Module, config: ClassifierConfig) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.99))
 
 
-def one_cycle(t: float) -> float:
+def warmup_cosine(t: float) -> float:
     """Return the learning rate at time t in [0, 1], relative to its peak: a linear warm-up, then a cosine to 0."""
     return t / WARM_UP if t < WARM_UP else 0.5 + 0.5 * math.cos(math.pi * (t - WARM_UP) / (1 - WARM_UP))
 

@@ -30,7 +30,7 @@ from pipelines.config.reading import parse
 from pipelines.config.sections import AutoConfig, Pipeline
 from pipelines.experiment.loading import LoadedSource
 from pipelines.experiment.protocols import FOLDS, infer_protocol, make_protocol
-from pipelines.experiment.time_estimate import Measured
+from pipelines.experiment.time_estimate import MeasurementCache
 from pipelines.metric_specs import MIN_REPEATS_FOR_CLAIM
 from pipelines.time_budget import Allocation, allocate_time, seconds_of_options
 
@@ -51,7 +51,7 @@ def decide(
     loaded: LoadedSource,
     folder: Path,
     runtime: Runtime,
-    measured: Measured | None = None,
+    measured: MeasurementCache | None = None,
     *,
     overwrite: bool = False,
 ) -> tuple[Pipeline, Decisions]:
@@ -134,7 +134,7 @@ def _draft(pipeline: Pipeline, loaded: LoadedSource, repeats: int, given: Mappin
 
 
 def _decide_by_time(
-    pipeline: Pipeline, loaded: LoadedSource, given: Mapping[str, Any], runtime: Runtime, measured: Measured
+    pipeline: Pipeline, loaded: LoadedSource, given: Mapping[str, Any], runtime: Runtime, measured: MeasurementCache
 ) -> tuple[_Draft, list[Decision]]:
     """Decide what costs time, as far as it is not given: other recipes, operating point, steps and repeats.
 

@@ -102,10 +102,9 @@ def choose_mix(
     ) as output:
         cross_fitted_folds = cross_fit_folds(folds, candidates, runtime)
         runtime.observer.on_start(task)
-        completed = run_experiment(trainings, cross_fitted_folds, candidates, output, runtime, task)
-        if completed is None:
+        records = run_experiment(trainings, cross_fitted_folds, candidates, output, runtime, task)
+        if records is None:
             return None
-        records, _ = completed
         splits = {outer: [_split(records, fold) for fold in inner_folds] for outer, inner_folds in inner.items()}
         choice = choose(splits, config, metric)
         output.write(CHOICE, to_json(choice))

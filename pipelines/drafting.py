@@ -32,7 +32,7 @@ COMMENTS = {  # of each section, before the reasons for its values
     "data": "the images; samples_per_class: N uses at most N of each class, unlabelled: DIR adds images without labels",
     "protocol": "how the repeats differ: holdout, kfold, or for a larger pool subsample or imbalance",
     "generator": "kind: anchored, cgan or resample; horizontal flips: add flip to augment if the classes allow it",
-    "generate": "stored synthetic images of each class, for the metrics of them and for arms without a feed",
+    "generate": "stored synthetic images of each class, for their fidelity metrics and for arms without a feed",
     "evaluate": "the arms that are compared; each repeat trains a classifier for each of them",
 }
 

@@ -24,9 +24,10 @@ from pipelines.experiment.records import Record
 from pipelines.experiment.time_estimate import Probe
 from pipelines.metric_specs import default_metric
 from pipelines.results.arm_words import describe_arm
-from pipelines.results.closest_pairs import closest_pairs
+from pipelines.results.closest_pairs import pictures_of
 from pipelines.results.document import Choice, Dataset, Results, to_json
-from pipelines.results.fidelity_evaluation import Fidelity, fidelity_calls, mean_fidelity
+from pipelines.results.fidelity_evaluation import Fidelity, compared_images, mean_fidelity, measured_folds
+from pipelines.results.fidelity_file import FIDELITY, FidelityFile
 from pipelines.results.forecast import forecast
 from pipelines.results.hard_images import HardImage, hard_images
 from pipelines.results.keeping import keep_sentence
@@ -105,48 +106,39 @@ def evaluate_folds(
     another evaluation that may not be replaced, and `ConfigError` if images or scores for an arm are missing.
     """
     trainings = plan_trainings(config, folds)
-    files, identity = (RECORDS, RESULTS, REPORT), identity_of(folds, config)
+    files, identity = (RECORDS, FIDELITY, RESULTS, REPORT), identity_of(folds, config)
     if seconds is None and runtime.observer.wants_estimates:
         seconds = _expected_seconds(len(trainings), folds, config, runtime)
     settings = context.settings or {"evaluate": config.model_dump(mode="json")}
     task = Task("evaluate", len(trainings), seconds, settings)
-    kept = (RECORDS,)  # of earlier settings, for the classifiers that do not depend on what has changed
+    kept = (RECORDS, FIDELITY)  # of earlier settings, for what does not depend on the change
     with open_output(
         folder, "evaluate", identity, files=files, overwrite=overwrite, replace=replace, keep=kept
     ) as output:
         folds = cross_fit_folds(folds, config, runtime)
         runtime.observer.on_start(task)
         _report(long_tail_notes(folds[0], config), runtime)
-        calls = fidelity_calls(folds, config, runtime.device)
-        completed = run_experiment(trainings, folds, config, output, runtime, task, extra_calls=calls)
-        if completed is None:
+        fidelity = FidelityFile(output, folds, config, runtime.device)
+        records = run_experiment(trainings, folds, config, output, runtime, task, others=fidelity.missing())
+        if records is None:
             return None
-        records, measured = completed
-        results = _write_results(output, records, mean_fidelity(measured, records), folds, config, context, settings)
+        measured = fidelity.read()
+        results = _results(records, folds[0], config, context, mean_fidelity(measured, records))
+        _write_results(output, results, _pictures(folds, records, results, measured, context), settings)
     runtime.observer.on_end(task, _headline(results))
     return results
 
 
-def _write_results(
-    output: OutputFolder,
-    records: Sequence[Record],
-    fidelity: Fidelity | None,
-    folds: Sequence[Fold],
-    config: EvaluateConfig,
-    context: ReportContext,
-    settings: Mapping[str, Any],
-) -> Results:
-    results = _results(records, folds[0], config, context, fidelity)
+def _write_results(output: OutputFolder, results: Results, pictures: Pictures, settings: Mapping[str, Any]) -> None:
     output.write(RESULTS, to_json(results))
-    output.write(REPORT, render(results, _pictures(folds, records, results, fidelity, context), settings))
+    output.write(REPORT, render(results, pictures, settings))
     output.finish()
-    return results
 
 
 def _expected_seconds(classifiers: int, folds: Sequence[Fold], config: EvaluateConfig, runtime: Runtime) -> float:
     return Probe(folds[0], config, runtime.device, runtime.jobs).seconds_to_evaluate(
         classifiers,
-        fidelity_folds=len(fidelity_calls(folds, config, runtime.device)),
+        fidelity_folds=len(measured_folds(folds)),
         cross_fitted_folds=len(folds_to_cross_fit(folds, config)),
     )
 
@@ -171,7 +163,7 @@ def _results(
     fold: Fold,
     config: EvaluateConfig,
     context: ReportContext,
-    fidelity: Fidelity | None,
+    fidelity: Mapping[str, Any],
 ) -> Results:
     results = build_results(
         records,
@@ -180,7 +172,7 @@ def _results(
         context.design,
         config.ratio,
         ratio_by_need=len(fold.synthetic) / len(fold.train) if fold.synthetic else 0.0,
-        fidelity=fidelity.metrics if fidelity else None,
+        fidelity=fidelity,
         metric=config.metric,
         choice=context.choice,
     )
@@ -222,7 +214,7 @@ def _dataset(fold: Fold, context: ReportContext) -> Dataset:
 
 
 def _hard_images(results: Results, records: Sequence[Record], folds: Sequence[Fold]) -> list[HardImage]:
-    """Return the test images that the recommended arm gets wrong most often; of a learning curve, at its first size."""
+    """Return the test images that the recommended arm gets wrong most often: of a curve, those of its first size."""
     arm, tests = results.recommendation.arm, {fold.name: fold.test for fold in of_first_size(folds)}
     return hard_images([record for record in records if record.arm == arm and record.fold in tests], tests)
 
@@ -231,10 +223,10 @@ def _pictures(
     folds: Sequence[Fold],
     records: Sequence[Record],
     results: Results,
-    fidelity: Fidelity | None,
+    measured: Sequence[Fidelity],
     context: ReportContext,
 ) -> Pictures:
     fold, hard = folds[0], _hard_images(results, records, folds)
-    pairs = closest_pairs(fidelity, fold.train) if fidelity else []
+    pairs = pictures_of(measured[0].closest, compared_images(fold), fold.train) if measured else []
     synthetic = None if fold.synthetic is None else fold.synthetic.data
     return Pictures(real=fold.train, synthetic=synthetic, pairs=pairs, hard=hard, curves=context.curves)

@@ -7,7 +7,7 @@ OUT/gan/             a RUN folder
 OUT/synthetic/       the images of that run
 OUT/folds/<fold>/    gan/ and synthetic/ of each fold, if there are several
 OUT/choice/          records.jsonl and choice.json, if the mix is chosen on validation images
-OUT/evaluation/      records.jsonl, results.json, report.html
+OUT/evaluation/      records.jsonl, fidelity.jsonl, results.json, report.html
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from pipelines.experiment.loading import LoadedSource, load
 from pipelines.experiment.parallel import end_processes
 from pipelines.experiment.planning import GAN_TRAIN
 from pipelines.experiment.protocols import with_copy_warnings
-from pipelines.experiment.time_estimate import MEASURING, Measured, Probe
+from pipelines.experiment.time_estimate import MEASURING, MeasurementCache, Probe
 from pipelines.pipeline_folds import PipelineFolds, draw_folds
 from pipelines.results.document import Results, read_results
 from pipelines.stage_file import STAGES_FILE, Entry, Plan, plan_stage, read_entries, write_entry
@@ -116,7 +116,7 @@ def _prepare(
     loaded, decisions = load(pipeline.data, runtime.observer), None
     if not overwrite:
         _refuse_other_source(folder, pipeline.data.source, loaded)
-    measured: Measured = {}
+    measured: MeasurementCache = {}
     if pipeline.auto is not None:
         pipeline, decisions = decide(pipeline, loaded, folder, runtime, measured, overwrite=overwrite)
     folds = draw_folds(pipeline, loaded, folder, decisions.sentences if decisions else ())

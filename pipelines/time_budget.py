@@ -13,7 +13,7 @@ from augment.runtime import Runtime
 from augment.words import counted, format_estimate
 from pipelines.config.sections import EvaluateConfig, Pipeline
 from pipelines.experiment.loading import LoadedSource
-from pipelines.experiment.time_estimate import MEASURING, Measured, Probe
+from pipelines.experiment.time_estimate import MEASURING, MeasurementCache, Probe
 from pipelines.pipeline_folds import draw_folds
 from pipelines.stages import stages_of
 
@@ -73,7 +73,11 @@ def allocate_time(
 
 
 def seconds_of_options(
-    pipeline: Pipeline, loaded: LoadedSource, options: Sequence[EvaluateConfig], measured: Measured, runtime: Runtime
+    pipeline: Pipeline,
+    loaded: LoadedSource,
+    options: Sequence[EvaluateConfig],
+    measured: MeasurementCache,
+    runtime: Runtime,
 ) -> list[float]:
     """Return the seconds that a pipeline takes with each option for its `evaluate`. measured: see `Probe`."""
     folds = draw_folds(pipeline, loaded, Path())

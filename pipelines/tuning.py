@@ -204,7 +204,7 @@ def _score_finalists(
 
 
 def split_for_tuning(train: LabelledImages, seed: int, split: int) -> tuple[LabelledImages, LabelledImages]:
-    """Split number `split` of the training images: images to learn from, and 30 % of each class to validate on."""
+    """Return split number `split`: the training images without 30 % of each class, and these to validate on."""
     return split_per_class(train, VALIDATION, derive_seed(seed, "tuning split", split), "validation")
 
 

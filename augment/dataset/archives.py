@@ -1,6 +1,6 @@
 """Read `.zip` and `.tar` archives as trees of files, without unpacking them into a folder.
 
-A compressed `.tar` cannot be read from the middle, so it is first decompressed into a temporary file without a name.
+A compressed `.tar` has no random access, so it is first decompressed into a temporary file without a name.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Entry:
         return self.path.name
 
     def is_dir(self) -> bool:
-        """Tell whether this is a folder."""
+        """Return whether this is a folder."""
         return self.read is None
 
     def iterdir(self) -> Iterator[Self]:

@@ -16,7 +16,7 @@ from augment.errors import SourceError
 from augment.words import quoted
 
 BUNDLED = {"fashion": "fashion.npz"}
-MAX_CLASSES, MAX_NAME_BYTES = 10**5, 2**24
+MAX_CLASSES, MAX_NAME_BYTES = 2**16, 2**24  # predicted classes are stored as uint16
 KEYS = ("class_names", *(f"{split}_{part}" for split in SPLITS for part in ("images", "labels")))
 
 

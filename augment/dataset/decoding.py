@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from augment.dataset.images import LabelledImages, Resize, fit_to_square
+from augment.dataset.images import LabelledImages, Resize, fit_to_square, to_channels
 from augment.dataset.listing import LabelledFile, Listing, PictureFile
 from augment.errors import SourceError
 from augment.files import describe_irregular
@@ -62,7 +62,7 @@ class PartialReads(NamedTuple):
         return sentences
 
 
-NO_QUIRKS = PartialReads()
+NONE_PARTIAL = PartialReads()
 
 
 class Decoded(NamedTuple):
@@ -71,7 +71,7 @@ class Decoded(NamedTuple):
     splits: dict[str, LabelledImages]
     files: dict[str, tuple[str, ...]]  # by split, the path of each image
     sizes: Counter[tuple[int, int]]  # (width, height) in px before resizing -> number of images
-    quirks: PartialReads
+    partial_reads: PartialReads
 
 
 class _Header(NamedTuple):
@@ -243,12 +243,7 @@ def read_picture(file: PictureFile, size: int, resize: Resize, channels: int) ->
     Raises `OSError`, or another exception of Pillow's decoders, if the file is broken, and `SourceError` if the picture
     has colours and `channels` is 1.
     """
-    pixels = _read_pixels(file, size, resize, grey=False).values
-    if channels > 1:
-        return pixels
-    if (pixels != pixels[:1]).any():
-        raise SourceError(f"{file} is in colour, but grey pictures are expected: convert it to grey")
-    return pixels[:1]
+    return to_channels(_read_pixels(file, size, resize, grey=False).values, channels, str(file))
 
 
 def _read_header(file: PictureFile) -> _Header:
@@ -261,7 +256,7 @@ def _read_header(file: PictureFile) -> _Header:
 
 
 def _has_frames(picture: Image.Image) -> bool:
-    """Return whether a picture has more frames than the first. A JPEG of a phone may hold more, which are no frames."""
+    """Return whether a picture has several frames. MPO, the JPEG of many phones, holds none, but other pictures."""
     try:
         return picture.format != "MPO" and bool(getattr(picture, "is_animated", False))
     except Exception:  # of many types: a later frame is broken, and the first one may be whole

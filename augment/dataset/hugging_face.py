@@ -15,7 +15,7 @@ SAVED = ("dataset_dict.json", "state.json")  # one of these is in each folder th
 
 
 def is_saved(folder: Path) -> bool:
-    """Tell whether a folder was written by `save_to_disk` of `datasets`."""
+    """Return whether a folder was written by `save_to_disk` of `datasets`."""
     return any((folder / name).is_file() for name in SAVED)
 
 

@@ -172,6 +172,16 @@ def _border_colour(picture: Image.Image) -> int | tuple[int, ...]:
     return int(median) if median.ndim == 0 else tuple(int(m) for m in median)
 
 
+def to_channels(pixels: NDArray[np.uint8], channels: int, name: str) -> NDArray[np.uint8]:
+    """Return a picture of 1 or 3 channels with `channels` of them: channels x H x W.
+
+    Raises `SourceError`, which names the picture, if it has colours and `channels` is 1.
+    """
+    if channels == 1 and (pixels != pixels[:1]).any():
+        raise SourceError(f"{name} is in colour, but grey pictures are expected: convert it to grey")
+    return pixels[:1] if channels == 1 else np.broadcast_to(pixels, (channels, *pixels.shape[1:]))
+
+
 def resize_images(images: NDArray[np.uint8], size: int, resize: Resize) -> NDArray[np.uint8]:
     """Resize N x C x H x W uint8 to N x C x size x size; returned without a copy if they have that size already."""
     count, channels, height, width = images.shape

@@ -221,9 +221,9 @@ def _advise_on_pictures(source: Source, grey_stored_as_rgb: bool) -> list[str]:
             f"images of {counted(len(source.original_sizes), 'size')}, the largest {largest} px, were resized to "
             f"{size} x {size} px; --image-size and --resize change that.{details}"
         )
-    if transparent := source.quirks.transparent:
+    if transparent := source.partial_reads.transparent:
         advice.append(f"{counted(transparent, 'file')} with an alpha channel: transparent pixels were read as white.")
-    advice += [f"{sentence}." for sentence in source.quirks.sentences()]
+    advice += [f"{sentence}." for sentence in source.partial_reads.sentences()]
     if grey_stored_as_rgb:
         advice.append("all training images are grey but stored as RGB: training is faster if they are saved as grey.")
     return advice

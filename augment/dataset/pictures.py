@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from augment.dataset import archives
 from augment.dataset.decoding import read_picture, refuse_decompression_bombs, unreadable
-from augment.dataset.images import Resize, resize_images
+from augment.dataset.images import Resize, resize_images, to_channels
 from augment.dataset.listing import Listing, PictureFile
 from augment.dataset.sources import SUFFIXES, check_not_empty, find_folder_reader, locate
 from augment.dataset.tables import read_rows
@@ -136,9 +136,7 @@ def _pixels(picture: Picture, form: Format) -> NDArray[np.uint8]:
     if not isinstance(picture.content, np.ndarray):
         return read_picture(picture.content, form.size, form.resize, form.channels)
     image = resize_images(picture.content[None], form.size, form.resize)[0]
-    if form.channels == 1 and len(image) > 1:
-        raise SourceError(f"{picture.name} is in colour, but grey pictures are expected: convert it to grey")
-    return np.repeat(image, form.channels, axis=0) if len(image) < form.channels else image
+    return to_channels(image, form.channels, picture.name)
 
 
 def _collect(

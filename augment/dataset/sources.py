@@ -21,7 +21,7 @@ import numpy as np
 
 from augment.dataset import archives
 from augment.dataset.arrays import Arrays, read_bundled, read_npz, read_sklearn
-from augment.dataset.decoding import NO_QUIRKS, ChooseSize, PartialReads, decode
+from augment.dataset.decoding import NONE_PARTIAL, ChooseSize, PartialReads, decode
 from augment.dataset.hugging_face import is_saved, read_dataset
 from augment.dataset.images import SPLITS, LabelledImages, Resize, check_size, nearest_size, resize_images
 from augment.dataset.listing import Listing, Row, make_listing
@@ -48,8 +48,8 @@ class Source:
     """The content of a source: splits that share one image size, number of channels and list of classes.
 
     original_sizes: (width, height) in px before resizing -> number of images. skipped: broken files that were left out.
-    files: split -> the path of each image; empty for sources that are arrays. quirks: pictures of which only a part is
-    used.
+    files: split -> the path of each image; empty for sources that are arrays. partial_reads: how many pictures are read
+    only in part.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Source:
     original_sizes: Mapping[tuple[int, int], int]
     skipped: tuple[str, ...] = ()
     files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    quirks: PartialReads = NO_QUIRKS
+    partial_reads: PartialReads = NONE_PARTIAL
 
     @property
     def splits(self) -> dict[str, LabelledImages]:
@@ -67,7 +67,7 @@ class Source:
         return {name: data for name in SPLITS if (data := getattr(self, name)) is not None}
 
     def lost_details(self) -> str:
-        """Say up to which size details of the largest image may have disappeared; nothing if few have."""
+        """Return a sentence on the size of the details that the largest image may have lost; empty if few are lost."""
         reduction = max(map(max, self.original_sizes)) / self.train.size
         return f"details of less than {reduction:.0f} px of the largest image may disappear" if reduction >= 2 else ""
 
@@ -287,5 +287,5 @@ def _from_files(
 ) -> Source:
     skipped: list[str] = []
     broken = skipped if skip_broken else None
-    splits, files, sizes, quirks = decode(name, listing, choose_size, resize, broken, progress)
-    return Source(name, splits["train"], splits.get("val"), splits.get("test"), sizes, tuple(skipped), files, quirks)
+    splits, files, sizes, partial = decode(name, listing, choose_size, resize, broken, progress)
+    return Source(name, splits["train"], splits.get("val"), splits.get("test"), sizes, tuple(skipped), files, partial)

@@ -24,7 +24,7 @@ class Tree(PictureFile, Protocol):
         ...
 
     def is_dir(self) -> bool:
-        """Tell whether this is a folder."""
+        """Return whether this is a folder."""
         ...
 
     def iterdir(self) -> Iterator[Self]:
@@ -36,12 +36,12 @@ T = TypeVar("T", bound=Tree)
 
 
 def is_visible(name: str) -> bool:
-    """Tell whether the name of a file or folder is neither hidden nor one of other programs."""
+    """Return whether a file or folder of this name is neither hidden nor a system file such as Thumbs.db."""
     return not name.startswith(".") and name.lower() not in IGNORED
 
 
 def visible_entries(folder: T) -> list[T]:
-    """Return the files and folders in a folder by their names, without hidden ones and those of other programs."""
+    """Return the files and folders in a folder by their names, without hidden ones and system files."""
     return sorted((p for p in folder.iterdir() if is_visible(p.name)), key=lambda p: p.name)
 
 

@@ -47,18 +47,18 @@ class Graphed:
     """Run a function without arguments as a CUDA graph; the first `EAGER_CALLS` calls run eagerly.
 
     The function must work on the same tensors in every call and must not wait for the device. It must draw all its
-    random numbers from `random`, whose state advances just as it would without a graph.
+    random numbers from `rng`, whose state advances just as it would without a graph.
     """
 
-    def __init__(self, function: Callable[[], None], random: torch.Generator) -> None:
-        self._function, self._random = function, random
-        self._stream = torch.cuda.Stream(random.device)  # type: ignore[no-untyped-call]
+    def __init__(self, function: Callable[[], None], rng: torch.Generator) -> None:
+        self._function, self._rng = function, rng
+        self._stream = torch.cuda.Stream(rng.device)  # type: ignore[no-untyped-call]
         self._calls = 0
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self) -> None:
         """Run the function once."""
-        with torch.cuda.device(self._random.device):
+        with torch.cuda.device(self._rng.device):
             if self._graph is None:
                 self._calls += 1
                 if self._calls <= EAGER_CALLS:
@@ -77,7 +77,7 @@ class Graphed:
 
     def _capture(self) -> torch.cuda.CUDAGraph:
         graph = torch.cuda.CUDAGraph()
-        graph.register_generator_state(self._random)
+        graph.register_generator_state(self._rng)
         with torch.cuda.graph(graph, stream=self._stream):
             self._function()
         return graph

@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from augment.gan.networks import ConditionalBatchNorm, DoublingConv, Pair, ProjectionDiscriminator, Shape, initialised
+from augment.gan.networks import ConditionalBatchNorm, Pair, ProjectionDiscriminator, Shape, UpsamplingConv, initialised
 
 MIN_FEATURE_SIZE = 7  # px; a grid of 4 x 4 cells needs some pixels in each
 
@@ -32,11 +32,11 @@ class AnchoredGenerator(nn.Module):
         widths = [shape.width * min(2**level, 16) for level in range(feature_levels(shape.image_size) + 1)]
         strides = [1, *(2 for _ in widths[1:])]
         inputs = [shape.channels, *widths[:-1]]
-        self.encoder = nn.Sequential(*(_Down(*sizes) for sizes in zip(inputs, widths, strides, strict=True)))
+        self.encoder = nn.Sequential(*(_ConvBlock(*sizes) for sizes in zip(inputs, widths, strides, strict=True)))
         widths = widths[::-1]
         self.stem = nn.Conv2d(widths[0], widths[0], 3, padding=1, bias=False)
         self.norms = nn.ModuleList(ConditionalBatchNorm(width, shape.latent_dim) for width in widths)
-        self.convs = nn.ModuleList(DoublingConv(w_in, w_out) for w_in, w_out in pairwise(widths))
+        self.convs = nn.ModuleList(UpsamplingConv(w_in, w_out) for w_in, w_out in pairwise(widths))
         self.to_image = nn.Conv2d(widths[-1], shape.channels, 3, padding=1)
 
     def encode(self, images: Tensor) -> Tensor:
@@ -52,8 +52,8 @@ class AnchoredGenerator(nn.Module):
         return torch.tanh(self.to_image(x))
 
 
-class _Down(nn.Sequential):
-    """A 3 x 3 convolution, batch norm and ReLU."""
+class _ConvBlock(nn.Sequential):
+    """A 3 x 3 convolution with the given stride, batch norm and ReLU."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         conv = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)

@@ -42,7 +42,7 @@ class Features(NamedTuple):
 
     anchor: Tensor
     partner: Tensor | None = None  # of the same class
-    lender: Tensor | None = None  # (R, C, H, W); both of one class, mostly another; lender - base is added
+    lender: Tensor | None = None  # (R, C, H, W); both of one class, usually not the anchor's; lender - base is added
     base: Tensor | None = None
     with_difference: Tensor | slice = slice(None)  # which R of the B images get a difference
 
@@ -58,7 +58,7 @@ class AnchorPolicy(NamedTuple):
     combine: Callable[[Features, Tensor], Tensor]  # (features, uniforms: (B, POLICY_UNIFORMS)) -> (B, C, H, W)
 
     @property
-    def images(self) -> tuple[str, ...]:
+    def used_fields(self) -> tuple[str, ...]:
         """The fields of `Features` that the policy uses."""
         return ("anchor", *(["partner"] if self.partner else []), *(["lender", "base"] if self.lenders else []))
 
@@ -78,19 +78,19 @@ def grid(features: Features, uniforms: Tensor) -> Tensor:
 
 
 def difference(features: Features, uniforms: Tensor) -> Tensor:
-    """Add the difference of the lenders, place by place; this suits aligned objects."""
+    """Add the difference between lender and base at each spatial position; this suits aligned objects."""
     return _add_difference(features.anchor, features.with_difference, _difference(features))
 
 
 def grid_difference(features: Features, uniforms: Tensor) -> Tensor:
-    """Mix with the partner by a mask, and add the difference of the lenders, place by place."""
+    """Mix with the partner by a mask, and add the difference between lender and base at each spatial position."""
     return _add_difference(grid(features, uniforms), features.with_difference, _difference(features))
 
 
 def pooled_difference(features: Features, uniforms: Tensor) -> Tensor:
-    """Add the mean over all places of the lenders' difference.
+    """Add the spatial mean of the difference between lender and base.
 
-    A mean difference has no places, so it carries light, thickness and texture, and leaves the shape to the anchor.
+    A mean has no layout: it carries brightness, stroke thickness and texture, and leaves the shape to the anchor.
     """
     return _add_difference(features.anchor, features.with_difference, _difference(features).mean((2, 3), keepdim=True))
 
@@ -166,15 +166,16 @@ class Anchors:
     def draw(self, labels: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         """Draw the images behind each synthetic image: indices, int64 (B, 4), and whether to mirror each, bool (B, 4).
 
-        The columns are anchor, partner, lender and base. The partner is another image than the anchor if the class has
-        two, and the lender another one than its base. Anchor and partner are mirrored alike, lender and base too.
+        The columns are anchor, partner, lender and base. The partner differs from the anchor if the class has two
+        images, and the lender from its base. Anchor and partner are mirrored alike, lender and base too.
         labels: int64 (B,), of classes with images. uniforms: (B, INDEX_UNIFORMS) or more columns, in [0, 1).
         """
         anchor = self.index.draw(labels, uniforms[:, 0])
         partner = self.index.draw_another(anchor, uniforms[:, 1])
         base = self.bases[anchor, (uniforms[:, 2] * self.bases.shape[1]).long()]
         lender = self.index.draw_another(base, uniforms[:, 3])
-        mirrored = (uniforms[:, 4:6, None] < 0.5).expand(-1, -1, 2).flatten(1) & self.flip  # no index, no copy
+        # masked and not indexed: an index would be copied to the device
+        mirrored = (uniforms[:, 4:6, None] < 0.5).expand(-1, -1, 2).flatten(1) & self.flip
         return torch.stack([anchor, partner, lender, base], 1), mirrored
 
 

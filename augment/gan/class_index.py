@@ -41,21 +41,24 @@ class ClassIndex:
         """The classes that have images: int64. This waits for the device."""
         return self.counts.nonzero().squeeze(1)
 
-    def images(self, labels: Tensor, positions: Tensor) -> Tensor:
-        """Return the index of the image at each position within its class. labels, positions: int64 (B,)."""
+    def image_indices(self, labels: Tensor, positions: Tensor) -> Tensor:
+        """Return the index of the image at each position within its class: int64 (B,), as `labels` and `positions`."""
         return self.by_class[self.starts[labels] + positions]
 
     def draw(self, labels: Tensor, uniforms: Tensor) -> Tensor:
         """Draw an image of each class, given a random number in [0, 1) for each: int64 (B,), as `labels`."""
-        return self.images(labels, (uniforms.double() * self.counts[labels]).long())
+        return self.image_indices(labels, (uniforms.double() * self.counts[labels]).long())
 
-    def draw_another(self, images: Tensor, uniforms: Tensor) -> Tensor:
-        """Draw another image of the class of each image, or the same one if the class has no other: int64 (B,)."""
-        labels = self.labels[images]
-        count, position = self.counts[labels], self.ranks[images] - self.starts[labels]
-        return self.images(labels, (position + 1 + (uniforms.double() * (count - 1)).long()) % count)
+    def draw_another(self, indices: Tensor, uniforms: Tensor) -> Tensor:
+        """Draw another image of the class of each image, or the same one if the class has no other: int64 (B,).
+
+        indices: of the images, int64 (B,). uniforms: (B,), in [0, 1).
+        """
+        labels = self.labels[indices]
+        count, position = self.counts[labels], self.ranks[indices] - self.starts[labels]
+        return self.image_indices(labels, (position + 1 + (uniforms.double() * (count - 1)).long()) % count)
 
 
-def draw_labels(classes: Tensor, count: int, random: torch.Generator) -> Tensor:
+def draw_labels(classes: Tensor, count: int, rng: torch.Generator) -> Tensor:
     """Draw `count` of `classes` (int64) with replacement, each equally often on average: int64, on their device."""
-    return classes[torch.randint(len(classes), (count,), generator=random, device=classes.device)]
+    return classes[torch.randint(len(classes), (count,), generator=rng, device=classes.device)]

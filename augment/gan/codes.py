@@ -24,38 +24,38 @@ UNIFORMS_PER_IMAGE = 3  # uniform in [0, 1), for each sample: two images, and th
 class Codes:
     """The codes of N training images.
 
-    codes: float32, N x latent_dim. spread: the standard deviation of the noise that is added between two codes.
+    codes: float32, N x latent_dim. noise_std: the standard deviation of the noise that is added between two codes.
     """
 
     index: ClassIndex
     codes: Tensor
-    spread: float
+    noise_std: float
 
     @classmethod
-    def from_seed(cls, index: ClassIndex, latent_dim: int, spread: float, *, seed: int) -> Self:
+    def from_seed(cls, index: ClassIndex, latent_dim: int, noise_std: float, *, seed: int) -> Self:
         """Draw the codes of the images of `index` from a seed, on its device."""
         codes = torch.randn(len(index.labels), latent_dim, generator=torch.Generator().manual_seed(seed))
-        return cls(index, codes.to(index.labels.device), spread)
+        return cls(index, codes.to(index.labels.device), noise_std)
 
     def between(self, labels: Tensor, uniforms: Tensor, z: Tensor) -> Tensor:
-        """Return noise for G: a point between the codes of two images of each class, plus `spread` times z.
+        """Return noise for G: a point between the codes of two images of each class, plus `noise_std` times z.
 
         labels: int64 (B,), of classes with images. uniforms: (B, UNIFORMS_PER_IMAGE). z: (B, latent_dim), normal.
         """
         first, second = (self.codes[self.index.draw(labels, uniforms[:, k])] for k in (0, 1))
-        return torch.lerp(first, second, uniforms[:, 2:]) + self.spread * z
+        return torch.lerp(first, second, uniforms[:, 2:]) + self.noise_std * z
 
-    def draw(self, labels: Tensor, random: torch.Generator) -> Tensor:
-        """Return `between` with uniforms and noise from `random`, which is on the device of the codes."""
-        uniforms = torch.rand(len(labels), UNIFORMS_PER_IMAGE, generator=random, device=random.device)
-        return self.between(labels, uniforms, draw_noise(len(labels), self.codes.shape[1], random))
+    def draw(self, labels: Tensor, rng: torch.Generator) -> Tensor:
+        """Return `between` with uniforms and noise from `rng`, which is on the device of the codes."""
+        uniforms = torch.rand(len(labels), UNIFORMS_PER_IMAGE, generator=rng, device=rng.device)
+        return self.between(labels, uniforms, draw_noise(len(labels), self.codes.shape[1], rng))
 
     def from_seeds(self, labels: Tensor, seeds: Seeds) -> Tensor:
         """Return `between` with one row per seed, each drawn from its seed alone."""
 
-        def row(random: torch.Generator) -> Tensor:
+        def row(rng: torch.Generator) -> Tensor:
             return torch.cat(
-                [torch.rand(1, UNIFORMS_PER_IMAGE, generator=random), draw_noise(1, self.codes.shape[1], random)], 1
+                [torch.rand(1, UNIFORMS_PER_IMAGE, generator=rng), draw_noise(1, self.codes.shape[1], rng)], 1
             )
 
         rows = rows_from_seeds(seeds, row).to(self.codes.device)

@@ -20,7 +20,7 @@ class TrainingConfig(Settings):
     loss: Annotated[str, name_in(LOSSES)] = "hinge"
     lecam: float = Field(0.0, ge=0, le=MAX_WEIGHT)  # weight of the LeCam term, for very little data; 0: off
     penalties: dict[Annotated[str, name_in(PENALTIES)], Weight] = Field(default_factory=dict)
-    penalty_every: Steps = 1  # steps; weights are multiplied by it (lazy penalty, StyleGAN2, arXiv 1912.04958, B)
+    penalty_every: Steps = 1  # steps; weights are multiplied by it (lazy regularisation, arXiv 1912.04958, B)
     n_critic: int = Field(1, ge=1, le=1000)  # updates of D per step; the last one happens together with that of G
     trainer: Annotated[str, name_in(STEPS)] = "one-stage"
     steps: Steps = 2500
@@ -28,7 +28,7 @@ class TrainingConfig(Settings):
     # share of them that are unlabelled, if there are such images: D scores these, and as many fakes, without a class
     unlabelled: float = Field(0.0, ge=0, lt=1)
     lr_generator: LearningRate = 2e-4
-    lr_discriminator: LearningRate = 8e-4  # four times that of G, which follows a D one update older
+    lr_discriminator: LearningRate = 8e-4  # four times that of G: two time scales (arXiv 1706.08500)
     beta1: float = Field(0.0, ge=0, lt=1)
     beta2: float = Field(0.99, ge=0, lt=1)
     ema_decay: float = Field(0.998, ge=0, lt=1)  # of the EMA of G's weights; warmed up from 0.2

@@ -79,13 +79,13 @@ OPERATIONS: dict[str, Operation] = {
 }
 
 
-def augmenter(policy: Sequence[str], random: torch.Generator) -> Callable[[Tensor], Tensor]:
-    """Return a function that applies the operations of `policy` in order, with fresh numbers from `random`."""
+def augmenter(policy: Sequence[str], rng: torch.Generator) -> Callable[[Tensor], Tensor]:
+    """Return a function that applies the operations of `policy` in order, with fresh numbers from `rng`."""
     operations = [OPERATIONS[name] for name in policy]
 
     def augment(images: Tensor) -> Tensor:
         for operation in operations:
-            u = torch.rand(len(images), operation.uniforms, generator=random, device=images.device)
+            u = torch.rand(len(images), operation.uniforms, generator=rng, device=images.device)
             images = operation.apply(images, u)
         return images
 

@@ -82,11 +82,11 @@ class ConditionalBatchNorm(nn.Module):
         return torch.addcmul(bias, self.norm(x), gain)
 
 
-class DoublingConv(nn.Conv2d):
-    """Nearest-neighbour doubling and a 3 x 3 convolution with padding 1, with 4/9 of the multiplications.
+class UpsamplingConv(nn.Conv2d):
+    """Nearest-neighbour upsampling by 2 and a 3 x 3 convolution with padding 1, with 4/9 of the multiplications.
 
     The copies of an input pixel contribute to an output through several weights, which can be summed in advance. This
-    gives a transposed convolution with stride 2 and a 4 x 4 kernel, so the doubled feature maps are never stored.
+    gives a transposed convolution with stride 2 and a 4 x 4 kernel, so the upsampled feature maps are never stored.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -100,9 +100,9 @@ class DoublingConv(nn.Conv2d):
 
 
 class ProjectionGenerator(nn.Module):
-    """A linear layer to the base, then doubling, a 3 x 3 convolution, cBN and ReLU at every level.
+    """A linear layer to the base, then upsampling by 2, a 3 x 3 convolution, cBN and ReLU at every level.
 
-    Feature maps are doubled by nearest neighbours, because unconstrained transposed convolutions left a checkerboard
+    Feature maps are upsampled by nearest neighbours, because unconstrained transposed convolutions left a checkerboard
     pattern on small training sets (Odena et al., Distill 2016).
     """
 
@@ -113,7 +113,7 @@ class ProjectionGenerator(nn.Module):
         self.embed = nn.Embedding(shape.num_classes, shape.latent_dim)
         self.stem = nn.Linear(condition_dim, widths[0] * shape.base**2)
         self.norms = nn.ModuleList(ConditionalBatchNorm(w, condition_dim) for w in widths)
-        self.convs = nn.ModuleList(DoublingConv(w_in, w_out) for w_in, w_out in pairwise(widths))
+        self.convs = nn.ModuleList(UpsamplingConv(w_in, w_out) for w_in, w_out in pairwise(widths))
         self.to_image = nn.Conv2d(widths[-1], shape.channels, 3, padding=1)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:

@@ -12,14 +12,14 @@ from torch import Tensor
 Seeds = Sequence[int] | NDArray[np.uint64]
 
 
-def draw_noise(count: int, latent_dim: int, random: torch.Generator) -> Tensor:
-    """Return standard normal noise: float32 (count, latent_dim), on the device of `random`."""
-    return torch.randn(count, latent_dim, generator=random, device=random.device)
+def draw_noise(count: int, latent_dim: int, rng: torch.Generator) -> Tensor:
+    """Return standard normal noise: float32 (count, latent_dim), on the device of `rng`."""
+    return torch.randn(count, latent_dim, generator=rng, device=rng.device)
 
 
 def noise_from_seeds(seeds: Seeds, latent_dim: int) -> Tensor:
     """Return noise with one row per seed: float32 (n, latent_dim), on the CPU; see `rows_from_seeds`."""
-    return rows_from_seeds(seeds, lambda random: draw_noise(1, latent_dim, random))
+    return rows_from_seeds(seeds, lambda rng: draw_noise(1, latent_dim, rng))
 
 
 def rows_from_seeds(seeds: Seeds, draw_row: Callable[[torch.Generator], Tensor]) -> Tensor:
@@ -27,6 +27,6 @@ def rows_from_seeds(seeds: Seeds, draw_row: Callable[[torch.Generator], Tensor])
 
     Row i depends on seed i alone. It is drawn on the CPU, so that it is the same for all devices.
     """
-    random = torch.Generator("cpu")
-    rows = [draw_row(random.manual_seed(int(seed))) for seed in seeds]
-    return torch.cat(rows) if rows else draw_row(random)[:0]
+    rng = torch.Generator("cpu")
+    rows = [draw_row(rng.manual_seed(int(seed))) for seed in seeds]
+    return torch.cat(rows) if rows else draw_row(rng)[:0]

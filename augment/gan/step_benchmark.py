@@ -144,12 +144,12 @@ def measure(preset: str, runtime: Runtime, *, repeats: int | None = None) -> Ben
 
 def set_up(preset: Preset, device: torch.device) -> tuple[TrainingState, GanSetup, Tensor, Tensor]:
     """Return new networks, their setup and a batch: random images (B, C, H, W) in [-1, 1] and labels (B,)."""
-    config, random = preset.config, torch.Generator(device).manual_seed(1)
+    config, rng = preset.config, torch.Generator(device).manual_seed(1)
     shape = Shape(preset.num_classes, preset.channels, preset.image_size, config.width, config.latent_dim)
     state = initial_state(config, build(config.network, shape, seed=derive_seed(config.seed, "weights")), shape, device)
     size = (config.batch_size, preset.channels, preset.image_size, preset.image_size)
-    real = torch.rand(size, generator=random, device=device) * 2 - 1
-    y = torch.randint(preset.num_classes, size[:1], generator=random, device=device)
+    real = torch.rand(size, generator=rng, device=device) * 2 - 1
+    y = torch.randint(preset.num_classes, size[:1], generator=rng, device=device)
     setup = make_setup(state, config, generate_from_noise(state, config))
     return state, setup, real.contiguous(memory_format=torch.channels_last), y
 

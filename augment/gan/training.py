@@ -30,10 +30,10 @@ RECALIBRATION_BATCHES, RECALIBRATION_BATCH = 32, 256
 
 
 def generate_from_noise(state: TrainingState, config: GanConfig) -> Callable[[Tensor], Tensor]:
-    """Return a function that maps labels (B,) to images (B, C, H, W) in [-1, 1], with noise from `state.random`."""
-    random = state.random
+    """Return a function that maps labels (B,) to images (B, C, H, W) in [-1, 1], with noise from `state.rng`."""
+    rng = state.rng
     generator = state.in_precision(state.generator)
-    return lambda labels: generator(draw_noise(len(labels), config.latent_dim, random), labels)
+    return lambda labels: generator(draw_noise(len(labels), config.latent_dim, rng), labels)
 
 
 def make_setup(
@@ -42,13 +42,13 @@ def make_setup(
     generate: Callable[[Tensor], Tensor],
     generator_term: Callable[[], Tensor] | None = None,
 ) -> GanSetup:
-    """Return the setup of steps with penalties; all its random numbers come from `state.random`.
+    """Return the setup of steps with penalties; all its random numbers come from `state.rng`.
 
     generate, generator_term: see `GanSetup`.
     """
-    random = state.random
+    rng = state.rng
     discriminate = state.in_precision(state.discriminator)
-    augment = augmenter(config.augment, random)
+    augment = augmenter(config.augment, rng)
     penalties = {name: weight * config.penalty_every for name, weight in config.penalties.items()}
     return GanSetup(
         generate=generate,
@@ -57,7 +57,7 @@ def make_setup(
         augment=augment,
         loss=LOSSES[config.loss],
         terms=state.terms,
-        penalty=weighted_sum(penalties, lambda x, y: discriminate(augment(x), y), random) if penalties else None,
+        penalty=weighted_sum(penalties, lambda x, y: discriminate(augment(x), y), rng) if penalties else None,
         optimizer_g=state.optimizer_g,
         optimizer_d=state.optimizer_d,
         generator_term=generator_term,
@@ -77,10 +77,10 @@ def make_step(
     It updates `state` except for the EMA of G and the step counter. classes: see `make_batch_sampler`. unlabelled:
     real images whose labels mean nothing; D learns from them by `with_unlabelled`.
     """
-    draw, update = make_batch_sampler(data, config.batch_size, state.random, classes), STEPS[config.trainer]
+    draw, update = make_batch_sampler(data, config.batch_size, state.rng, classes), STEPS[config.trainer]
     count = min(round(config.unlabelled * config.batch_size), config.batch_size - 1)
     if unlabelled is not None and count:
-        draw = with_unlabelled(draw, unlabelled, count, torch.from_numpy(np.flatnonzero(data.counts())), state.random)
+        draw = with_unlabelled(draw, unlabelled, count, torch.from_numpy(np.flatnonzero(data.counts())), state.rng)
         generate = setup.generate
         setup = replace(setup, generate=lambda labels: generate(class_of(labels, data.num_classes)))
 
@@ -95,26 +95,26 @@ def make_step(
         penalised: partial(step, setup if penalised else replace(setup, penalty=None)) for penalised in (True, False)
     }
     if config.fast:
-        steps = {penalised: Graphed(function, state.random) for penalised, function in steps.items()}
+        steps = {penalised: Graphed(function, state.rng) for penalised, function in steps.items()}
     return lambda penalised: steps[penalised and bool(config.penalties)]()
 
 
 def make_batch_sampler(
-    data: LabelledImages, size: int, random: torch.Generator, classes: Tensor | None = None
+    data: LabelledImages, size: int, rng: torch.Generator, classes: Tensor | None = None
 ) -> Callable[[], tuple[Tensor, Tensor]]:
     """Return a function that draws a batch of real images (B, C, H, W) in [-1, 1] and their labels (B,).
 
     On average all of `classes` (int64) are drawn equally often; None means all classes that have images. Within a class
     images are drawn with replacement.
     """
-    device = random.device
+    device = rng.device
     images = torch.from_numpy(data.images).to(device)  # on a CPU this shares memory with `data`
     index = ClassIndex.from_images(data, device)
     drawn_classes = index.present if classes is None else classes
 
     def draw() -> tuple[Tensor, Tensor]:
-        labels = draw_labels(drawn_classes, size, random)
-        uniforms = torch.rand(size, generator=random, device=device, dtype=torch.float64)
+        labels = draw_labels(drawn_classes, size, rng)
+        uniforms = torch.rand(size, generator=rng, device=device, dtype=torch.float64)
         batch = images[index.draw(labels, uniforms)]
         return to_signed(batch.contiguous(memory_format=torch.channels_last)), labels
 
@@ -126,7 +126,7 @@ def with_unlabelled(
     unlabelled: LabelledImages,
     count: int,
     classes: Tensor,
-    random: torch.Generator,
+    rng: torch.Generator,
 ) -> Callable[[], tuple[Tensor, Tensor]]:
     """Return `draw` with the first `count` real images replaced by unlabelled ones.
 
@@ -135,13 +135,13 @@ def with_unlabelled(
     requires, and its score without a class learns from all images. (Lucic et al., arXiv 1903.02271, label such images
     by a classifier instead.)
     """
-    images, classes = torch.from_numpy(unlabelled.images).to(random.device), classes.to(random.device)
+    images, classes = torch.from_numpy(unlabelled.images).to(rng.device), classes.to(rng.device)
 
     def draw_both() -> tuple[Tensor, Tensor]:
         real, labels = draw()
-        i = torch.randint(len(images), (count,), generator=random, device=random.device)
+        i = torch.randint(len(images), (count,), generator=rng, device=rng.device)
         real[:count] = to_signed(images[i])
-        labels[:count] = hide_class(draw_labels(classes, count, random), unlabelled.num_classes)
+        labels[:count] = hide_class(draw_labels(classes, count, rng), unlabelled.num_classes)
         return real, labels
 
     return draw_both
@@ -165,7 +165,7 @@ def recalibrate_batch_norm(
 ) -> None:
     """Recompute the running batch statistics of the averaged G ("standing statistics"), and leave G in eval mode.
 
-    forward(count, random): runs G on `count` random inputs, drawn from `random`.
+    forward(count, rng): runs G on `count` random inputs, drawn from `rng`.
 
     This is needed because the statistics from training belong to the weights before averaging. Source: Brock et al.,
     BigGAN, arXiv 1809.11096, appendix C.1.
@@ -176,10 +176,10 @@ def recalibrate_batch_norm(
         norm.reset_running_stats()
         norm.momentum = None  # None: the plain mean over all batches
     device = next(generator.parameters()).device
-    random = torch.Generator(device).manual_seed(seed)
+    rng = torch.Generator(device).manual_seed(seed)
     generator.train()
     for _ in range(RECALIBRATION_BATCHES):
-        forward(RECALIBRATION_BATCH, random)
+        forward(RECALIBRATION_BATCH, rng)
     generator.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -45,7 +45,7 @@ class TrainingState:
     optimizer_g: torch.optim.Optimizer
     optimizer_d: torch.optim.Optimizer
     terms: list[tuple[Term, Tensor]]  # terms of L_D with their states
-    random: torch.Generator
+    rng: torch.Generator
     loss_sums: Tensor  # float32 (2,): summed losses of (D, G) since the last logged step
     bfloat16: bool  # whether the networks compute in bfloat16
     logged: int = 0  # last logged step
@@ -55,7 +55,7 @@ class TrainingState:
 
         `restore`, or the probe of `precision: auto`, may change the precision until the first step.
         """
-        low = in_bfloat16(network, self.random.device)
+        low = in_bfloat16(network, self.rng.device)
 
         def run(*inputs: Inputs.args, **options: Inputs.kwargs) -> Tensor:
             return low(*inputs, **options) if self.bfloat16 else network(*inputs, **options)
@@ -83,7 +83,7 @@ def initial_state(config: TrainingConfig, pair: Pair, shape: Shape, device: torc
         optimizer_g=adam(generator.parameters(), config.lr_generator),
         optimizer_d=adam(discriminator.parameters(), config.lr_discriminator),
         terms=[(term, torch.tensor(term.initial, device=device)) for term in _terms(config)],
-        random=torch.Generator(device).manual_seed(derive_seed(config.seed, "training")),
+        rng=torch.Generator(device).manual_seed(derive_seed(config.seed, "training")),
         loss_sums=torch.zeros(2, device=device),
         bfloat16=config.fast or config.precision == "bfloat16",
     )
@@ -95,9 +95,9 @@ def _terms(config: TrainingConfig) -> list[Term]:
 
 
 def _check_discriminator(discriminator: nn.Module, config: TrainingConfig, shape: Shape) -> None:
-    random = torch.Generator().manual_seed(0)
-    images = torch.rand(3, shape.channels, shape.image_size, shape.image_size, generator=random) * 2 - 1
-    check_discriminator(copy.deepcopy(discriminator), augmenter(config.augment, random), images)
+    rng = torch.Generator().manual_seed(0)
+    images = torch.rand(3, shape.channels, shape.image_size, shape.image_size, generator=rng) * 2 - 1
+    check_discriminator(copy.deepcopy(discriminator), augmenter(config.augment, rng), images)
 
 
 class CheckpointMetadata(BaseModel):
@@ -119,7 +119,7 @@ def dump_state(state: TrainingState, identity: dict[str, Any]) -> bytes:
         **prefixed("optimizer_g", optimizer_tensors(state.optimizer_g)),
         **prefixed("optimizer_d", optimizer_tensors(state.optimizer_d)),
         **{f"terms.{index}": value for index, (_, value) in enumerate(state.terms)},
-        "random": state.random.get_state(),
+        "random": state.rng.get_state(),
         "loss_sums": state.loss_sums,
     }
     threads = torch.get_num_threads()
@@ -147,11 +147,11 @@ def restore(state: TrainingState, path: Path, identity: Identity) -> CheckpointM
             raise SourceError(f"{path} lacks the state of {name}")
         load_optimizer(optimizer, moments)
     term_states = {f"terms.{index}": value for index, (_, value) in enumerate(state.terms)}
-    for name, value in {**term_states, "loss_sums": state.loss_sums, "random": state.random.get_state()}.items():
+    for name, value in {**term_states, "loss_sums": state.loss_sums, "random": state.rng.get_state()}.items():
         if name not in tensors or tensors[name].shape != value.shape or tensors[name].dtype != value.dtype:
             raise SourceError(f"{path} lacks {name}, or its shape or dtype differs")
         value.copy_(tensors[name])
-    state.random.set_state(tensors["random"])
+    state.rng.set_state(tensors["random"])
     state.step, state.logged = metadata.step, metadata.logged
     state.bfloat16 = state.bfloat16 if metadata.bfloat16 is None else metadata.bfloat16
     return metadata

@@ -1,7 +1,7 @@
 """Fitting of adversarial generators: the training loop with its log, checkpoints, sample images and resumption.
 
 A kind of generator provides a `TrainingParts`: the networks, the setup of its steps, and what is done with the finished
-weights. A run can stop at any step and continue later with the same result. On a CPU the result is the same to the bit
+weights. A run can stop at any step and continue later with the same result. On a CPU the result is bit-identical
 if the number of threads is the same; each checkpoint stores that number.
 """
 
@@ -27,7 +27,7 @@ from augment.gan.step_times import bfloat16_is_faster, seconds_per_step
 from augment.gan.steps import GanSetup
 from augment.gan.training import make_step, recalibrate_batch_norm, update_ema
 from augment.gan.training_state import TrainingState, dump_state, restore
-from augment.generators.base import Fitted, Generator, GeneratorConfig, Load, Outcome, TrainingData, work_ahead
+from augment.generators.base import Fitted, GeneratorConfig, GeneratorKind, Load, Outcome, TrainingData, work_ahead
 from augment.generators.previews import tile
 from augment.generators.runs import GeneratorMetadata, Run, RunLog, open_run
 from augment.output_folders import Replace
@@ -79,7 +79,7 @@ class AdversarialMetadata(GeneratorMetadata):
 class TrainingParts:
     """The parts that each kind of adversarial generator supplies to the common training loop.
 
-    run_ema(count, random): runs the averaged G on `count` random inputs. preview: returns uint8 images of the averaged
+    run_ema(count, rng): runs the averaged G on `count` random inputs. preview: returns uint8 images of the averaged
     G for a grid with PREVIEW_COLUMNS columns. save: writes the finished model. classes: int64; the classes whose real
     and generated images D learns from; None: all that have images.
     """
@@ -94,7 +94,7 @@ class TrainingParts:
 
 def adversarial_generator(
     config: type[C], prepare: Callable[[TrainingData, C, torch.device], TrainingParts], load: Load
-) -> Generator:
+) -> GeneratorKind:
     """Return the kind of generator with these settings. prepare: returns what it adds to fitting, on a device."""
 
     def fit(
@@ -117,7 +117,7 @@ def adversarial_generator(
     def new_step(data: TrainingData, config: C, device: torch.device) -> Callable[[bool], None]:
         return step_of(prepare(data, config, device), data, config)
 
-    return Generator(config, fit, load, estimate_seconds)
+    return GeneratorKind(config, fit, load, estimate_seconds)
 
 
 def _fit(training: TrainingParts, data: TrainingData, config: AdversarialConfig, run: Run, runtime: Runtime) -> Fitted:

@@ -119,7 +119,7 @@ class Synthesis:
 
     def _encode(self, indices: Tensor, mirrored: Tensor, with_difference: Tensor | slice) -> Features:
         """Encode the images that the policy needs, all in one batch."""
-        names = self.policy.images
+        names = self.policy.used_fields
         rows = [with_difference if name in ("lender", "base") else slice(None) for name in names]
         parts = [
             self._load(indices[row, COLUMNS[name]], mirrored[row, COLUMNS[name]])
@@ -145,9 +145,9 @@ def _prepare(data: TrainingData, config: AnchoredConfig, device: torch.device) -
     average = Synthesis(state.ema, anchors, ANCHOR_POLICIES[config.anchors])
     present = anchors.index.present
 
-    def run_ema(count: int, random: torch.Generator) -> Tensor:
-        labels = draw_labels(present, count, random)
-        return average.run(labels, *_draw(count, shape.latent_dim, random))[0]
+    def run_ema(count: int, rng: torch.Generator) -> Tensor:
+        labels = draw_labels(present, count, rng)
+        return average.run(labels, *_draw(count, shape.latent_dim, rng))[0]
 
     def preview(labels: NDArray[np.int64]) -> Tensor:
         seeds = np.tile(np.arange(PREVIEW_COLUMNS, dtype=np.uint64), len(labels) // PREVIEW_COLUMNS)
@@ -168,36 +168,32 @@ def _training_functions(
     synthesis: Synthesis, state: TrainingState, config: AnchoredConfig
 ) -> tuple[Callable[[Tensor], Tensor], Callable[[], Tensor] | None]:
     """Return what generates the fakes of a step, and the reconstruction error as G's own term."""
-    random, latent_dim = state.random, config.latent_dim
+    rng, latent_dim = state.rng, config.latent_dim
     present = synthesis.anchors.index.present
 
     def generate(labels: Tensor) -> Tensor:
         # A fixed number of images get a difference. They are spread over the batch, because the fakes that D scores
         # without a class are the first ones (`with_unlabelled`).
         with_difference = slice(None, None, round(1 / DIFFERENCE_FRACTION))
-        return synthesis.run(labels, *_draw(len(labels), latent_dim, random), with_difference)[0]
+        return synthesis.run(labels, *_draw(len(labels), latent_dim, rng), with_difference)[0]
 
     def reconstruction() -> Tensor:
         count = max(config.batch_size // BATCH_PER_RECONSTRUCTION, 2)
-        real, reconstructed = synthesis.reconstruct(
-            draw_labels(present, count, random), *_draw(count, latent_dim, random)
-        )
+        real, reconstructed = synthesis.reconstruct(draw_labels(present, count, rng), *_draw(count, latent_dim, rng))
         return config.reconstruction * l1_loss(reconstructed.float(), real)
 
     generate, reconstruction = (state.in_precision(f) for f in (generate, reconstruction))
     return generate, reconstruction if config.reconstruction else None
 
 
-def _draw(count: int, latent_dim: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+def _draw(count: int, latent_dim: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return uniforms (count, UNIFORMS_PER_IMAGE) and noise (count, latent_dim)."""
-    return torch.rand(count, UNIFORMS_PER_IMAGE, generator=random, device=random.device), draw_noise(
-        count, latent_dim, random
-    )
+    return torch.rand(count, UNIFORMS_PER_IMAGE, generator=rng, device=rng.device), draw_noise(count, latent_dim, rng)
 
 
 def _draw_from_seeds(seeds: Seeds, latent_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return the uniforms and noise of `_draw` with one row per seed, each drawn from its seed alone."""
-    rows = rows_from_seeds(seeds, lambda random: torch.cat(_draw(1, latent_dim, random), 1)).to(device)
+    rows = rows_from_seeds(seeds, lambda rng: torch.cat(_draw(1, latent_dim, rng), 1)).to(device)
     return rows[:, :UNIFORMS_PER_IMAGE], rows[:, UNIFORMS_PER_IMAGE:]
 
 
@@ -236,7 +232,7 @@ class Anchored:
         scores = (
             self.discriminator(images, y).float().cpu().numpy() if len(classes) == len(self.metadata.classes) else None
         )
-        used = indices[:, [COLUMNS[name] for name in self.synthesis.policy.images]].cpu().numpy()
+        used = indices[:, [COLUMNS[name] for name in self.synthesis.policy.used_fields]].cpu().numpy()
         return Samples(to_uint8(images).cpu().numpy(), scores, used)
 
     def restricted_to(self, images: LabelledImages) -> Anchored:

@@ -149,8 +149,8 @@ Load = Callable[[Path, torch.device], Model]
 
 
 @dataclass(frozen=True)
-class Generator:
-    """A kind of generator."""
+class GeneratorKind:
+    """A kind of generator: its settings, and how it is fitted and loaded."""
 
     config: type[GeneratorConfig]
     fit: Fit

@@ -95,17 +95,17 @@ def _training_functions(
     """Return what generates the fakes of a step, and with codes the distance to training images as G's own term."""
     if codes is None:
         return generate_from_noise(state, config), None
-    random, generator = state.random, state.in_precision(state.generator)
-    images, present = torch.from_numpy(data.images.images).to(random.device), codes.index.present
+    rng, generator = state.rng, state.in_precision(state.generator)
+    images, present = torch.from_numpy(data.images.images).to(rng.device), codes.index.present
 
     def generate(labels: Tensor) -> Tensor:
-        fakes: Tensor = generator(codes.draw(labels, random), labels)
+        fakes: Tensor = generator(codes.draw(labels, rng), labels)
         return fakes
 
     def distance() -> Tensor:
         count = max(config.batch_size // BATCH_PER_PULL, 2)
-        labels = draw_labels(present, count, random)
-        i = codes.index.draw(labels, torch.rand(count, generator=random, device=random.device))
+        labels = draw_labels(present, count, rng)
+        i = codes.index.draw(labels, torch.rand(count, generator=rng, device=rng.device))
         real = to_signed(images[i].contiguous(memory_format=torch.channels_last))
         return config.code_pull * l1_loss(generator(codes.codes[i], labels).float(), real)
 
@@ -116,20 +116,20 @@ def _run_on_codes(generator: nn.Module, codes: Codes) -> Callable[[int, torch.Ge
     """Return a function that runs G on a given number of random points between codes; classes are equally likely."""
     present = codes.index.present
 
-    def forward(count: int, random: torch.Generator) -> Tensor:
-        y = draw_labels(present, count, random)
-        images: Tensor = generator(codes.draw(y, random), y)
+    def forward(count: int, rng: torch.Generator) -> Tensor:
+        y = draw_labels(present, count, rng)
+        images: Tensor = generator(codes.draw(y, rng), y)
         return images
 
     return forward
 
 
 def run_on_noise(generator: nn.Module, shape: Shape) -> Callable[[int, torch.Generator], Tensor]:
-    """Return a function of (count, random) that runs G on `count` inputs: noise, and classes drawn equally often."""
+    """Return a function of (count, rng) that runs G on `count` inputs: noise, and classes drawn equally often."""
 
-    def forward(count: int, random: torch.Generator) -> Tensor:
-        y = torch.randint(shape.num_classes, (count,), generator=random, device=random.device)
-        images: Tensor = generator(draw_noise(count, shape.latent_dim, random), y)
+    def forward(count: int, rng: torch.Generator) -> Tensor:
+        y = torch.randint(shape.num_classes, (count,), generator=rng, device=rng.device)
+        images: Tensor = generator(draw_noise(count, shape.latent_dim, rng), y)
         return images
 
     return forward
@@ -139,9 +139,9 @@ def _save(
     state: TrainingState, data: TrainingData, config: CganConfig, shape: Shape, run: Run, codes: Codes | None
 ) -> None:
     """Write the EMA generator, the discriminator and the codes, with their metadata, for sampling."""
-    spread = codes.spread if codes else None
+    noise_std = codes.noise_std if codes else None
     metadata = CganMetadata(
-        **describe(data, config, run, state.step), network=config.network, shape=shape, code_spread=spread
+        **describe(data, config, run, state.step), network=config.network, shape=shape, code_spread=noise_std
     )
     of_codes = {CODES: codes.codes, CODE_LABELS: codes.index.labels} if codes else {}
     run.save_model({**network_tensors(state), **of_codes}, metadata)
@@ -190,7 +190,7 @@ def load(folder: Path, device: torch.device) -> Cgan:
 
 
 def _read_codes(
-    tensors: Mapping[str, Tensor], metadata: CganMetadata, spread: float, folder: Path, device: torch.device
+    tensors: Mapping[str, Tensor], metadata: CganMetadata, noise_std: float, folder: Path, device: torch.device
 ) -> Codes:
     codes, labels, shape = tensors.get(CODES), tensors.get(CODE_LABELS), metadata.shape
     if (
@@ -203,7 +203,7 @@ def _read_codes(
         or not bool(((labels >= 0) & (labels < shape.num_classes)).all())
     ):
         raise SourceError(f"{folder} is damaged: its codes do not fit its metadata")
-    return Codes(ClassIndex.from_labels(labels.to(device), shape.num_classes), codes.to(device), spread)
+    return Codes(ClassIndex.from_labels(labels.to(device), shape.num_classes), codes.to(device), noise_std)
 
 
 CGAN = adversarial_generator(CganConfig, _prepare, load)

@@ -8,14 +8,14 @@ import torch
 
 from augment.errors import SourceError
 from augment.generators.anchored import ANCHORED
-from augment.generators.base import Fitted, Generator, GeneratorConfig, Model, Outcome, TrainingData
+from augment.generators.base import Fitted, GeneratorConfig, GeneratorKind, Model, Outcome, TrainingData
 from augment.generators.cgan import CGAN
 from augment.generators.resample import RESAMPLE
 from augment.generators.runs import read_metadata
 from augment.output_folders import Replace
 from augment.runtime import DEFAULT_RUNTIME, Runtime, Task
 
-GENERATORS: dict[str, Generator] = {
+GENERATORS: dict[str, GeneratorKind] = {
     "anchored": ANCHORED,
     "cgan": CGAN,
     "resample": RESAMPLE,

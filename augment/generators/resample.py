@@ -19,7 +19,7 @@ from augment.dataset.images import LabelledImages
 from augment.dataset.pair_mixing import MIXINGS
 from augment.dataset.policies import DEFAULT_POLICY, POLICIES, bank_of_views
 from augment.fields import SEEDS, name_in
-from augment.generators.base import Fitted, Generator, GeneratorConfig, Outcome, Samples, TrainingData, describe
+from augment.generators.base import Fitted, GeneratorConfig, GeneratorKind, Outcome, Samples, TrainingData, describe
 from augment.generators.runs import GeneratorMetadata, open_run, read_model
 from augment.generators.training_images import check_present, image_tensors, read_images
 from augment.output_folders import Replace
@@ -145,4 +145,4 @@ def load(folder: Path, device: torch.device) -> Resample:
     return Resample(read_images(tensors, metadata, folder), metadata)
 
 
-RESAMPLE = Generator(ResampleConfig, fit, load)
+RESAMPLE = GeneratorKind(ResampleConfig, fit, load)

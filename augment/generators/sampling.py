@@ -52,6 +52,7 @@ def generate(
 ) -> SyntheticImages:
     """Generate `counts[name]` images of each class, in the order of the model's classes; missing classes get none.
 
+    The images have scores only if the model gives finite scores to all of them.
     Raises `ConfigError` for an unknown class, or if there is nothing to generate.
     """
     labels = labels_from_counts(model, counts)

@@ -14,7 +14,8 @@ from pipelines.cli.terminal import OUT
 from pipelines.metric_specs import METRICS
 from pipelines.results.document import Results
 from pipelines.results.forecast import describe_forecast
-from pipelines.results.side_by_side import Evaluation, headline_metric, rows
+from pipelines.results.keeping import metric_of
+from pipelines.results.side_by_side import Evaluation, rows
 from pipelines.results.wording import format_metrics
 from pipelines.tuning import TuningResult
 
@@ -74,7 +75,7 @@ def print_results(results: Results) -> None:
 
 def print_evaluations(evaluations: Sequence[Evaluation]) -> None:
     """Print a row for each arm of each evaluation, and the conclusion of each evaluation."""
-    metrics = list(dict.fromkeys([headline_metric(evaluations), "accuracy", "expected_calibration_error"]))
+    metrics = list(dict.fromkeys([metric_of(evaluations[0].results), "accuracy", "expected_calibration_error"]))
     table = Table("evaluation", *_columns(metrics))
     for row in rows(evaluations):
         cells = (row.metrics[name] for name in metrics)

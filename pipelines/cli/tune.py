@@ -19,7 +19,7 @@ from pipelines.cli.options import (
     SourceArgument,
     check_outside_sources,
 )
-from pipelines.cli.output import print_next_command, print_notes
+from pipelines.cli.output import print_next_command
 
 Trials = Annotated[int, typer.Option("--trials", min=1, max=10**6, help="Number of settings to try.")]
 Minutes = Annotated[float | None, typer.Option("--minutes", help="Time limit of the search, in minutes.")]
@@ -61,7 +61,8 @@ def tune(
     options = {"trials": trials, "splits": splits, "minutes": minutes, "overwrite": computing.overwrite}
     with computing.runtime(out, jobs) as runtime:
         loaded = load(data, runtime.observer)
-        print_notes((*loaded.warnings, *unused_notes(loaded, data)))
+        for note in (*loaded.warnings, *unused_notes(loaded, data)):
+            runtime.observer.on_note(note)
         result = tune_classifier(loaded.train, initial, out, runtime, **options)  # type: ignore[arg-type]
     if result is None:
         raise KeyboardInterrupt

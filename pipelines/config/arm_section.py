@@ -24,8 +24,8 @@ Feed = Literal["generator", "reconstruction", "resample", "grid", "cutmix"]
 
 GENERATOR_FEEDS = ("generator", "reconstruction")  # feeds that need a fitted generator
 
-# cross-fitted: favour rare classes by as much as five classifiers on parts of the images find right, which takes six
-# times as long; see `pipelines.experiment.operating_point`
+# cross-fitted: shift the logits towards rare classes by what suits held-out images best. This trains five more
+# classifiers, each without a fifth of the images; see `pipelines.experiment.operating_point`
 OperatingPoint = Literal["as-trained", "cross-fitted"]
 
 # settings of `ClassifierConfig` that an arm may have of its own
@@ -50,12 +50,12 @@ class Arm(Settings):
     # applied to real and synthetic images; `classical` means the policy of the evaluation
     policy: Annotated[str, name_in({"classical": None, **POLICIES})] | None = None
     # network: trained from random weights. features: a linear classifier on pretrained features, which always corrects
-    # for imbalanced classes. finetune: the pretrained network, trained further, starting from that linear classifier
+    # for imbalanced classes. finetune: the pretrained network, fine-tuned, starting from that linear classifier
     learner: Literal["network", "features", "finetune"] = "network"
     ratio: float | None = Field(None, gt=0, le=MAX_RATIO)  # None: the ratio of the evaluation
     filter: FilterName = "confidence"
     keep: float = Field(1.0, gt=0, le=1)  # fraction of the synthetic images of each class, the best by `filter`
-    # generates new images for every batch, or for features once; None: the stored synthetic images are drawn
+    # what generates images on the fly, new for every batch (for features once); None: stored images are drawn
     feed: Feed | None = None
     # among the synthetic images, a class of n real images is drawn n^class_exponent times as often as one of 1
     class_exponent: float = Field(0.0, ge=-2, le=1)

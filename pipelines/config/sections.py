@@ -39,7 +39,7 @@ class DataConfig(Settings):
 
     source: str
     test: str | None = None  # a source whose images are the test set; None: the test split of `source`
-    unlabelled: str | None = None  # images of the same kind without labels, or with labels that are not looked at
+    unlabelled: str | None = None  # images of the same kind without labels, or with labels that are ignored
     holdout: float = Field(0.3, gt=0, lt=1)  # fraction of each class held out if a test split is needed but missing
     samples_per_class: int | None = Field(None, ge=2, le=MAX_IMAGES)  # at most
     image_size: int | None = None  # px

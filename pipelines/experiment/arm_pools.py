@@ -59,8 +59,8 @@ def _fresh_pool(arm: Arm, fold: Fold, config: EvaluateConfig) -> FreshPool:
 
 def _drawn_pool(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool:
     """Return as many images of the arm's feed as its ratio says, for a learner that sees all images at once."""
-    fresh, random = _fresh_pool(arm, fold, config), torch.Generator().manual_seed(derive_seed(seed, "synthetic images"))
-    images, labels = fresh.draw(math.ceil(arm.ratio_or(config.ratio) * len(fold.train)), random)
+    fresh, rng = _fresh_pool(arm, fold, config), torch.Generator().manual_seed(derive_seed(seed, "synthetic images"))
+    images, labels = fresh.draw(math.ceil(arm.ratio_or(config.ratio) * len(fold.train)), rng)
     data = LabelledImages(images.numpy(), labels.numpy(), fold.train.class_names)
     return pool_of_views(
         arm,

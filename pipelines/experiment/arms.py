@@ -148,7 +148,7 @@ def _draws_evenly(arm: Arm, fold: Fold, config: EvaluateConfig) -> bool:
     """Return whether what the arm's long-tail method depends on is equal for all classes in all of its training."""
     settings = config.classifier_of(arm)
     pools = pools_of(arm.model_copy(update={"policy": None}), fold, config, seed=0)  # views do not matter here
-    if settings.long_tail == "logit-adjustment":  # which has a prior for each pool
+    if LONG_TAIL[settings.long_tail].uses_pool_priors:
         priors = pool_priors(pools, fold.train.num_classes, settings.sampling)
         return bool((priors == priors[:, :1]).all())
     phases = class_counts(pools, fold.train.num_classes, settings.steps, settings.sampling)

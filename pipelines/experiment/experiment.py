@@ -29,7 +29,7 @@ from pipelines.experiment.parallel import Call, run_in_processes
 from pipelines.experiment.partial_training import half_of
 from pipelines.experiment.planning import Training
 from pipelines.experiment.record_digests import record_digests
-from pipelines.experiment.records import Record, RecordFile, encode_labels
+from pipelines.experiment.records import AnyLine, Record, RecordFile, encode_labels
 
 RECORDS = "records.jsonl"
 
@@ -42,12 +42,13 @@ def run_experiment(
     runtime: Runtime,
     task: Task,
     *,
-    extra_calls: Sequence[Call[Any]] = (),
-) -> tuple[list[Record], list[Any]] | None:
+    others: tuple[RecordFile[AnyLine], Sequence[Call[AnyLine]]] | None = None,
+) -> list[Record] | None:
     """Run the trainings whose records are not yet in records.jsonl, and append their records to it.
 
-    `extra_calls` run in the same processes, before the trainings. The number of records, also of earlier ones, is the
-    progress of `task`. Returns all records and the results of the extra calls, or None if it was stopped.
+    others: a file of other records, and the calls that make these: they run in the same processes, before the
+    trainings. The number of classifiers, also of earlier ones, is the progress of `task`. Returns the records of all
+    classifiers, or None if it was stopped.
     """
     file = RecordFile(output, RECORDS, Record, record_digests(trainings, folds, config, runtime.device))
     records = file.read()
@@ -61,18 +62,18 @@ def run_experiment(
         return None
     by_name = {fold.name: fold for fold in prepared}
     calls: list[Call[Any]] = [(train_and_test, (t, by_name[t.fold], config, runtime.device)) for t in missing]
-    extra_results: dict[int, Any] = {}
-    for index, result in run_in_processes([*extra_calls, *calls], runtime.jobs):
-        if index < len(extra_calls):
-            extra_results[index] = result
-            continue
-        file.append(result)
-        records.append(result)
-        label = f"{result.arm}, repeat {result.repeat + 1}"
-        runtime.observer.on_progress(task, len(records), {"accuracy": result.metrics["accuracy"]}, label)
+    other_file, other_calls = others or (None, ())
+    for index, result in run_in_processes([*other_calls, *calls], runtime.jobs):
+        if other_file is not None and index < len(other_calls):
+            other_file.append(result)
+        else:
+            file.append(result)
+            records.append(result)
+            label = f"{result.arm}, repeat {result.repeat + 1}"
+            runtime.observer.on_progress(task, len(records), {"accuracy": result.metrics["accuracy"]}, label)
         if runtime.stopped():
             return None
-    return records, [extra_results[index] for index in range(len(extra_calls))]
+    return records
 
 
 def train_and_test(training: Training, fold: Fold, config: EvaluateConfig, device: torch.device) -> Record:

@@ -28,7 +28,7 @@ from pipelines.experiment.folds import Fold
 
 def _generator(fold: Fold) -> Model:
     assert fold.run is not None  # `check_feed`
-    model = load_model(fold.run)
+    model = load_model(fold.run)  # on the CPU, where the views are computed: the same images on every device
     # the classifiers of `operating_point` learn from a part of the images: a model that makes its images of training
     # images then starts from these only, but networks were fitted to all of them
     part = len(fold.train) < sum(model.metadata.train_per_class.values())

@@ -81,7 +81,7 @@ def load(config: DataConfig, observer: Observer = NO_OBSERVER) -> LoadedSource:
         progress=reading,
     )
     pool, val = source.train, source.val
-    notes = ((_skipped_note(source.skipped),) if source.skipped else ()) + tuple(source.quirks.sentences())
+    notes = ((_skipped_note(source.skipped),) if source.skipped else ()) + tuple(source.partial_reads.sentences())
     test, test_notes = _find_test(config, source, reading)
     if test is source.val:
         val = None

@@ -51,7 +51,7 @@ def plan_trainings(config: EvaluateConfig, folds: Sequence[Fold]) -> list[Traini
 
 
 def _trainings_on_half(config: EvaluateConfig, folds: Sequence[Fold]) -> list[Training]:
-    """List the trainings on half of the images of arms with a forecast; of a learning curve, at its first size."""
+    """List the trainings on half of the images of arms with a forecast; for a learning curve, at its first size."""
     return [
         Training(arm.model_copy(update={"name": record_names.name_of_half(arm.name)}), repeat, fold.name, on_half=True)
         for arm in config.resolved_arms()

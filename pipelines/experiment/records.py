@@ -78,12 +78,13 @@ class Record(Line):
 
 
 def records_of_arm(records: Sequence[Record], arm: str) -> list[Record]:
-    """The records of one arm, sorted by repeat."""
+    """Return the records of one arm, sorted by repeat."""
     return sorted((r for r in records if r.arm == arm), key=lambda r: r.repeat)
 
 
 def encode_labels(labels: NDArray[np.integer]) -> str:
-    """Class indices below 65,536 as base64, so that a record stays one line."""
+    """Encode class indices, 0 to 65,535, as base64 of little-endian uint16, so that a record stays one line."""
+    assert labels.max(initial=0) < 2**16
     return base64.b64encode(labels.astype("<u2").tobytes()).decode("ascii")
 
 

@@ -56,7 +56,7 @@ class ClassifierTime(NamedTuple):
     prediction: float = 0.0
 
 
-Measured = dict[Hashable, tuple[Any, int | None]]  # a value, and the `peak_memory` when it had been measured
+MeasurementCache = dict[Hashable, tuple[Any, int | None]]  # a value, and `peak_process_memory()` after it was measured
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,12 @@ class Probe:
     evaluation: EvaluateConfig
     device: torch.device
     jobs: int
-    measured: Measured = field(default_factory=dict)
+    measured: MeasurementCache = field(default_factory=dict)
     used: set[Hashable] = field(default_factory=set)
 
     def _once(self, key: Hashable, measure: Callable[[], T]) -> T:
         if key not in self.measured:
-            self.measured[key] = measure(), peak_memory()
+            self.measured[key] = measure(), peak_process_memory()
         self.used.add(key)
         return cast(T, self.measured[key][0])
 
@@ -229,7 +229,7 @@ def linear_seconds(fold: Fold, config: EvaluateConfig, extraction: float) -> flo
     return extraction * extracted / trainings + SECONDS_OF_LINEAR_FIT * (learnt + unlabelled * learning / trainings)
 
 
-def peak_memory() -> int | None:
+def peak_process_memory() -> int | None:
     """Return the peak memory of this process so far, in bytes; None on Windows, where it is not known."""
     if sys.platform == "win32":
         return None

@@ -74,7 +74,7 @@ def _accuracy(metadata: ClassifierMetadata) -> list[str]:
 
 
 def _measured(measured: Measured | None, differs: Sequence[str]) -> list[str]:
-    """Return what the run says of the recipe; nothing without a run. differs: what it measured otherwise."""
+    """Return what the run says of the recipe; nothing without a run. differs: from `differences_from_run`."""
     if measured is None:
         return []
     best = f" If it was chosen as the best of {counted(measured.arms, 'arm')}, the figure may be a little too good."
@@ -108,7 +108,7 @@ def _cross_validated(metadata: ClassifierMetadata) -> list[str]:
 
 
 def _seen_before(recipe: Recipe) -> str:
-    """Say what had seen the images that were left out, if anything had."""
+    """Return a sentence on what had seen the images that were left out; empty if nothing had."""
     seen = ["the generator"] if recipe.generator is not None else []
     seen += ["the classifiers that score images or give soft labels"] if recipe.arm.needs_cross_fitting else []
     words = " and ".join(seen)

@@ -154,7 +154,7 @@ def _classify(
             return None
     runtime.observer.on_end(task, {})
     if seen:
-        harm = "these scores are too optimistic for" if labelled else "its predictions for them are surer than for"
+        harm = "these scores are too optimistic for" if labelled else "it is more confident of them than of"
         runtime.observer.on_note(
             f"the model was trained on {seen:,} of these {counted(len(pictures), 'picture')}, so {harm} new ones; "
             "`augment train --keep-test` leaves test images out"

@@ -98,9 +98,9 @@ def choose_recipe(
 
 
 def differences_from_run(recipe: Recipe, loaded: LoadedSource, resize: Resize) -> tuple[str, ...]:
-    """Return in words what the run measured otherwise than a model of this recipe and source is trained.
+    """Describe how the trainings that the run measured differ from that of a model of this recipe and source.
 
-    Then the accuracy that it measured is not that of the model. It is empty without a run.
+    If they do, the accuracy that the run measured is not that of the model. Empty without a run.
     """
     run, found, size = recipe.measured, list[str](), loaded.train.size
     if run is None:

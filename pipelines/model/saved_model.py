@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from augment.dataset.images import HASH_DIGITS, Resize, check_size
 from augment.errors import SourceError
 from augment.output_folders import OutputFolder
-from augment.tensor_files import check_finite, check_fit, dump_tensors, load_tensors
+from augment.tensor_files import check_finite, check_matches, dump_tensors, load_tensors
 from classifiers.ensemble import Ensemble
 from classifiers.features import build_pretrained
 from classifiers.long_tail import LONG_TAIL
@@ -62,7 +62,7 @@ class ClassifierMetadata(BaseModel):
     members: int = Field(ge=1, le=MAX_MEMBERS)
     temperature: float = Field(gt=0)
     recipe: Recipe
-    differs_from_run: tuple[str, ...] = ()  # what the run of the recipe measured otherwise, in words
+    differs_from_run: tuple[str, ...] = ()  # how the trainings of the run differ from that of the model
     source: str  # the name of the source
     train_per_class: dict[str, int]
     fingerprint: str  # of the training images
@@ -100,7 +100,7 @@ def restored(network: N, tensors: Mapping[str, Tensor]) -> N:
 
     Raises `SourceError`, before any memory is used, if they do not fit.
     """
-    check_fit(network, tensors)
+    check_matches(network, tensors)
     network = network.to_empty(device="cpu").to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.load_state_dict(dict(tensors), strict=True)
     return network.eval()

@@ -38,7 +38,7 @@ def can_check_labels() -> bool:
 
 
 def find_suspects(unseen: OutOfFoldPredictions, network: Ensemble) -> list[Suspect]:
-    """Return the images whose labels look wrong, the surest first. network: calibrated on the same predictions."""
+    """Return the images whose labels look wrong, the least probable label first. network: calibrated on `unseen`."""
     from cleanlab.filter import find_label_issues
 
     z = (unseen.log_probabilities - network.shift.double().numpy()) / float(network.temperature)

@@ -63,7 +63,7 @@ from pipelines.model.suspect_labels import SUSPECTS, as_csv, can_check_labels, f
 PARTS_FOLDER = "parts"
 
 
-class Training(BaseModel):
+class MemberTraining(BaseModel):
     """A classifier to train: on all images, or on those outside of one part. member: its number in the ensemble."""
 
     part: int
@@ -114,7 +114,7 @@ def train(
         trainings = plan(images, members)
         if not _train_missing(trainings, images, recipe, output, runtime):
             return None
-        results = {training.key: load_tensors(folder / training.file, Training)[0] for training in trainings}
+        results = {training.key: load_tensors(folder / training.file, MemberTraining)[0] for training in trainings}
         metadata = _assemble(results, images, recipe, loaded, data.resize, output)
         _delete_parts(trainings, output)
         output.finish(WEIGHTS)
@@ -177,16 +177,16 @@ def _load(data: DataConfig, recipe: Recipe, keep_test: bool, runtime: Runtime) -
     return loaded, concatenate([loaded.train, *(other for other in others if other is not None)])
 
 
-def _delete_parts(trainings: Sequence[Training], output: OutputFolder) -> None:
+def _delete_parts(trainings: Sequence[MemberTraining], output: OutputFolder) -> None:
     for training in trainings:
         output.delete(training.file)
     remove_if_empty(output.path / PARTS_FOLDER)
 
 
-def plan(images: FoldParts, members: int) -> list[Training]:
+def plan(images: FoldParts, members: int) -> list[MemberTraining]:
     """Return the trainings of the members on all images, then those without each part."""
     parts = [NONE_LEFT_OUT, *sorted(set(images.part_of.tolist()) - {ALWAYS_SEEN})]
-    return [Training(part=part, member=member) for part, member in product(parts, range(members))]
+    return [MemberTraining(part=part, member=member) for part, member in product(parts, range(members))]
 
 
 def _prepare_fold(fold: Fold, recipe: Recipe, name: str, output: OutputFolder, runtime: Runtime) -> Fold | None:
@@ -213,7 +213,7 @@ def _with_enough_images(generate: GenerateConfig, train: LabelledImages, recipe:
 
 
 def _train_missing(
-    trainings: Sequence[Training], images: FoldParts, recipe: Recipe, output: OutputFolder, runtime: Runtime
+    trainings: Sequence[MemberTraining], images: FoldParts, recipe: Recipe, output: OutputFolder, runtime: Runtime
 ) -> bool:
     """Run the trainings whose results are missing, and write each. Returns False if it was stopped."""
     missing = [training for training in trainings if output.read(training.file) is None]
@@ -231,7 +231,7 @@ def _train_missing(
     return True
 
 
-def train_one(training: Training, images: FoldParts, recipe: Recipe, device: torch.device) -> Tensors:
+def train_one(training: MemberTraining, images: FoldParts, recipe: Recipe, device: torch.device) -> Tensors:
     """Return the weights of a member, or the logits of its part of the images: float32, n x K."""
     arm = recipe.arm.model_copy(update={"operating_point": "as-trained"})
     seed, fold = derive_seed(recipe.evaluate.seed, "member", training.member), images.fold

@@ -1,4 +1,4 @@
-"""What an arm is, in words."""
+"""Describes an arm in one sentence, for the report and the model card."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pipelines.results.wording import describe_mix
 LEARNER_WORDS = {
     "network": "a network",
     "features": "a linear classifier on pretrained features",
-    "finetune": "a pretrained network, trained further",
+    "finetune": "a fine-tuned pretrained network",
 }
 FEED_WORDS = {
     "generator": "images of the generator",
@@ -20,17 +20,17 @@ FEED_WORDS = {
 
 
 def describe_arm(arm: Arm, ratio: float) -> str:
-    """Describe an arm, such as "a network, of real images in views by rand-augment". ratio: that of the evaluation."""
+    """Describe an arm: "a network, trained on real images, augmented by light". ratio: that of the evaluation."""
     images = " and ".join(["real"] * arm.real + ["synthetic"] * arm.synthetic)
-    views = f" in views by {arm.policy}" if arm.policy else ""
-    parts = [f"{LEARNER_WORDS[arm.learner]}, of {images} images{views}"]
+    policy = f", augmented by {arm.policy}" if arm.policy else ""
+    parts = [f"{LEARNER_WORDS[arm.learner]}, trained on {images} images{policy}"]
     if arm.synthetic:
         control = ", a control" if arm.is_control else ""
         parts.append(f"the synthetic ones are {FEED_WORDS[arm.feed or 'generator']}{control}")
     if arm.real and arm.synthetic:
         parts.append(describe_mix(arm.mix(ratio)))
     parts += [f"{arm.unlabelled:.0%} of each batch unlabelled images"] if arm.unlabelled else []
-    parts += ["soft labels of a first classifier"] if arm.soft_labels else []
+    parts += ["soft labels by cross-fitted classifiers"] if arm.soft_labels else []
     own = {"sampling": arm.sampling, "long_tail": arm.long_tail, "mixup": arm.mixup}
     values = {name: f"{value:g}" if isinstance(value, float) else value for name, value in own.items()}
     parts += [f"{name} {value}" for name, value in values.items() if value is not None]

@@ -40,7 +40,7 @@ def recommend_recipe(means: Mapping[str, float], metric: str, comparisons: Seque
 
 
 def _over_its_baseline(lead: str, over: Comparison) -> Recommendation:
-    """Say whether the best recipe is shown to be better than its baseline."""
+    """Return the recommendation for a best recipe that was compared with a baseline."""
     is_shown = over.allows_claim and over.ci95[0] > 0 and over.p_holm is not None and over.p_holm < SIGNIFICANT
     verb, evidence = describe_change(over, is_shown, against=f" compared with {over.baseline}")
     if is_shown:

@@ -6,33 +6,42 @@ belong to a class whose images are alike, and would then hide another class that
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from augment.dataset.images import LabelledImages
-from pipelines.results.fidelity_evaluation import Fidelity
+from augment.fidelity import Memorisation
 
 CLOSEST = 8  # pairs that are selected from all classes together
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8], float, str]
 
 
-def closest_pairs(fidelity: Fidelity, train: LabelledImages) -> list[Pair]:
-    """Return (synthetic image, nearest training image, distance, class name) of the selected pairs, the closest first.
+class ClosestPair(NamedTuple):
+    """The index of a synthetic image, that of the training image nearest to it, and their distance."""
 
-    The images are C x H x W. train: the images that `fidelity.memorisation.nearest` holds indices of. A class without
-    synthetic images has no pair.
+    synthetic: int
+    train: int
+    distance: float
+
+
+def closest_pairs(memorisation: Memorisation, labels: NDArray[np.int64]) -> list[ClosestPair]:
+    """Return the selected pairs, the closest first. labels: of the synthetic images, N.
+
+    A class without synthetic images has no pair.
     """
-    memorisation, synthetic = fidelity.memorisation, fidelity.synthetic
     order = np.argsort(memorisation.distance, kind="stable")
-    _, first_of_class = np.unique(synthetic.labels[order], return_index=True)  # positions in `order`: closest per class
+    _, first_of_class = np.unique(labels[order], return_index=True)  # positions in `order`: closest per class
     selected = np.union1d(np.arange(min(CLOSEST, len(order))), first_of_class)
+    return [ClosestPair(int(i), int(memorisation.nearest[i]), float(memorisation.distance[i])) for i in order[selected]]
+
+
+def pictures_of(pairs: Sequence[ClosestPair], synthetic: LabelledImages, train: LabelledImages) -> list[Pair]:
+    """Return (synthetic image, training image, distance, class name) of each pair; the images are C x H x W."""
     return [
-        (
-            synthetic.images[i],
-            train.images[memorisation.nearest[i]],
-            float(memorisation.distance[i]),
-            synthetic.class_names[synthetic.labels[i]],
-        )
-        for i in order[selected]
+        (synthetic.images[i], train.images[j], distance, synthetic.class_names[synthetic.labels[i]])
+        for i, j, distance in pairs
     ]

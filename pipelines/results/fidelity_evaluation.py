@@ -9,7 +9,6 @@ classifiers.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,6 @@ from augment.dataset.images import LabelledImages
 from augment.errors import InputError
 from augment.fidelity import (
     Features,
-    Memorisation,
     density_coverage,
     distinctness,
     fid,
@@ -38,9 +36,9 @@ from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arms import train_arm
 from pipelines.experiment.cross_fitting import embed
 from pipelines.experiment.folds import Fold, of_first_size
-from pipelines.experiment.parallel import Call
 from pipelines.experiment.planning import GAN_TRAIN
-from pipelines.experiment.records import Record
+from pipelines.experiment.records import Line, Record
+from pipelines.results.closest_pairs import ClosestPair, closest_pairs
 from pipelines.results.fidelity_warnings import cautions
 
 MAX_IMAGES = 2000  # real and as many synthetic images; the matrices of distances grow with the square
@@ -48,11 +46,11 @@ MAX_FOR_VARIETY = 200  # images per class; they are enough for a median
 MIN_PER_CLASS = 6  # real and as many synthetic images; the metrics use the fifth nearest neighbour
 
 
-@dataclass(frozen=True)
-class Fidelity:
-    """The fidelity metrics for results.json, and the images and neighbours that the report shows.
+class Fidelity(Line):
+    """The fidelity metrics of a fold: a line of fidelity.jsonl.
 
-    metrics: the content of results.json under `fidelity`.
+    metrics: the content of results.json under `fidelity`, for one fold. `mean_fidelity` adds `folds`, the number of
+    folds, and `cautions`, sentences about defects of the images and about metrics that so few images make meaningless.
 
     - `features`, `test_images` and `synthetic_images` say what was compared.
     - `kid`, `kid_std`, `kid_subset_size`, `precision`, `recall`, `density`, `coverage`, `gan_train_accuracy`,
@@ -60,49 +58,49 @@ class Fidelity:
     - `fid` is a number; if it cannot be computed, `fid_note` gives the reason instead.
     - `per_class` has a dict of classes for each metric. A value is None if the class has too few images for it, and
       `per_class_note` says so.
-    - `folds` is the number of folds, if the metrics are means over folds.
-    - `cautions` are sentences about defects of the images and about metrics that so few images make meaningless.
 
-    synthetic: the synthetic images that were compared. memorisation: their nearest training images. fold: its name.
+    fold: its name. closest: the pairs that the report shows; their indices are those of `compared_images` and of the
+    training images.
     """
 
+    fold: str
     metrics: dict[str, Any]
-    synthetic: LabelledImages
-    memorisation: Memorisation
-    fold: str = ""
+    closest: tuple[ClosestPair, ...]
+
+    @property
+    def key(self) -> str:
+        """The name of the fold."""
+        return self.fold
 
 
-def fidelity_calls(folds: Sequence[Fold], config: EvaluateConfig, device: torch.device) -> list[Call[Fidelity]]:
-    """Return the calls that measure the metrics of each fold; `mean_fidelity` takes their results.
+def measured_folds(folds: Sequence[Fold]) -> list[Fold]:
+    """Return the folds whose fidelity is measured: for a learning curve, those of the first size, as for the headline.
 
-    Of a learning curve, only the folds of the first size are measured, as for the headline. The list is empty without
-    synthetic images, or if a fold has fewer than 2 test or synthetic images, too few for any metric.
+    There are none without synthetic images, or if a fold has fewer than 2 test or synthetic images, too few for any
+    metric.
     """
     measured = of_first_size(folds)
     if any(fold.synthetic is None or min(len(fold.synthetic), len(fold.test)) < 2 for fold in measured):
         return []
-    return [(measure_fidelity, (fold, config, device)) for fold in measured]
+    return measured
 
 
-def mean_fidelity(measured: Sequence[Fidelity], records: Sequence[Record]) -> Fidelity | None:
-    """Average the metrics over folds, with GAN-train from the records; the images are those of the first fold."""
+def mean_fidelity(measured: Sequence[Fidelity], records: Sequence[Record]) -> dict[str, Any]:
+    """Return the content of results.json under `fidelity`: means over the folds, with GAN-train from the records."""
     if not measured:
-        return None
+        return {}
     by_fold = [_with_gan_train(one, [r for r in records if r.fold == one.fold]) for one in measured]
     metrics = {"folds": len(measured), **_average(by_fold)} if len(measured) > 1 else by_fold[0]
-    return replace(measured[0], metrics={**metrics, "cautions": cautions(metrics)})
+    return {**metrics, "cautions": cautions(metrics)}
 
 
 def _with_gan_train(one: Fidelity, records: Sequence[Record]) -> dict[str, Any]:
     """Return the metrics of a fold with GAN-train, computed from the records of this fold."""
-    gan_train = [record for record in records if record.arm == GAN_TRAIN.name]
+    gan_train, per_class = [r for r in records if r.arm == GAN_TRAIN.name], one.metrics["per_class"]
     return {
         **one.metrics,
         "gan_train_accuracy": _mean([record.metrics["accuracy"] for record in gan_train]),
-        "per_class": {
-            **one.metrics["per_class"],
-            "gan_train": _mean_recalls(gan_train, one.synthetic.class_names),
-        },
+        "per_class": {**per_class, "gan_train": _mean_recalls(gan_train, list(per_class["gan_test"]))},
     }
 
 
@@ -114,10 +112,9 @@ def measure_fidelity(fold: Fold, config: EvaluateConfig, device: torch.device) -
     the records (Shmelkov et al., "How good is my GAN?", arXiv 1807.09499). Raises `ConfigError` if Inception's weights
     cannot be loaded.
     """
-    assert fold.synthetic is not None
-    arm = Arm(name="own", policy=config.policy)
-    classifier = train_arm(arm, fold, config, seed=derive_seed(config.seed, "fidelity"), device=device)
-    synthetic, test = _limit(fold.synthetic.data), _limit(fold.test)
+    seed = derive_seed(config.seed, "fidelity")
+    classifier = train_arm(own_arm(config), fold, config, seed=seed, device=device)
+    synthetic, test = compared_images(fold), _limit(fold.test)
     train_f, test_f, synthetic_f = _embed((fold.train, test, synthetic), classifier, config, device)
     neighbours = memorisation(train_f, test_f, synthetic_f)
     logits = predict(classifier, torch.from_numpy(np.ascontiguousarray(synthetic.images)))
@@ -140,7 +137,18 @@ def measure_fidelity(fold: Fold, config: EvaluateConfig, device: torch.device) -
         },
         **_class_note(test, synthetic),
     }
-    return Fidelity(metrics, synthetic, neighbours, fold.name)
+    return Fidelity(fold=fold.name, metrics=metrics, closest=tuple(closest_pairs(neighbours, synthetic.labels)))
+
+
+def own_arm(config: EvaluateConfig) -> Arm:
+    """Return the arm of the classifier for GAN-test, which also computes the features without Inception."""
+    return Arm(name="own", policy=config.policy)
+
+
+def compared_images(fold: Fold) -> LabelledImages:
+    """Return the synthetic images of a fold that are compared with real ones: all, or a random subset of 2000."""
+    assert fold.synthetic is not None
+    return _limit(fold.synthetic.data)
 
 
 def _limit(data: LabelledImages) -> LabelledImages:

@@ -35,7 +35,7 @@ def interval_of_mean(results: Results, arm: str) -> tuple[float, float]:
 
 
 def keep_sentence(results: Results, real_only: Sequence[str]) -> str:
-    """Say which arm to keep and how good it is; an empty text if there is none. Arguments as in `arm_to_keep`."""
+    """Return a sentence on which arm to keep and how good it is; empty if there is none. See `arm_to_keep`."""
     arm = arm_to_keep(results, real_only)
     if arm is None:
         return ""

@@ -114,7 +114,7 @@ def _instead(control: Comparison) -> str:
 
 
 def unlabelled_sentences(comparisons: Sequence[Comparison]) -> list[str]:
-    """Say what unlabelled images change in each comparison of an arm that learns from them with the same without them.
+    """Return a sentence for each comparison of an arm that learns from unlabelled images with the same without them.
 
     Whether they help is a question of its own, so the p-values are adjusted for these comparisons only (Bonferroni).
     """
@@ -201,7 +201,7 @@ def _sentence(
 
 
 def _too_few(comparison: Comparison, evidence: str, at_size: str) -> str:
-    """Say why nothing can be claimed, and what was found. evidence: the size of the change, with its interval."""
+    """Return the sentence for too few repeats. evidence: the size of the change, with its interval."""
     words, repeats = METRICS[comparison.metric].words, comparison.repeats
     if repeats > 1:
         return (
@@ -216,7 +216,7 @@ def _too_few(comparison: Comparison, evidence: str, at_size: str) -> str:
 
 
 def _other_recipe(comparison: Comparison, images_alone: Comparison | None) -> str:
-    """Say which of two recipes is better, one with synthetic images and one without, and what the images change."""
+    """Return a clause on which recipe is better, that with synthetic images or that without, and what they change."""
     verb, evidence = describe_change(comparison, significant=True)
     compared = {"raise": "higher", "lower": "lower"}[verb]
     sentence = (
@@ -227,7 +227,7 @@ def _other_recipe(comparison: Comparison, images_alone: Comparison | None) -> st
 
 
 def _images_alone(comparison: Comparison | None) -> str:
-    """Say what the images change, compared with the same recipe without them; nothing if there is no such baseline."""
+    """Return a clause on what the images change in the same recipe; empty if it was not compared without them."""
     if comparison is None:
         return ""
     _, change = describe_change(comparison, significant=False, against=f" compared with {comparison.baseline}")
@@ -237,7 +237,7 @@ def _images_alone(comparison: Comparison | None) -> str:
 def _gain_sentence(
     change: str, evidence: str, mix: Mapping[str, Any], controls: Sequence[Comparison], at_size: str
 ) -> str:
-    """Say that a gain is shown and what to use, or which controls may do as well. change: the verb and the metric."""
+    """Return the sentence for a gain: what to use, or which control may do as well. change: the verb and the metric."""
     changes = {c.baseline: describe_change(c, significant=False)[1] for c in controls}
     if as_good := _as_good(controls):
         others = "; ".join(f"compared with {name}, the metric changes {changes[name]}" for name in as_good)
@@ -251,7 +251,7 @@ def _gain_sentence(
 
 
 def _possible_gain(comparison: Comparison, metric: Metric) -> str:
-    """Say how large a gain the interval still allows, and how many repeats would show a small gain."""
+    """Return a clause on the largest gain within the interval, and on the repeats that would show a small gain."""
     if comparison.std_gain == 0 and not comparison.over_images:
         return "every repeat shows the same difference, so that these test images tell nothing about smaller ones"
     gain = "gain" if metric.higher_is_better else f"fall in {metric.words}"
@@ -271,7 +271,7 @@ def _repeats_for_small_gains(comparison: Comparison) -> list[int | None]:
 
 
 def _power(comparison: Comparison, metric: Metric, gain: str) -> str:
-    """Say how many repeats would show each of the small gains, or that these were enough. gain: how it is called."""
+    """Return a clause on how many repeats would show each of the small gains. gain: the word for it."""
     of_points = metric.unit == "points"
     sizes = ["1 point", "2 points"] if of_points else [f"{small:g} {metric.unit}" for small in SMALL_GAINS]
     (small, for_small), (larger, for_larger) = zip(sizes, _repeats_for_small_gains(comparison), strict=True)

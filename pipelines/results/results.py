@@ -87,17 +87,15 @@ def build_results(
     """Return the content of results.json, without warnings and versions.
 
     arms: as they are defined, without the mix of `choice`. ratio: of arms that set none. ratio_by_need: of arms that
-    use all synthetic images. metric: None means `default_metric`. choice: result of `choose_mix`; the headline is then
-    about its arm, always at the first size.
+    use all images. metric: None: `default_metric`. choice: by `choose_mix`; the headline is then about its arm.
     """
     metric, names = metric or default_metric(dataset.train_per_class), [arm.name for arm in arms]
     by_size = {size: [r for r in records if r.size == size and r.arm in names] for size in design.correlation}
     first = next(iter(by_size))
-    mixes = {a.name: a.mix(ratio_by_need if a.by_need else ratio) for a in arms if a.real and a.synthetic}
     comparisons_by_size = _compare(by_size, _pairs(arms, by_size[first], metric, choice), metric, design, arms)
     records, comparisons = by_size[first], comparisons_by_size[first]
     headline = next((c for c in comparisons if c.p_holm is None), None)  # its p-value alone is not adjusted
-    mix = {**mixes[headline.arm], **(choice.mix if choice else {})} if headline else {}
+    mix = _mix_of(headline.arm, arms, ratio, ratio_by_need) | (choice.mix if choice else {}) if headline else {}
     summaries = summarise_arms(records, names)
     return Results(
         dataset=dataset,
@@ -106,7 +104,9 @@ def build_results(
         comparisons=comparisons,
         fidelity=dict(fidelity or {}),
         choice=choice,
-        recommendation=_recommendation(headline, comparisons, arms, mix, choice, first, summaries, metric),
+        recommendation=_recommendation(
+            headline, comparisons, arms, metric=metric, summaries=summaries, mix=mix, choice=choice, size=first
+        ),
         **_unlabelled(comparisons, arms),
         confusion=sum_confusions(records, names),
         learning_curve=_learning_curve(by_size, comparisons_by_size, names) if len(by_size) > 1 else [],
@@ -120,16 +120,24 @@ def _pairs(arms: Sequence[Arm], records: Sequence[Record], metric: str, choice: 
     return list(dict.fromkeys([*pairs, *control_comparisons(arms), *unlabelled_comparisons(arms)]))
 
 
+def _mix_of(name: str, arms: Sequence[Arm], ratio: float, ratio_by_need: float) -> dict[str, Any]:
+    """Return the mix of the arm `name`. See `build_results`."""
+    arm = next(arm for arm in arms if arm.name == name)
+    return arm.mix(ratio_by_need if arm.by_need else ratio)
+
+
 def _recommendation(
     headline: Comparison | None,
     comparisons: Sequence[Comparison],
     arms: Sequence[Arm],
+    *,
+    metric: str,
+    summaries: Mapping[str, Mapping[str, Summary]],
     mix: Mapping[str, Any],
     choice: Choice | None,
     size: int | None,
-    summaries: Mapping[str, Mapping[str, Summary]],
-    metric: str,
 ) -> Recommendation:
+    """Return what `recommend` says of the headline, or if there is none, `recommend_recipe` of the real images."""
     if headline is None:
         means = {arm.name: summaries[arm.name][metric].mean for arm in arms if not arm.synthetic}
         return recommend_recipe(means, metric, comparisons)

@@ -16,6 +16,7 @@ from augment.markers import read_marker
 from augment.words import counted
 from pipelines.metric_specs import METRICS
 from pipelines.results.document import Results, read_results
+from pipelines.results.keeping import metric_of
 from pipelines.results.wording import format_metrics
 
 MARK = b'<meta name="generator" content="augment compare">'  # near the beginning of the page
@@ -77,7 +78,7 @@ def _read(folder: Path, name: str) -> Evaluation:
 
 def rows(evaluations: Sequence[Evaluation]) -> list[Row]:
     """Return a row for each arm of each evaluation."""
-    metric = headline_metric(evaluations)
+    metric = metric_of(evaluations[0].results)
     means = [arm[metric].mean for one in evaluations for arm in one.results.arms.values()]
     best = max(means) if METRICS[metric].higher_is_better else min(means)
     return [
@@ -85,12 +86,6 @@ def rows(evaluations: Sequence[Evaluation]) -> list[Row]:
         for one in evaluations
         for name, arm in one.results.arms.items()
     ]
-
-
-def headline_metric(evaluations: Sequence[Evaluation]) -> str:
-    """Return the metric of the first evaluation's headline."""
-    comparisons = evaluations[0].results.comparisons
-    return comparisons[0].metric if comparisons else "accuracy"
 
 
 def write_page(evaluations: Sequence[Evaluation], out: Path) -> None:
@@ -103,7 +98,7 @@ def write_page(evaluations: Sequence[Evaluation], out: Path) -> None:
     page = environment.from_string(source).render(
         title=f"{counted(len(evaluations), 'evaluation')} on {dataset.test_size:,} test images of {dataset.name}",
         heads=[f"{metric.words}, {metric.unit_of_levels}" for metric in METRICS.values()],
-        metric=METRICS[headline_metric(evaluations)].words,
+        metric=METRICS[metric_of(evaluations[0].results)].words,
         rows=rows(evaluations),
         evaluations=evaluations,
     )

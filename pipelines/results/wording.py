@@ -41,7 +41,7 @@ def describe_mean(metric: str, mean: float, interval: tuple[float, float], repea
 
 
 def format_metrics(summaries: Mapping[str, Summary]) -> dict[str, str]:
-    """Return mean ± standard deviation of each metric, in its unit; of one repeat the mean."""
+    """Return mean ± standard deviation of each metric, in its unit; with one repeat, the mean alone."""
     texts = {}
     for name, metric in METRICS.items():
         values = (summaries[name].mean, summaries[name].std)
@@ -59,7 +59,7 @@ def describe_mix(mix: Mapping[str, Any]) -> str:
     if mix.get("by_need"):
         parts = ["all synthetic images, which fill up the small classes"]
     if mix.get("keep", 1.0) < 1:
-        parts.append(f"the best {100 * mix['keep']:.3g}% of each class by {mix['filter']}")
+        parts.append(f"the best {100 * mix['keep']:g}% of each class by {mix['filter']}")
     if mix.get("weight") == "confidence":
         parts.append("weighted by confidence")
     elif mix.get("weight", 1.0) != 1:
@@ -68,8 +68,8 @@ def describe_mix(mix: Mapping[str, Any]) -> str:
         parts.append(f"alone in the first {mix['synthetic_first']:.0%} of the steps")
     elif mix.get("share") is not None:
         parts.append(f"{mix['share']:.0%} of {'the weight of all' if drawn_once else 'each batch'}")
-    if mix.get("class_exponent", 0.0) < 0:
-        parts.append("more of them for small classes")
+    if exponent := mix.get("class_exponent", 0.0):
+        parts.append(f"more of them for {'small' if exponent < 0 else 'large'} classes")
     return ", ".join(parts)
 
 

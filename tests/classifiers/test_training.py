@@ -11,7 +11,7 @@ from torch import Tensor
 
 from augment.dataset.images import LabelledImages, split_per_class
 from classifiers.pools import Pool
-from classifiers.training import ClassifierConfig, fit, one_cycle, predict
+from classifiers.training import ClassifierConfig, fit, predict, warmup_cosine
 
 CPU = torch.device("cpu")
 QUICK = ClassifierConfig(width=4, steps=6, batch_size=10)
@@ -97,7 +97,7 @@ def test_mixup_cutmix_and_label_smoothing_change_the_training(shoes: LabelledIma
 
 
 def test_the_learning_rate_rises_for_a_fifth_and_falls_to_zero() -> None:
-    assert [one_cycle(t) for t in (0.0, 0.1, 0.2, 0.6, 1.0)] == pytest.approx([0.0, 0.5, 1.0, 0.5, 0.0])
+    assert [warmup_cosine(t) for t in (0.0, 0.1, 0.2, 0.6, 1.0)] == pytest.approx([0.0, 0.5, 1.0, 0.5, 0.0])
 
 
 def test_predictions_do_not_depend_on_the_batch_size(shoes: LabelledImages) -> None:

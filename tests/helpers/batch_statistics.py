@@ -22,10 +22,10 @@ def statistics_of(generator: nn.Module, shape: Shape, count: int = 6000) -> list
                 seen.append((values.mean(1), ((values - values.mean(1, keepdim=True)) ** 2).mean(1)))
 
             module.register_forward_pre_hook(look)
-    random = torch.Generator().manual_seed(77)
+    rng = torch.Generator().manual_seed(77)
     y = torch.arange(count) % shape.num_classes
     with torch.no_grad():
-        watched(torch.randn(count, shape.latent_dim, generator=random), y)
+        watched(torch.randn(count, shape.latent_dim, generator=rng), y)
     return seen
 
 

@@ -14,7 +14,7 @@ from pipelines.config.reading import parse
 from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.records import Record
-from pipelines.results.fidelity_evaluation import Fidelity, fidelity_calls, mean_fidelity
+from pipelines.results.fidelity_evaluation import mean_fidelity, measure_fidelity, measured_folds
 
 CPU = torch.device("cpu")
 SMALL = {"views": 4, "classifier": {"width": 8, "steps": 80, "batch_size": 32}}
@@ -44,11 +44,9 @@ def fold_of(train: LabelledImages, test: LabelledImages, synthetic: LabelledImag
     return Fold(train, test, synthetic=SyntheticImages(synthetic), **others)
 
 
-def measure(fold: Fold, records: list[Record] = RECORDS) -> Fidelity:
-    found = measure_all([fold], CONFIG, records)
-    assert found is not None
-    return found
+def measure(fold: Fold, records: list[Record] = RECORDS) -> dict[str, Any]:
+    return measure_all([fold], CONFIG, records)
 
 
-def measure_all(folds: list[Fold], config: EvaluateConfig, records: list[Record]) -> Fidelity | None:
-    return mean_fidelity([call(*arguments) for call, arguments in fidelity_calls(folds, config, CPU)], records)
+def measure_all(folds: list[Fold], config: EvaluateConfig, records: list[Record]) -> dict[str, Any]:
+    return mean_fidelity([measure_fidelity(fold, config, CPU) for fold in measured_folds(folds)], records)

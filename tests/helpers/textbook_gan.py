@@ -84,13 +84,13 @@ class Setting:
         pair = build(network, SHAPE, seed=seed)
         self.generator = pair.generator.to(dtype)
         self.discriminator = Rigged(pair.discriminator, REGIMES[regime]).to(dtype).eval()  # power iterations frozen
-        random = torch.Generator().manual_seed(seed + 1)
-        self.real = torch.rand(batch, 1, 12, 12, generator=random, dtype=dtype) * 2 - 1
-        self.z = torch.randn(batch, SHAPE.latent_dim, generator=random, dtype=dtype)
-        self.real_labels = torch.randint(0, 3, (batch,), generator=random)
-        self.fake_labels = torch.randint(3, 6, (batch,), generator=random)
+        rng = torch.Generator().manual_seed(seed + 1)
+        self.real = torch.rand(batch, 1, 12, 12, generator=rng, dtype=dtype) * 2 - 1
+        self.z = torch.randn(batch, SHAPE.latent_dim, generator=rng, dtype=dtype)
+        self.real_labels = torch.randint(0, 3, (batch,), generator=rng)
+        self.fake_labels = torch.randint(3, 6, (batch,), generator=rng)
         self.draws = {
-            name: torch.rand(batch, op.uniforms, generator=random, dtype=dtype) for name, op in OPERATIONS.items()
+            name: torch.rand(batch, op.uniforms, generator=rng, dtype=dtype) for name, op in OPERATIONS.items()
         }
 
     def fake(self) -> Tensor:
@@ -147,8 +147,8 @@ def textbook_extras(setting: Setting, l_r: Tensor, l_f: Tensor) -> Tensor:
     """LeCam's term and the three penalties, written without their modules."""
     real_average, fake_average = AVERAGES
     total = LECAM * ((l_r - fake_average).pow(2).mean() + (l_f - real_average).pow(2).mean())
-    fake, random = setting.fake().detach(), torch.Generator().manual_seed(8)
-    mixing = torch.rand(len(fake), 1, 1, 1, generator=random, dtype=fake.dtype)
+    fake, rng = setting.fake().detach(), torch.Generator().manual_seed(8)
+    mixing = torch.rand(len(fake), 1, 1, 1, generator=rng, dtype=fake.dtype)
     places = {
         "r1": (setting.real, setting.real_labels, lambda norm: 0.5 * norm.pow(2)),
         "r2": (fake, setting.fake_labels, lambda norm: 0.5 * norm.pow(2)),

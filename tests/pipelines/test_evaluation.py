@@ -87,7 +87,7 @@ def test_results_json_has_the_form_that_readers_rely_on(folder: Path) -> None:
 
 
 def test_the_folder_holds_the_records_and_a_report_with_the_sentence(folder: Path) -> None:
-    assert set(contents(folder)) == {".augment.json", "records.jsonl", "results.json", "report.html"}
+    assert set(contents(folder)) == {".augment.json", "records.jsonl", "fidelity.jsonl", "results.json", "report.html"}
     assert len((folder / "records.jsonl").read_text().splitlines()) == 2 * 2 + 2
     report = (folder / "report.html").read_text()
     assert "my shoes" in report
@@ -150,11 +150,12 @@ def test_each_fold_is_cross_fitted_with_a_seed_of_its_own(fold: Fold, monkeypatc
 def test_a_second_run_trains_nothing_and_returns_the_same(
     folder: Path, fold: Fold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = read_results(folder / "results.json")
-    records = (folder / "records.jsonl").read_bytes()
+    before, files = read_results(folder / "results.json"), contents(folder)
     monkeypatch.setattr("pipelines.experiment.experiment.train_and_test", None)
+    monkeypatch.setattr("pipelines.results.fidelity_file.measure_fidelity", None)
     assert run(fold, folder) == before
-    assert (folder / "records.jsonl").read_bytes() == records
+    after = contents(folder)
+    assert all(after[name] == files[name] for name in ("records.jsonl", "fidelity.jsonl"))
 
 
 def test_another_metric_is_reported_without_any_training(
@@ -165,6 +166,26 @@ def test_another_metric_is_reported_without_any_training(
     results = run(fold, out, CONFIG.model_copy(update={"metric": "macro_f1"}))
     assert results is not None
     assert {comparison.metric for comparison in results.comparisons} == {"macro_f1"}
+
+
+@pytest.mark.parametrize(
+    ("change", "kept"), [({"ratio": 0.5}, True), ({"views": 3}, False), ({"policy": "light"}, False)]
+)
+def test_fidelity_is_measured_again_only_if_its_classifier_changes(
+    change: dict[str, Any], kept: bool, folder: Path, fold: Fold, tmp_path: Path
+) -> None:
+    out = shutil.copytree(folder, tmp_path / "out")
+    assert run(fold, out, parse(EvaluateConfig, {**TINY, **change}, "the test"), replace="anything") is not None
+    assert (contents(out)["fidelity.jsonl"] == contents(folder)["fidelity.jsonl"]) == kept
+
+
+def test_fidelity_is_measured_again_for_other_synthetic_images(folder: Path, fold: Fold, tmp_path: Path) -> None:
+    assert fold.synthetic is not None
+    out, fewer = shutil.copytree(folder, tmp_path / "out"), fold.synthetic.take(np.arange(1, 19))
+    before = read_results(out / "results.json").fidelity
+    results = run(replace(fold, synthetic=fewer), out, replace="anything")
+    assert results is not None
+    assert (before["synthetic_images"], results.fidelity["synthetic_images"]) == (19, 18)
 
 
 def test_a_stopped_evaluation_goes_on_to_the_same_results(folder: Path, fold: Fold, tmp_path: Path) -> None:

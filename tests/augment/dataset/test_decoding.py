@@ -128,8 +128,8 @@ def test_several_frames_and_unused_bits_are_told(folder: Path) -> None:
     Image.fromarray(values * 16).save(folder / "b" / "12-bits.png")
     Image.fromarray(values * 257).save(folder / "b" / "16-bits.png")
     source = read_source(folder)
-    assert source.quirks == (0, 1, 1)
-    first, second = source.quirks.sentences()
+    assert source.partial_reads == (0, 1, 1)
+    first, second = source.partial_reads.sentences()
     assert first.startswith("1 file with several frames or pages: only the first of each is read")
     assert second.startswith("1 file of 16 bits with values below an eighth of their range become nearly black")
 
@@ -141,4 +141,4 @@ def test_a_whole_first_frame_is_read_although_a_later_one_is_broken(folder: Path
     pages[0].save(file, save_all=True, append_images=pages[1:])
     file.write_bytes(file.read_bytes()[: int(kept * file.stat().st_size)])
     source = read_source(folder)
-    assert (len(source.train), source.quirks.frames) == (5, 1)
+    assert (len(source.train), source.partial_reads.frames) == (5, 1)

@@ -118,6 +118,18 @@ def test_grey_pictures_stored_with_three_channels_are_grey(flat: Path) -> None:
     assert np.array_equal(batch.images[1, 0], grey)
 
 
+def test_grey_arrays_stored_with_three_channels_are_grey(image_folder: Path, tmp_path: Path) -> None:
+    train = read_source(image_folder, image_size=12).splits["train"]
+    colour = np.repeat(train.images.transpose(0, 2, 3, 1), 3, axis=3)
+    np.savez(tmp_path / "grey.npz", train_images=colour, train_labels=train.labels)
+    (batch, *_) = decoded(find_pictures(str(tmp_path / "grey.npz"))[0], GREY, 1, skip_broken=False)
+    assert np.array_equal(batch.images, train.images[: len(batch.images)])
+    colour[0, 0, 0, 0] ^= 1
+    np.savez(tmp_path / "colour.npz", train_images=colour, train_labels=train.labels)
+    with pytest.raises(SourceError, match="is in colour, but grey pictures are expected"):
+        list(decoded(find_pictures(str(tmp_path / "colour.npz"))[0], GREY, 1, skip_broken=False))
+
+
 @pytest.mark.parametrize("spec", ["", " "])
 def test_an_empty_name_is_not_the_working_directory(
     spec: str, image_folder: Path, monkeypatch: pytest.MonkeyPatch

@@ -72,13 +72,13 @@ def test_fast_is_refused_on_a_cpu(shoes: LabelledImages, tmp_path: Path) -> None
 def test_a_graph_draws_and_adds_as_its_function_does() -> None:
     sums = []
     for graphed in (False, True):
-        random = torch.Generator("cuda").manual_seed(5)
+        rng = torch.Generator("cuda").manual_seed(5)
         total = torch.zeros(4, device="cuda")
 
-        def step(total: torch.Tensor = total, random: torch.Generator = random) -> None:
-            total.add_(torch.rand(4, generator=random, device="cuda")).mul_(1.5)
+        def step(total: torch.Tensor = total, rng: torch.Generator = rng) -> None:
+            total.add_(torch.rand(4, generator=rng, device="cuda")).mul_(1.5)
 
-        call = Graphed(step, random) if graphed else step
+        call = Graphed(step, rng) if graphed else step
         for _ in range(9):
             call()
         sums.append(total.cpu())
@@ -101,7 +101,7 @@ def test_captured_steps_move_everything_as_eager_ones_do(
         for _ in range(12):
             step(True)
         parameters = [*state.generator.parameters(), *state.discriminator.parameters()]
-        ends.append((torch.cat([p.detach().flatten() for p in parameters]), state.loss_sums, state.random.get_state()))
+        ends.append((torch.cat([p.detach().flatten() for p in parameters]), state.loss_sums, state.rng.get_state()))
     (eager, sums, drawn), (captured, captured_sums, captured_drawn) = ends
     assert (eager - captured).norm() <= 1e-2 * eager.norm()
     torch.testing.assert_close(captured_sums, sums, rtol=1e-2, atol=1e-2)

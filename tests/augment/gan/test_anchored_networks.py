@@ -33,9 +33,9 @@ def test_images_come_back_in_the_shape_they_went_in(size: int, channels: int) ->
 def test_noise_changes_an_image_and_features_change_it_more() -> None:
     generator, _ = build_anchored(Shape(3, 1, 28, 8, 6), seed=1)
     assert isinstance(generator, AnchoredGenerator)
-    random = torch.Generator().manual_seed(2)
-    h = generator.eval().encode(torch.rand(2, 1, 28, 28, generator=random) * 2 - 1)
-    z = torch.randn(2, 6, generator=random)
+    rng = torch.Generator().manual_seed(2)
+    h = generator.eval().encode(torch.rand(2, 1, 28, 28, generator=rng) * 2 - 1)
+    z = torch.randn(2, 6, generator=rng)
     first = generator.decode(h, z)
     by_noise = (generator.decode(h, z.flip(0)) - first).abs().mean()
     by_features = (generator.decode(h.flip(0), z) - first).abs().mean()

@@ -28,8 +28,8 @@ def uniform(count: int, columns: int = UNIFORMS_PER_IMAGE, seed: int = 0) -> Ten
 
 
 def features(count: int = 40, side: int = 7) -> Features:
-    random = torch.Generator().manual_seed(5)
-    return Features(*(torch.randn(count, 3, side, side, generator=random) for _ in range(4)))
+    rng = torch.Generator().manual_seed(5)
+    return Features(*(torch.randn(count, 3, side, side, generator=rng) for _ in range(4)))
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_the_lent_images_get_the_difference_of_their_lenders(name: str) -> None:
 def test_a_policy_works_with_the_images_it_names_and_keeps_their_shape(name: str) -> None:
     full, uniforms = features(), uniform(40, POLICY_UNIFORMS)
     combined = ANCHOR_POLICIES[name].combine(
-        Features(**{used: getattr(full, used) for used in ANCHOR_POLICIES[name].images}), uniforms
+        Features(**{used: getattr(full, used) for used in ANCHOR_POLICIES[name].used_fields}), uniforms
     )
     assert combined.shape == full.anchor.shape
     assert torch.equal(combined, ANCHOR_POLICIES[name].combine(full, uniforms))

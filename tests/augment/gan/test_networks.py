@@ -9,7 +9,7 @@ from torch.nn.functional import conv2d
 
 from augment.dataset.images import LabelledImages, to_signed
 from augment.errors import ConfigError
-from augment.gan.networks import NETWORKS, DoublingConv, Shape, build
+from augment.gan.networks import NETWORKS, Shape, UpsamplingConv, build
 
 SHOES = Shape(num_classes=3, channels=1, image_size=12, width=8, latent_dim=5)
 
@@ -27,9 +27,9 @@ def differ(a: Tensor, b: Tensor) -> Tensor:
 
 
 def test_the_convolution_of_doubled_images_is_what_it_stands_for() -> None:
-    random = torch.Generator().manual_seed(6)
-    x = torch.randn(2, 3, 5, 4, generator=random, dtype=torch.float64, requires_grad=True)
-    conv = DoublingConv(3, 7).double()
+    rng = torch.Generator().manual_seed(6)
+    x = torch.randn(2, 3, 5, 4, generator=rng, dtype=torch.float64, requires_grad=True)
+    conv = UpsamplingConv(3, 7).double()
     plain = conv2d(x.repeat_interleave(2, 2).repeat_interleave(2, 3), conv.weight, padding=1)
     quick = conv(x)
     torch.testing.assert_close(quick, plain)
@@ -91,8 +91,8 @@ def test_discriminators_normalise_alike_in_training_and_evaluation_apart_from_po
 @networks
 def test_a_generator_draws_each_class_and_each_noise_differently(network: str) -> None:
     generator = build(network, SHOES, seed=4).generator.double().eval()
-    random = torch.Generator().manual_seed(5)
-    z, other = (torch.randn(4, 5, generator=random, dtype=torch.float64) for _ in range(2))
+    rng = torch.Generator().manual_seed(5)
+    z, other = (torch.randn(4, 5, generator=rng, dtype=torch.float64) for _ in range(2))
     y, next_class = torch.tensor([0, 1, 2, 2]), torch.tensor([1, 2, 0, 2])
     images = generator(z, y)
     assert differ(images, generator(z, next_class)).tolist() == [True, True, True, False]

@@ -56,7 +56,7 @@ def test_a_step_takes_penalties_where_they_are_due(
 ) -> None:
     sizes: list[int] = []
 
-    def one(critic: Critic, batch: Batch, random: torch.Generator) -> torch.Tensor:
+    def one(critic: Critic, batch: Batch, rng: torch.Generator) -> torch.Tensor:
         sizes.append(len(batch.real))
         return critic(batch.real, batch.real_labels).sum() * 0 + 1
 
@@ -70,12 +70,12 @@ def test_a_step_takes_penalties_where_they_are_due(
 def test_penalties_that_are_due_rarely_are_as_many_times_heavier(
     shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(PENALTIES, "r1", lambda critic, batch, random: torch.tensor(3.0))
+    monkeypatch.setitem(PENALTIES, "r1", lambda critic, batch, rng: torch.tensor(3.0))
     config = SMALL.model_copy(update={"penalties": {"r1": 0.5}, "penalty_every": 5})
     state = begun(config, SHAPE)
     penalty = setup_of(state, config).penalty
     assert penalty is not None
-    real, labels = make_batch_sampler(shoes, 8, state.random)()
+    real, labels = make_batch_sampler(shoes, 8, state.rng)()
     assert penalty(Batch(real, labels, -real, labels)).item() == 0.5 * 5 * 3
 
 
@@ -91,8 +91,8 @@ def test_batches_draw_every_class_equally_often_and_the_right_pictures(shoes: La
 
 
 def test_only_the_given_classes_are_drawn(shoes: LabelledImages) -> None:
-    random = torch.Generator().manual_seed(0)
-    _, labels = make_batch_sampler(shoes, 600, random, torch.tensor([0, 2]))()
+    rng = torch.Generator().manual_seed(0)
+    _, labels = make_batch_sampler(shoes, 600, rng, torch.tensor([0, 2]))()
     assert labels.bincount(minlength=3).tolist() == pytest.approx([300, 0, 300], abs=60)
 
 
@@ -137,9 +137,9 @@ def test_unlabelled_images_come_with_labels_that_hide_the_class(shoes: LabelledI
     few, more = shoes.take(np.arange(4)), shoes.take(np.arange(4, 19))
     batches = []
     for unlabelled in (False, True):
-        random = torch.Generator().manual_seed(3)
-        draw = make_batch_sampler(few, 40, random)
-        batches.append((with_unlabelled(draw, more, 30, torch.tensor([0, 2]), random) if unlabelled else draw)())
+        rng = torch.Generator().manual_seed(3)
+        draw = make_batch_sampler(few, 40, rng)
+        batches.append((with_unlabelled(draw, more, 30, torch.tensor([0, 2]), rng) if unlabelled else draw)())
     (plain, plain_labels), (images, labels) = batches
     assert torch.equal(images[30:], plain[30:])
     assert torch.equal(labels[30:], plain_labels[30:])

@@ -86,7 +86,7 @@ def test_penalties_are_due_every_so_many_steps(
 ) -> None:
     sizes: list[int] = []
 
-    def one(critic: Critic, batch: Batch, random: torch.Generator) -> torch.Tensor:
+    def one(critic: Critic, batch: Batch, rng: torch.Generator) -> torch.Tensor:
         sizes.append(len(batch.real))
         return critic(batch.real, batch.real_labels).sum() * 0 + 1
 

@@ -53,8 +53,7 @@ def run(fold: Fold, path: Path, config: EvaluateConfig = CONFIG, **runtime: Any)
     trainings = plan_trainings(config, [fold])
     task = Task("evaluate", len(trainings))
     with open_output(path.parent, "evaluate") as output:
-        done = run_experiment(trainings, [fold], config, output, Runtime(**runtime), task)
-    return None if done is None else done[0]
+        return run_experiment(trainings, [fold], config, output, Runtime(**runtime), task)
 
 
 def comparable(records: list[Record] | None) -> list[Record]:

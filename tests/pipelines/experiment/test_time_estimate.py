@@ -20,7 +20,7 @@ from pipelines.experiment import time_estimate
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.time_estimate import (
     ClassifierTime,
-    Measured,
+    MeasurementCache,
     Probe,
     classifier_time,
     extraction_seconds,
@@ -204,7 +204,7 @@ def test_memory_is_that_of_all_processes_and_their_views(
     jobs: int, processes: int, shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two views of 19 images; the stored images of an arm have views too, of which a ratio uses some only."""
-    monkeypatch.setattr(time_estimate, "peak_memory", lambda: 2 * 10**9)
+    monkeypatch.setattr(time_estimate, "peak_process_memory", lambda: 2 * 10**9)
     monkeypatch.setattr(time_estimate, "classifier_time", lambda *_: ClassifierTime(1 / 15))
     probe = Probe(Fold(shoes, shoes), CONFIG, CPU, jobs)
     assert probe.memory((), 0) is None
@@ -226,11 +226,11 @@ def test_memory_is_that_of_all_processes_and_their_views(
 def test_memory_of_other_measurements_does_not_count(shoes: LabelledImages, monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that is fine-tuned needs more memory; a later plan without it does not."""
     peaks = iter([10**9, 5 * 10**9])
-    monkeypatch.setattr(time_estimate, "peak_memory", lambda: next(peaks))
+    monkeypatch.setattr(time_estimate, "peak_process_memory", lambda: next(peaks))
     monkeypatch.setattr(time_estimate, "classifier_time", lambda *_: ClassifierTime(1 / 15))
     arms = (Arm(name="a"), Arm(name="b", learner="finetune"))
     fold, config = Fold(shoes, shoes), CONFIG.model_copy(update={"arms": arms})
-    measured: Measured = {"features": (0.0, 3 * 10**9)}
+    measured: MeasurementCache = {"features": (0.0, 3 * 10**9)}
     tuned = Probe(fold, config, CPU, 1, measured)
     tuned.seconds_to_evaluate(1)
     plain = Probe(fold, config.model_copy(update={"arms": arms[:1]}), CPU, 1, measured)

@@ -32,7 +32,7 @@ def test_the_card_names_what_had_seen_the_images_left_out(metadata: ClassifierMe
 
 
 def test_the_card_describes_the_arm_in_words(metadata: ClassifierMetadata) -> None:
-    assert "- The arm: classical, a network, of real images in views by" in model_card(metadata)
+    assert "- The arm: classical, a network, trained on real images, augmented by" in model_card(metadata)
 
 
 def test_a_calibration_error_that_rises_is_explained(metadata: ClassifierMetadata) -> None:

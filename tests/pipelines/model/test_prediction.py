@@ -72,7 +72,7 @@ def test_pictures_that_the_model_was_trained_on_are_noted(
     assert [note for note in kept.notes if "trained on" in note] == []
     predict(saved, inputs, tmp_path / "p.csv", Runtime(observer=kept))  # without labels there are no scores
     assert kept.notes[-1] == (
-        "the model was trained on 12 of these 18 pictures, so its predictions for them are surer than for new ones; "
+        "the model was trained on 12 of these 18 pictures, so it is more confident of them than of new ones; "
         "`augment train --keep-test` leaves test images out"
     )
 

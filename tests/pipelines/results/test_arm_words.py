@@ -13,25 +13,25 @@ from pipelines.results.arm_words import FEED_WORDS, LEARNER_WORDS, describe_arm
 @pytest.mark.parametrize(
     ("arm", "words"),
     [
-        (Arm(name="a"), "a network, of real images"),
-        (Arm(name="a", policy="light", mixup=0.0), "a network, of real images in views by light; mixup 0"),
+        (Arm(name="a"), "a network, trained on real images"),
+        (Arm(name="a", policy="light", mixup=0.0), "a network, trained on real images, augmented by light; mixup 0"),
         (
             Arm(name="a", policy="light", synthetic=True, feed="grid", share=0.25),
-            "a network, of real and synthetic images in views by light; the synthetic ones are mixtures of the pixels "
-            "of two images, a control; new synthetic images for every batch, 25% of each batch",
+            "a network, trained on real and synthetic images, augmented by light; the synthetic ones are mixtures of "
+            "the pixels of two images, a control; new synthetic images for every batch, 25% of each batch",
         ),
         (
             Arm(name="a", learner="features", unlabelled=0.5),
-            "a linear classifier on pretrained features, of real images; 50% of each batch unlabelled images",
+            "a linear classifier on pretrained features, trained on real images; 50% of each batch unlabelled images",
         ),
         (
             Arm(name="a", real=False, synthetic=True, soft_labels=True),
-            "a network, of synthetic images; the synthetic ones are images of the generator; soft labels of a first "
-            "classifier",
+            "a network, trained on synthetic images; the synthetic ones are images of the generator; soft labels by "
+            "cross-fitted classifiers",
         ),
         (
             Arm(name="a", long_tail="remix", operating_point="cross-fitted"),
-            "a network, of real images; long_tail remix; cross-fitted operating point",
+            "a network, trained on real images; long_tail remix; cross-fitted operating point",
         ),
     ],
 )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from stand_ins import CONFIG, NAMES, OF_CLASSES, RECORDS, SMALL, fold_of, measure, measure_all, part, record
+from stand_ins import CONFIG, CPU, NAMES, OF_CLASSES, RECORDS, SMALL, fold_of, measure, measure_all, part, record
 from torchvision.models import inception_v3
 
 from augment.dataset.images import LabelledImages, subset_per_class
@@ -21,6 +21,7 @@ from pipelines.config.reading import parse
 from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.folds import Fold
 from pipelines.results import fidelity_evaluation as quality
+from pipelines.results.fidelity_evaluation import compared_images, measure_fidelity
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def spoilt(fold: Fold, places: Any, images: Any = None, labels: Any = None) -> F
 
 @pytest.fixture(scope="module")
 def of_honest(honest: Fold) -> dict[str, Any]:
-    return measure(honest).metrics
+    return measure(honest)
 
 
 def test_figures_are_those_that_readers_rely_on(of_honest: dict[str, Any]) -> None:
@@ -80,7 +81,7 @@ def test_figures_are_of_real_and_synthetic_features_in_that_order(
     made = subset_per_class(dark, 20, seed=0)
     fold = replace(honest, synthetic=SyntheticImages(made))
     monkeypatch.setattr(quality, "embed", pixels)
-    metrics = measure(fold).metrics
+    metrics = measure(fold)
     unit = np.mean(pixels(None, honest.train, None) ** 2) ** 0.5
     real_f, made_f = (pixels(None, data, None) / unit for data in (honest.test, made))
 
@@ -100,7 +101,7 @@ def test_a_collapsed_class_shows(honest: Fold, of_honest: dict[str, Any]) -> Non
     synthetic = honest.synthetic.data
     trousers = np.flatnonzero(synthetic.labels == 1)
     collapsed = spoilt(honest, trousers, images=synthetic.images[trousers[0]])
-    before, after = of_honest["per_class"], measure(collapsed).metrics["per_class"]
+    before, after = of_honest["per_class"], measure(collapsed)["per_class"]
     assert after["recall"]["trouser"] < 0.1 < before["recall"]["trouser"]
     assert after["coverage"]["trouser"] < 0.5 < before["coverage"]["trouser"]
     assert after["kid"]["trouser"] > 5 * max(before["kid"].values())
@@ -117,11 +118,11 @@ def test_a_class_of_20_images_that_repeats_itself_is_named(different: int, named
     assert honest.synthetic is not None
     synthetic = honest.synthetic.data
     some = fold_of(honest.train, part(honest.test, 0, 20), part(synthetic, 0, 20))
-    assert not any("1 of 4 classes" in caution for caution in measure(some).metrics["cautions"])
+    assert not any("1 of 4 classes" in caution for caution in measure(some)["cautions"])
     sandals = np.flatnonzero(part(synthetic, 0, 20).labels == 2)
     noise = np.random.default_rng(0).normal(0, 4, (20, 1, 28, 28))
     repeated = np.clip(synthetic.images[80 + np.arange(20) % different] + noise, 0, 255).astype(np.uint8)
-    metrics = measure(spoilt(some, sandals, images=repeated)).metrics
+    metrics = measure(spoilt(some, sandals, images=repeated))
     distinct = metrics["per_class"]["distinctness"]
     assert distinct["sandal"] < 0.25 < 0.7 < min(value for name, value in distinct.items() if name != "sandal")
     (repeats,) = [caution for caution in metrics["cautions"] if "1 of 4 classes" in caution]
@@ -130,11 +131,9 @@ def test_a_class_of_20_images_that_repeats_itself_is_named(different: int, named
 
 def test_synthetic_images_that_teach_nothing_are_named(honest: Fold) -> None:
     useful = [record(0.6, [0.3, 0.5, 0.9, 0.7])]
-    assert not any("chance" in caution for caution in measure(honest, useful).metrics["cautions"])
+    assert not any("chance" in caution for caution in measure(honest, useful)["cautions"])
     useless = [record(0.27, [0.1, 0.5, 0.28, 0.2])]
-    (caution,) = [
-        caution for caution in measure(honest, useless).metrics["cautions"] if "not better than chance" in caution
-    ]
+    (caution,) = [caution for caution in measure(honest, useless)["cautions"] if "not better than chance" in caution]
     assert "(GAN-train, mean recall 27.0%; chance 25.0%)" in caution
 
 
@@ -142,7 +141,7 @@ def test_gan_test_knows_images_of_the_wrong_class(honest: Fold, of_honest: dict[
     assert honest.synthetic is not None
     synthetic = honest.synthetic.data
     sandals = np.flatnonzero(synthetic.labels == 2)
-    metrics = measure(spoilt(honest, sandals, images=synthetic.images[synthetic.labels == 3])).metrics
+    metrics = measure(spoilt(honest, sandals, images=synthetic.images[synthetic.labels == 3]))
     recall = metrics["per_class"]["gan_test"]
     assert recall["sandal"] < 0.2
     assert {**recall, "sandal": None} == {**of_honest["per_class"]["gan_test"], "sandal": None}
@@ -159,7 +158,7 @@ def test_a_class_with_too_few_images_has_no_figures(honest: Fold) -> None:
     assert honest.synthetic is not None
     labels = honest.synthetic.data.labels
     places = [np.flatnonzero(labels == k)[:count] for k, count in enumerate((40, 6, 5, 0))]
-    metrics = measure(replace(honest, synthetic=honest.synthetic.take(np.concatenate(places)))).metrics
+    metrics = measure(replace(honest, synthetic=honest.synthetic.take(np.concatenate(places))))
     for key in OF_CLASSES:
         missing = [name for name, value in metrics["per_class"][key].items() if value is None]
         assert missing == ["sandal", "bag"]
@@ -176,19 +175,20 @@ def test_a_class_with_too_few_images_has_no_figures(honest: Fold) -> None:
 def test_copies_of_training_images_are_found_and_their_originals_named(honest: Fold) -> None:
     assert honest.synthetic is not None
     copied = spoilt(honest, slice(0, 8), images=honest.train.images[:8])
-    found = measure(copied)
+    found = measure_fidelity(copied, CONFIG, CPU)
     assert found.metrics["memorised_fraction"] >= 8 / 160
-    assert found.memorisation.nearest[:8].tolist() == list(range(8))
-    assert np.array_equal(found.synthetic.images[:8], honest.train.images[:8])
-    assert max(found.memorisation.distance[:8]) < 1e-5 < min(found.memorisation.distance[8:])
+    copies, others = found.closest[:8], found.closest[8:]
+    assert sorted((pair.synthetic, pair.train) for pair in copies) == [(i, i) for i in range(8)]
+    assert np.array_equal(compared_images(copied).images[:8], honest.train.images[:8])
+    assert max(pair.distance for pair in copies) < 1e-5 < min(pair.distance for pair in others)
 
 
 def test_no_more_images_are_compared_than_the_limit(honest: Fold, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quality, "MAX_IMAGES", 50)
-    found = measure(honest)
-    assert (found.metrics["test_images"], found.metrics["synthetic_images"], len(found.synthetic)) == (50, 50, 50)
-    assert len(found.memorisation.nearest) == 50
-    assert set(found.synthetic.labels) == {0, 1, 2, 3}  # drawn from all over
+    found, compared = measure_fidelity(honest, CONFIG, CPU), compared_images(honest)
+    assert (found.metrics["test_images"], found.metrics["synthetic_images"], len(compared)) == (50, 50, 50)
+    assert max(pair.synthetic for pair in found.closest) < 50
+    assert set(compared.labels) == {0, 1, 2, 3}  # drawn from all over
 
 
 @pytest.mark.parametrize("count", [0, 1])
@@ -196,13 +196,13 @@ def test_nothing_is_measured_without_two_images_of_each_kind(count: int, honest:
     assert honest.synthetic is not None
     single = honest.synthetic.take(np.arange(count))
     for changed in ({"synthetic": None}, {"synthetic": single}, {"test": single.data}):
-        assert measure_all([replace(honest, **changed)], CONFIG, RECORDS) is None
+        assert measure_all([replace(honest, **changed)], CONFIG, RECORDS) == {}
 
 
 def test_two_images_of_each_kind_have_figures(honest: Fold) -> None:
     assert honest.synthetic is not None
     tiny = fold_of(honest.train, honest.test.take(np.arange(2)), honest.synthetic.data.take(np.arange(2)))
-    metrics = measure(tiny).metrics
+    metrics = measure(tiny)
     json.dumps(metrics, allow_nan=False)
     assert None not in [value for key, value in metrics.items() if key != "per_class"]
 
@@ -212,12 +212,10 @@ def test_inception_takes_the_place_of_the_own_features(four: LabelledImages, tmp
         torch.save(inception_v3(weights=None, init_weights=False).state_dict(), tmp_path / "weights.pth")
     config = parse(EvaluateConfig, {**SMALL, "inception": str(tmp_path / "weights.pth")}, "the test")
     fold = fold_of(part(four, 0, 2), part(four, 2, 3), part(four, 4, 5))
-    found = measure_all([fold], config, RECORDS)
-    assert found is not None
-    metrics = found.metrics
+    metrics = measure_all([fold], config, RECORDS)
     assert metrics["features"] == "inception"
     assert "FID needs 4,096 images of each kind, 2 for each of the 2,048 features" in metrics["fid_note"]
-    own = measure(fold).metrics
+    own = measure(fold)
     assert metrics["kid"] != own["kid"]
     assert metrics["gan_test_accuracy"] == own["gan_test_accuracy"]  # a classifier's of its own in any case
 
