@@ -14,12 +14,12 @@ import yaml
 
 from augment.runtime import NO_OBSERVER, Observer
 from augment.words import counted, printable, shell_word
-from pipelines.auto import allowed_repeats, facts_of, fill_open_settings
-from pipelines.auto_choices import CHOICES
+from pipelines.auto.choices import CHOICES
+from pipelines.auto.decisions import allowed_repeats, facts_of, fill_open_settings
+from pipelines.auto.time_budget import PREFERRED_REPEATS
 from pipelines.config.reading import load_pipeline
 from pipelines.experiment.loading import load
 from pipelines.experiment.protocols import infer_protocol
-from pipelines.time_budget import PREFERRED_REPEATS
 
 STEPS = 600  # of each classifier
 HEAD = """\

@@ -25,7 +25,7 @@ from augment.output_folders import OutputFolder, check_output, open_output
 from augment.runtime import DEFAULT_RUNTIME, Observer, Runtime
 from augment.words import counted, format_duration, format_estimate
 from augment.yaml_text import read_mapping
-from pipelines.auto import DECISIONS_FILE, Decisions, decide
+from pipelines.auto.decisions import DECISIONS_FILE, Decisions, decide
 from pipelines.choosing import candidate_arms
 from pipelines.config.reading import resolve_path, resolve_paths
 from pipelines.config.sections import Pipeline

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from augment.runtime import Runtime
-from pipelines.auto import decide
+from pipelines.auto.decisions import decide
 from pipelines.config.reading import load_pipeline
 from pipelines.config.sections import Pipeline
 from pipelines.experiment.loading import load

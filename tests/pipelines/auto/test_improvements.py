@@ -18,7 +18,7 @@ from pipelines.results.pairs import declared_comparisons
 def test_larger_sets_get_more_steps_if_there_is_time(
     images: int, minutes: float, steps: int, source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipelines.time_budget.MINUTES", minutes)
+    monkeypatch.setattr("pipelines.auto.time_budget.MINUTES", minutes)
     tiny = (*QUICK, "generate.per_class=2", "data.image_size=12", "evaluate.classifier.batch_size=6")
     pipeline, text = decided(auto(source(*[images] * 4), *tiny), tmp_path)
     assert pipeline.evaluate.classifier.steps == steps

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from augment.words import counted, format_duration
 from classifiers.long_tail import LONG_TAIL
-from pipelines.auto_choices import Decision, Facts, arms_with_feeds, fine_tuned_arms
+from pipelines.auto.choices import Decision, Facts, arms_with_feeds, fine_tuned_arms
 from pipelines.config.sections import EvaluateConfig, Pipeline
 from pipelines.metric_specs import imbalanced
 

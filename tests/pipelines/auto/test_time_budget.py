@@ -9,11 +9,11 @@ from observing import Kept
 
 from augment.errors import ConfigError
 from augment.runtime import Runtime
+from pipelines.auto.time_budget import Allocation, allocate_time, seconds_of_options
 from pipelines.config.arm_section import Arm
 from pipelines.config.reading import load_pipeline
 from pipelines.experiment.loading import load
 from pipelines.experiment.time_estimate import Probe
-from pipelines.time_budget import Allocation, allocate_time, seconds_of_options
 
 REPEATS = (6, 7, 8, 9, 10, 11, 12)
 SECONDS = [60.0, 90.0, 150.0]  # of a repeat with each option

@@ -18,8 +18,8 @@ from augment.errors import ConfigError
 from augment.gan.anchors import check_anchor_policy
 from augment.generators.anchored import AnchoredConfig
 from augment.runtime import Runtime
-from pipelines import auto as auto_module
-from pipelines.auto import decide, facts_of
+from pipelines.auto import decisions
+from pipelines.auto.decisions import decide, facts_of
 from pipelines.config.sections import Pipeline
 from pipelines.experiment import time_estimate
 from pipelines.experiment.loading import load
@@ -156,7 +156,7 @@ def test_the_choices_hold_for_the_folds_that_are_run(
     largest: int, minutes: float, source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Six repeats leave 20 of 24 images to train on, and twelve leave 18."""
-    monkeypatch.setattr("pipelines.time_budget.MINUTES", minutes)
+    monkeypatch.setattr("pipelines.auto.time_budget.MINUTES", minutes)
     path = source(largest, largest, 5, 5, test=False)
     pipeline, text = decided(auto(path, *TINY), tmp_path)
     folds, config = facts_of(pipeline, load(pipeline.data)).folds, pipeline.generator
@@ -227,7 +227,7 @@ def test_new_weights_and_overwrite_decide_anew(
     loaded, before = load(pipeline.data), (folder / "auto.json").read_text()
     _, same = decide(pipeline, loaded, folder, Runtime())
     assert same.model_dump_json(indent=1) == before
-    monkeypatch.setattr(auto_module, "_read", lambda _: pytest.fail("read"))
+    monkeypatch.setattr(decisions, "_read", lambda _: pytest.fail("read"))
     assert decide(pipeline, loaded, folder, Runtime(), overwrite=True)[1].inputs == same.inputs
     monkeypatch.undo()
     monkeypatch.setattr("classifiers.backbones.find_spec", lambda _: None)

@@ -24,15 +24,15 @@ from augment.markers import read_marker
 from augment.runtime import NO_OBSERVER, Runtime
 from augment.words import counted, format_duration, format_estimate
 from classifiers.backbones import weights_installed
-from pipelines.auto_choices import CHOICES, Decision, Facts
-from pipelines.auto_improvements import Improvement, decide_improvements, improvements_of
+from pipelines.auto.choices import CHOICES, Decision, Facts
+from pipelines.auto.improvements import Improvement, decide_improvements, improvements_of
+from pipelines.auto.time_budget import Allocation, allocate_time, seconds_of_options
 from pipelines.config.reading import parse
 from pipelines.config.sections import AutoConfig, Pipeline
 from pipelines.experiment.loading import LoadedSource
 from pipelines.experiment.protocols import FOLDS, infer_protocol, make_protocol
 from pipelines.experiment.time_estimate import MeasurementCache
 from pipelines.metric_specs import MIN_REPEATS_FOR_CLAIM
-from pipelines.time_budget import Allocation, allocate_time, seconds_of_options
 
 DECISIONS_FILE = "auto.json"
 MAX_REPEATS_OF_AUTO = 12  # more repeats narrow the interval little

@@ -1,0 +1,1 @@
+"""Chooses the settings that a pipeline leaves open: `augment run auto`."""
