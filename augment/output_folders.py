@@ -91,7 +91,11 @@ class OutputFolder:
         self._save()
 
     def write(self, name: str, data: bytes | str, *, durable: bool = True) -> None:
-        """Replace the content of one of the command's files atomically."""
+        """Replace the content of one of the command's files atomically.
+
+        durable: whether it is on the disk when this returns, and so survives a power failure. Raises `OutputError` if
+        a file of this name is not the command's own.
+        """
         self.reserve(name)
         path, content = path_inside(self.path, name), data.encode() if isinstance(data, str) else data
         path.parent.mkdir(parents=True, exist_ok=True)

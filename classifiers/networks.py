@@ -69,7 +69,8 @@ def small(num_classes: int, channels: int, image_size: int, width: int) -> nn.Mo
     """Build a CNN of at least three blocks, which halve the image down to 4 to 7 px, and a maximum over all positions.
 
     The blocks have `width` channels, then twice, then four times as many; the feature dimension D is 4 times `width`.
-    The maximum gave 2.5 points more accuracy than the mean on Fashion-MNIST at 20 images per class (4 subsets).
+    The maximum gave 2.5 points more accuracy than the mean on Fashion-MNIST at 20 images per class (4 subsets). Raises
+    `ConfigError` for an image size that is not allowed.
     """
     side, w_in, blocks = check_size(image_size), channels, list[nn.Module]()
     while side >= 8 or len(blocks) < 2:
@@ -102,7 +103,10 @@ class PreActivationBlock(nn.Module):
 
 
 def wrn_16(num_classes: int, channels: int, image_size: int, width: int) -> nn.Module:
-    """Build WideResNet-16-k with k = `width` and no dropout: three groups of two blocks; D is 64 k."""
+    """Build WideResNet-16-k with k = `width` and no dropout: three groups of two blocks; D is 64 k.
+
+    Raises `ConfigError` for an image size that is not allowed.
+    """
     check_size(image_size)
     layers: list[nn.Module] = [nn.Conv2d(channels, 16, 3, padding=1, bias=False)]
     w_in = 16

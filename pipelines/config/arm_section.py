@@ -139,7 +139,7 @@ class Arm(Settings):
 
     @property
     def is_control(self) -> bool:
-        """Whether it is fed by something that a generator has to be better than."""
+        """Whether its synthetic images come from a control, which a generator has to be better than."""
         return self.feed not in (None, "generator")
 
     @property

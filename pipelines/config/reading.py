@@ -228,8 +228,9 @@ def load_evaluate_config(
 ) -> EvaluateConfig:
     """Load an `EvaluateConfig` from a YAML file, if given, and override it by the options that are not None.
 
-    If neither the file nor the options list arms and there are no synthetic images, the arms that need them are left
-    out.
+    arms: the names of the arms. has_synthetic: whether there are synthetic images; if not, and neither the file nor
+    `arms` lists arms, those that need them are left out. steps: of the classifiers. options: other settings. Raises
+    `ConfigError` if a setting is unknown or not allowed.
     """
     tree = read_mapping(path) if path else {}
     if path:
