@@ -1,8 +1,8 @@
 """`augment predict`: classify pictures by a model, write a table, and measure the accuracy if they are labelled.
 
 The table is written while the pictures are read, so their number does not matter. It takes its name when it is
-complete. Columns: path, class, entropy (in nats) and the probability of each class, or with `top` the most probable
-classes with their probabilities.
+complete. Columns: path, class, entropy (in nats), label if a picture has one, and the probability of each class, or
+with `top` the most probable classes with their probabilities.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def predict(
             replacing(str(out)) as descriptor,
             os.fdopen(os.dup(descriptor), "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
         ):
-            table = _Table(file, classes, top)
+            table = _Table(file, classes, top, with_labels=any(picture.class_name for picture in pictures))
             classified = _classify(model, pictures, table, labelled, runtime, skip_broken=skip_broken)
             if classified is None:
                 raise _StoppedError
@@ -195,13 +195,13 @@ def _probabilities(model: SavedModel, images: NDArray[np.uint8]) -> NDArray[np.f
 class _Table:
     """The table of predictions, with a line for each picture."""
 
-    def __init__(self, file: IO[str], classes: Sequence[str], top: int | None) -> None:
-        self.writer, self.classes, self.top = csv.writer(file), classes, top
+    def __init__(self, file: IO[str], classes: Sequence[str], top: int | None, *, with_labels: bool) -> None:
+        self.writer, self.classes, self.top, self.with_labels = csv.writer(file), classes, top, with_labels
         if top is None:
             columns = list(classes)
         else:
             columns = [f"{name}_{rank}" for rank in range(1, top + 1) for name in ("class", "probability")]
-        self.writer.writerow([*COLUMNS, *columns])
+        self.writer.writerow([*COLUMNS, *(["label"] if with_labels else []), *columns])
 
     def write(self, pictures: Sequence[Picture], probabilities: NDArray[np.float64]) -> None:
         """Write the lines of n pictures. probabilities: n x K."""
@@ -210,4 +210,5 @@ class _Table:
             order = (-p).argsort(kind="stable")[: self.top or 1]  # of equal ones the first, as for `class`
             ranked = [value for k in order for value in (self.classes[k], f"{p[k]:.6f}")]
             values = [f"{value:.6f}" for value in p] if self.top is None else ranked
-            self.writer.writerow([picture.name, self.classes[int(p.argmax())], f"{entropy:.6f}", *values])
+            label = [picture.class_name or ""] if self.with_labels else []
+            self.writer.writerow([picture.name, self.classes[int(p.argmax())], f"{entropy:.6f}", *label, *values])

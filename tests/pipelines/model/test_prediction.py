@@ -37,7 +37,7 @@ def test_every_picture_has_a_line_with_its_probabilities(saved: SavedModel, imag
     test = read_source(image_folder, image_size=12).splits["test"]
     p = predict_logits(saved.network, torch.from_numpy(test.images)).exp().numpy()
     table = rows(tmp_path / "p.csv")
-    assert list(table[0]) == ["path", "class", "entropy", *CLASSES]
+    assert list(table[0]) == ["path", "class", "entropy", "label", *CLASSES]
     np.testing.assert_allclose([[float(row[name]) for name in CLASSES] for row in table], p, atol=1e-6)
     assert [row["class"] for row in table] == [CLASSES[k] for k in p.argmax(1)]
     np.testing.assert_allclose([float(row["entropy"]) for row in table], -(p * np.log(p)).sum(1), atol=1e-5)
@@ -47,7 +47,9 @@ def test_labelled_pictures_give_figures(saved: SavedModel, image_folder: Path, t
     found = predict(saved, [str(image_folder)], tmp_path / "p.csv", Runtime())
     assert found is not None
     assert found.scores is not None
-    right = sum(row["class"] == Path(row["path"]).parent.name for row in rows(tmp_path / "p.csv"))
+    table = rows(tmp_path / "p.csv")
+    assert [row["label"] for row in table] == [Path(row["path"]).parent.name for row in table]
+    right = sum(row["class"] == row["label"] for row in table)
     assert found.scores.accuracy == pytest.approx(right / 18)
     assert found.scores.confusion.sum(1).tolist() == [6, 6, 6]
     assert np.trace(found.scores.confusion) == right
@@ -83,13 +85,14 @@ def test_files_and_folders_may_be_mixed(saved: SavedModel, image_folder: Path, t
     found = predict(saved, [str(folder), str(one)], tmp_path / "p.csv", Runtime())
     assert found is not None
     assert (found.pictures, found.scores) == (7, None)
+    assert "label" not in rows(tmp_path / "p.csv")[0]
     assert rows(tmp_path / "p.csv")[-1]["path"] == str(one)
 
 
 def test_the_most_probable_classes_may_be_enough(saved: SavedModel, image_folder: Path, tmp_path: Path) -> None:
     predict(saved, [str(image_folder)], tmp_path / "p.csv", Runtime(), top=2)
     first = rows(tmp_path / "p.csv")[0]
-    assert list(first) == ["path", "class", "entropy", "class_1", "probability_1", "class_2", "probability_2"]
+    assert list(first) == ["path", "class", "entropy", "label", "class_1", "probability_1", "class_2", "probability_2"]
     assert first["class"] == first["class_1"]
     assert 1 >= float(first["probability_1"]) >= float(first["probability_2"])
     with pytest.raises(ConfigError, match="--top 4: expected 1 to 3"):
