@@ -57,7 +57,7 @@ from augment.generators.adversarial import (
     network_tensors,
     preview_grid,
 )
-from augment.generators.base import Samples, TrainingData, describe
+from augment.generators.base import Samples, TrainingData, metadata_fields
 from augment.generators.runs import Run, read_model
 from augment.generators.training_images import check_present, image_tensors, read_images
 from augment.seeds import derive_seed
@@ -200,7 +200,7 @@ def _draw_from_seeds(seeds: Seeds, latent_dim: int, device: torch.device) -> tup
 def _save(state: TrainingState, data: TrainingData, config: AnchoredConfig, shape: Shape, run: Run) -> None:
     """Write the EMA generator, the discriminator and the training images, with their metadata, for sampling."""
     metadata = AnchoredMetadata(
-        **describe(data, config, run, state.step),
+        **metadata_fields(data, config, run, state.step),
         shape=shape,
         anchors=config.anchors,
         lenders_from=config.lenders_from,

@@ -95,7 +95,7 @@ class Samples(NamedTuple):
     anchors: NDArray[np.int64] | None = None  # N x A; indices of the training images behind each
 
 
-def describe(data: TrainingData, config: GeneratorConfig, run: Run, step: int) -> dict[str, Any]:
+def metadata_fields(data: TrainingData, config: GeneratorConfig, run: Run, step: int) -> dict[str, Any]:
     """Return the fields of `GeneratorMetadata`, for a model that `run` finishes at `step`."""
     return {
         "kind": config.kind,

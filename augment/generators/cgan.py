@@ -38,7 +38,7 @@ from augment.generators.adversarial import (
     network_tensors,
     preview_grid,
 )
-from augment.generators.base import Samples, TrainingData, describe
+from augment.generators.base import Samples, TrainingData, metadata_fields
 from augment.generators.runs import Run, read_model
 from augment.generators.training_images import check_present
 from augment.seeds import derive_seed
@@ -141,7 +141,7 @@ def _save(
     """Write the EMA generator, the discriminator and the codes, with their metadata, for sampling."""
     noise_std = codes.noise_std if codes else None
     metadata = CganMetadata(
-        **describe(data, config, run, state.step), network=config.network, shape=shape, code_spread=noise_std
+        **metadata_fields(data, config, run, state.step), network=config.network, shape=shape, code_spread=noise_std
     )
     of_codes = {CODES: codes.codes, CODE_LABELS: codes.index.labels} if codes else {}
     run.save_model({**network_tensors(state), **of_codes}, metadata)

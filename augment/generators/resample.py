@@ -19,7 +19,15 @@ from augment.dataset.images import LabelledImages
 from augment.dataset.pair_mixing import MIXINGS
 from augment.dataset.policies import DEFAULT_POLICY, POLICIES, bank_of_views
 from augment.fields import SEEDS, name_in
-from augment.generators.base import Fitted, GeneratorConfig, GeneratorKind, Outcome, Samples, TrainingData, describe
+from augment.generators.base import (
+    Fitted,
+    GeneratorConfig,
+    GeneratorKind,
+    Outcome,
+    Samples,
+    TrainingData,
+    metadata_fields,
+)
 from augment.generators.runs import GeneratorMetadata, open_run, read_model
 from augment.generators.training_images import check_present, image_tensors, read_images
 from augment.output_folders import Replace
@@ -62,7 +70,7 @@ def fit(
             return Fitted(Outcome.ALREADY_FINISHED, config.total)
         run.begin()
         metadata = ResampleMetadata(
-            **describe(data, config, run, config.total),
+            **metadata_fields(data, config, run, config.total),
             policy=config.policy,
             mixing=config.mixing,
             horizontal_flip=config.horizontal_flip,
