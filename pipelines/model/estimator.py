@@ -36,8 +36,8 @@ class AugmentClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     averaged. calibrated: whether to train `members` more networks without each fifth of the pictures, to fit a
     temperature on their predictions for that fifth. horizontal_flip: whether the classes look the same when mirrored.
     image_size: in px, a multiple of 4 from 8 to 128; None: the size nearest to that of the pictures, at most 64.
-    random_state: the seed, an int. device: cpu, cuda or auto. jobs: processes. After `fit`, `classes_` are the labels, and
-    `cross_validation_` is what the pictures that were left out show, or None.
+    random_state: the seed, an int. device: cpu, cuda or auto. jobs: processes. After `fit`, `classes_` are the labels,
+    and `cross_validation_` is what the pictures that were left out show, or None.
     """
 
     def __init__(
