@@ -64,7 +64,8 @@ def train(
     check_outside_sources(out, source, str(run) if run else None)
     given = images.settings().keys()
     from_run = {name: value for name, value in recipe.reading().items() if name not in given}
-    data = images.config(source, seed=seed, drop_duplicates=drop_duplicates, **from_run)
+    drop = from_run.pop("drop_duplicates", False) or drop_duplicates
+    data = images.config(source, seed=seed, drop_duplicates=drop, **from_run)
     with computing.runtime(out, jobs) as runtime:
         options = {"members": members, "keep_test": keep_test, "overwrite": computing.overwrite}
         metadata = train_model(data, recipe, out, runtime, **options)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from augment.words import counted, quoted
 from augment.yaml_text import read_mapping
 from pipelines.config.arm_section import Arm
 from pipelines.config.generator_section import AnyGenerator
-from pipelines.config.sections import EvaluateConfig, GenerateConfig, Pipeline
+from pipelines.config.sections import DataConfig, EvaluateConfig, GenerateConfig, Pipeline
 from pipelines.experiment.loading import LoadedSource
 from pipelines.results.document import Results, read_results
 from pipelines.results.keeping import arm_to_keep, interval_of_mean, metric_of
@@ -31,8 +31,9 @@ class Measured(Settings):
 
     mean, low, high: of single classifiers over the repeats, with the 95 % interval of the mean. arms: how many the run
     compared on these images, of which this may be the best. leaves_out: the sources of variance that the interval
-    leaves out. answer: the recommendation of the run. images: the fingerprint of its source. horizontal_flip, steps: of
-    its classifiers. These three are None if they are not known, or if the arm has no steps.
+    leaves out. answer: the recommendation of the run. images: the fingerprint of its source. subsets: whether it drew
+    few of these. horizontal_flip, steps: of its classifiers. images, horizontal_flip and steps are None if they are not
+    known, or if the arm has no steps.
     """
 
     metric: str
@@ -44,6 +45,7 @@ class Measured(Settings):
     leaves_out: str
     answer: str
     images: str | None = None
+    subsets: bool = False
     horizontal_flip: bool | None = None
     steps: int | None = None
 
@@ -54,8 +56,9 @@ class Recipe(Settings):
     It depends on no file, so that a model can be moved to another machine.
 
     evaluate: the settings of an evaluation of this arm alone. generator, generate: None if it needs no generator. why:
-    where the recipe comes from. image_size, resize: how the images were read; None: as the command decides. unlabelled:
-    the source of unlabelled images that the arm or its generator learns from. classes: of the run; None without one.
+    where the recipe comes from. image_size, resize, drop_duplicates: how the images were read; None: as the command
+    decides. unlabelled: the source of unlabelled images that the arm or its generator learns from. classes: of the run;
+    None without one.
     """
 
     evaluate: EvaluateConfig
@@ -65,6 +68,7 @@ class Recipe(Settings):
     measured: Measured | None = None
     image_size: int | None = None
     resize: Resize | None = None
+    drop_duplicates: bool | None = None
     unlabelled: str | None = None
     classes: tuple[str, ...] | None = None
 
@@ -76,7 +80,7 @@ class Recipe(Settings):
 
     def reading(self) -> dict[str, Any]:
         """Return how the run read its images, under the names of the fields in `DataConfig`."""
-        return self.model_dump(include={"image_size", "resize", "unlabelled"}, exclude_none=True)
+        return self.model_dump(include={"image_size", "resize", "drop_duplicates", "unlabelled"}, exclude_none=True)
 
 
 def choose_recipe(
@@ -97,7 +101,7 @@ def choose_recipe(
     return recipe.model_copy(update={"evaluate": evaluate.model_copy(update=changes)})
 
 
-def differences_from_run(recipe: Recipe, loaded: LoadedSource, resize: Resize) -> tuple[str, ...]:
+def differences_from_run(recipe: Recipe, loaded: LoadedSource, data: DataConfig) -> tuple[str, ...]:
     """Describe how the trainings that the run measured differ from that of a model of this recipe and source.
 
     If they do, the accuracy that the run measured is not that of the model. Empty without a run.
@@ -107,10 +111,14 @@ def differences_from_run(recipe: Recipe, loaded: LoadedSource, resize: Resize) -
         return ()
     if recipe.image_size not in (None, size):
         found.append(f"another image size ({recipe.image_size} px, this model {size} px)")
-    elif recipe.resize not in (None, resize):
-        found.append(f"pictures made square by {recipe.resize} (this model by {resize})")
+    elif recipe.resize not in (None, data.resize):
+        found.append(f"pictures made square by {recipe.resize} (this model by {data.resize})")
     elif run.images not in (None, loaded.fingerprint()):
         found.append("other images")
+    if run.subsets != (data.samples_per_class is not None):
+        found.append("few images of each class" if run.subsets else "more images of each class")
+    if recipe.drop_duplicates not in (None, data.drop_duplicates):
+        found.append("images without duplicates" if recipe.drop_duplicates else "images with duplicates")
     if run.horizontal_flip not in (None, recipe.evaluate.horizontal_flip):
         found.append("training with flips" if run.horizontal_flip else "training without flips")
     steps = _steps(recipe.evaluate, recipe.arm)
@@ -160,9 +168,10 @@ def recipe_of_run(folder: Path) -> Recipe:
         generator=generator,
         generate=pipeline.generate if pipeline and generator and arm.feed is None else None,
         why=f"the arm {arm.name}, which {_merit(results)} in {folder.name}",
-        measured=_measured(results, arm, evaluation),
+        measured=_measured(results, arm, evaluation, subsets=_draws_subsets(results, pipeline)),
         image_size=results.dataset.image_size,
         resize=pipeline.data.resize if pipeline else None,
+        drop_duplicates=pipeline.data.drop_duplicates if pipeline else None,
         unlabelled=pipeline.data.unlabelled if pipeline and learns_from_unlabelled else None,
         classes=tuple(results.dataset.classes),
     )
@@ -205,7 +214,12 @@ def _merit(results: Results) -> str:
     return "has the best mean" if results.recommendation.arm is None else "is recommended"
 
 
-def _measured(results: Results, arm: Arm, evaluation: EvaluateConfig) -> Measured:
+def _draws_subsets(results: Results, pipeline: Pipeline | None) -> bool:
+    limited = pipeline is not None and pipeline.data.samples_per_class is not None
+    return limited or results.protocol.kind in ("subsample", "imbalance")
+
+
+def _measured(results: Results, arm: Arm, evaluation: EvaluateConfig, *, subsets: bool) -> Measured:
     metric = metric_of(results)
     summary = results.arms[arm.name][metric]
     low, high = interval_of_mean(results, arm.name)
@@ -219,6 +233,7 @@ def _measured(results: Results, arm: Arm, evaluation: EvaluateConfig) -> Measure
         leaves_out=results.protocol.note,
         answer=results.recommendation.sentence,
         images=results.dataset.fingerprint,
+        subsets=subsets,
         horizontal_flip=evaluation.horizontal_flip,
         steps=_steps(evaluation, arm),
     )

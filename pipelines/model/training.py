@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from augment.dataset.images import LabelledImages, Resize, concatenate, fingerprint, image_hashes
+from augment.dataset.images import LabelledImages, concatenate, fingerprint, image_hashes
 from augment.errors import ConfigError
 from augment.filtering import CrossFittedPredictions, needed_before_filter
 from augment.identity import Identity
@@ -115,7 +115,7 @@ def train(
         if not _train_missing(trainings, images, recipe, output, runtime):
             return None
         results = {training.key: load_tensors(folder / training.file, MemberTraining)[0] for training in trainings}
-        metadata = _assemble(results, images, recipe, loaded, data.resize, output)
+        metadata = _assemble(results, images, recipe, loaded, data, output)
         _delete_parts(trainings, output)
         output.finish(WEIGHTS)
     return metadata
@@ -126,7 +126,7 @@ def _assemble(
     images: FoldParts,
     recipe: Recipe,
     loaded: LoadedSource,
-    resize: Resize,
+    data: DataConfig,
     output: OutputFolder,
 ) -> ClassifierMetadata:
     """Write the calibrated ensemble, its metadata and card, and the images whose labels look wrong."""
@@ -138,11 +138,11 @@ def _assemble(
         classes=labelled.class_names,
         image_size=labelled.size,
         channels=labelled.channels,
-        resize=resize,
+        resize=data.resize,
         members=len(network.members),
         temperature=float(network.temperature),
         recipe=recipe,
-        differs_from_run=differences_from_run(recipe, loaded, resize),
+        differs_from_run=differences_from_run(recipe, loaded, data),
         source=loaded.name,
         train_per_class=labelled.per_class(),
         fingerprint=fingerprint(labelled),
@@ -171,7 +171,7 @@ def _load(data: DataConfig, recipe: Recipe, keep_test: bool, runtime: Runtime) -
             f"the run compared classifiers of {', '.join(recipe.classes)}, and the source has {', '.join(names)}: give "
             "the source of the run, or train without --run"
         )
-    if differs := differences_from_run(recipe, loaded, data.resize):
+    if differs := differences_from_run(recipe, loaded, data):
         runtime.observer.on_note(f"the run measured {' and '.join(differs)}, so its figure is not that of this model")
     others = [loaded.val, None if keep_test else loaded.test]
     return loaded, concatenate([loaded.train, *(other for other in others if other is not None)])
