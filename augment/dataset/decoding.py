@@ -22,10 +22,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from augment.dataset.images import LabelledImages, Resize, fit_to_square, to_channels
 from augment.dataset.listing import LabelledFile, Listing, PictureFile
+from augment.dataset.partial_reads import PartialReads
 from augment.errors import SourceError
 from augment.files import describe_irregular
 from augment.progress import Progress, no_progress
-from augment.words import counted
 
 T = TypeVar("T")
 M = TypeVar("M", LabelledFile, "_Opened")
@@ -33,36 +33,6 @@ M = TypeVar("M", LabelledFile, "_Opened")
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "JPEG2000", "PPM", "ICO", "TGA", "PCX")
 DARK = 2**13  # values of 16 bits below it use less than an eighth of their range, as those of 12-bit cameras do
 ChooseSize = Callable[[Counter[tuple[int, int]]], int]  # counts of (width, height) in px -> size of all in px
-
-
-class PartialReads(NamedTuple):
-    """The numbers of pictures of which only a part is read.
-
-    transparent: an alpha channel or a transparent colour, which becomes white. frames: several frames or pages, of
-    which the first is read. dark: 16 bits per pixel, of which the values use less than an eighth of the range.
-    """
-
-    transparent: int = 0
-    frames: int = 0
-    dark: int = 0
-
-    def sentences(self) -> list[str]:
-        """Return sentences on what is lost of the pictures: frames, and grey levels."""
-        sentences = []
-        if self.frames:
-            sentences.append(
-                f"{counted(self.frames, 'file')} with several frames or pages: only the first of each is read; save "
-                "the others as files of their own to use them"
-            )
-        if self.dark:
-            sentences.append(
-                f"{counted(self.dark, 'file')} of 16 bits with values below an eighth of their range become nearly "
-                "black: if they hold 10 to 12 bits, multiply their values by 64 to 16"
-            )
-        return sentences
-
-
-NONE_PARTIAL = PartialReads()
 
 
 class Decoded(NamedTuple):
@@ -237,13 +207,16 @@ def open_picture(file: PictureFile) -> Iterator[Image.Image]:
         yield picture
 
 
-def read_picture(file: PictureFile, size: int, resize: Resize, channels: int) -> NDArray[np.uint8]:
-    """Decode a picture as the pictures of a source are decoded: channels x size x size.
+def read_picture(file: PictureFile, size: int, resize: Resize, channels: int) -> tuple[NDArray[np.uint8], PartialReads]:
+    """Decode a picture as the pictures of a source are decoded: channels x size x size, and what is lost of it.
 
     Raises `OSError`, or another exception of Pillow's decoders, if the file is broken, and `SourceError` if the picture
     has colours and `channels` is 1.
     """
-    return to_channels(_read_pixels(file, size, resize, grey=False).values, channels, str(file))
+    with open_picture(file) as picture:
+        frames = _has_frames(picture)
+    pixels = _read_pixels(file, size, resize, grey=False)
+    return to_channels(pixels.values, channels, str(file)), PartialReads(frames=frames, dark=pixels.dark)
 
 
 def _read_header(file: PictureFile) -> _Header:

@@ -20,6 +20,7 @@ from augment.dataset.deduplication import COLUMNS, DuplicatePair, find_duplicate
 from augment.dataset.duplicates import Pairs, group_copies
 from augment.dataset.flips import Flips, advise_on_flips, measure_flips
 from augment.dataset.images import LabelledImages, subset_per_class
+from augment.dataset.partial_reads import skipped_note
 from augment.dataset.sources import Source
 from augment.files import write_bytes, write_text
 from augment.progress import Progress, no_progress
@@ -211,8 +212,7 @@ def image_name(source: Source, split: str, i: int) -> str:
 def _advise_on_pictures(source: Source, grey_stored_as_rgb: bool) -> list[str]:
     advice = []
     if source.skipped:
-        names = listed([repr(name) for name in source.skipped], MAX_NAMED)
-        advice.append(f"{counted(len(source.skipped), 'broken file')} skipped: {names}.")
+        advice.append(f"{skipped_note(source.skipped, MAX_NAMED)}.")
     size = source.train.size
     if set(source.original_sizes) != {(size, size)}:
         largest = "{} x {}".format(*max(source.original_sizes, key=lambda s: s[0] * s[1]))

@@ -18,6 +18,7 @@ from augment.dataset import archives
 from augment.dataset.decoding import read_picture, refuse_decompression_bombs, unreadable
 from augment.dataset.images import Resize, resize_images, to_channels
 from augment.dataset.listing import Listing, PictureFile
+from augment.dataset.partial_reads import NONE_PARTIAL, PartialReads
 from augment.dataset.sources import SUFFIXES, check_not_empty, find_folder_reader, locate
 from augment.dataset.tables import read_rows
 from augment.dataset.trees import T, visible_entries
@@ -25,6 +26,7 @@ from augment.errors import SourceError
 from augment.words import counted, quoted
 
 BATCH = 256  # pictures
+_Read = tuple[NDArray[np.uint8], PartialReads]  # the pixels of a picture, and what is lost of it
 
 
 class Picture(NamedTuple):
@@ -44,11 +46,15 @@ class Format(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Decoded pictures. images: uint8, n x C x H x W. broken: the names of those that could not be read."""
+    """Decoded pictures. images: uint8, n x C x H x W. broken: the names of those that could not be read.
+
+    partial_reads: how many of the n are read only in part.
+    """
 
     pictures: list[Picture]
     images: NDArray[np.uint8]
     broken: list[str]
+    partial_reads: PartialReads
 
 
 def find_pictures(spec: str) -> tuple[list[Picture], list[str]]:
@@ -128,27 +134,27 @@ def decoded(pictures: Sequence[Picture], form: Format, threads: int, *, skip_bro
             yield _collect(chunk, current, form, skip_broken)
 
 
-def _submit(pool: ThreadPoolExecutor, chunk: Sequence[Picture], form: Format) -> list[Future[NDArray[np.uint8]]]:
+def _submit(pool: ThreadPoolExecutor, chunk: Sequence[Picture], form: Format) -> list[Future[_Read]]:
     return [pool.submit(_pixels, picture, form) for picture in chunk]
 
 
-def _pixels(picture: Picture, form: Format) -> NDArray[np.uint8]:
+def _pixels(picture: Picture, form: Format) -> _Read:
     if not isinstance(picture.content, np.ndarray):
         return read_picture(picture.content, form.size, form.resize, form.channels)
     image = resize_images(picture.content[None], form.size, form.resize)[0]
-    return to_channels(image, form.channels, picture.name)
+    return to_channels(image, form.channels, picture.name), NONE_PARTIAL
 
 
-def _collect(
-    chunk: Sequence[Picture], futures: Sequence[Future[NDArray[np.uint8]]], form: Format, skip_broken: bool
-) -> Batch:
+def _collect(chunk: Sequence[Picture], futures: Sequence[Future[_Read]], form: Format, skip_broken: bool) -> Batch:
     read: list[Picture] = []
-    images, broken = list[NDArray[np.uint8]](), list[str]()
+    images, partial, broken = list[NDArray[np.uint8]](), list[PartialReads](), list[str]()
     for picture, future in zip(chunk, futures, strict=True):
         error = future.exception()
         if error is None:
             read.append(picture)
-            images.append(future.result())
+            pixels, partial_reads = future.result()
+            images.append(pixels)
+            partial.append(partial_reads)
         elif isinstance(error, SourceError | MemoryError | PermissionError):
             raise error
         elif skip_broken:
@@ -156,4 +162,5 @@ def _collect(
         else:
             raise unreadable(picture.name, error) from error
     shape = (len(images), form.channels, form.size, form.size)
-    return Batch(read, np.stack(images) if images else np.empty(shape, np.uint8), broken)
+    stacked = np.stack(images) if images else np.empty(shape, np.uint8)
+    return Batch(read, stacked, broken, NONE_PARTIAL.plus(partial))

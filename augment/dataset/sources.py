@@ -21,11 +21,12 @@ import numpy as np
 
 from augment.dataset import archives
 from augment.dataset.arrays import Arrays, read_bundled, read_npz, read_sklearn
-from augment.dataset.decoding import NONE_PARTIAL, ChooseSize, PartialReads, decode
+from augment.dataset.decoding import ChooseSize, decode
 from augment.dataset.hugging_face import is_saved, read_dataset
 from augment.dataset.images import SPLITS, LabelledImages, Resize, check_size, nearest_size, resize_images
 from augment.dataset.listing import Listing, Row, make_listing
 from augment.dataset.parquet import parquet_files, read_parquet, split_columns
+from augment.dataset.partial_reads import NONE_PARTIAL, PartialReads
 from augment.dataset.tables import read_rows
 from augment.dataset.torchvision_sets import read_torchvision
 from augment.dataset.trees import list_tree, visible_entries

@@ -18,6 +18,7 @@ from augment.errors import ConfigError
 from augment.generators.base import Model
 from augment.runtime import NO_OBSERVER, Observer, Task
 from augment.seeds import seed_sequence
+from augment.words import quoted
 
 BATCH = 256
 
@@ -87,7 +88,7 @@ def labels_from_counts(model: Model, counts: Mapping[str, int]) -> NDArray[np.in
     classes = model.metadata.classes
     unknown = sorted(set(counts) - set(classes))
     if unknown:
-        raise ConfigError(f"the run has no class {unknown[0]!r}; its classes are {', '.join(classes)}")
+        raise ConfigError(f"the run has no class {unknown[0]!r}; its classes are {', '.join(map(quoted, classes))}")
     labels = np.repeat(np.arange(len(classes)), [counts.get(name, 0) for name in classes])
     if not len(labels):
         raise ConfigError("there is nothing to generate: no class needs an image")

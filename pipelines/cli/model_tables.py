@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from rich.table import Table
 
+from augment.dataset.partial_reads import skipped_note
 from augment.words import counted, printable
 from pipelines.cli.terminal import OUT
 from pipelines.metric_specs import METRICS, default_metric
@@ -15,6 +16,7 @@ from pipelines.model.saved_model import ClassifierMetadata
 
 MAX_CLASSES = 20  # in a confusion matrix that is printed
 WORST = 5  # confusions that are listed
+BROKEN = 10  # broken files that are named
 
 
 def print_model(metadata: ClassifierMetadata) -> None:
@@ -46,8 +48,7 @@ def print_predictions(predictions: Predictions, classes: Sequence[str]) -> None:
     most_common = ", ".join(f"{printable(name)} {count:,}" for name, count in most if count)
     OUT.print(f"{counted(predictions.pictures, 'picture')}: {most_common or 'none'}")
     if predictions.broken:
-        first, others = predictions.broken[0], len(predictions.broken) - 1
-        OUT.print(f"{counted(1 + others, 'broken file')} skipped: {printable(first)}" + (" ..." if others else ""))
+        OUT.print(skipped_note(predictions.broken, BROKEN))
     if predictions.scores is not None:
         _print_scores(predictions.scores, classes)
 

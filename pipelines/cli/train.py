@@ -73,4 +73,5 @@ def train(
         raise KeyboardInterrupt
     print_model(metadata)
     print_line(f"model: {out}; its card: {out / 'README.md'}")
-    print_next_command("augment", "predict", out, source, "--out", f"{out}-predictions.csv")
+    flags = ["--skip-broken"] if data.skip_broken else []
+    print_next_command("augment", "predict", out, source, *flags, "--out", f"{out}-predictions.csv")

@@ -16,6 +16,7 @@ from augment.dataset.duplicates import find_leaks, group_copies, measure_duplica
 from augment.dataset.export import read_scores
 from augment.dataset.images import LabelledImages, concatenate, image_hashes, match_format, subset_per_class
 from augment.dataset.inspection import image_name
+from augment.dataset.partial_reads import NONE_PARTIAL, skipped_note
 from augment.dataset.pictures import BATCH, Batch, Format, decoded, pictures_by_split
 from augment.dataset.sources import Source, read_source
 from augment.errors import SourceError
@@ -23,7 +24,7 @@ from augment.generators.sampling import SyntheticImages
 from augment.progress import Progress
 from augment.runtime import NO_OBSERVER, Observer
 from augment.seeds import derive_seed
-from augment.words import are, counted, listed, printable
+from augment.words import are, counted, printable
 from pipelines.config.sections import DataConfig
 
 READING, COMPARING = "read pictures", "search for copies"  # names of work whose progress is reported
@@ -81,7 +82,7 @@ def load(config: DataConfig, observer: Observer = NO_OBSERVER) -> LoadedSource:
         progress=reading,
     )
     pool, val = source.train, source.val
-    notes = ((_skipped_note(source.skipped),) if source.skipped else ()) + tuple(source.partial_reads.sentences())
+    notes = ((skipped_note(source.skipped, 1),) if source.skipped else ()) + tuple(source.partial_reads.sentences())
     test, test_notes = _find_test(config, source, reading)
     if test is source.val:
         val = None
@@ -143,7 +144,8 @@ def _load_unlabelled(
         same = "the same as a labelled image, pixel for pixel"
         notes.append(f"{counted(len(copies), 'unlabelled image')} left out: {same}")
     if broken:
-        notes.append(_skipped_note(broken))
+        notes.append(skipped_note(broken, 1))
+    notes += NONE_PARTIAL.plus(batch.partial_reads for batch in batches).sentences()
     return read.take(np.setdiff1d(np.arange(len(read)), copies)), tuple(notes)
 
 
@@ -275,7 +277,3 @@ def _find_test(config: DataConfig, source: Source, progress: Progress) -> tuple[
     if unused:
         notes.append(f"the test set is the {selected} split of {other.name}: its {' and '.join(unused)} are not used")
     return match_format(other.splits[selected], source.train, "test images"), tuple(notes)
-
-
-def _skipped_note(names: Sequence[str]) -> str:
-    return f"{counted(len(names), 'broken file')} skipped: {listed([printable(name) for name in names], 1)}"

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
 from augment.dataset.images import image_hashes
+from augment.dataset.partial_reads import NONE_PARTIAL
 from augment.dataset.pictures import Format, Picture, decoded, find_pictures
 from augment.errors import ConfigError
 from augment.files import errors_naming, replacing
@@ -137,6 +138,7 @@ def _classify(
 ) -> tuple[NDArray[np.int64], list[str]] | None:
     """Return how many pictures have which class, int64, K, and the broken files; None if it was stopped."""
     metadata, broken, done, seen, task = model.metadata, list[str](), 0, 0, Task("predict", len(pictures))
+    partial = NONE_PARTIAL
     counts = np.zeros(len(metadata.classes), np.int64)
     runtime.observer.on_start(task)
     known, form = metadata.training_hashes(), Format(metadata.image_size, metadata.resize, metadata.channels)
@@ -148,15 +150,18 @@ def _classify(
             labelled.add([metadata.classes.index(str(picture.class_name)) for picture in batch.pictures], p)
         seen += sum(digest in known for digest in image_hashes(batch.images))
         broken += batch.broken
+        partial = partial.plus([batch.partial_reads])
         done += len(batch.pictures) + len(batch.broken)
         runtime.observer.on_progress(task, done, {})
         if runtime.stopped():
             return None
     runtime.observer.on_end(task, {})
+    for sentence in partial.sentences():
+        runtime.observer.on_note(sentence)
     if seen:
         harm = "these scores are too optimistic for" if labelled else "it is more confident of them than of"
         runtime.observer.on_note(
-            f"the model was trained on {seen:,} of these {counted(len(pictures), 'picture')}, so {harm} new ones; "
+            f"the model was trained on {seen:,} of these {counted(int(counts.sum()), 'picture')}, so {harm} new ones; "
             "`augment train --keep-test` leaves test images out"
         )
     return counts, broken
@@ -176,11 +181,12 @@ def _are_labelled(pictures: Iterable[Picture], classes: Sequence[str], runtime: 
     """Return whether all pictures have labels that the model knows, and note an unknown one."""
     names = {picture.class_name for picture in pictures}
     if None in names:
+        if len(names) > 1:
+            runtime.observer.on_note("no accuracy: some of the pictures have no label")
         return False
     if unknown := sorted(str(name) for name in names if name not in classes):
-        runtime.observer.on_note(
-            f"no accuracy: the model has no class {quoted(unknown[0])}; its classes are {', '.join(classes)}"
-        )
+        known = ", ".join(map(quoted, classes))
+        runtime.observer.on_note(f"no accuracy: the model has no class {quoted(unknown[0])}; its classes are {known}")
     return not unknown
 
 

@@ -76,7 +76,7 @@ def test_counts_labels_and_names_are_the_wanted_ones(model: Model) -> None:
 
 
 def test_an_unknown_class_is_named_with_the_known_ones(model: Model) -> None:
-    with pytest.raises(ConfigError, match="no class 'boot'; its classes are sandal, sneaker, ankle-boot"):
+    with pytest.raises(ConfigError, match="no class 'boot'; its classes are 'sandal', 'sneaker', 'ankle-boot'"):
         generate(model, {"sandal": 1, "boot": 2}, seed=0)
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from fitting import stop_after
 from observing import Kept
+from PIL import Image
 
 from augment.dataset.sources import read_source
 from augment.errors import ConfigError
@@ -105,7 +106,39 @@ def test_labels_of_other_classes_are_noted(saved: SavedModel, image_folder: Path
     found = predict(saved, [str(photos)], tmp_path / "p.csv", Runtime(observer=kept))
     assert found is not None
     assert found.scores is None
-    assert kept.notes[0].startswith("no accuracy: the model has no class 'slipper'; its classes are ankle-boot, sandal")
+    assert kept.notes[0].startswith(
+        "no accuracy: the model has no class 'slipper'; its classes are 'ankle-boot', 'sandal'"
+    )
+
+
+def test_what_is_lost_of_pictures_is_noted(saved: SavedModel, image_folder: Path, tmp_path: Path) -> None:
+    photos, kept = Path(shutil.copytree(image_folder / "test" / "sandal", tmp_path / "photos")), Kept()
+    with Image.open(next(photos.iterdir())) as picture:
+        values = np.asarray(picture).astype(np.uint16)
+        picture.save(photos / "pages.tif", save_all=True, append_images=[picture])
+    Image.fromarray(values * 16).save(photos / "12-bits.png")
+    (photos / "torn.png").write_bytes(b"no picture")
+    one = next((image_folder / "train" / "sandal").iterdir())
+    inputs = [str(photos), str(one)]
+    found = predict(saved, inputs, tmp_path / "p.csv", Runtime(observer=kept), skip_broken=True)
+    assert found is not None
+    assert (found.pictures, found.broken) == (9, [str(photos / "torn.png")])
+    frames, dark, seen = kept.notes
+    assert frames.startswith("1 file with several frames or pages: only the first of each is read")
+    assert dark.startswith("1 file of 16 bits with values below an eighth of their range become nearly black")
+    assert seen.startswith("the model was trained on 1 of these 9 pictures")
+
+
+def test_where_some_pictures_lack_a_label_there_is_no_accuracy(
+    saved: SavedModel, image_folder: Path, tmp_path: Path
+) -> None:
+    kept = Kept()
+    inputs = [str(image_folder), str(image_folder / "test" / "sandal")]
+    found = predict(saved, inputs, tmp_path / "p.csv", Runtime(observer=kept))
+    assert found is not None
+    assert found.scores is None
+    assert "no accuracy: some of the pictures have no label" in kept.notes
+    assert [row["label"] for row in rows(tmp_path / "p.csv")][-6:] == [""] * 6
 
 
 def test_a_stopped_command_leaves_no_table(saved: SavedModel, image_folder: Path, tmp_path: Path) -> None:
