@@ -75,7 +75,7 @@ def test_what_the_run_measured_otherwise_is_said(
 
 
 @pytest.mark.parametrize("drawn", [True, False])
-def test_the_figure_of_a_run_on_few_images_is_not_that_of_a_model(
+def test_a_figure_on_few_images_is_not_that_of_a_model(
     drawn: bool, out: Path, image_folder: Path, tmp_path: Path, augment: Augment
 ) -> None:
     if drawn:  # by the protocol, and not by a limit

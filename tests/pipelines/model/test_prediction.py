@@ -129,7 +129,7 @@ def test_what_is_lost_of_pictures_is_noted(saved: SavedModel, image_folder: Path
     assert seen.startswith("the model was trained on 1 of these 9 pictures")
 
 
-def test_where_some_pictures_lack_a_label_there_is_no_accuracy(
+def test_pictures_without_a_label_leave_no_accuracy(
     saved: SavedModel, image_folder: Path, tmp_path: Path
 ) -> None:
     kept = Kept()
