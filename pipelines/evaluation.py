@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class ReportContext:
     """What the report shows apart from the results: the source's name, warnings, settings and the generator's losses.
 
     curves: the steps and values of each loss, of equal length, by its name. choice: how the mix was chosen; None if it
-    was not chosen on validation images. fingerprint: of all images of the source.
+    was not chosen on validation images. fingerprint: of all images of the source. names: of `LoadedSource.names`.
     """
 
     name: str
@@ -52,6 +52,7 @@ class ReportContext:
     curves: dict[str, tuple[list[int], list[float]]] | None = None
     choice: Choice | None = None
     fingerprint: str | None = None
+    names: Mapping[tuple[str, int], str] = field(default_factory=dict)
 
 
 def evaluate(
@@ -82,7 +83,7 @@ def evaluate(
     _report(warnings, runtime)
     why = HOLDOUT_ONLY if synthetic is not None else "holdout: there is one test set"
     design = Design(why=why, test_labels=test.labels)
-    context = ReportContext(loaded.name, design, warnings, fingerprint=loaded.fingerprint())
+    context = ReportContext(loaded.name, design, warnings, fingerprint=loaded.fingerprint(), names=loaded.names())
     return evaluate_folds([fold], config, folder, context, runtime, overwrite=overwrite)
 
 
@@ -213,10 +214,12 @@ def _dataset(fold: Fold, context: ReportContext) -> Dataset:
     )
 
 
-def _hard_images(results: Results, records: Sequence[Record], folds: Sequence[Fold]) -> list[HardImage]:
+def _hard_images(
+    results: Results, records: Sequence[Record], folds: Sequence[Fold], names: Mapping[tuple[str, int], str]
+) -> list[HardImage]:
     """Return the test images that the recommended arm gets wrong most often: of a curve, those of its first size."""
     arm, tests = results.recommendation.arm, {fold.name: fold.test for fold in of_first_size(folds)}
-    return hard_images([record for record in records if record.arm == arm and record.fold in tests], tests)
+    return hard_images([record for record in records if record.arm == arm and record.fold in tests], tests, names)
 
 
 def _pictures(
@@ -226,7 +229,7 @@ def _pictures(
     measured: Sequence[Fidelity],
     context: ReportContext,
 ) -> Pictures:
-    fold, hard = folds[0], _hard_images(results, records, folds)
+    fold, hard = folds[0], _hard_images(results, records, folds, context.names)
     pairs = pictures_of(measured[0].closest, compared_images(fold), fold.train) if measured else []
     synthetic = None if fold.synthetic is None else fold.synthetic.data
     return Pictures(real=fold.train, synthetic=synthetic, pairs=pairs, hard=hard, curves=context.curves)

@@ -132,6 +132,20 @@ def _choose(folds: PipelineFolds) -> Stage | None:
     )
 
 
+def _report_context(folds: PipelineFolds, choice: Choice | None) -> ReportContext:
+    first = folds.generators.folder_of(folds.protocol.folds[0])
+    return ReportContext(
+        folds.loaded.name,
+        folds.protocol.design,
+        folds.notes,
+        settings=folds.pipeline.model_dump(mode="json"),
+        curves=_loss_curves(first / "gan") if folds.generator_folds else {},
+        choice=choice,
+        fingerprint=folds.loaded.fingerprint(),
+        names=folds.loaded.names(),
+    )
+
+
 def _evaluate(folds: PipelineFolds) -> Stage:
     pipeline, outer = folds.pipeline, folds.protocol.folds
     total = count_trainings(pipeline.evaluate, outer)
@@ -139,15 +153,7 @@ def _evaluate(folds: PipelineFolds) -> Stage:
     def run(runtime: Runtime, seconds: float, overwrite: bool) -> bool:
         choice = read_choice(folds.folder / "choice") if pipeline.choose else None
         complete = [_with_mix(folds.with_synthetic(fold), choice) for fold in outer]
-        context = ReportContext(
-            folds.loaded.name,
-            folds.protocol.design,
-            folds.notes,
-            pipeline.model_dump(mode="json"),
-            _loss_curves(folds.generators.folder_of(outer[0]) / "gan") if folds.generator_folds else {},
-            choice,
-            folds.loaded.fingerprint(),
-        )
+        context = _report_context(folds, choice)
         folder, settings = folds.folder / "evaluation", pipeline.evaluate
         results = evaluate_folds(
             complete, settings, folder, context, runtime, overwrite=overwrite, replace="anything", seconds=seconds

@@ -11,6 +11,7 @@ from augment.dataset.partial_reads import skipped_note
 from augment.words import counted, printable
 from pipelines.cli.terminal import OUT
 from pipelines.metric_specs import METRICS, default_metric
+from pipelines.model.card import caution_on_suspects
 from pipelines.model.prediction import Predictions, Scores
 from pipelines.model.saved_model import ClassifierMetadata
 
@@ -34,11 +35,17 @@ def print_model(metadata: ClassifierMetadata) -> None:
         f"{after:.1f} points after calibration (temperature {metadata.temperature:.2f})",
         style="bold",
     )
+    recognised = validation.recognised(metadata.classes)
+    if 0 < len(recognised) <= MAX_CLASSES:
+        OUT.print("recognised: " + ", ".join(f"{printable(name)} {text}" for name, text in recognised.items()))
+    if after > before:
+        OUT.print("calibration lowers the log loss, which it is fitted to, and not this error")
     if metadata.suspect_labels is None:
         OUT.print("labels were not checked; to check them: pip install 'augment-osgan[labels]'")
     elif metadata.suspect_labels:
         OUT.print(
-            f"{counted(metadata.suspect_labels, 'label')} may be wrong: suspect-labels.csv in the model names them"
+            f"{counted(metadata.suspect_labels, 'label')} may be wrong: suspect-labels.csv in the model names them."
+            f"{caution_on_suspects(metadata)}"
         )
 
 

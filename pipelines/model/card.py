@@ -27,6 +27,9 @@ NOT_FOR = (
 )
 
 
+MANY = 0.1  # of the images; labels are rarely wrong that often
+
+
 def model_card(metadata: ClassifierMetadata) -> str:
     """Return the card as Markdown."""
     kind = counted(metadata.members, "classifier")
@@ -50,9 +53,7 @@ def model_card(metadata: ClassifierMetadata) -> str:
         f"- The recipe: {metadata.recipe.why}.",
         f"- The arm: {_arm(metadata.recipe)}.",
         "",
-        "| class | training images |",
-        "|---|---|",
-        *(f"| {printable(name)} | {count:,} |" for name, count in metadata.train_per_class.items()),
+        *_classes(metadata),
         "",
         f"The fingerprint of the images is {metadata.fingerprint}. Everything else is in model.json.",
         "",
@@ -69,8 +70,21 @@ def _accuracy(metadata: ClassifierMetadata) -> list[str]:
     if metadata.suspect_labels:
         lines.append(
             f"- {counted(metadata.suspect_labels, 'training image')} with a label that looks wrong: suspect-labels.csv."
+            f"{caution_on_suspects(metadata)}"
         )
     return lines
+
+
+def caution_on_suspects(metadata: ClassifierMetadata) -> str:
+    """Return a sentence for suspects so many that most are errors of the classifier; empty if they are few."""
+    validation, suspects = metadata.cross_validation, metadata.suspect_labels or 0
+    if validation is None or suspects <= MANY * validation.images:
+        return ""
+    accuracy = 100 * validation.after["accuracy"]
+    return (
+        f" Most of these are probably errors of the classifier, which is right for {accuracy:.0f} % of the images that "
+        "it has not seen."
+    )
 
 
 def _measured(measured: Measured | None, differs: Sequence[str]) -> list[str]:
@@ -113,6 +127,18 @@ def _seen_before(recipe: Recipe) -> str:
     seen += ["the classifiers that score images or give soft labels"] if recipe.arm.needs_cross_fitting else []
     words = " and ".join(seen)
     return f" {words[0].upper()}{words[1:]} had seen the images left out, so this may be too good." if seen else ""
+
+
+def _classes(metadata: ClassifierMetadata) -> list[str]:
+    """Return a table of the classes, with the images that were recognised when they were left out, if it is known."""
+    validation = metadata.cross_validation
+    recognised = {} if validation is None else validation.recognised(metadata.classes)
+    head = ["class", "training images", *(["recognised, cross-validated"] if recognised else [])]
+    rows = [
+        [printable(name), f"{count:,}", *([recognised[name]] if recognised else [])]
+        for name, count in metadata.train_per_class.items()
+    ]
+    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
 
 
 def _arm(recipe: Recipe) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from classifiers.ensemble import Ensemble, fit_temperature, mean_log_probabilities
 from classifiers.long_tail import log_prior
-from classifiers.metrics import expected_calibration_error, score, softmax
+from classifiers.metrics import confusion, expected_calibration_error, score, softmax
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.operating_point import ALWAYS_SEEN, fit_shift
 from pipelines.metric_specs import default_metric, image_weights
@@ -86,7 +86,8 @@ def calibrate(network: Ensemble, unseen: OutOfFoldPredictions, recipe: Recipe) -
         z = z - network.shift.numpy()
     network.temperature = torch.tensor(fit_temperature(z, labels, weights))
     after = _scores(z / float(network.temperature), labels, weights)
-    return CrossValidation(images=len(labels), before=before, after=after)
+    matrix = confusion(torch.from_numpy(z), labels, z.shape[1]).tolist()
+    return CrossValidation(images=len(labels), before=before, after=after, confusion=matrix)
 
 
 def _scores(z: NDArray[np.float64], labels: NDArray[np.int64], weights: NDArray[np.float64]) -> dict[str, float]:

@@ -12,7 +12,7 @@ No file is a pickle, so a model of somebody else cannot execute code.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -40,6 +40,7 @@ class CrossValidation(BaseModel):
     """The metrics of ensembles on images that they had not seen, by the names of `classifiers.metrics`.
 
     before: as trained. after: with the temperature and the operating point, which were fitted on the same predictions.
+    confusion: K x K counts of the images after that; rows are labels. None in models of an earlier version.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -47,6 +48,12 @@ class CrossValidation(BaseModel):
     images: int
     before: dict[str, float]
     after: dict[str, float]
+    confusion: list[list[int]] | None = None
+
+    def recognised(self, classes: Sequence[str]) -> dict[str, str]:
+        """Return how many of the images of each class were classified correctly, such as "4 of 6"."""
+        rows = enumerate(self.confusion or [])
+        return {classes[k]: f"{row[k]:,} of {sum(row):,}" for k, row in rows}
 
 
 class ClassifierMetadata(BaseModel):

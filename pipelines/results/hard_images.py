@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,8 @@ MAX_PER_CONFUSION = 3  # images of one class that are taken for one other class
 class HardImage:
     """A test image, uint8 C x H x W, with its class, and the class that it was most often taken for.
 
-    wrong, tested: how many classifiers got it wrong, and how many were tested on it.
+    name: its file, or its place in an array; empty if that is not known. wrong, tested: how many classifiers got it
+    wrong, and how many were tested on it.
     """
 
     pixels: NDArray[np.uint8]
@@ -32,13 +33,17 @@ class HardImage:
     taken_for: str
     wrong: int
     tested: int
+    name: str = ""
 
 
-def hard_images(records: Sequence[Record], tests: Mapping[str, LabelledImages]) -> list[HardImage]:
+def hard_images(
+    records: Sequence[Record], tests: Mapping[str, LabelledImages], names: Mapping[tuple[str, int], str]
+) -> list[HardImage]:
     """Return the images that are most often misclassified, the worst first, with few of each confusion of two classes.
 
     records: of one arm, in any order, which does not affect the result. tests: the test images by the name of the fold.
-    An image that several of them hold counts once, with all classifiers that were tested on it.
+    An image that several of them hold counts once, with all classifiers that were tested on it. names: of images, by
+    their hashes and labels.
     """
     taken_for: dict[tuple[str, int], Counter[int]] = defaultdict(Counter)  # by the hash of an image and its class
     tested, examples = Counter[tuple[str, int]](), dict[tuple[str, int], tuple[LabelledImages, int]]()
@@ -51,7 +56,10 @@ def hard_images(records: Sequence[Record], tests: Mapping[str, LabelledImages]) 
             if predicted != key[1]:
                 taken_for[key][predicted] += 1
                 examples[key] = test, i
-    found = [_hard_image(*examples[key], wrong, tested[key]) for key, wrong in taken_for.items()]
+    found = [
+        replace(_hard_image(*examples[key], wrong, tested[key]), name=names.get(key, ""))
+        for key, wrong in taken_for.items()
+    ]
     found.sort(key=lambda image: (-image.wrong / image.tested, -image.wrong))
     selected: list[HardImage] = []
     confusions = Counter[tuple[str, str]]()

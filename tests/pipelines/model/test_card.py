@@ -43,3 +43,29 @@ def test_a_calibration_error_that_rises_is_explained(metadata: ClassifierMetadat
         changed = validation.model_copy(update={"after": after})
         card = model_card(metadata.model_copy(update={"cross_validation": changed}))
         assert ("It lowers the log loss, which it was fitted to." in card) == explained
+
+
+def test_the_card_counts_what_is_recognised_of_each_class(metadata: ClassifierMetadata) -> None:
+    validation = metadata.cross_validation
+    assert validation is not None
+    assert validation.confusion is not None
+    assert sum(map(sum, validation.confusion)) == validation.images
+    right = sum(row[k] for k, row in enumerate(validation.confusion))
+    assert right == pytest.approx(validation.images * validation.after["accuracy"])
+    changed = validation.model_copy(update={"confusion": [[4, 1, 1], [0, 9, 3], [0, 0, 5]]})
+    lines = model_card(metadata.model_copy(update={"cross_validation": changed})).splitlines()
+    head = lines.index("| class | training images | recognised, cross-validated |")
+    assert [line.split(" | ")[-1] for line in lines[head + 2 : head + 5]] == ["4 of 6 |", "9 of 12 |", "5 of 5 |"]
+    earlier = validation.model_copy(update={"confusion": None})
+    assert "| class | training images |" in model_card(metadata.model_copy(update={"cross_validation": earlier}))
+
+
+@pytest.mark.parametrize(("suspects", "doubtful"), [(3, False), (20, True)])
+def test_many_suspect_labels_are_called_errors_of_the_classifier(
+    suspects: int, doubtful: bool, metadata: ClassifierMetadata
+) -> None:
+    assert metadata.cross_validation is not None
+    assert metadata.cross_validation.images == 36
+    card = model_card(metadata.model_copy(update={"suspect_labels": suspects}))
+    assert f"{suspects} training images with a label that looks wrong" in card
+    assert ("Most of these are probably errors of the classifier" in card) == doubtful

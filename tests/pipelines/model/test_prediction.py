@@ -129,9 +129,7 @@ def test_what_is_lost_of_pictures_is_noted(saved: SavedModel, image_folder: Path
     assert seen.startswith("the model was trained on 1 of these 9 pictures")
 
 
-def test_pictures_without_a_label_leave_no_accuracy(
-    saved: SavedModel, image_folder: Path, tmp_path: Path
-) -> None:
+def test_pictures_without_a_label_leave_no_accuracy(saved: SavedModel, image_folder: Path, tmp_path: Path) -> None:
     kept = Kept()
     inputs = [str(image_folder), str(image_folder / "test" / "sandal")]
     found = predict(saved, inputs, tmp_path / "p.csv", Runtime(observer=kept))
