@@ -235,6 +235,17 @@ def _model_file(folder: Path) -> Path:
     return path
 
 
+def unfinished_notes(folder: Path, metadata: GeneratorMetadata) -> tuple[str, ...]:
+    """Return a note if a RUN folder holds a model, and a later fit that has not finished. metadata: of the model."""
+    marker = read_marker(folder)
+    if marker is None or marker.finished:
+        return ()
+    return (
+        f"the model in {folder} is of step {metadata.step:,}, and a longer fit has not finished; `augment fit` with "
+        f"--out {folder} continues it",
+    )
+
+
 def _describe(config: Settings, data: LabelledImages, name: str, identity: Identity) -> dict[str, Any]:
     return {
         "generator": config.model_dump(mode="json"),

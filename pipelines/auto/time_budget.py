@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from augment.errors import ConfigError
 from augment.runtime import Runtime
-from augment.words import counted, format_estimate
+from augment.words import counted
 from pipelines.config.sections import EvaluateConfig, Pipeline
 from pipelines.experiment.loading import LoadedSource
 from pipelines.experiment.time_estimate import MEASURING, MeasurementCache, Probe
@@ -18,6 +18,7 @@ from pipelines.pipeline_folds import draw_folds
 from pipelines.stages import stages_of
 
 MINUTES = 20.0  # if the user sets none
+MARGIN = 1.2  # of the minutes that are advised over the estimate, which varies from one call to the next
 PREFERRED_REPEATS = 8  # improvements come before more repeats than this
 
 
@@ -52,8 +53,8 @@ def allocate_time(
     if minutes and least > limit:
         no_fewer = ", and fewer support no claim" if len(repeats) > 1 else ""
         raise ConfigError(
-            f"{counted(fewest, 'repeat')} would take {format_estimate(least)}{no_fewer}, but --minutes is {minutes:g}: "
-            f"give --minutes {math.ceil(least / 60)}, or fewer steps with --set generator.steps=N"
+            f"{counted(fewest, 'repeat')} would take about {least / 60:.1f} minutes{no_fewer}, but --minutes is "
+            f"{minutes:g}: give --minutes {math.ceil(MARGIN * least / 60)}, or fewer steps with --set generator.steps=N"
         )
     enough = next((number for number in repeats if number >= PREFERRED_REPEATS), repeats[-1])
     option = max((i for i, s in enumerate(seconds[enough]) if s <= limit), default=0)

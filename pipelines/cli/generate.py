@@ -55,11 +55,13 @@ def generate(
     from augment.generators.collapse import collapse_notes
     from augment.generators.generated_folder import generate_folder, requested_counts
     from augment.generators.registry import load_model
+    from augment.generators.runs import unfinished_notes
     from pipelines.cli.terminal import Terminal
 
     model = load_model(run, find_device(device))
     check_outside_sources(out, *model.metadata.origin[:1])
     counts = requested_counts(model, per_class=per_class, balance=balance, counts=parse_counts(count or []))
+    print_notes(unfinished_notes(run, model.metadata))
     with Terminal(quiet) as terminal:
         generated = generate_folder(model, counts, out, format.value, seed=seed, overwrite=overwrite, observer=terminal)
     print_notes(collapse_notes(generated.data) if generated else ())

@@ -87,10 +87,21 @@ def load_generator_config(path: Path | None, kind: str | None, **options: Any) -
 
     kind: the kind of the generator, or None if no option names it. Raises `ConfigError`.
     """
-    tree = read_mapping(path) if path else {}
+    tree = _read_section(path, "generator") if path else {}
     overrides = {key: value for key, value in {"kind": kind, **options}.items() if value is not None}
     where = str(path or "the options")
     return parse(GeneratorSection, {"generator": {**tree, **overrides}}, where, within="generator").generator
+
+
+def _read_section(path: Path, name: str) -> dict[str, Any]:
+    """Read a file that holds the content of one section. Raises `ConfigError` for a whole pipeline."""
+    tree = read_mapping(path)
+    if isinstance(tree.get(name), Mapping):
+        raise ConfigError(
+            f"{path} is a pipeline: --config takes a file with the content of its `{name}:` section alone, or give the "
+            "whole file to `augment run`"
+        )
+    return tree
 
 
 def parse(model: type[M], tree: Mapping[str, Any], where: str, *, within: str = "") -> M:
@@ -232,7 +243,7 @@ def load_evaluate_config(
     `arms` lists arms, those that need them are left out. steps: of the classifiers. options: other settings. Raises
     `ConfigError` if a setting is unknown or not allowed.
     """
-    tree = read_mapping(path) if path else {}
+    tree = _read_section(path, "evaluate") if path else {}
     if path:
         resolve_paths({"evaluate": tree}, path.parent.resolve())  # absolute, since `tune` writes them elsewhere
     tree |= {key: value for key, value in options.items() if value is not None}

@@ -203,7 +203,9 @@ def duplicate_warnings(data: LabelledImages, observer: Observer = NO_OBSERVER) -
     warnings = []
     too_high = "where they fall into different folds the accuracies are too high for all arms"
     if copies := len(data) - len(group_copies(data)):
-        warnings.append(f"{counted(copies, 'exact duplicate')} among the images: {too_high}")
+        warnings.append(
+            f"{counted(copies, 'exact duplicate')} among the images: {too_high}; --drop-duplicates leaves them out"
+        )
     if near := measure_duplicates(data, partial(observer.on_work, COMPARING)):
         warnings.append(
             f"{counted(len(near), 'pair')} of images {are(len(near))} nearly the same, or nearly mirror images "

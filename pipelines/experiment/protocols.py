@@ -16,6 +16,7 @@ import numpy as np
 
 from augment.dataset.images import LabelledImages, split_per_class, subset_per_class
 from augment.errors import ConfigError
+from augment.generators.anchored import AnchoredConfig
 from augment.runtime import Observer
 from augment.seeds import derive_seed
 from augment.words import counted
@@ -152,10 +153,13 @@ def _imbalance(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, r
     counts, classes = pool.per_class(), pool.num_classes
     fewest = min(counts, key=lambda name: counts[name])
     if counts[fewest] < config.large:
+        held_out = (
+            "" if loaded.test is not None else f" of {loaded.pool.per_class()[fewest]}, the others are test images"
+        )
         raise ConfigError(
             f"imbalance draws {config.large} images of some classes and {config.small} of the others in every repeat, "
-            f"but class {fewest!r} has {counts[fewest]} to train on: use `augment run auto`, which takes the classes "
-            f"as they are, or set protocol.large to at most {counts[fewest]} and protocol.small below it"
+            f"but class {fewest!r} has {counts[fewest]} to train on{held_out}: use `augment run auto`, which takes the "
+            f"classes as they are{_smaller_imbalance(counts[fewest])}"
         )
     if data.samples_per_class is not None:
         warnings += ("data.samples_per_class is not used: protocol.large and protocol.small say how many images",)
@@ -181,6 +185,16 @@ def _imbalance(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, r
         f"{counted(len(pool), 'training image')}",
     )
     return Protocol(tuple(folds), design, warnings, (CopySearch(pool, test),))
+
+
+def _smaller_imbalance(images: int) -> str:
+    """Return the settings that draw at most so many images of a class, as the end of a sentence; empty if none can."""
+    if images < 3:  # the least for protocol.large above protocol.small
+        return ""
+    settings = {"protocol.large": images, "protocol.small": max(images // 4, 2)}
+    if images < AnchoredConfig().lenders_from:
+        settings["generator.lenders_from"] = images
+    return ", or give " + " ".join(f"--set {name}={value}" for name, value in settings.items())
 
 
 def _kfold(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, repeats: int) -> Protocol:

@@ -43,4 +43,4 @@ def keep_sentence(results: Results, real_only: Sequence[str]) -> str:
     summary = results.arms[arm][metric]
     mean = describe_mean(metric, summary.mean, interval_of_mean(results, arm), len(summary.values))
     recipe = f" ({results.recipes[arm]})" if arm in results.recipes else ""
-    return f"Keep {arm}{recipe}: {mean}."
+    return f"Keep the arm {arm}{recipe}: {mean}."

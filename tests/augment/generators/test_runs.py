@@ -19,7 +19,7 @@ from augment.generators.base import GeneratorConfig, Outcome
 from augment.generators.cgan import CganConfig
 from augment.generators.registry import load_model
 from augment.generators.resample import ResampleConfig
-from augment.generators.runs import read_log
+from augment.generators.runs import read_log, unfinished_notes
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +103,15 @@ def test_a_finished_run_is_left_alone_and_more_steps_continue_it(
     assert (run / "model.safetensors").read_bytes() == model
     assert fit(shoes, SMALL, run) == Outcome.FINISHED
     assert same(run, whole)
+
+
+def test_the_model_of_a_fit_that_a_longer_one_continues_is_noted(shoes: LabelledImages, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    fit(shoes, SMALL.model_copy(update={"steps": 7}), run)
+    assert unfinished_notes(run, load_model(run).metadata) == ()
+    fit(shoes, SMALL, run, stopped=stop_after(1))
+    (note,) = unfinished_notes(run, load_model(run).metadata)
+    assert note.startswith(f"the model in {run} is of step 7, and a longer fit has not finished")
 
 
 def test_fewer_steps_change_no_file_of_a_finished_run(whole: Path, shoes: LabelledImages, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_a_dear_option_that_does_not_fit_is_never_taken() -> None:
 
 
 def test_too_few_minutes_are_refused_and_the_default_never_is() -> None:
-    with pytest.raises(ConfigError, match=r"6 repeats would take about 6 minutes.* --minutes is 5: give --minutes 6"):
+    with pytest.raises(ConfigError, match=r"6 repeats would take about 6.0 minutes.* --minutes is 5: give --minutes 8"):
         allocated(5)
     assert allocated(None, [6e4])[:2] == (0, 6)
 

@@ -186,6 +186,14 @@ def test_a_path_in_the_settings_of_an_evaluation_is_beside_them(tmp_path: Path) 
         load_evaluate_config(path, arms=None, has_synthetic=False, steps=None)
 
 
+def test_a_whole_pipeline_is_no_section(tmp_path: Path) -> None:
+    path = Path(write(tmp_path, "data: {source: x}\ngenerator: {steps: 9}\nevaluate: {repeats: 3}\n"))
+    with pytest.raises(ConfigError, match=r"is a pipeline: --config takes a file with the content of its `generator:`"):
+        load_generator_config(path, None)
+    with pytest.raises(ConfigError, match=r"is a pipeline: --config takes a file with the content of its `evaluate:`"):
+        load_evaluate_config(path, arms=None, has_synthetic=False, steps=None)
+
+
 def test_a_gan_config_takes_a_file_with_options_on_top(tmp_path: Path) -> None:
     path = write(tmp_path, "steps: 9\nwidth: 8\n")
     assert load_generator_config(Path(path), None, steps=5, loss=None) == CganConfig(steps=5, width=8)

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from augment.dataset.images import LabelledImages, split_per_class
+from augment.dataset.images import LabelledImages, split_per_class, subset_per_class
 from augment.errors import ConfigError
+from augment.gan.anchors import check_anchor_policy
 from pipelines.config.sections import ChooseConfig, DataConfig, ProtocolConfig
 from pipelines.experiment.loading import LoadedSource
 from pipelines.experiment.protocols import Protocol, infer_protocol, inner_folds, make_protocol
@@ -82,11 +83,21 @@ def test_imbalance_is_corrected_by_the_expected_overlap_of_a_class(
 
 
 def test_imbalance_is_refused_where_all_classes_are_small(split: tuple[LabelledImages, LabelledImages]) -> None:
-    with pytest.raises(
-        ConfigError,
-        match=r"class 't-shirt' has 60 to train on: .* protocol\.large to at most 60 and",
-    ):
+    settings = "give --set protocol.large=60 --set protocol.small=15$"
+    with pytest.raises(ConfigError, match=rf"class 't-shirt' has 60 to train on: .*, or {settings}"):
         protocol_of(*split, 3, kind="imbalance")
+    protocol_of(*split, 3, kind="imbalance", large=60, small=15)
+
+
+def test_what_a_small_set_needs_for_an_imbalance_is_said_at_once(split: tuple[LabelledImages, LabelledImages]) -> None:
+    few = subset_per_class(split[0], 6, seed=0)
+    settings = "--set protocol.large=4 --set protocol.small=2 --set generator.lenders_from=4$"
+    with pytest.raises(
+        ConfigError, match=rf"has 4 to train on of 6, the others are test images: .*, or give {settings}"
+    ):
+        protocol_of(few, None, 3, kind="imbalance")
+    (first, *_) = protocol_of(few, None, 3, kind="imbalance", large=4, small=2).folds
+    check_anchor_policy("pooled-difference", first.train, 4)
 
 
 def test_a_source_without_test_images_has_some_set_aside(split: tuple[LabelledImages, LabelledImages]) -> None:

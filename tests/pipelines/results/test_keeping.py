@@ -26,13 +26,15 @@ def test_the_recommended_arm_is_kept_and_its_mean_is_told() -> None:
     assert arm_to_keep(results, REAL_ONLY) == "more"
     low, high = corrected_t_interval(BETTER, 0.0)
     assert interval_of_mean(results, "more") == pytest.approx((low, high))
-    expected = f"Keep more: accuracy 74.5 % (95 % interval {100 * low:.1f} to {100 * high:.1f}, 6 repeats)."
+    expected = f"Keep the arm more: accuracy 74.5 % (95 % interval {100 * low:.1f} to {100 * high:.1f}, 6 repeats)."
     assert keep_sentence(results, REAL_ONLY) == expected
 
 
 def test_without_a_gain_the_baseline_is_kept_with_its_recipe() -> None:
-    results = results_of(BASE).model_copy(update={"recipes": {"none": "a network, of real images"}})
-    assert keep_sentence(results, REAL_ONLY).startswith("Keep none (a network, of real images): accuracy 71.5 % (95 %")
+    results = results_of(BASE).model_copy(update={"recipes": {"none": "a network, trained on real images"}})
+    assert keep_sentence(results, REAL_ONLY).startswith(
+        "Keep the arm none (a network, trained on real images): accuracy 71.5 %"
+    )
 
 
 def test_without_a_recommendation_the_best_of_the_real_arms_is_kept() -> None:
@@ -45,7 +47,7 @@ def test_without_a_recommendation_the_best_of_the_real_arms_is_kept() -> None:
 
 def test_equal_repeats_have_no_interval_and_no_real_arm_gives_nothing() -> None:
     results = build_results(records_of(none=[0.5] * 6), [NONE], DATASET, Design(), 1.0)
-    assert keep_sentence(results, REAL_ONLY) == "Keep none: accuracy 50.0 % (the same in 6 repeats)."
+    assert keep_sentence(results, REAL_ONLY) == "Keep the arm none: accuracy 50.0 % (the same in 6 repeats)."
     assert keep_sentence(results, []) == ""
 
 
