@@ -9,6 +9,7 @@ from typing import Any
 
 from augment.dataset.ratios import balances_classes
 from augment.identity import Identity
+from augment.markers import read_marker
 from augment.output_folders import OutputFolder, Replace, open_output
 from augment.runtime import DEFAULT_RUNTIME, Runtime, Task
 from augment.versions import versions
@@ -84,7 +85,23 @@ def evaluate(
     why = HOLDOUT_ONLY if synthetic is not None else "holdout: there is one test set"
     design = Design(why=why, test_labels=test.labels)
     context = ReportContext(loaded.name, design, warnings, fingerprint=loaded.fingerprint(), names=loaded.names())
-    return evaluate_folds([fold], config, folder, context, runtime, overwrite=overwrite)
+    replaces: Replace = "anything" if _extends(folder, identity_of([fold], config)) else "nothing"
+    return evaluate_folds([fold], config, folder, context, runtime, overwrite=overwrite, replace=replaces)
+
+
+def _extends(folder: Path, identity: Identity) -> bool:
+    """Return whether `folder` holds an evaluation that this one only adds arms or repeats to, so that nothing is lost.
+
+    Raises `OutputError` if the marker of the folder cannot be read.
+    """
+    marker = read_marker(folder)
+    if marker is None or marker.command != "evaluate":
+        return False
+    rest = replace(identity, ignored=(*identity.ignored, "evaluate.arms", "evaluate.repeats"))
+    if rest.differences(marker.identity):
+        return False
+    old, new = (stored["settings"]["evaluate"] for stored in (marker.identity, identity.as_json()))
+    return old.get("repeats", 1) <= new["repeats"] and all(arm in new["arms"] for arm in old.get("arms", []))
 
 
 @end_processes()
