@@ -203,7 +203,8 @@ def bank_of_views(
 ) -> NDArray[np.uint8]:
     """Return `views` augmented copies of each image: uint8, V x N x C x H x W, reproducible by `seed`.
 
-    Raises `ConfigError` if the policy is unknown, `SourceError` if the images are not square.
+    The first views do not depend on how many there are. Raises `ConfigError` if the policy is unknown, `SourceError` if
+    the images are not square.
     """
     check_policy(policy)
     return POLICIES[policy](data, views, horizontal_flip, seed)

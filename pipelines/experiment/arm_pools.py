@@ -21,6 +21,7 @@ from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.feature_learning import with_mirror_images
 from pipelines.experiment.feeds import feed
 from pipelines.experiment.folds import Fold
+from pipelines.experiment.kept_views import shared_views
 
 MAX_BYTES = 2**30  # of the views of a pool
 TEACHER_WEIGHT = 0.5  # of the teacher's probabilities in a real image's soft label; the rest is its one-hot class
@@ -41,7 +42,7 @@ def pools_of(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> list[An
 def _real_pool(arm: Arm, fold: Fold, config: EvaluateConfig, seed: int) -> Pool:
     share = 1 - _synthetic_share(arm, config)
     span = (arm.synthetic_first, 1.0)
-    pool = pool_of_views(arm, fold.train, config, derive_seed(seed, "views"), share=share, span=span)
+    pool = pool_of_views(arm, fold.train, config, derive_seed(seed, "views"), share=share, span=span, shared=True)
     return replace(pool, soft=_real_soft_labels(fold)) if arm.soft_labels else pool
 
 
@@ -153,8 +154,12 @@ def pool_of_views(
     share: float,
     span: tuple[float, float] = (0.0, 1.0),
     class_weights: Tensor | None = None,
+    shared: bool = False,
 ) -> Pool:
-    """Return a pool of `data` in views of the arm's policy. share, span, class_weights: see `Pool`."""
+    """Return a pool of `data` in views of the arm's policy. share, span, class_weights: see `Pool`.
+
+    shared: whether other arms have the same views, so that they are kept; see `shared_views`.
+    """
     images, labels = torch.from_numpy(data.images[None]), torch.from_numpy(data.labels)
     pool = Pool(images, labels, share, span=span, class_weights=class_weights)
     if arm.policy is None:
@@ -162,7 +167,8 @@ def pool_of_views(
         return replace(pool, views=torch.from_numpy(with_mirror_images(data.images))) if mirrored else pool
     # With synthetic_first a pool has its part of the steps to itself, and its share of a batch does not matter.
     fraction = share if not arm.synthetic_first else span[1] - span[0]
-    views = bank_of_views(
+    make_views = shared_views if shared else bank_of_views
+    views = make_views(
         data,
         arm.policy,
         views=views_needed(pool, config, fraction),

@@ -94,7 +94,9 @@ class Probe:
         pool = Pool(torch.from_numpy(train.images[None]), torch.from_numpy(train.labels))
         views = views_needed(pool, self.evaluation.model_copy(update={"classifier": settings}), 1.0) * len(train)
         start = self._seconds_to_start() if learner == "finetune" else 0.0
-        return start + time.step * settings.steps + time.view * views + time.prediction * len(self.fold.test)
+        sharing = max(self._trainings(learner) / self.jobs, 1.0)  # classifiers of a process that have the same views
+        seconds = time.step * settings.steps + time.prediction * len(self.fold.test)
+        return start + seconds + time.view * views / sharing
 
     def _seconds_to_start(self) -> float:
         """Estimate the seconds of the linear classifier that fine-tuning starts from; arms may share its features."""
