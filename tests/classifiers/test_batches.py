@@ -132,7 +132,7 @@ def test_pools_that_do_not_fit_are_refused(shoes: LabelledImages) -> None:
     unlabelled = Pool(torch.from_numpy(shoes.images)[None], torch.zeros(3, dtype=torch.long))
     for pools, classes, message in [
         ([pool(shoes, 0.7)], 3, "must add to 1"),
-        ([pool(shoes, 0.5), larger], 3, "alike in C x H x W"),
+        ([pool(shoes, 0.5), larger], 3, "expected images of one shape C x H x W in all pools"),
         ([unlabelled], 3, "one label for each of 19"),
         ([pool(shoes)], 2, "labels 0 to 1, got 0 to 2"),
         ([replace(pool(shoes), soft=torch.full((19, 3), 0.5))], 3, "rows that add to 1"),

@@ -109,5 +109,5 @@ def test_fresh_pools_that_do_not_fit_are_refused(shoes: LabelledImages) -> None:
         check_pools([real(shoes.take(shoes.labels.argsort()[:15])), fresh()], 2, 10)
     with pytest.raises(ConfigError, match="class weight above 0"):
         check_pools([real(shoes), fresh(weights=[0, 0, 0])], 3, 10)
-    with pytest.raises(ConfigError, match="alike in C x H x W"):
+    with pytest.raises(ConfigError, match="expected images of one shape C x H x W in all pools"):
         check_pools([real(shoes), FreshPool(noisy, torch.arange(3), (3, 12, 12), 0.5)], 3, 10)
