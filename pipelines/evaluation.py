@@ -84,7 +84,7 @@ def evaluate(
     _report(warnings, runtime)
     why = HOLDOUT_ONLY if synthetic is not None else "holdout: there is one test set"
     design = Design(why=why, test_labels=test.labels)
-    context = ReportContext(loaded.name, design, warnings, fingerprint=loaded.fingerprint(), names=loaded.names())
+    context = ReportContext(loaded.name, design, warnings, fingerprint=loaded.fingerprint(), names=loaded.names)
     replaces: Replace = "anything" if _extends(folder, identity_of([fold], config)) else "nothing"
     return evaluate_folds([fold], config, folder, context, runtime, overwrite=overwrite, replace=replaces)
 

@@ -142,7 +142,7 @@ def _report_context(folds: PipelineFolds, choice: Choice | None) -> ReportContex
         curves=_loss_curves(first / "gan") if folds.generator_folds else {},
         choice=choice,
         fingerprint=folds.loaded.fingerprint(),
-        names=folds.loaded.names(),
+        names=folds.loaded.names,
     )
 
 

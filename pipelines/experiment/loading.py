@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +49,9 @@ class LoadedSource:
     unlabelled: LabelledImages | None = None
     source: Source | None = None
 
+    @cached_property
     def names(self) -> dict[tuple[str, int], str]:
-        """Return the file of each image of the source, or its place in an array, by its hash and label."""
+        """The file of each image of the source, or its place in an array, by its hash and label."""
         if self.source is None:
             return {}
         return {
@@ -64,7 +65,7 @@ class LoadedSource:
 
         Neither the order of the images nor their division into splits matters.
         """
-        return None if self.source is None else hashlib.sha256(repr(sorted(self.names())).encode()).hexdigest()[:16]
+        return None if self.source is None else hashlib.sha256(repr(sorted(self.names)).encode()).hexdigest()[:16]
 
 
 def load(config: DataConfig, observer: Observer = NO_OBSERVER) -> LoadedSource:

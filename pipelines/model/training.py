@@ -152,7 +152,7 @@ def _assemble(
         versions=versions(),
     )
     if found is not None:
-        output.write(SUSPECTS, as_csv(found, labelled, loaded.names()))
+        output.write(SUSPECTS, as_csv(found, labelled, loaded.names))
     save_model(output, network, metadata, model_card(metadata))
     return metadata
 

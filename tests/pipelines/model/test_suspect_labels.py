@@ -52,7 +52,7 @@ def test_a_picture_in_two_classes_is_named_by_the_file_of_each(image_folder: Pat
     data = loaded.pool
     (same,) = (group for group in group_copies(data).values() if len(group) > 1)
     suspects = [Suspect(i, int(data.labels[i]), 0, 0.1, 0.9) for i in same]
-    table = list(csv.DictReader(io.StringIO(as_csv(suspects, data, loaded.names()))))
+    table = list(csv.DictReader(io.StringIO(as_csv(suspects, data, loaded.names))))
     assert [(row["path"], row["label"]) for row in table] == [(str(first), "sandal"), (str(copy), "trouser")]
 
 
