@@ -132,6 +132,29 @@ def test_equal_images_get_views_of_their_own(shoes: LabelledImages, policy: str)
     assert (bank[:, 0] != bank[:, 1]).any((1, 2, 3)).sum() >= 4
 
 
+@pytest.mark.parametrize("policy", PUBLISHED)
+def test_images_transformed_alike_are_drawn_anew_for_each_view(shoes: LabelledImages, policy: str) -> None:
+    bank = bank_of_views(shoes.take(np.full(64, 4)), policy, views=20, horizontal_flip=False, seed=0)
+    alike = (bank[:, :, None] == bank[:, None]).all((3, 4, 5))  # view x image x image
+    assert (alike.sum(2) >= 4).all()  # groups of 64 / 16
+    assert 1 < alike.sum(2).mean() < 16
+    assert alike[:, 0].sum(0)[1:].max() < 12  # no image is always with the first one: of 20 views
+
+
+@pytest.mark.parametrize("policy", PUBLISHED)
+def test_images_transformed_in_groups_have_views_of_the_policy(shoes: LabelledImages, policy: str) -> None:
+    """As many views as one by one leave an image as it was, and are as far from it."""
+    one = shoes.take(np.array([4]))
+    alone = bank_of_views(one, policy, views=1200, horizontal_flip=False, seed=1)[:, 0].astype(int)
+    many = shoes.take(np.full(60, 4))
+    grouped = bank_of_views(many, policy, views=60, horizontal_flip=False, seed=2).reshape(-1, *one.images.shape[1:])
+    distance_alone, distance_grouped = (
+        np.abs(views.astype(int) - one.images[0].astype(int)).mean((1, 2, 3)) for views in (alone, grouped)
+    )
+    assert abs((distance_alone == 0).mean() - (distance_grouped == 0).mean()) < 0.03
+    np.testing.assert_allclose(distance_grouped.mean(), distance_alone.mean(), rtol=0.1)
+
+
 def test_an_unknown_policy_is_refused_with_the_known_ones(shoes: LabelledImages) -> None:
     with pytest.raises(ConfigError, match="'weak'; known are light, standard, strong"):
         bank_of_views(shoes, "weak", views=1, horizontal_flip=False, seed=0)
