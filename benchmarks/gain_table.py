@@ -32,6 +32,7 @@ from pipelines.results.statistics import corrected_t_interval
 REPEATS = 12
 SHARE = 0.25
 METHOD = "logit-adjustment"  # how the arms with synthetic images treat imbalance; a key of `BASELINES`
+COLOURS = {"helps": "#2f6b4f", "harms": "#b5442e"}  # of the verdicts in the plot; others are grey
 CONTROLS = ("resample", "reconstruction", "grid", "cutmix")
 BASELINES: dict[str, dict[str, str]] = {  # settings of the classifier, by the name of the arm
     "logit-adjustment": {"sampling": "plain", "long_tail": "logit-adjustment"},
@@ -179,7 +180,7 @@ def table(rows: Mapping[str, Row]) -> str:
 
 
 def plot(rows: Mapping[str, Row], path: Path) -> None:
-    """Draw the gain over the best baseline with its interval, by set and setting."""
+    """Draw the gain over the best baseline with its interval, by set and setting, in a colour for the verdict."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -188,13 +189,13 @@ def plot(rows: Mapping[str, Row], path: Path) -> None:
     figure, axes = plt.subplots(figsize=(7, 1 + 0.5 * len(rows)), layout="constrained")
     for height, r in enumerate(rows.values()):
         low, mean, high = (100 * value for value in (r.gain.low, r.gain.mean, r.gain.high))
-        colour = "#2f6b4f" if low > 0 else "#b5442e" if high < 0 else "#6b6b6b"
+        colour = COLOURS.get(r.verdict, "#6b6b6b")
         axes.plot([low, high], [height, height], color=colour, lw=3, solid_capstyle="round")
         axes.plot(mean, height, "o", color=colour, ms=8)
     axes.axvline(0, color="black", lw=1)
     axes.set_yticks(range(len(rows)), [f"{name}\n{r.repeats} repeats" for name, r in rows.items()])
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel("gain over the best baseline, in points, with its 95 % interval")
+    axes.set_xlabel("gain over the best baseline, in points, with its 95 % interval (green: helps; red: harms)")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
 

@@ -63,6 +63,11 @@ def group_copies(data: LabelledImages) -> dict[str, list[int]]:
     return groups
 
 
+def conflicting_copies(data: LabelledImages) -> list[list[int]]:
+    """Return the indices of each image that is in more than one class, pixel for pixel."""
+    return [group for group in group_copies(data).values() if len(set(data.labels[group].tolist())) > 1]
+
+
 def measure_duplicates(data: LabelledImages, progress: Progress = no_progress) -> Differences:
     """Return the difference of each pair (i, j), i < j, of near duplicates or near mirror images, in order.
 

@@ -17,10 +17,9 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from augment.dataset.deduplication import COLUMNS, DuplicatePair, find_duplicate_pairs, format_csv
-from augment.dataset.duplicates import Pairs, group_copies
+from augment.dataset.duplicates import Pairs, conflicting_copies, group_copies
 from augment.dataset.flips import Flips, advise_on_flips, measure_flips
 from augment.dataset.images import LabelledImages, subset_per_class
-from augment.dataset.partial_reads import skipped_note
 from augment.dataset.sources import Source
 from augment.files import write_bytes, write_text
 from augment.progress import Progress, no_progress
@@ -64,7 +63,7 @@ def inspect(source: Source, progress: Progress = no_progress) -> Inspection:
     splits, train, others = source.splits, source.train, [split for split in source.splits if split != "train"]
     counts = {split: data.per_class() for split, data in splits.items()}
     duplicates = tuple(tuple(group) for group in group_copies(train).values() if len(group) > 1)
-    conflicts = tuple(group for group in duplicates if len(set(train.labels[list(group)].tolist())) > 1)
+    conflicts = tuple(map(tuple, conflicting_copies(train)))
     pairs = find_duplicate_pairs(splits, progress)
     near = _indices(pairs, "train", exact=False)
     leaks, near_leaks = ({split: _indices(pairs, split, exact=exact) for split in others} for exact in (True, False))
@@ -210,9 +209,7 @@ def image_name(source: Source, split: str, i: int) -> str:
 
 
 def _advise_on_pictures(source: Source, grey_stored_as_rgb: bool) -> list[str]:
-    advice = []
-    if source.skipped:
-        advice.append(f"{skipped_note(source.skipped, MAX_NAMED)}.")
+    advice = [f"{sentence}." for sentence in source.unread(MAX_NAMED)]
     size = source.train.size
     if set(source.original_sizes) != {(size, size)}:
         largest = "{} x {}".format(*max(source.original_sizes, key=lambda s: s[0] * s[1]))
@@ -223,7 +220,6 @@ def _advise_on_pictures(source: Source, grey_stored_as_rgb: bool) -> list[str]:
         )
     if transparent := source.partial_reads.transparent:
         advice.append(f"{counted(transparent, 'file')} with an alpha channel: transparent pixels were read as white.")
-    advice += [f"{sentence}." for sentence in source.partial_reads.sentences()]
     if grey_stored_as_rgb:
         advice.append("all training images are grey but stored as RGB: training is faster if they are saved as grey.")
     return advice
@@ -249,8 +245,11 @@ def contact_sheet(data: LabelledImages, per_class: int = 10) -> Image.Image:
 
     The images are drawn with a fixed seed, and enlarged by a whole number to at least 48 px.
     """
-    scale = max(-(-THUMBNAIL // data.size), 1)
-    font, gap, cell = ImageFont.load_default(size=14), 4, data.size * scale
+    from matplotlib import get_data_path
+
+    font = ImageFont.truetype(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", 13)  # has Greek and Cyrillic
+    scale, gap = max(-(-THUMBNAIL // data.size), 1), 4
+    cell = data.size * scale
     names = [shortened(printable(name), 28) for name in data.class_names]
     captions = [f"{name} ({count})" for name, count in zip(names, data.counts(), strict=True)]
     left = max(int(font.getlength(caption)) for caption in captions) + 4 * gap

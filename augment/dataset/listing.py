@@ -44,11 +44,16 @@ class LabelledFile(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """Picture files that have not been decoded yet. unlabelled: why some have no label; empty if all have one."""
+    """Picture files that have not been decoded yet.
+
+    unlabelled: why some have no label; empty if all have one. ignored: pictures that are left out because they are
+    beside the class folders.
+    """
 
     class_names: tuple[str, ...]
     files: dict[str, list[LabelledFile]]  # by split
     unlabelled: str = ""
+    ignored: tuple[str, ...] = ()
 
     def class_of(self, file: LabelledFile) -> str | None:
         """Return the class name of one of `files`, or None if it has no label."""

@@ -1,4 +1,4 @@
-"""What is lost of pictures when they are read: several frames, transparency, dark grey levels, and broken files."""
+"""What is not read of pictures: frames, transparency, dark grey levels, broken files, and files without a class."""
 
 from __future__ import annotations
 
@@ -40,6 +40,12 @@ class PartialReads(NamedTuple):
 
 
 NONE_PARTIAL = PartialReads()
+
+
+def ignored_note(names: Sequence[str], most: int) -> str:
+    """Return a sentence on pictures that are beside class folders, with the names of the first `most` of them."""
+    beside = listed([printable(name) for name in names], most)
+    return f"{counted(len(names), 'picture')} beside the class folders ignored: {beside}; move them into class folders"
 
 
 def skipped_note(names: Sequence[str], most: int) -> str:

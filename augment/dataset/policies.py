@@ -1,10 +1,9 @@
 """Classical augmentation by named policies, computed in advance as banks of augmented views.
 
-albumentations processes one image at a time on the CPU, in 0.15 ms for a view of a small image, and torchvision needs
-as long for a few. A few hundred images are therefore augmented in advance, V times each, and training steps draw from
-this bank. Only this
-module imports albumentations. Its release 2.0.8 is the last under the MIT licence; the successor with the same import
-name, albumentationsx, has the AGPL licence and is refused.
+On a CPU a view of a small image takes albumentations 0.1 ms and torchvision 0.2 ms, or 0.03 ms in groups of images
+that are transformed alike. A few hundred images are therefore augmented in advance, V times each, and training steps
+draw from this bank. Only this module imports albumentations. Its release 2.0.8 is the last under the MIT licence; the
+successor with the same import name, albumentationsx, has the AGPL licence and is refused.
 """
 
 from __future__ import annotations

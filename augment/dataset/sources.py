@@ -26,7 +26,7 @@ from augment.dataset.hugging_face import is_saved, read_dataset
 from augment.dataset.images import SPLITS, LabelledImages, Resize, check_size, nearest_size, resize_images
 from augment.dataset.listing import Listing, Row, make_listing
 from augment.dataset.parquet import parquet_files, read_parquet, split_columns
-from augment.dataset.partial_reads import NONE_PARTIAL, PartialReads
+from augment.dataset.partial_reads import NONE_PARTIAL, PartialReads, ignored_note, skipped_note
 from augment.dataset.tables import read_rows
 from augment.dataset.torchvision_sets import read_torchvision
 from augment.dataset.trees import list_tree, visible_entries
@@ -50,7 +50,7 @@ class Source:
 
     original_sizes: (width, height) in px before resizing -> number of images. skipped: broken files that were left out.
     files: split -> the path of each image; empty for sources that are arrays. partial_reads: how many pictures are read
-    only in part.
+    only in part. ignored: pictures beside the class folders.
     """
 
     name: str
@@ -61,11 +61,18 @@ class Source:
     skipped: tuple[str, ...] = ()
     files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     partial_reads: PartialReads = NONE_PARTIAL
+    ignored: tuple[str, ...] = ()
 
     @property
     def splits(self) -> dict[str, LabelledImages]:
         """The splits that exist, by name."""
         return {name: data for name in SPLITS if (data := getattr(self, name)) is not None}
+
+    def unread(self, most: int) -> list[str]:
+        """Return sentences on pictures that are not read or only in part. most: how many files a sentence names."""
+        skipped = [skipped_note(self.skipped, most)] if self.skipped else []
+        ignored = [ignored_note(self.ignored, most)] if self.ignored else []
+        return [*skipped, *ignored, *self.partial_reads.sentences()]
 
     def lost_details(self) -> str:
         """Return a sentence on the size of the details that the largest image may have lost; empty if few are lost."""
@@ -289,4 +296,14 @@ def _from_files(
     skipped: list[str] = []
     broken = skipped if skip_broken else None
     splits, files, sizes, partial = decode(name, listing, choose_size, resize, broken, progress)
-    return Source(name, splits["train"], splits.get("val"), splits.get("test"), sizes, tuple(skipped), files, partial)
+    return Source(
+        name,
+        splits["train"],
+        splits.get("val"),
+        splits.get("test"),
+        sizes,
+        tuple(skipped),
+        files,
+        partial,
+        listing.ignored,
+    )

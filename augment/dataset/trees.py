@@ -5,7 +5,7 @@ A tree is a folder on the disk, or the content of an archive that is read like o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol, Self, TypeVar
 
 from augment.dataset.images import SPLITS
@@ -13,6 +13,7 @@ from augment.dataset.listing import Listing, PictureFile, Row, make_listing
 from augment.errors import SourceError
 
 IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}  # as well as names that start with a dot
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp")  # not all that can be read
 
 
 class Tree(PictureFile, Protocol):
@@ -46,15 +47,25 @@ def visible_entries(folder: T) -> list[T]:
 
 
 def list_tree(root: Tree) -> Listing:
-    """List the pictures of a tree whose classes are folders. Raises `SourceError` if it has another shape."""
+    """List the pictures of a tree whose classes are folders, and those beside these folders, which have no class.
+
+    Raises `SourceError` if it has another shape.
+    """
     folders = {entry.name: entry for entry in visible_entries(root) if entry.is_dir()}
     if not folders:
         raise SourceError(f"{root} holds no class folders: put the images of each class into a separate folder")
     if not _has_splits(folders):
-        return make_listing(root, _class_files(root, "train"))
+        return make_listing(root, _class_files(root, "train"))._replace(ignored=_pictures_beside([root]))
     if unknown := sorted(set(folders) - set(SPLITS)):
         raise SourceError(f"{root} holds train/ and also {unknown[0]}/: expected train/, val/ and test/ only")
-    return make_listing(root, [row for split in folders for row in _class_files(folders[split], split)])
+    listing = make_listing(root, [row for split in folders for row in _class_files(folders[split], split)])
+    return listing._replace(ignored=_pictures_beside([root, *folders.values()]))
+
+
+def _pictures_beside(parents: Sequence[Tree]) -> tuple[str, ...]:
+    """Return the pictures that are beside the class folders of `parents`."""
+    entries = [entry for parent in parents for entry in visible_entries(parent)]
+    return tuple(str(entry) for entry in entries if entry.name.lower().endswith(PICTURES) and not entry.is_dir())
 
 
 def _has_splits(folders: Mapping[str, Tree]) -> bool:

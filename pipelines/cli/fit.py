@@ -41,7 +41,9 @@ Network = Annotated[str | None, typer.Option("--network", help="Network architec
 Unlabelled = Annotated[
     str | None,
     typer.Option(
-        "--unlabelled", metavar="SOURCE", help="Images without labels, for a generator whose `unlabelled` is not 0."
+        "--unlabelled",
+        metavar="SOURCE",
+        help="Images without labels, which anchored learns from too; cgan needs `unlabelled: 0.5` in --config for it.",
     ),
 ]
 Fast = Annotated[bool, typer.Option("--fast", help="On CUDA: train faster with bfloat16 and CUDA graphs.")]

@@ -53,7 +53,7 @@ Drop = Annotated[
     bool,
     typer.Option(
         "--drop-duplicates",
-        help="Leave out training images that are copies of others or are also in test or val.",
+        help="Leave out training images that are exact or near copies of others, or of images in test or val.",
     ),
 ]
 Jobs = Annotated[
@@ -90,7 +90,12 @@ class ReadingOptions:
     """How the images of a source are read."""
 
     image_size: Annotated[
-        int | None, typer.Option("--image-size", metavar="PX", help="Height and width: a multiple of 4 from 8 to 128.")
+        int | None,
+        typer.Option(
+            "--image-size",
+            metavar="PX",
+            help="Height and width: a multiple of 4 from 8 to 128. Default: that of the images, up to 64 (auto: 32).",
+        ),
     ] = None
     resize: Annotated[
         ResizeMode | None, typer.Option("--resize", help="How to make non-square images square; default: pad.")
@@ -204,7 +209,7 @@ def expand_groups(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def parse_counts(pairs: list[str]) -> dict[str, int]:
-    """Return pairs of the form CLASS=N as a dict. Raises `ConfigError` for any other form."""
+    """Return pairs of the form CLASS=N as a dict. Raises `ConfigError` for any other form or a class twice."""
     counts = {}
     for pair in pairs:
         name, _, number = pair.rpartition("=")
@@ -213,6 +218,8 @@ def parse_counts(pairs: list[str]) -> dict[str, int]:
         digits = number.lstrip("0") or "0"
         if len(digits) > len(str(MAX_IMAGES)) or int(digits) > MAX_IMAGES:
             raise ConfigError(f"--count {quoted(pair)}: expected at most {MAX_IMAGES:,} images per class")
+        if name in counts:
+            raise ConfigError(f"--count {quoted(pair)}: the class {quoted(name)} is given twice")
         counts[name] = int(digits)
     return counts
 

@@ -62,8 +62,8 @@ Minutes = Annotated[
         metavar="N",
         min=1,
         max=MAX_MINUTES,
-        help="Only for auto: the time available in minutes; more allows more repeats. Default: 20, or what the fewest "
-        "repeats take.",
+        help="Only for auto: the time available in minutes; more allows more recipes and repeats. Default: 20, or what "
+        "the fewest repeats take.",
     ),
 ]
 AllSeeds = Annotated[

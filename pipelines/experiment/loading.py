@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from augment.dataset.deduplication import drop_duplicates
-from augment.dataset.duplicates import find_leaks, group_copies, measure_duplicates, measure_matches
+from augment.dataset.duplicates import conflicting_copies, find_leaks, group_copies, measure_duplicates, measure_matches
 from augment.dataset.export import read_scores
 from augment.dataset.images import LabelledImages, concatenate, image_hashes, match_format, subset_per_class
 from augment.dataset.inspection import image_name
@@ -83,7 +83,7 @@ def load(config: DataConfig, observer: Observer = NO_OBSERVER) -> LoadedSource:
         progress=reading,
     )
     pool, val = source.train, source.val
-    notes = ((skipped_note(source.skipped, 1),) if source.skipped else ()) + tuple(source.partial_reads.sentences())
+    notes = tuple(source.unread(most=1))
     test, test_notes = _find_test(config, source, reading)
     if test is source.val:
         val = None
@@ -93,6 +93,11 @@ def load(config: DataConfig, observer: Observer = NO_OBSERVER) -> LoadedSource:
             pool, {name: data for name, data in other_splits.items() if data is not None}, comparing
         )
         notes += copy_notes
+    elif conflicts := conflicting_copies(pool):
+        notes += (
+            f"{counted(len(conflicts), 'training image')} {are(len(conflicts))} in more than one class ("
+            "`augment inspect` names them): correct the labels, or leave these images out with --drop-duplicates",
+        )
     labelled = [data for data in (source.train, source.val, test) if data is not None]
     unlabelled, unlabelled_notes = _load_unlabelled(config, labelled, reading)
     notes = (*notes, *test_notes, *unlabelled_notes)

@@ -165,6 +165,9 @@ def _load(data: DataConfig, recipe: Recipe, keep_test: bool, runtime: Runtime) -
     loaded = load(data, runtime.observer)
     for note in loaded.warnings:
         runtime.observer.on_note(note)
+    if keep_test and loaded.test is None:
+        sentence = "has no test images that could be left out: all its images are trained on"
+        runtime.observer.on_note(f"{loaded.name} {sentence}")
     names = loaded.train.class_names
     if recipe.classes is not None and names != recipe.classes:
         raise ConfigError(

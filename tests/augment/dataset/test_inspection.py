@@ -202,6 +202,14 @@ def test_a_contact_sheet_has_a_row_a_class_of_48_px(fashion):
     assert np.array_equal(shown, data.images[data.labels == 9][2, 0])
 
 
+def test_a_contact_sheet_shows_names_in_other_scripts(fashion):
+    few = fashion.train.take(np.arange(2))
+    scripts = (("лист", "ж"), ("ψωφί", "λ"))
+    sheets = [contact_sheet(LabelledImages(few.images, np.array([0, 1]), names)) for names in scripts]
+    captions = [np.array(sheet.crop((0, 0, 60, sheet.height))) for sheet in sheets]
+    assert captions[0].shape != captions[1].shape or (captions[0] != captions[1]).any()
+
+
 def test_a_contact_sheet_takes_colours_uneven_classes_and_long_names():
     images = np.zeros((3, 3, 8, 8), np.uint8)
     images[:, 0] = 255

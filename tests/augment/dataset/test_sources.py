@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,18 @@ def test_hidden_files_are_ignored_and_other_files_are_named(photos):
     (photos / "train" / "bag" / "notes.txt").write_text("no picture")
     with pytest.raises(SourceError, match=r"bag.notes.txt is not a readable picture"):
         read_source(photos)
+
+
+def test_pictures_beside_the_class_folders_are_ignored_and_named(photos):
+    for folder in (photos, photos / "test"):
+        shutil.copy(photos / "train" / "bag" / "0.png", folder / "stray.PNG")
+        (folder / "README.md").write_text("no picture")
+    source = read_source(photos)
+    assert (len(source.train), len(source.test)) == (7, 3)
+    assert source.unread(most=1) == [
+        f"2 pictures beside the class folders ignored: {photos}/stray.PNG and 1 more; move them into class folders"
+    ]
+    assert read_source(photos / "train").unread(most=1) == []
 
 
 @pytest.mark.parametrize("kept", [0, 20, 200])

@@ -47,6 +47,8 @@ def test_generate_balances_and_counts(gan: Path, tmp_path: Path, augment: Augmen
     counts = ("--count", f"{few}=2", "--count", f"{many}=5")
     assert augment("generate", gan, "--out", tmp_path / "counted", *counts).status == 0
     assert [len(list((tmp_path / "counted" / name).iterdir())) for name in (few, many)] == [2, 5]
+    twice = augment("generate", gan, "--out", tmp_path / "twice", *counts, "--count", f"{few}=3")
+    check_refused(twice, f"the class '{few}' is given twice")
 
 
 def test_the_source_of_the_run_is_not_written_into(image_folder: Path, tmp_path: Path, augment: Augment) -> None:

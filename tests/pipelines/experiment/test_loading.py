@@ -97,6 +97,21 @@ def test_near_copies_in_the_test_set_are_reported_apart_from_exact_ones(folder: 
     assert near.startswith("2 training images are nearly the same as a test image or its mirror image")
 
 
+def test_pictures_beside_the_class_folders_are_reported(folder: Path) -> None:
+    shutil.copy(next((folder / "train").rglob("*.png")), folder / "train" / "stray.png")
+    loaded = load(config(folder))
+    assert len(loaded.train) == 36
+    assert loaded.warnings[0].startswith(f"1 picture beside the class folders ignored: {folder}/train/stray.png; move")
+
+
+def test_equal_images_of_several_classes_are_reported(folder: Path) -> None:
+    (first, *_), (second, *_) = (sorted((folder / "train" / name).iterdir()) for name in ("bag", "coat"))
+    shutil.copy(first, second)
+    loaded = load(config(folder))
+    assert loaded.warnings[0].startswith("1 training image is in more than one class (`augment inspect`")
+    assert "more than one class" not in str(load(config(folder, drop_duplicates=True)).warnings)
+
+
 def test_skipped_broken_files_are_reported(folder: Path) -> None:
     broken = sorted((folder / "train").rglob("*.png"))[0]
     broken.write_bytes(b"no picture")

@@ -107,6 +107,12 @@ def test_a_foreign_file_among_the_parts_is_kept(data: DataConfig, tmp_path: Path
     assert [p.name for p in (tmp_path / "m" / "parts").iterdir()] == [".DS_Store"]
 
 
+def test_there_may_be_no_test_images_to_leave_out(image_folder: Path, tmp_path: Path) -> None:
+    data, kept = DataConfig(source=str(image_folder / "train"), image_size=12), Kept()
+    train(data, recipe(), tmp_path / "m", Runtime(observer=kept, stopped=stop_after(0)), members=1, keep_test=True)
+    assert kept.notes == ["train has no test images that could be left out: all its images are trained on"]
+
+
 def test_another_recipe_needs_another_folder(model: Path, data: DataConfig) -> None:
     with pytest.raises(OutputError, match="started with other settings"):
         train(data, recipe(horizontal_flip=True), model, Runtime(), members=2, keep_test=True)
