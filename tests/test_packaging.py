@@ -33,8 +33,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_code_definitions_template_images_and_licences(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
+    modules = [path for part in ("augment", "classifiers", "pipelines") for path in (ROOT / part).rglob("*.py")]
     for needed in (
-        "pipelines/cli/app.py",
+        *(path.relative_to(ROOT).as_posix() for path in modules),
         "pipelines/quickstart.yaml",
         "pipelines/fashion-50.yaml",
         "pipelines/results/templates/report.html",
