@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -37,15 +35,6 @@ def check_name(name: str, known: Mapping[str, object]) -> str:
         names = [*similar, *(other for other in known if other not in similar)]
         raise ValueError(f"expected one of {', '.join(names)}, got {quoted(name)}")
     return name
-
-
-def _existing_file(path: Path) -> Path:
-    if not os.path.isfile(path):  # Path.is_file() would raise for a path that is too long
-        raise ValueError(f"expected the path of a file, got {quoted(str(path))}")
-    return path
-
-
-ExistingFile = Annotated[Path, AfterValidator(_existing_file)]
 
 
 def name_in(known: Mapping[str, object]) -> AfterValidator:

@@ -41,15 +41,6 @@ def load_inception(path: Path) -> Classifier:
     return classifier.float().eval().requires_grad_(False)
 
 
-def check_inception(path: Path) -> Path:
-    """Return `path` if `load_inception` can load it; raises `ConfigError` otherwise.
-
-    This finds a wrong file before hours of training and not after them.
-    """
-    load_inception(path)
-    return path
-
-
 class _ResizeInput(nn.Module):
     """Resize images to 299 px and three channels and run a network on them, `BATCH` images at a time."""
 

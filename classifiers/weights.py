@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from augment.errors import ConfigError
+from augment.words import shortened
 
 
 def read_weights(path: Path, expected: str) -> dict[str, Tensor]:
@@ -23,7 +24,8 @@ def read_weights(path: Path, expected: str) -> dict[str, Tensor]:
         raise
     except Exception as error:  # unpickling a file of anything else raises many types
         reason = str(error).splitlines()[0] if str(error) else "the file ends too early"
-        raise ConfigError(f"{path}: {expected}, but the file cannot be read: {reason[:200]}") from error
+        where = shortened(str(path), 300)
+        raise ConfigError(f"{where}: {expected}, but the file cannot be read: {reason[:200]}") from error
     if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise ConfigError(f"{path}: {expected}, got something that is not a dict of tensors")
     return tensors

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.dataset.images import fingerprint
 from augment.files import read_json
 from augment.identity import Identity
 from augment.output_folders import Replace, open_output
@@ -114,7 +113,7 @@ def choose_mix(
 
 
 def _split(records: Sequence[Record], fold: Fold) -> ValidationSplit:
-    return ValidationSplit([r for r in records if r.fold == fold.name], fold.test.labels, fingerprint(fold.test))
+    return ValidationSplit([r for r in records if r.fold == fold.name], fold.test.labels, fold.test.fingerprint)
 
 
 def read_choice(folder: Path) -> Choice:

@@ -10,7 +10,6 @@ from pathlib import Path
 from augment.errors import ConfigError
 from augment.filtering import needed_before_filter
 from pipelines.config.sections import Pipeline
-from pipelines.experiment.arms import check_pretrained_weights
 from pipelines.experiment.fold_generators import FoldGenerators
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.loading import LoadedSource, load_synthetic
@@ -69,10 +68,9 @@ class PipelineFolds:
 def draw_folds(pipeline: Pipeline, loaded: LoadedSource, folder: Path, decisions: Sequence[str] = ()) -> PipelineFolds:
     """Draw the folds of a pipeline, whose generators are stored under `folder`. decisions: why it has its settings.
 
-    Raises `ConfigError` if the source does not suit the protocol, if too few images would be generated, or if weights
-    of a pretrained network are missing, so that this is known before anything is fitted.
+    Raises `ConfigError` if the source does not suit the protocol, or if too few images would be generated, so that this
+    is known before anything is fitted.
     """
-    check_pretrained_weights(pipeline.evaluate)
     repeats, chooses_mix = pipeline.evaluate.repeats, pipeline.choose is not None
     protocol = make_protocol(loaded, pipeline.data, pipeline.protocol, repeats, chooses_mix=chooses_mix)
     inner = inner_folds(protocol.folds, pipeline.choose, pipeline.data.seed) if pipeline.choose else {}

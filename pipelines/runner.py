@@ -30,6 +30,7 @@ from pipelines.choosing import candidate_arms
 from pipelines.config.reading import resolve_path, resolve_paths
 from pipelines.config.sections import Pipeline
 from pipelines.evaluation import RESULTS
+from pipelines.experiment.arms import check_pretrained_weights
 from pipelines.experiment.loading import LoadedSource, load
 from pipelines.experiment.parallel import end_processes
 from pipelines.experiment.planning import GAN_TRAIN
@@ -83,7 +84,6 @@ def _write_settings(output: OutputFolder, pipeline: Pipeline, decisions: Decisio
     resolve_paths(resolved, Path.cwd())  # so that the file means the same in another working directory
     output.write(CONFIG, yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True))
     if decisions is not None:
-        output.reserve(DECISIONS_FILE)
         output.write(DECISIONS_FILE, decisions.model_dump_json(indent=1))
 
 
@@ -92,8 +92,8 @@ def plan(
 ) -> list[Plan]:
     """Return the plan of every stage, in order, with its expected time: 0 if none has to run.
 
-    Nothing is run or written. The observer receives the notes on the pipeline. Raises the errors of `draw_folds`,
-    and `OutputError` as `run` does.
+    Nothing is run or written. The observer receives the notes on the pipeline. Raises the errors of `draw_folds`
+    and `check_pretrained_weights`, and `OutputError` as `run` does.
     """
     folds, _, probe = _prepare(pipeline, folder, runtime, overwrite=overwrite)
     stages = stages_of(folds)
@@ -119,6 +119,7 @@ def _prepare(
     measured: MeasurementCache = {}
     if pipeline.auto is not None:
         pipeline, decisions = decide(pipeline, loaded, folder, runtime, measured, overwrite=overwrite)
+    check_pretrained_weights(pipeline.evaluate)
     folds = draw_folds(pipeline, loaded, folder, decisions.sentences if decisions else ())
     folds = replace(folds, protocol=with_copy_warnings(folds.protocol, runtime.observer))
     probe = Probe(folds.protocol.folds[0], pipeline.evaluate, runtime.device, runtime.jobs, measured)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from augment.dataset.images import LabelledImages, fingerprint
+from augment.dataset.images import LabelledImages
 from augment.generators.runs import MODEL, read_log
 from augment.identity import Identity
 from augment.runtime import Runtime
@@ -256,7 +256,7 @@ def _weights(config: EvaluateConfig) -> dict[str, str | None]:
 
 def _fingerprint_all(sets: Iterable[LabelledImages]) -> str:
     """Return one fingerprint for all sets: a digest of their fingerprints, or the fingerprint of a single set."""
-    fingerprints = [fingerprint(data) for data in sets]
+    fingerprints = [data.fingerprint for data in sets]
     if len(fingerprints) == 1:
         return fingerprints[0]
     return hashlib.sha256("".join(fingerprints).encode()).hexdigest()[:16]

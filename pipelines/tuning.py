@@ -22,7 +22,7 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from augment.dataset.images import LabelledImages, fingerprint, split_per_class
+from augment.dataset.images import LabelledImages, split_per_class
 from augment.identity import Identity
 from augment.output_folders import open_output
 from augment.runtime import Runtime, Task
@@ -81,7 +81,7 @@ def tune(
     settings.
     """
     optuna = import_optuna()
-    identity = Identity({"evaluate": config}, {"training images": fingerprint(train), "splits": splits})
+    identity = Identity({"evaluate": config}, {"training images": train.fingerprint, "splits": splits})
     validation = _Validation(train, config.metric or default_metric(train.per_class()), runtime)
     total = trials + (FINAL_SPLIT_FACTOR * splits if trials > 1 else 0)
     task = Task("tune", total, settings=config.model_dump(mode="json"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -74,6 +75,15 @@ class LabelledImages:
         if height != width:
             raise SourceError(f"expected square images, got {height} x {width} px; give an image size to resize to")
         return int(height)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of a SHA-256 hash of pixels, labels and class names."""
+        digest = hashlib.sha256(repr((self.images.shape, self.class_names)).encode())
+        digest.update(self.labels.tobytes())
+        for image in self.images:
+            digest.update(image.tobytes())
+        return digest.hexdigest()[:16]
 
     def counts(self) -> NDArray[np.int64]:
         """Return the number of images of each class: int64, K."""
@@ -192,15 +202,6 @@ def resize_images(images: NDArray[np.uint8], size: int, resize: Resize) -> NDArr
         planes = [Image.fromarray(plane) for plane in np.ascontiguousarray(image)]
         target[:] = [np.asarray(fit_to_square(plane, size, resize)) for plane in planes]
     return out
-
-
-def fingerprint(data: LabelledImages) -> str:
-    """Return 16 hexadecimal digits of a SHA-256 hash of pixels, labels and class names."""
-    digest = hashlib.sha256(repr((data.images.shape, data.class_names)).encode())
-    digest.update(data.labels.tobytes())
-    for image in data.images:
-        digest.update(image.tobytes())
-    return digest.hexdigest()[:16]
 
 
 def image_hashes(images: NDArray[np.uint8]) -> list[str]:

@@ -26,7 +26,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor
 
-from augment.dataset.images import LabelledImages, fingerprint
+from augment.dataset.images import LabelledImages
 from augment.errors import OutputError, SourceError
 from augment.fields import Settings
 from augment.identity import Identity
@@ -179,9 +179,9 @@ def open_run(
 def run_identity(config: Settings, data: LabelledImages, unlabelled: LabelledImages | None = None) -> Identity:
     """Return the identity of a run: its settings and the fingerprints of its data."""
     changeable = {f"generator.{key}" for key in CHANGEABLE_SETTINGS}
-    fingerprints = {IMAGES: fingerprint(data)}
+    fingerprints = {IMAGES: data.fingerprint}
     if unlabelled is not None:
-        fingerprints[UNLABELLED] = fingerprint(unlabelled)
+        fingerprints[UNLABELLED] = unlabelled.fingerprint
     return Identity({"generator": config}, fingerprints, changeable)
 
 

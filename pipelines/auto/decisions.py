@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from augment.dataset.images import fingerprint
 from augment.errors import ConfigError
 from augment.files import read_json
 from augment.identity import Identity
@@ -179,7 +178,7 @@ def _repeats(allocation: Allocation, fewest: int, pipeline: Pipeline, facts: Fac
 
 def _fingerprints(loaded: LoadedSource) -> list[str]:
     parts = (loaded.train, loaded.pool, loaded.test, loaded.val, loaded.unlabelled)
-    return [fingerprint(data) for data in parts if data is not None]
+    return [data.fingerprint for data in parts if data is not None]
 
 
 def fill_open_settings(pipeline: Pipeline, settings: Mapping[str, Any]) -> Pipeline:

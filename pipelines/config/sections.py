@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -15,12 +16,11 @@ from pydantic import (
 
 from augment.dataset.images import Resize, check_size
 from augment.dataset.policies import DEFAULT_POLICY, POLICIES, VIEWS
-from augment.fields import ExistingFile, Seed, Settings, name_in
+from augment.fields import Seed, Settings, name_in
 from augment.generators.registry import DEFAULT_KIND, GENERATORS
 from augment.words import quoted, shortened
 from classifiers.features import FeatureConfig
 from classifiers.fine_tuning import FineTuneConfig
-from classifiers.inception import check_inception
 from classifiers.long_tail import LONG_TAIL
 from classifiers.training import ClassifierConfig
 from pipelines.config.arm_section import CLASSIFIER_SETTINGS, DEFAULT_ARMS, MAX_RATIO, Arm, FilterName, OperatingPoint
@@ -114,7 +114,7 @@ class EvaluateConfig(Settings):
     features: FeatureConfig = FeatureConfig()  # of arms with learner: features, and with finetune as a start
     finetune: FineTuneConfig = FineTuneConfig()  # of arms with learner: finetune
     # weights of the network whose features the fidelity metrics use; None: a classifier trained on the training images
-    inception: Annotated[ExistingFile, AfterValidator(check_inception)] | None = None
+    inception: Path | None = None
     seed: Seed = 0
 
     @field_validator("arms")

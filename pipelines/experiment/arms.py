@@ -16,6 +16,7 @@ from augment.seeds import derive_seed
 from augment.words import counted, shortened
 from classifiers.batches import class_counts, pool_priors
 from classifiers.features import load_extractor
+from classifiers.inception import load_inception
 from classifiers.long_tail import LONG_TAIL
 from classifiers.pools import AnyPool
 from classifiers.training import ClassifierConfig
@@ -35,9 +36,14 @@ def arms_of(fold: Fold, config: EvaluateConfig) -> tuple[Arm, ...]:
 
 
 def check_pretrained_weights(config: EvaluateConfig) -> None:
-    """Load the pretrained weights once if an arm needs them, and raise `ConfigError` if that fails."""
+    """Load the pretrained weights that arms or metrics need, and raise `ConfigError` if that fails.
+
+    This finds a wrong file before hours of training and not after them.
+    """
     if any(arm.learner != "network" for arm in config.arms):
         load_extractor(config.features)
+    if config.inception is not None:
+        load_inception(config.inception)
 
 
 def check_arms(fold: Fold, config: EvaluateConfig) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.dataset.images import LabelledImages, fingerprint
+from augment.dataset.images import LabelledImages
 from augment.errors import SourceError
 from augment.filtering import CrossFittedPredictions
 from augment.generators.sampling import SyntheticImages
@@ -57,7 +57,7 @@ class Fold:
         """The fingerprints of its images: train, test and, if there are any, synthetic and unlabelled."""
         synthetic = None if self.synthetic is None else self.synthetic.data
         sets = {"train": self.train, "test": self.test, "synthetic": synthetic, "unlabelled": self.unlabelled}
-        return {name: fingerprint(data) for name, data in sets.items() if data is not None}
+        return {name: data.fingerprint for name, data in sets.items() if data is not None}
 
 
 def of_first_size(folds: Sequence[Fold]) -> list[Fold]:

@@ -10,7 +10,7 @@ from collections import OrderedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.dataset.images import LabelledImages, fingerprint
+from augment.dataset.images import LabelledImages
 from augment.dataset.policies import bank_of_views
 
 MOST_KEPT = 2  # banks, for arms with two policies
@@ -22,7 +22,7 @@ def shared_views(
     data: LabelledImages, policy: str, *, views: int, horizontal_flip: bool, seed: int
 ) -> NDArray[np.uint8]:
     """Return what `bank_of_views` returns, and keep it for the next call. The result must not be changed."""
-    key = fingerprint(data), policy, horizontal_flip, seed
+    key = data.fingerprint, policy, horizontal_flip, seed
     bank = _kept.pop(key, None)
     if bank is None or len(bank) < views:
         while len(_kept) >= MOST_KEPT:

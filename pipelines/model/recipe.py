@@ -180,14 +180,8 @@ def recipe_of_run(folder: Path) -> Recipe:
 def _pipeline(folder: Path) -> Pipeline:
     try:
         return Pipeline.model_validate(read_mapping(folder / "config.yaml"))
-    except ConfigError as error:
+    except (ConfigError, ValidationError) as error:
         raise ConfigError(f"{folder / 'config.yaml'} is damaged or of another version; run it again") from error
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise ConfigError(
-            f"{folder / 'config.yaml'} is damaged, of another version, or needs a file that is gone ({reason}); run it "
-            "again"
-        ) from error
 
 
 def _evaluation(folder: Path, marker: Marker) -> EvaluateConfig:

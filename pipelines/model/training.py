@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from augment.dataset.images import LabelledImages, concatenate, fingerprint, image_hashes
+from augment.dataset.images import LabelledImages, concatenate, image_hashes
 from augment.errors import ConfigError
 from augment.filtering import CrossFittedPredictions, needed_before_filter
 from augment.identity import Identity
@@ -99,9 +99,9 @@ def train(
     """
     loaded, labelled = _load(data, recipe, keep_test, runtime)
     members = 1 if recipe.arm.learner == "features" else members
-    inputs = {"images": fingerprint(labelled), "members": members, "resize": data.resize}
+    inputs = {"images": labelled.fingerprint, "members": members, "resize": data.resize}
     if loaded.unlabelled is not None:
-        inputs["unlabelled images"] = fingerprint(loaded.unlabelled)
+        inputs["unlabelled images"] = loaded.unlabelled.fingerprint
     identity, files = Identity({"recipe": recipe}, inputs), (WEIGHTS, METADATA, CARD)
     with open_output(folder, "train", identity, files=files, overwrite=overwrite) as output:
         if output.finished:
@@ -145,7 +145,7 @@ def _assemble(
         differs_from_run=differences_from_run(recipe, loaded, data),
         source=loaded.name,
         train_per_class=labelled.per_class(),
-        fingerprint=fingerprint(labelled),
+        fingerprint=labelled.fingerprint,
         cross_validation=validation,
         trained_on="".join(image_hashes(labelled.images)),
         suspect_labels=None if found is None else len(found),

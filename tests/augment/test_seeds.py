@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from augment.dataset.images import LabelledImages, fingerprint, split_per_class
+from augment.dataset.images import LabelledImages, split_per_class
 from augment.generators.cgan import CganConfig
 from augment.seeds import derive_seed
 from pipelines.config.sections import ChooseConfig, DataConfig, ProtocolConfig
@@ -46,22 +46,22 @@ def test_seeds_purposes_and_numbers_all_change_what_is_derived() -> None:
 
 @pytest.mark.parametrize("kind", PROTOCOLS)
 def test_two_seeds_share_no_fold(kind: str, fashion: LabelledImages) -> None:
-    trained_on = [{fingerprint(fold.train) for fold in folds_of(fashion, kind, seed)} for seed in (0, 1, 2)]
+    trained_on = [{fold.train.fingerprint for fold in folds_of(fashion, kind, seed)} for seed in (0, 1, 2)]
     assert len(set.union(*trained_on)) == sum(map(len, trained_on))
     assert all(len(one) == (1 if kind == "holdout" else 10) for one in trained_on)
 
 
 def test_two_seeds_share_no_subset(fashion: LabelledImages) -> None:
     subsets = [limit_per_class(fashion, DataConfig(source="-", samples_per_class=20, seed=seed)) for seed in SEEDS]
-    assert len(set(map(fingerprint, subsets))) == len(SEEDS)
+    assert len({subset.fingerprint for subset in subsets}) == len(SEEDS)
 
 
 def test_two_seeds_share_no_inner_split_and_no_tuning_split(fashion: LabelledImages) -> None:
     (fold,) = folds_of(fashion, "holdout", 0)[:1]
     config, found = ChooseConfig(splits=3), []
     for seed in SEEDS:
-        found += [fingerprint(inner.test) for inner in inner_folds([fold], config, seed)[fold.name]]
-        found += [fingerprint(split_for_tuning(fold.train, seed, split)[1]) for split in range(3)]
+        found += [inner.test.fingerprint for inner in inner_folds([fold], config, seed)[fold.name]]
+        found += [split_for_tuning(fold.train, seed, split)[1].fingerprint for split in range(3)]
     assert len(set(found)) == len(found) == 6 * len(SEEDS)
 
 

@@ -15,7 +15,7 @@ from torchvision.transforms.functional import normalize, resize
 from augment.dataset.images import LabelledImages, to_signed
 from augment.errors import ConfigError
 from classifiers import inception
-from classifiers.inception import check_inception, load_inception
+from classifiers.inception import load_inception
 from classifiers.networks import features
 
 
@@ -99,7 +99,6 @@ def test_the_network_learns_no_more(weights: Path) -> None:
     assert not network.training
     assert not any(parameter.requires_grad for parameter in network.parameters())
     assert network.head.out_features == 1000
-    assert check_inception(weights) == weights
 
 
 def test_weights_of_other_networks_are_refused(tmp_path: Path) -> None:

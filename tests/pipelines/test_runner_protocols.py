@@ -12,7 +12,6 @@ from observing import Kept
 from tensors import weights
 from tiny_pipeline import go
 
-from augment.dataset.images import fingerprint
 from augment.generators.runs import GeneratorMetadata, read_log, read_model
 from augment.runtime import Runtime
 from pipelines.config.reading import parse
@@ -83,7 +82,7 @@ def test_every_generator_saw_its_own_training_images_and_no_others(
     for fold in every:
         gan = folder / "folds" / fold.name / "gan"
         identity = read_model(gan, GeneratorMetadata)[1].identity
-        assert identity["data"] == {"training images": fingerprint(fold.train)}
+        assert identity["data"] == {"training images": fold.train.fingerprint}
         seeds.add(identity["settings"]["generator"]["seed"])
         assert [line.step for line in read_log(gan)] == [15, 30, 40]  # however often it was stopped
     assert len(seeds) == 4
