@@ -52,14 +52,13 @@ def fit_temperature(
     It minimises the weighted cross entropy, which is convex in 1 / T, and changes no predicted class. Source: Guo et
     al., "On Calibration of Modern Neural Networks", arXiv 1706.04599, section 4.2.
     """
-    from scipy.optimize import minimize_scalar  # here, because the import takes a while
+    from scipy import special  # here, because these imports take a while
+    from scipy.optimize import minimize_scalar
 
     z, own = np.asarray(log_probabilities, np.float64), (np.arange(len(labels)), np.asarray(labels))
 
     def cross_entropy(log_temperature: float) -> float:
-        scaled = z / np.exp(log_temperature)
-        scaled = scaled - scaled.max(1, keepdims=True)
-        return float(weights @ (np.log(np.exp(scaled).sum(1)) - scaled[own]))
+        return float(-weights @ special.log_softmax(z / np.exp(log_temperature), axis=1)[own])
 
     limit = float(np.log(MAX_TEMPERATURE))
     return float(np.exp(minimize_scalar(cross_entropy, bounds=(-limit, limit), method="bounded").x))

@@ -11,6 +11,7 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import special
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss, recall_score
 
 BINS = 15  # for the calibration error
@@ -18,9 +19,7 @@ BINS = 15  # for the calibration error
 
 def softmax(logits: ArrayLike) -> NDArray[np.float64]:
     """Return probabilities: float64, N x K; rows add to 1."""
-    z = np.asarray(logits, np.float64)
-    e = np.exp(z - z.max(1, keepdims=True))
-    probabilities: NDArray[np.float64] = e / e.sum(1, keepdims=True)
+    probabilities: NDArray[np.float64] = special.softmax(np.asarray(logits, np.float64), axis=1)
     return probabilities
 
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from augment.dataset.duplicates import find_leaks, group_copies, measure_duplicates, measure_matches
 from augment.dataset.images import LabelledImages
@@ -112,23 +111,15 @@ def drop_duplicates(
     return kept, (f"{len(dropped):,} of {counted(len(train), 'training image')} were dropped as copies: {listed}",)
 
 
-def _groups(pairs: Iterable[DuplicatePair]) -> Iterator[NDArray[np.intp]]:
+def _groups(pairs: Iterable[DuplicatePair]) -> list[list[int]]:
     """Return the groups of training images that are duplicates of each other, directly or through others, in order."""
-    parent: dict[int, int] = {}  # union-find: a parent of each image
+    from scipy.cluster.hierarchy import DisjointSet  # here, because the import takes a while
 
-    def find(i: int) -> int:
-        while parent.setdefault(i, i) != i:
-            i = parent[i]
-        return i
-
-    for pair in pairs:
-        if pair.split == "train":
-            first, second = sorted((find(pair.first), find(pair.second)))
-            parent[second] = first
-    groups: dict[int, list[int]] = {}
-    for i in sorted(parent):
-        groups.setdefault(find(i), []).append(i)
-    return (np.array(group, np.intp) for group in groups.values())
+    links = [(pair.first, pair.second) for pair in pairs if pair.split == "train"]
+    images = DisjointSet({i for link in links for i in link})
+    for link in links:
+        images.merge(*link)
+    return [sorted(group) for group in images.subsets()]
 
 
 def _check_remaining(train: LabelledImages, kept: LabelledImages) -> None:

@@ -296,14 +296,5 @@ def _from_files(
     skipped: list[str] = []
     broken = skipped if skip_broken else None
     splits, files, sizes, partial = decode(name, listing, choose_size, resize, broken, progress)
-    return Source(
-        name,
-        splits["train"],
-        splits.get("val"),
-        splits.get("test"),
-        sizes,
-        tuple(skipped),
-        files,
-        partial,
-        listing.ignored,
-    )
+    val, test = splits.get("val"), splits.get("test")
+    return Source(name, splits["train"], val, test, sizes, tuple(skipped), files, partial, listing.ignored)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from augment.dataset.images import image_hashes
 from augment.runtime import Runtime
 from augment.words import counted
-from classifiers.features import FeatureTable, Pixels, extract, features_of, load_extractor
+from classifiers.features import FeatureConfig, FeatureTable, Pixels, extract, features_of, load_extractor
 from classifiers.linear_head import fit_linear_head, log_priors, weighted_targets
 from classifiers.networks import Classifier
 from classifiers.pools import AnyPool, Pool
@@ -78,15 +79,24 @@ def _needed_images(folds: Sequence[Fold], arms: Sequence[Arm], mirrored: bool) -
             yield from with_mirror_images(images) if mirrored else [images]
 
 
+@lru_cache(maxsize=1)
+def _extractor(config: FeatureConfig, device: torch.device) -> nn.Module:
+    """Return the pretrained network, which all calls with the same arguments share. It must not be changed."""
+    return load_extractor(config).to(device)
+
+
 def _extract(images: Pixels, config: EvaluateConfig, device: torch.device) -> NDArray[np.float32]:
-    return extract(load_extractor(config.features).to(device), images, device)
+    return extract(_extractor(config.features, device), images, device)
 
 
 def train_on_features(
     pools: Sequence[AnyPool], fold: Fold, config: EvaluateConfig, seed: int, device: torch.device
 ) -> nn.Module:
-    """Fit a linear classifier to the features of the pools' images. The result does not depend on the seed."""
-    extractor, classes = load_extractor(config.features).to(device), fold.train.num_classes
+    """Fit a linear classifier to the features of the pools' images. The result does not depend on the seed.
+
+    The pretrained network in the result is shared, and must not be changed.
+    """
+    extractor, classes = _extractor(config.features, device), fold.train.num_classes
     features, targets, offsets = list[Tensor](), list[Tensor](), list[Tensor]()
     of_pools = zip(pools, weighted_targets(pools, classes), log_priors(pools, classes), strict=True)
     for pool, target, offset in of_pools:

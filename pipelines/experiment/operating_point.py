@@ -82,15 +82,14 @@ def fit_shift(logits: NDArray[np.float64], labels: NDArray[np.int64], log_priors
     images deserve, so that t does not depend on it. The loss is convex. t is 0 if a is not above 0, for then the
     logits say nothing about the classes, and between -2 and 2.
     """
-    from scipy.optimize import minimize  # here, because the import takes a while
+    from scipy import special  # here, because these imports take a while
+    from scipy.optimize import minimize
 
     weights = 1 / np.bincount(labels)[labels] / len(np.unique(labels))
     own = np.arange(len(labels)), labels
 
     def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        z = parameters[0] * logits - parameters[1] * log_priors
-        z = z - z.max(1, keepdims=True)
-        log_p = z - np.log(np.exp(z).sum(1, keepdims=True))
+        log_p = special.log_softmax(parameters[0] * logits - parameters[1] * log_priors, axis=1)
         error = np.exp(log_p)
         error[own] -= 1
         error *= weights[:, None]
