@@ -36,10 +36,12 @@ NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opening a named pipe must not wait for
 def write_bytes(path: Path, data: bytes) -> None:
     """Replace the content of `path`, and return when the new content is on the disk, not only in the system cache.
 
-    Raises `OSError` that names `path` if writing fails; the old content is then unchanged.
+    The folder of `path` is made if it is missing. Raises `OSError` that names `path` if writing fails; the old content
+    is then unchanged.
     """
-    write_atomically(str(path), data, durable=True)
     with errors_naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(str(path), data, durable=True)
         sync_folder(path.parent)
 
 

@@ -48,40 +48,37 @@ class Observer:
         """Called when `done` of `total` parts of some work between tasks are complete, such as reading pictures."""
 
 
-@dataclass(frozen=True)
 class Observers(Observer):
     """Pass every event on to several observers, in their order."""
 
-    members: Sequence[Observer]
+    def __init__(self, members: Sequence[Observer]) -> None:
+        self._members = members
+        self.wants_estimates = any(member.wants_estimates for member in members)
 
-    def __post_init__(self) -> None:
-        any_wants = any(member.wants_estimates for member in self.members)
-        object.__setattr__(self, "wants_estimates", any_wants)  # the class is frozen
+    def pass_on(self, event: Callable[[Observer], None]) -> None:
+        """Call `event` with each observer."""
+        for member in self._members:
+            event(member)
 
     def on_start(self, task: Task) -> None:
-        """Pass the event on to all observers."""
-        for member in self.members:
-            member.on_start(task)
+        """Pass the event on."""
+        self.pass_on(lambda member: member.on_start(task))
 
     def on_progress(self, task: Task, done: int, metrics: Mapping[str, float], label: str = "") -> None:
-        """Pass the event on to all observers."""
-        for member in self.members:
-            member.on_progress(task, done, metrics, label)
+        """Pass the event on."""
+        self.pass_on(lambda member: member.on_progress(task, done, metrics, label))
 
     def on_end(self, task: Task, metrics: Mapping[str, float]) -> None:
-        """Pass the event on to all observers."""
-        for member in self.members:
-            member.on_end(task, metrics)
+        """Pass the event on."""
+        self.pass_on(lambda member: member.on_end(task, metrics))
 
     def on_note(self, sentence: str) -> None:
-        """Pass the event on to all observers."""
-        for member in self.members:
-            member.on_note(sentence)
+        """Pass the event on."""
+        self.pass_on(lambda member: member.on_note(sentence))
 
     def on_work(self, name: str, done: int, total: int) -> None:
-        """Pass the event on to all observers."""
-        for member in self.members:
-            member.on_work(name, done, total)
+        """Pass the event on."""
+        self.pass_on(lambda member: member.on_work(name, done, total))
 
 
 def never() -> bool:

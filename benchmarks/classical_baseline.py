@@ -36,7 +36,7 @@ def trial(
     start = time.perf_counter()
     model = fit([pool], train.num_classes, config, seed=seed, device=torch.device("cpu"))
     seconds = time.perf_counter() - start
-    return score(predict(model, torch.from_numpy(test.images)), test.labels, test.num_classes)["accuracy"], seconds
+    return score(predict(model, test.images), test.labels, test.num_classes)["accuracy"], seconds
 
 
 def print_accuracies(arms: list[str], accuracies: NDArray[np.float64], correlation: float) -> None:

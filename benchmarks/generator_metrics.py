@@ -48,7 +48,7 @@ def measure_generator(
     evaluation = EvaluateConfig(classifier={"steps": 600})
     measured = measure_fidelity(Fold(data.images, test, synthetic=SyntheticImages(synthetic)), evaluation, CPU)
     classifier = train_arm(Arm(name="gan-train"), Fold(synthetic, test), evaluation, seed=config.seed, device=CPU)
-    logits = predict(classifier, torch.from_numpy(np.ascontiguousarray(test.images)))
+    logits = predict(classifier, test.images)
     return {
         **{figure: round(float(measured.metrics[figure]), 4) for figure in METRICS},
         "gan_train_accuracy": round(score(logits, test.labels, test.num_classes)["accuracy"], 4),

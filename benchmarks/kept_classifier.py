@@ -86,7 +86,7 @@ def estimator_differs_by(saved: SavedModel, data: DataConfig, jobs: int) -> floa
 
 def probabilities(saved: SavedModel, data: LabelledImages) -> NDArray[np.float64]:
     """Return the probabilities of the classes by the model: float64, N x K."""
-    p: NDArray[np.float64] = predict_logits(saved.network, torch.from_numpy(data.images)).double().exp().numpy()
+    p: NDArray[np.float64] = predict_logits(saved.network, data.images).double().exp().numpy()
     return p
 
 

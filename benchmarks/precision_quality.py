@@ -23,7 +23,7 @@ from augment.dataset.images import LabelledImages, split_per_class, subset_per_c
 from augment.dataset.sources import read_source
 from augment.generators.base import TrainingData
 from augment.generators.registry import GENERATORS
-from pipelines.results.statistics import paired_t_interval
+from pipelines.results.statistics import corrected_t_interval
 
 PER_CLASS = 20  # images
 DTYPES = ("float32", "bfloat16")
@@ -44,7 +44,7 @@ def table(rows: list[dict[str, Any]], kind: str) -> str:
     seeds = sorted(by_dtype[0].keys() & by_dtype[1].keys())
     for figure in (*METRICS, "gan_train_accuracy"):
         single, half = (np.array([of[seed][figure] for seed in seeds]) for of in by_dtype)
-        low, high = paired_t_interval(half - single)
+        low, high = corrected_t_interval(half - single)
         difference = f"{(half - single).mean():+.4f} ({low:+.4f} to {high:+.4f})"
         lines.append(f"| {figure} | {single.mean():.4f} | {half.mean():.4f} | {difference} |")
     return "\n".join([*lines, f"{len(seeds)} seeds"])

@@ -150,7 +150,7 @@ def train_and_evaluate(
 def evaluate(synthetic: LabelledImages, evaluator: Evaluator, phase: str) -> tuple[float, float]:
     """Return the KID of synthetic images, and the test accuracy of a classifier that is trained on them."""
     test, test_features = evaluator.test[phase], evaluator.features[phase]
-    logits = predict(train_classifier(synthetic, GAN_TRAIN), torch.from_numpy(np.ascontiguousarray(test.images)))
+    logits = predict(train_classifier(synthetic, GAN_TRAIN), test.images)
     distance = kid(test_features, embed(evaluator.network, synthetic, CPU), subset_size=len(synthetic), subsets=1)
     return distance.mean, score(logits, test.labels, test.num_classes)["accuracy"]
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.results.statistics import paired_t_interval
+from pipelines.results.statistics import corrected_t_interval
 
 METHODS: dict[str, dict[str, Any]] = {  # settings of CganConfig
     "one-stage": {"trainer": "one-stage"},
@@ -65,7 +65,7 @@ def _final(records: Sequence[dict[str, Any]], method: str, evaluations: int) -> 
         values, one_stage = (curves(records, m, metric)[:, :evaluations] for m in (method, "one-stage"))
         results |= {metric: values[:, -1].tolist(), f"{metric}_mean": values[:, -1].mean()}
         difference = (one_stage - values)[:, -1]
-        differences |= {metric: difference.mean(), f"{metric}_ci95": paired_t_interval(difference)}
+        differences |= {metric: difference.mean(), f"{metric}_ci95": corrected_t_interval(difference)}
     return {**results, "one_stage_minus_this": differences}
 
 
@@ -102,7 +102,7 @@ def plot(records: Sequence[dict[str, Any]], seconds: dict[str, float], path: Pat
                     curves(records, method, metric),
                     np.array(evaluated_steps(records, method)) * per_step[method],
                 )
-                low, high = np.array([paired_t_interval(at_step) for at_step in values.T]).T
+                low, high = np.array([corrected_t_interval(at_step) for at_step in values.T]).T
                 axes.plot(x, values.mean(0), line, color=colour, label=name, linewidth=1.8)
                 axes.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
             axes.spines[["top", "right"]].set_visible(False)

@@ -39,7 +39,6 @@ from pipelines.results.statistics import (
     bca_interval,
     corrected_t_interval,
     corrected_t_p,
-    paired_t_interval,
     sign_flip_p,
 )
 from pipelines.results.two_way import two_way_interval
@@ -118,7 +117,7 @@ SCENARIOS: dict[str, Scenario] = {
 }
 Method = Callable[[Experiment], tuple[tuple[float, float] | None, float | None]]  # (interval, p); one may be None
 METHODS: dict[str, Method] = {
-    "paired t": lambda e: (paired_t_interval(e.gains), None),
+    "paired t": lambda e: (corrected_t_interval(e.gains), None),
     "sign flips": lambda e: (None, sign_flip_p(e.gains, seed=0)),
     "BCa": lambda e: (bca_interval(e.gains, seed=0), None),
     "corrected t": lambda e: (corrected_t_interval(e.gains, SUBSET / POOL), corrected_t_p(e.gains, SUBSET / POOL)),

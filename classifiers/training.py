@@ -12,7 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from torch import Tensor, nn
 
@@ -191,12 +193,12 @@ def warmup_cosine(t: float) -> float:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, images: Tensor, *, batch_size: int = 128) -> Tensor:
-    """Return logits, float32 (N, K), on the CPU. images: uint8, N x C x H x W, on any device. model: in eval mode."""
+def predict(model: nn.Module, images: NDArray[np.uint8], *, batch_size: int = 128) -> Tensor:
+    """Return logits, float32 (N, K), on the CPU. images: uint8, N x C x H x W. model: in eval mode, on any device."""
     device = next(model.parameters()).device
     return torch.cat(
         [
             model(to_signed(batch.to(device)).contiguous(memory_format=torch.channels_last)).float().cpu()
-            for batch in torch.split(images, batch_size)
+            for batch in torch.split(torch.from_numpy(np.ascontiguousarray(images)), batch_size)
         ]
     )

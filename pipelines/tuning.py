@@ -214,7 +214,7 @@ def _score(config: EvaluateConfig, train: LabelledImages, split: int, metric: st
     arm = Arm(name="tuned", policy=config.policy)
     seed = derive_seed(config.seed, "tuning", split)
     model = train_arm(arm, Fold(train_part, validation), config, seed=seed, device=device)
-    logits = predict(model, torch.from_numpy(np.ascontiguousarray(validation.images)))
+    logits = predict(model, validation.images)
     value = score(logits, validation.labels, validation.num_classes)[metric]
     return value if METRICS[metric].higher_is_better else -value
 

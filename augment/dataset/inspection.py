@@ -227,7 +227,6 @@ def _advise_on_pictures(source: Source, grey_stored_as_rgb: bool) -> list[str]:
 
 def write_duplicates(inspection: Inspection, source: Source, path: Path) -> None:
     """Write the table of all duplicates to `path` and replace an existing file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, format_csv(inspection.duplicate_pairs, source.splits, partial(image_name, source)))
 
 
@@ -236,7 +235,6 @@ def write_sheet(sheet: Image.Image, path: Path) -> None:
     metadata, content = PngInfo(), io.BytesIO()
     metadata.add_text("Software", PROGRAM)
     sheet.save(content, format="PNG", pnginfo=metadata)
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, content.getvalue())
 
 

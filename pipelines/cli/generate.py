@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from math import floor
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,13 +15,6 @@ from pipelines.cli.output import print_line, print_next_command, print_notes
 
 if TYPE_CHECKING:
     from augment.generators.runs import GeneratorMetadata
-
-
-class Format(StrEnum):
-    """The file formats of generated images."""
-
-    png = "png"
-    npz = "npz"
 
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Output folder of augment fit.")]
@@ -35,7 +27,9 @@ Count = Annotated[
     list[str] | None,
     typer.Option("--count", metavar="CLASS=N", help="Generate N images of one class; may be repeated."),
 ]
-FileFormat = Annotated[Format, typer.Option("--format", help="PNG files with a manifest, or one .npz file.")]
+FileFormat = Annotated[
+    Literal["png", "npz"], typer.Option("--format", help="PNG files with a manifest, or one .npz file.")
+]
 
 
 def generate(
@@ -44,7 +38,7 @@ def generate(
     per_class: PerClass = None,
     balance: Balance = False,
     count: Count = None,
-    format: FileFormat = Format.png,
+    format: FileFormat = "png",
     seed: Seed = 0,
     device: Device = "auto",
     overwrite: Overwrite = False,
@@ -63,7 +57,7 @@ def generate(
     counts = requested_counts(model, per_class=per_class, balance=balance, counts=parse_counts(count or []))
     print_notes(unfinished_notes(run, model.metadata))
     with Terminal(quiet) as terminal:
-        generated = generate_folder(model, counts, out, format.value, seed=seed, overwrite=overwrite, observer=terminal)
+        generated = generate_folder(model, counts, out, format, seed=seed, overwrite=overwrite, observer=terminal)
     print_notes(collapse_notes(generated.data) if generated else ())
     kept = "" if generated else " exist already and are kept"
     images, classes = sum(counts.values()), sum(count > 0 for count in counts.values())

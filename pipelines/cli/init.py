@@ -17,7 +17,7 @@ MARK = b"written by augment init"
 def init(source: SourceArgument, out: File, images: ImageOptions, overwrite: Overwrite = False) -> None:
     """Write a commented pipeline for your images, to be changed and run."""
     from augment.dataset.sources import find_path
-    from augment.files import errors_naming, write_text
+    from augment.files import write_text
     from pipelines.cli.terminal import Terminal
     from pipelines.drafting import draft
 
@@ -28,8 +28,6 @@ def init(source: SourceArgument, out: File, images: ImageOptions, overwrite: Ove
     settings = {"source": resolved, **images.settings()}
     with Terminal() as terminal:
         text = draft([f"data.{name}={value}" for name, value in settings.items()], out, terminal)
-    with errors_naming(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_text(out, text)
+    write_text(out, text)
     print_line(f"{out} is written; read it, and change what you like")
     print_next_command("augment", "run", out, "--dry-run")

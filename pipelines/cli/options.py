@@ -6,10 +6,9 @@ import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from enum import StrEnum
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
@@ -23,14 +22,6 @@ if TYPE_CHECKING:
 LAST_SEED = 2**32 - 1  # augment.fields.SEEDS - 1; importing that module would slow down `--help`
 MAX_IMAGES = 10**7  # per class
 TRACKING = "tracking"  # trackers write into this folder, beside the output folder
-
-
-class ResizeMode(StrEnum):
-    """The ways to make non-square images square."""
-
-    pad = "pad"
-    crop = "crop"
-    stretch = "stretch"
 
 
 SourceArgument = Annotated[
@@ -98,7 +89,8 @@ class ReadingOptions:
         ),
     ] = None
     resize: Annotated[
-        ResizeMode | None, typer.Option("--resize", help="How to make non-square images square; default: pad.")
+        Literal["pad", "crop", "stretch"] | None,
+        typer.Option("--resize", help="How to make non-square images square; default: pad."),
     ] = None
     skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Skip files that cannot be read as images.")] = (
         False
@@ -106,15 +98,13 @@ class ReadingOptions:
 
     def settings(self) -> dict[str, Any]:
         """Return the options that were given, under the names of their fields in `DataConfig`."""
-        resize = self.resize and self.resize.value
-        given = {"image_size": self.image_size, "resize": resize, "skip_broken": self.skip_broken or None}
+        given = {"image_size": self.image_size, "resize": self.resize, "skip_broken": self.skip_broken or None}
         return {name: value for name, value in given.items() if value is not None}
 
     def arguments(self) -> list[str]:
         """Return the options that were given as command line arguments, for the next command."""
-        arguments = [] if self.image_size is None else ["--image-size", str(self.image_size)]
-        arguments += [] if self.resize is None else ["--resize", self.resize.value]
-        return [*arguments, "--skip-broken"] if self.skip_broken else arguments
+        options = {f"--{name.replace('_', '-')}": value for name, value in self.settings().items()}
+        return [part for name, value in options.items() for part in ([name] if value is True else [name, str(value)])]
 
 
 @dataclass(frozen=True)
@@ -129,11 +119,6 @@ class ImageOptions(ReadingOptions):
         """Return the options that were given, under the names of their fields in `DataConfig`."""
         limit = {} if self.samples_per_class is None else {"samples_per_class": self.samples_per_class}
         return {**limit, **super().settings()}
-
-    def arguments(self) -> list[str]:
-        """Return the options that were given as command line arguments, for the next command."""
-        limit = [] if self.samples_per_class is None else ["--samples-per-class", str(self.samples_per_class)]
-        return [*limit, *super().arguments()]
 
     def config(self, source: str, **settings: Any) -> DataConfig:
         """Return the `DataConfig` of these options. Raises `ConfigError` for values that are out of range."""

@@ -134,7 +134,7 @@ def _nearest(synthetic: LabelledImages, train: LabelledImages) -> NDArray[np.int
 def _probabilities(network: nn.Module, data: LabelledImages) -> NDArray[np.float64]:
     if not len(data):
         return np.zeros((0, data.num_classes))
-    return softmax(predict(network, torch.from_numpy(np.ascontiguousarray(data.images))))
+    return softmax(predict(network, data.images))
 
 
 def _distances(

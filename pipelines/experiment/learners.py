@@ -6,7 +6,6 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -41,7 +40,7 @@ def _train_network(
 
 
 def _predict_by_network(model: nn.Module, fold: Fold) -> Tensor:
-    return predict(model, torch.from_numpy(np.ascontiguousarray(fold.test.images)))
+    return predict(model, fold.test.images)
 
 
 def _fine_tune(

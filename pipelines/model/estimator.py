@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
@@ -96,7 +95,7 @@ class AugmentClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         planes = _planes(X)
         if planes.shape[1] != self.channels_:
             raise SourceError(f"expected pictures of {self.channels_} channels, as in fit, got {planes.shape[1]}")
-        images = torch.from_numpy(np.ascontiguousarray(resize_images(planes, self.size_, "pad")))
+        images = resize_images(planes, self.size_, "pad")
         probabilities: NDArray[np.float64] = predict(self.network_, images).double().exp().numpy()
         return probabilities
 

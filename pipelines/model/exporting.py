@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from augment.errors import ConfigError, RunError
-from augment.files import errors_naming, write_bytes
+from augment.files import write_bytes
 from classifiers.export import INPUT, OUTPUT, to_onnx
 from classifiers.training import predict
 from pipelines.model.saved_model import ClassifierMetadata, SavedModel
@@ -43,9 +42,7 @@ def export(model: SavedModel, out: Path) -> float:
     difference = _largest_difference(content, model)
     if not difference <= TOLERANCE:
         raise RunError(f"the ONNX file differs from the model by {difference:.2g} in probability; nothing is written")
-    with errors_naming(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(out, content)
+    write_bytes(out, content)
     return difference
 
 
@@ -79,6 +76,6 @@ def _largest_difference(content: bytes, model: SavedModel) -> float:
         shape = (count, metadata.channels, metadata.image_size, metadata.image_size)
         pixels = rng.integers(0, 256, shape).astype(np.uint8)
         theirs: NDArray[np.float32] = session.run([OUTPUT], {INPUT: pixels})[0]
-        ours = predict(model.network, torch.from_numpy(pixels)).exp().numpy()
+        ours = predict(model.network, pixels).exp().numpy()
         differences.append(float(np.abs(theirs - ours).max()))
     return max(differences)

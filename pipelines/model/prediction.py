@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
@@ -194,7 +193,7 @@ def _probabilities(model: SavedModel, images: NDArray[np.uint8]) -> NDArray[np.f
     """Return the probabilities of the classes: float64, n x K."""
     if not len(images):
         return np.empty((0, len(model.metadata.classes)))
-    p: NDArray[np.float64] = predict_logits(model.network, torch.from_numpy(images)).double().exp().numpy()
+    p: NDArray[np.float64] = predict_logits(model.network, images).double().exp().numpy()
     return p
 
 

@@ -117,7 +117,7 @@ def measure_fidelity(fold: Fold, config: EvaluateConfig, device: torch.device) -
     synthetic, test = compared_images(fold), _limit(fold.test)
     train_f, test_f, synthetic_f = _embed((fold.train, test, synthetic), classifier, config, device)
     neighbours = memorisation(train_f, test_f, synthetic_f)
-    logits = predict(classifier, torch.from_numpy(np.ascontiguousarray(synthetic.images)))
+    logits = predict(classifier, synthetic.images)
     class_accuracy = per_class_recall(logits, synthetic.labels, synthetic.num_classes)
     metrics = {
         "features": "own classifier" if config.inception is None else "inception",

@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 
 from augment.errors import ConfigError
-from augment.files import errors_naming, write_text
+from augment.files import write_text
 from augment.markers import read_marker
 from augment.words import counted
 from pipelines.metric_specs import METRICS
@@ -102,6 +102,4 @@ def write_page(evaluations: Sequence[Evaluation], out: Path) -> None:
         rows=rows(evaluations),
         evaluations=evaluations,
     )
-    with errors_naming(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_text(out, page)
+    write_text(out, page)

@@ -2,7 +2,8 @@
 
 The right interval depends on what the repeats share:
 
-- only the test set, and the finding is for that test set: `paired_t_interval`. Its coverage is 0.95 at 6 to 20 repeats.
+- only the test set, and the finding is for that test set: `corrected_t_interval` without a correlation, which is
+  Student's. Its coverage is 0.95 at 6 to 20 repeats.
 - training images: `corrected_t_interval`.
 - test images, and the finding should hold for other test images too: `two_way.two_way_interval`.
 
@@ -52,16 +53,10 @@ class Estimate(NamedTuple):
         return 2 * float(t.sf(abs(self.mean) / self.standard_error, self.degrees))
 
 
-def paired_t_interval(differences: Values, confidence: float = 0.95) -> tuple[float, float]:
-    """Return (low, high) of Student's t interval for the mean of n differences; identical differences d give (d, d).
-
-    Raises `ConfigError` if there are fewer than 2 differences or if one is not finite.
-    """
-    return corrected_t_interval(differences, 0.0, confidence)
-
-
-def corrected_t_interval(differences: Values, correlation: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Return (low, high) of the corrected resampled t interval for a mean of n differences.
+def corrected_t_interval(
+    differences: Values, correlation: float = 0.0, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Return (low, high) of the corrected resampled t interval for a mean of n differences; Student's t if rho is 0.
 
     The training sets of the differences may overlap: the correlation rho between any two of them lies in [0, 1). The
     interval has n - 1 degrees of freedom and the standard error sqrt(s^2 (1/n + rho/(1 - rho))): the sample variance
@@ -74,7 +69,8 @@ def corrected_t_interval(differences: Values, correlation: float, confidence: fl
       has the variance s^2/n, and two subsets share n^2/P images in expectation, so their covariance is s^2/P. Other
       differences between the repeats (seeds) lower the true correlation, and then the interval is too wide.
 
-    Raises `ConfigError` as `paired_t_interval` does, and for a correlation outside [0, 1).
+    Raises `ConfigError` if there are fewer than 2 differences, if one is not finite, and for a correlation outside
+    [0, 1).
     """
     return estimate(differences, correlation).interval(confidence)
 

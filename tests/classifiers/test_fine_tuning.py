@@ -37,8 +37,7 @@ def pool(shoes: LabelledImages) -> Pool:
 def test_it_begins_with_the_classifier_that_is_given(pretrained: Classifier, pool: Pool, shoes: LabelledImages) -> None:
     standing = CONFIG.model_copy(update={"lr": 1e-12})
     tuned = fine_tune(copy.deepcopy(pretrained), [pool], standing, seed=0, device=CPU)
-    images = torch.from_numpy(shoes.images)
-    torch.testing.assert_close(predict(tuned, images), predict(pretrained, images), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(predict(tuned, shoes.images), predict(pretrained, shoes.images), rtol=1e-3, atol=1e-3)
 
 
 def test_all_weights_are_trained_and_no_statistics_change(pretrained: Classifier, pool: Pool) -> None:

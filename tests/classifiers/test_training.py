@@ -30,7 +30,7 @@ def test_it_learns_real_images_in_a_few_steps(fashion: LabelledImages, network: 
     train, test = split_per_class(fashion, 0.6, seed=0)
     config = ClassifierConfig(network=network, width={"small": 8, "wrn-16": 1}[network], steps=60, batch_size=40)
     model = fit([pool(train)], 10, config, seed=0, device=CPU)
-    accuracy = (predict(model, torch.from_numpy(test.images)).argmax(1).numpy() == test.labels).mean()
+    accuracy = (predict(model, test.images).argmax(1).numpy() == test.labels).mean()
     assert accuracy > 0.4  # chance is 0.1
 
 
@@ -54,7 +54,7 @@ def test_plain_sampling_leans_to_the_large_class(fashion: LabelledImages) -> Non
     large, small = (torch.from_numpy((fashion.labels == k).nonzero()[0]) for k in (4, 6))  # coat, shirt
     images, labels = torch.from_numpy(fashion.images), torch.tensor([0] * 40 + [1] * 4)
     unequal = Pool(images[torch.cat([large[:40], small[:4]])][None], labels)
-    unseen = images[torch.cat([large[40:], small[40:]])]
+    unseen = images[torch.cat([large[40:], small[40:]])].numpy()
     guessed = {}
     for sampling in ("plain", "square-root", "balanced"):
         config = ClassifierConfig(width=8, steps=40, batch_size=20, mixup=0.0, sampling=sampling, long_tail="none")
@@ -102,10 +102,9 @@ def test_the_learning_rate_rises_for_a_fifth_and_falls_to_zero() -> None:
 
 def test_predictions_do_not_depend_on_the_batch_size(shoes: LabelledImages) -> None:
     model = fit([pool(shoes)], 3, QUICK, seed=0, device=CPU)
-    images = torch.from_numpy(shoes.images)
-    whole = predict(model, images)
+    whole = predict(model, shoes.images)
     assert (whole.shape, whole.dtype, whole.requires_grad) == ((19, 3), torch.float32, False)
-    torch.testing.assert_close(predict(model, images, batch_size=4), whole)
+    torch.testing.assert_close(predict(model, shoes.images, batch_size=4), whole)
 
 
 @pytest.mark.parametrize(
@@ -152,11 +151,10 @@ def test_synthetic_first_then_real_ends_on_real_images(shoes: LabelledImages) ->
     """The real images decide the end: a first half on wrong labels is unlearnt."""
     wrong = LabelledImages(shoes.images, (shoes.labels + 1) % 3, shoes.class_names)
     config = ClassifierConfig(width=4, steps=120, batch_size=12, mixup=0.0)
-    images = torch.from_numpy(shoes.images)
 
     def accuracy(first: Pool, second: Pool) -> float:
         model = fit([first, second], 3, config, seed=0, device=CPU)
-        return float((predict(model, images).argmax(1).numpy() == shoes.labels).mean())
+        return float((predict(model, shoes.images).argmax(1).numpy() == shoes.labels).mean())
 
     early, late = (0.0, 0.4), (0.4, 1.0)
     assert accuracy(replace(pool(wrong, 0.5), span=early), replace(pool(shoes, 0.5), span=late)) > 0.7

@@ -55,9 +55,8 @@ def test_imbalanced_batches_are_trained_differently(name: str, shoes: LabelledIm
 def test_every_method_gives_a_network_that_others_can_use(name: str, shoes: LabelledImages) -> None:
     changes = {"long_tail": name, "network": "wrn-16", "width": 1, "steps": 2}
     network = fit([pool(shoes)], 4, QUICK.model_copy(update=changes), seed=0, device=CPU)  # a class has no images
-    images = torch.from_numpy(shoes.images)
-    assert predict(network, images).isfinite().all()
-    assert features(network, to_signed(images)).shape == (19, 64)
+    assert predict(network, shoes.images).isfinite().all()
+    assert features(network, to_signed(torch.from_numpy(shoes.images))).shape == (19, 64)
     assert not network.training
 
 
@@ -67,7 +66,7 @@ def test_ldam_trains_a_normalised_last_layer(shoes: LabelledImages) -> None:
     with torch.no_grad():
         h, weight = features(network, to_signed(images)), network.state_dict()["head.weight"]
     cosines = (h @ weight.T) / (h.norm(dim=1)[:, None] * weight.norm(dim=1))
-    torch.testing.assert_close(predict(network, images), 30 * cosines, atol=1e-3, rtol=0)
+    torch.testing.assert_close(predict(network, shoes.images), 30 * cosines, atol=1e-3, rtol=0)
 
 
 def test_the_body_starts_alike_under_every_last_layer(shoes: LabelledImages) -> None:
@@ -166,7 +165,7 @@ def test_logit_adjustment_helps_rare_classes(fashion: LabelledImages) -> None:
     for name in ("none", "logit-adjustment", "logit-adjustment-post-hoc"):
         config = ClassifierConfig(width=8, steps=120, batch_size=40, sampling="plain", long_tail=name)
         network = fit([pool(train)], 10, config, seed=0, device=CPU)
-        logits = predict(network, torch.from_numpy(test.images))
+        logits = predict(network, test.images)
         reached[name] = score(logits.numpy(), test.labels, 10)["balanced_accuracy"]
     assert reached["logit-adjustment"] > reached["none"] + 0.05
     assert reached["logit-adjustment-post-hoc"] > reached["none"] + 0.02

@@ -129,7 +129,7 @@ def test_one_trial_has_the_score_of_the_first_settings(images: LabelledImages, t
 
 
 def accuracy(network: torch.nn.Module, data: LabelledImages) -> float:
-    return float((predict(network, torch.from_numpy(data.images)).argmax(1).numpy() == data.labels).mean())
+    return float((predict(network, data.images).argmax(1).numpy() == data.labels).mean())
 
 
 def test_a_budget_of_minutes_ends_it_after_one_round(images: LabelledImages, tmp_path: Path) -> None:

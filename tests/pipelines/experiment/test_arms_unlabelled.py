@@ -52,7 +52,7 @@ def test_the_targets_are_the_probabilities_of_the_first_classifier(fold: Fold, m
     assert [pool.share for pool in second] == [0.25, 0.75]
     assert torch.equal(first[0].views, second[0].views)
     assert fold.unlabelled is not None
-    probabilities = predict(teacher, torch.from_numpy(fold.unlabelled.images)).softmax(1)
+    probabilities = predict(teacher, fold.unlabelled.images).softmax(1)
     assert torch.equal(second[1].soft, probabilities)
     assert torch.equal(second[1].labels, probabilities.argmax(1))
     assert second[1].views.shape == (1, 100, 1, 28, 28)  # of 3 batches of 8, few draws of each

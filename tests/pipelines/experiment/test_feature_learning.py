@@ -67,7 +67,7 @@ def test_twenty_images_per_class_are_enough_to_recognise_clothes(fashion: Labell
 def test_the_model_and_the_stored_features_agree_on_test_images(arm: Arm, fold: Fold) -> None:
     complete = prepared(fold)
     model = train_arm(arm, complete, CONFIG, seed=0, device=CPU)
-    expected = predict(model, torch.from_numpy(fold.test.images))
+    expected = predict(model, fold.test.images)
     for of_fold in (complete, fold):
         found = predict_test(arm, model, of_fold)
         assert found.dtype == torch.float32
@@ -107,7 +107,7 @@ def test_unlabelled_images_are_learnt_with_sharpened_probabilities(fold: Fold, m
     (_, teacher), ((real, unlabelled), last) = learnt
     assert student is last
     assert torch.equal(real.labels, torch.from_numpy(fold.train.labels))
-    probabilities = (predict(teacher, torch.from_numpy(more.images)) * 4).softmax(1)
+    probabilities = (predict(teacher, more.images) * 4).softmax(1)
     torch.testing.assert_close(unlabelled.soft, probabilities, rtol=1e-3, atol=1e-3)
 
 

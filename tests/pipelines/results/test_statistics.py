@@ -16,7 +16,6 @@ from pipelines.results.statistics import (
     corrected_t_interval,
     corrected_t_p,
     holm,
-    paired_t_interval,
     repeats_needed,
     sign_flip_p,
 )
@@ -34,34 +33,34 @@ def test_the_interval_is_the_one_from_a_t_table():
     mean = sum(GAINS) / 6
     variance = sum((g - mean) ** 2 for g in GAINS) / 5
     half = 2.5706 * (variance / 6) ** 0.5  # t(0.975) with 5 degrees of freedom
-    assert paired_t_interval(GAINS) == pytest.approx((mean - half, mean + half), abs=1e-3)
+    assert corrected_t_interval(GAINS) == pytest.approx((mean - half, mean + half), abs=1e-3)
 
 
 def test_a_higher_confidence_widens_the_interval_to_the_table_value():
-    low, high = paired_t_interval(GAINS)
-    wider_low, wider_high = paired_t_interval(GAINS, confidence=0.99)
+    low, high = corrected_t_interval(GAINS)
+    wider_low, wider_high = corrected_t_interval(GAINS, confidence=0.99)
     assert (wider_high - wider_low) / (high - low) == pytest.approx(4.0321 / 2.5706, abs=1e-3)
 
 
 def test_the_paired_interval_is_that_of_scipys_paired_test():
     arm, baseline = [81.0, 84.5, 79.9, 90.2], [80.1, 85.0, 77.0, 86.6]
     expected = stats.ttest_rel(arm, baseline).confidence_interval(0.9)
-    assert paired_t_interval(np.subtract(arm, baseline), confidence=0.9) == pytest.approx(tuple(expected))
+    assert corrected_t_interval(np.subtract(arm, baseline), confidence=0.9) == pytest.approx(tuple(expected))
 
 
 @pytest.mark.parametrize("value", [0.1, -0.3, 0.0])
 def test_identical_differences_give_an_interval_of_no_width(value):
-    assert paired_t_interval([value] * 7) == (value, value)
+    assert corrected_t_interval([value] * 7) == (value, value)
 
 
 @pytest.mark.parametrize("differences", [[], [0.4]])
 def test_an_interval_needs_two_repeats(differences):
     with pytest.raises(ConfigError, match="at least 2 repeats"):
-        paired_t_interval(differences)
+        corrected_t_interval(differences)
 
 
 def test_without_correlation_the_corrected_interval_is_the_paired_one():
-    assert corrected_t_interval(GAINS, 0.0, confidence=0.9) == paired_t_interval(GAINS, confidence=0.9)
+    assert corrected_t_interval(GAINS, 0.0, confidence=0.9) == corrected_t_interval(GAINS, confidence=0.9)
 
 
 def test_a_fifth_is_the_correction_of_nadeau_and_bengio_for_five_folds():
@@ -75,7 +74,7 @@ def test_the_corrected_interval_of_subsets_is_wider_by_their_correlation():
     # The mean of n gains with correlation 1/4 has the variance (1 + 5/4) / 6, and s^2 estimates 3/4.
     low, high = corrected_t_interval(GAINS, 100 / 400)
     wider = math.sqrt((1 + 5 / 4) / (3 / 4))
-    assert (high - low) / np.ptp(paired_t_interval(GAINS)) == pytest.approx(wider)
+    assert (high - low) / np.ptp(corrected_t_interval(GAINS)) == pytest.approx(wider)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -133,7 +132,7 @@ def test_bca_of_identical_differences_has_no_width(value):
 
 
 @pytest.mark.parametrize(
-    "function", [paired_t_interval, lambda d: corrected_t_p(d, 0.2), lambda d: sign_flip_p(d, seed=0)]
+    "function", [corrected_t_interval, lambda d: corrected_t_p(d, 0.2), lambda d: sign_flip_p(d, seed=0)]
 )
 def test_a_difference_that_is_not_finite_is_refused(function):
     with pytest.raises(ConfigError, match="finite"):

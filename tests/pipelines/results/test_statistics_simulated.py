@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gains import table
 
-from pipelines.results.statistics import corrected_t_interval, paired_t_interval, repeats_needed, sign_flip_p
+from pipelines.results.statistics import corrected_t_interval, repeats_needed, sign_flip_p
 from pipelines.results.two_way import two_way_interval
 
 
@@ -30,7 +30,7 @@ def gains_without_difference(rng, experiments, repeats, images=500):
 @pytest.mark.parametrize("repeats", [6, 10, 20])
 def test_without_a_difference_the_interval_covers_zero_and_the_test_rarely_rejects(repeats):
     gains = gains_without_difference(np.random.default_rng(repeats), 2000, repeats)
-    assert 0.93 <= covered([paired_t_interval(g) for g in gains], 0) <= 0.97
+    assert 0.93 <= covered([corrected_t_interval(g) for g in gains], 0) <= 0.97
     assert np.mean([sign_flip_p(g, seed=0) < 0.05 for g in gains]) <= 0.06
 
 
@@ -43,7 +43,7 @@ def test_subsets_of_one_pool_need_the_correction(repeats):
         chosen = np.argsort(rng.random((repeats, pool)), axis=1)[:, :subset]
         experiments.append(influence[chosen].mean(1))
     assert 0.93 <= covered([corrected_t_interval(g, subset / pool) for g in experiments], truth) <= 0.97
-    assert covered([paired_t_interval(g) for g in experiments], truth) < 0.85
+    assert covered([corrected_t_interval(g) for g in experiments], truth) < 0.85
 
 
 @pytest.mark.parametrize("repeats", [6, 10, 20])
@@ -51,7 +51,7 @@ def test_other_test_images_need_both_ways(repeats):
     rng = np.random.default_rng(repeats)
     tables = [table(rng, repeats, 100, gains=0.03) for _ in range(500)]
     assert 0.93 <= covered([two_way_interval(d, seed=0) for d in tables], 0.03) <= 0.99
-    assert covered([paired_t_interval(d.mean(1)) for d in tables], 0.03) < 0.9
+    assert covered([corrected_t_interval(d.mean(1)) for d in tables], 0.03) < 0.9
 
 
 def test_both_ways_cover_a_balanced_mean_over_unequal_classes():

@@ -11,7 +11,7 @@ from gains import GAINS, table
 from scipy import stats
 
 from augment.errors import ConfigError
-from pipelines.results.statistics import corrected_t_interval, paired_t_interval
+from pipelines.results.statistics import corrected_t_interval
 from pipelines.results.two_way import two_way_interval
 
 
@@ -34,13 +34,13 @@ def test_the_two_way_interval_is_that_of_an_analysis_of_variance(shape, confiden
     expected = interval_of_mean_squares(d.astype(float), confidence)
     found = np.mean([two_way_interval(d, seed, confidence) for seed in range(8)], axis=0)
     assert found == pytest.approx(expected, abs=0.01 * np.ptp(expected))
-    assert np.ptp(paired_t_interval(d.mean(1), confidence)) < 0.9 * np.ptp(expected)
+    assert np.ptp(corrected_t_interval(d.mean(1), confidence=confidence)) < 0.9 * np.ptp(expected)
 
 
 def test_images_that_differ_less_than_chance_makes_them_add_nothing():
     turned = np.add.outer(np.arange(4), np.arange(8)) % 4  # so that every image has the same mean
     d = np.array([-1.0, 0.0, 1.0, 1.0])[turned] + np.array(GAINS)[:4, None]
-    assert two_way_interval(d, seed=0) == pytest.approx(paired_t_interval(d.mean(1)))
+    assert two_way_interval(d, seed=0) == pytest.approx(corrected_t_interval(d.mean(1)))
 
 
 def test_images_that_all_agree_leave_the_bootstrap_of_the_repeats():
@@ -119,4 +119,4 @@ def test_without_variance_of_images_the_two_way_interval_is_the_corrected_one():
     gain = np.array([0.1, 0.3, -0.05, 0.2])
     d = np.repeat(gain[:, None], 50, axis=1)  # a repeat gains the same on every image
     assert two_way_interval(d, seed=0, correlation=0.25) == pytest.approx(corrected_t_interval(gain, 0.25))
-    assert two_way_interval(d, seed=0) == pytest.approx(paired_t_interval(gain))
+    assert two_way_interval(d, seed=0) == pytest.approx(corrected_t_interval(gain))

@@ -88,13 +88,13 @@ def test_a_file_that_is_no_database_is_refused(content: bytes | None, reason: st
     database = tmp_path / "mlflow.db"
     database.write_bytes(content) if content else database.mkdir()
     with pytest.raises(OutputError, match=rf"mlflow\.db \(\w+: {reason}.*\); choose another folder"):
-        make_tracker(["mlflow"], tmp_path)
+        make_tracker(["mlflow"], tmp_path, pytest.fail)
 
 
 @pytest.mark.parametrize("name", ["what?", "a%20b", "\udcff"])
 def test_a_path_that_mlflow_would_misread_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"choose a folder without \? and %"):
-        make_tracker(["mlflow"], tmp_path / name)
+        make_tracker(["mlflow"], tmp_path / name, pytest.fail)
     assert not list(tmp_path.iterdir())
 
 
@@ -104,14 +104,14 @@ def test_a_server_that_does_not_answer_is_refused(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{port}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(ConfigError, match="address in MLFLOW_TRACKING_URI") as caught:
-        make_tracker(["mlflow"], tmp_path)
+        make_tracker(["mlflow"], tmp_path, pytest.fail)
     assert "secret" not in str(caught.value)
 
 
 def test_mlflow_is_imported_when_it_is_used_and_sends_nothing(tmp_path: Path) -> None:
     code = (
         "print(sorted({'mlflow', 'tensorboard'} & set(sys.modules)))\n"
-        "make_tracker(['mlflow'], Path('out'))\n"
+        "make_tracker(['mlflow'], Path('out'), print)\n"
         "from mlflow.telemetry import get_telemetry_client\n"
         "print(get_telemetry_client())"
     )
