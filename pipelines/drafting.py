@@ -15,7 +15,7 @@ import yaml
 from augment.runtime import NO_OBSERVER, Observer
 from augment.words import counted, printable, shell_word
 from pipelines.auto.choices import CHOICES
-from pipelines.auto.decisions import allowed_repeats, facts_of, fill_open_settings
+from pipelines.auto.decisions import allowed_repeats, facts_of, with_settings
 from pipelines.auto.time_budget import PREFERRED_REPEATS
 from pipelines.config.reading import load_pipeline
 from pipelines.experiment.loading import load
@@ -48,12 +48,12 @@ def draft(overrides: Sequence[str], file: Path, observer: Observer = NO_OBSERVER
     allowed = allowed_repeats(loaded, pipeline)
     repeats = next((number for number in allowed if number >= PREFERRED_REPEATS), allowed[-1])
     own = {"protocol": {"kind": protocol}, "evaluate": {"repeats": repeats, "classifier": {"steps": STEPS}}}
-    pipeline = fill_open_settings(pipeline, own)
+    pipeline = with_settings(pipeline, own)
     facts = facts_of(pipeline, loaded)
     reasons: dict[str, list[str]] = {"protocol": [why]}
     for choose in CHOICES:
         decision = choose(facts)
-        pipeline = fill_open_settings(pipeline, decision.settings)
+        pipeline = with_settings(pipeline, decision.settings)
         reasons.setdefault(decision.section, []).append(decision.sentence)
     content = pipeline.model_dump(mode="json", exclude_unset=True, exclude={"auto", "description"})
     images = counted(len(loaded.train), "image")

@@ -68,14 +68,14 @@ def decide(
     identity = Identity(data=inputs)
     stored = None if overwrite else _read(folder)
     if stored is not None and not identity.differences(stored.inputs):
-        return fill_open_settings(pipeline, stored.settings), stored
+        return with_settings(pipeline, stored.settings), stored
     draft, by_time = _decide_by_time(pipeline, loaded, given, runtime, {} if measured is None else measured)
     settings, sentences = draft.settings, [*draft.sentences]
     for decision in by_time:
         settings = _merged(settings, decision.settings)
         sentences.append(decision.sentence)
     decisions = Decisions(inputs=identity.as_json(), settings=settings, sentences=tuple(sentences))
-    return fill_open_settings(pipeline, settings), decisions
+    return with_settings(pipeline, settings), decisions
 
 
 def _check_choose(pipeline: Pipeline) -> None:
@@ -118,7 +118,7 @@ class _Draft(NamedTuple):
 
 
 def _draft(pipeline: Pipeline, loaded: LoadedSource, repeats: int, given: Mapping[str, Any]) -> _Draft:
-    facts = facts_of(fill_open_settings(pipeline, {"evaluate": {"repeats": repeats}}), loaded)
+    facts = facts_of(with_settings(pipeline, {"evaluate": {"repeats": repeats}}), loaded)
     settings: dict[str, Any] = {}
     sentences = []
     for choose in CHOICES:
@@ -126,9 +126,9 @@ def _draft(pipeline: Pipeline, loaded: LoadedSource, repeats: int, given: Mappin
         if _missing(decision.settings, given):
             settings = _merged(settings, decision.settings)
             sentences.append(decision.sentence)
-    chosen = fill_open_settings(facts.pipeline, settings)
+    chosen = with_settings(facts.pipeline, settings)
     improvements = improvements_of(chosen, facts, given.get("evaluate", {}))
-    pipelines = [override_settings(chosen, {"evaluate": one.settings}) for one in improvements]
+    pipelines = [with_settings(chosen, {"evaluate": one.settings}, override=True) for one in improvements]
     return _Draft(facts, settings, sentences, improvements, pipelines)
 
 
@@ -181,16 +181,10 @@ def _fingerprints(loaded: LoadedSource) -> list[str]:
     return [data.fingerprint for data in parts if data is not None]
 
 
-def fill_open_settings(pipeline: Pipeline, settings: Mapping[str, Any]) -> Pipeline:
-    """Return the pipeline without its `auto` section, with `settings` where it has none of its own."""
-    given = pipeline.model_dump(mode="json", exclude_unset=True, exclude={"auto"})
-    return parse(Pipeline, _merged(settings, given), "auto")
-
-
-def override_settings(pipeline: Pipeline, settings: Mapping[str, Any]) -> Pipeline:
-    """Return the pipeline without its `auto` section, with `settings` in place of its own."""
+def with_settings(pipeline: Pipeline, settings: Mapping[str, Any], *, override: bool = False) -> Pipeline:
+    """Return the pipeline without its `auto` section, with `settings` where it has none of its own, or in any case."""
     own = pipeline.model_dump(mode="json", exclude_unset=True, exclude={"auto"})
-    return parse(Pipeline, _merged(own, settings), "auto")
+    return parse(Pipeline, _merged(own, settings) if override else _merged(settings, own), "auto")
 
 
 def _merged(settings: Mapping[str, Any], stronger: Mapping[str, Any]) -> dict[str, Any]:

@@ -65,14 +65,42 @@ def of_first_size(folds: Sequence[Fold]) -> list[Fold]:
     return [fold for fold in folds if fold.size == folds[0].size]
 
 
+# notes of a `Design`
+ONE_GENERATOR = (
+    "The interval holds for these images: one training subset, one test set, one set of synthetic images if any. "
+    "Only the classifier's seeds differed between the repeats, so the interval leaves out the effect of another "
+    "subset, another generator or other test images."
+)
+NEW_GENERATORS = (
+    "The interval holds for these images: one training subset and one test set. Every repeat trained a new "
+    "generator and new classifiers, so the interval leaves out the effect of another subset or other test images."
+)
+NEW_SUBSETS = (
+    "Every repeat drew its own training subset from one pool and trained a generator on it. The interval is "
+    "corrected for the overlap of the subsets (Nadeau and Bengio, 2003) and leaves out the effect of other test "
+    "images."
+)
+NEW_CLASSES = (
+    "Every repeat drew which classes are large and which are small, drew its own training images of them from one "
+    "pool, and trained a generator on them. The interval is corrected for the overlap of the training sets (Nadeau "
+    "and Bengio, 2003) and leaves out the effect of other test images."
+)
+OTHER_FOLDS = (
+    "Every repeat trained a generator and classifiers on other folds of one set of images and tested the "
+    "classifiers on the held-out fold. The interval is corrected for the overlap of the training sets (Nadeau and "
+    "Bengio, 2003)."
+)
+
+
 @dataclass(frozen=True)
 class Design:
     """How the repeats were drawn, for the statistics and for the reader of the report.
 
-    kind: a key of `results.PROTOCOL_NOTES`. why: a sentence on why this protocol is used. correlation: by size, the
-    correlation between the gains of two repeats. test_labels: int64, N, if all repeats share one test set. reported:
-    further values to report under `protocol` in results.json. Raises `SourceError` if the test set is a single image,
-    from which nothing can be concluded; a design is created before anything is trained.
+    kind: of the protocol. why: a sentence on why this protocol is used. correlation: by size, the correlation between
+    the gains of two repeats. test_labels: int64, N, if all repeats share one test set. reported: further values to
+    report under `protocol` in results.json. note: what differed between the repeats, and what the interval leaves out.
+    Raises `SourceError` if the test set is a single image, from which nothing can be concluded; a design is created
+    before anything is trained.
     """
 
     kind: str = "holdout"
@@ -80,6 +108,7 @@ class Design:
     correlation: Mapping[int | None, float] = field(default_factory=lambda: {None: 0.0})
     test_labels: NDArray[np.int64] | None = None
     reported: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ONE_GENERATOR
 
     def __post_init__(self) -> None:
         if self.test_labels is not None and len(self.test_labels) < MIN_TEST_IMAGES:

@@ -163,10 +163,12 @@ def limit_per_class(data: LabelledImages, config: DataConfig) -> LabelledImages:
 
 def limit_notes(data: LabelledImages, config: DataConfig) -> tuple[str, ...]:
     """Return a sentence that says how many images `limit_per_class` keeps, if it leaves some out."""
-    used = len(limit_per_class(data, config))
+    if config.samples_per_class is None:
+        return ()
+    used = int(np.minimum(data.counts(), config.samples_per_class).sum())
     if used == len(data):
         return ()
-    most = counted(config.samples_per_class or 0, "image")
+    most = counted(config.samples_per_class, "image")
     return (f"at most {most} of each class are used: {used:,} of {counted(len(data), 'training image')}",)
 
 

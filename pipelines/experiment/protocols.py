@@ -21,7 +21,7 @@ from augment.runtime import Observer
 from augment.seeds import derive_seed
 from augment.words import counted
 from pipelines.config.sections import ChooseConfig, DataConfig, ProtocolConfig
-from pipelines.experiment.folds import Design, Fold
+from pipelines.experiment.folds import NEW_CLASSES, NEW_GENERATORS, NEW_SUBSETS, OTHER_FOLDS, Design, Fold
 from pipelines.experiment.loading import LoadedSource, duplicate_warnings, leak_warnings, limit_notes, limit_per_class
 
 FOLDS = 5
@@ -111,7 +111,7 @@ def _holdout(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, rep
         folds: tuple[Fold, ...] = (Fold(train, test, tuple(range(repeats)), val=loaded.val),)
         return Protocol(folds, Design("holdout", test_labels=test.labels), warnings, (CopySearch(train, test),))
     folds = tuple(Fold(train, test, (r,), f"g{r}", numbers=(r,), val=loaded.val) for r in range(repeats))
-    design = Design("holdout, generator redrawn", test_labels=test.labels)
+    design = Design("holdout", test_labels=test.labels, note=NEW_GENERATORS)
     return Protocol(folds, design, warnings, (CopySearch(train, test),))
 
 
@@ -139,7 +139,8 @@ def _subsample(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, r
             f"{sizes[-1]} of each class are the whole pool, so all repeats would train on the same images; "
             "set smaller sizes, or use protocol.kind holdout"
         )
-    design = Design("subsample", correlation=correlation, test_labels=test.labels, reported={"sizes": list(sizes)})
+    reported = {"sizes": list(sizes)}
+    design = Design("subsample", "", correlation, test.labels, reported, NEW_SUBSETS)
     drawn = len(folds[-1].train)
     warnings += (
         f"every repeat draws {' or '.join(map(str, sizes))} images of each class: at most {drawn:,} of "
@@ -178,6 +179,7 @@ def _imbalance(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, r
         correlation={None: float(np.mean(mean_size / pool.counts()))},
         test_labels=test.labels,
         reported={"large": config.large, "small": config.small, "large_classes": large},
+        note=NEW_CLASSES,
     )
     warnings += (
         f"every repeat draws {config.large} images of {large} classes and {config.small} of the other "
@@ -226,7 +228,8 @@ def _kfold(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, repea
     if loaded.test is not None:
         unused = counted(len(loaded.test), "test image")
         warnings += (f"the source's test split is not used, {unused}: kfold tests on the training images",)
-    design = Design("kfold", correlation={None: 1 / k}, reported={"folds": k, "rounds": repeats // k})
+    reported = {"folds": k, "rounds": repeats // k}
+    design = Design("kfold", correlation={None: 1 / k}, reported=reported, note=OTHER_FOLDS)
     return Protocol(folds, design, warnings, (CopySearch(train, None),))
 
 

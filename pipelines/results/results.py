@@ -38,34 +38,6 @@ from pipelines.results.pairs import (
 from pipelines.results.recommendation import RecipeMatch, best_control, recommend, unlabelled_sentences
 from pipelines.results.wording import describe_mix
 
-PROTOCOL_NOTES = {
-    "holdout": (
-        "The interval holds for these images: one training subset, one test set, one set of synthetic images if any. "
-        "Only the classifier's seeds differed between the repeats, so the interval leaves out the effect of another "
-        "subset, another generator or other test images."
-    ),
-    "holdout, generator redrawn": (
-        "The interval holds for these images: one training subset and one test set. Every repeat trained a new "
-        "generator and new classifiers, so the interval leaves out the effect of another subset or other test images."
-    ),
-    "subsample": (
-        "Every repeat drew its own training subset from one pool and trained a generator on it. The interval is "
-        "corrected for the overlap of the subsets (Nadeau and Bengio, 2003) and leaves out the effect of other test "
-        "images."
-    ),
-    "imbalance": (
-        "Every repeat drew which classes are large and which are small, drew its own training images of them from one "
-        "pool, and trained a generator on them. The interval is corrected for the overlap of the training sets (Nadeau "
-        "and Bengio, 2003) and leaves out the effect of other test images."
-    ),
-    "kfold": (
-        "Every repeat trained a generator and classifiers on other folds of one set of images and tested the "
-        "classifiers on the held-out fold. The interval is corrected for the overlap of the training sets (Nadeau and "
-        "Bengio, 2003)."
-    ),
-}
-
-
 OVER_IMAGES_NOTE = (
     "Both classifiers of the first comparison use no random numbers and are the same in every repeat. Its interval is "
     "over test images, and leaves out the effect of another training subset."
@@ -183,9 +155,9 @@ def _protocol(
 ) -> ProtocolSummary:
     """Describe how the repeats of one size were drawn. mix: a sentence about the mix, or an empty string."""
     networks = [r for r in records if r.learner == "network"] or records
-    note = OVER_IMAGES_NOTE if any(c.over_images for c in comparisons[:1]) else PROTOCOL_NOTES[design.kind]
+    note = OVER_IMAGES_NOTE if any(c.over_images for c in comparisons[:1]) else design.note
     return ProtocolSummary(
-        kind=design.kind.split(",")[0],
+        kind=design.kind,
         repeats=len(_seeds(records)),
         classifier_steps=max(r.steps for r in networks),
         **({"fine_tuned": True} if {r.learner for r in networks if r.steps} == {"finetune"} else {}),

@@ -11,9 +11,9 @@ from augment.dataset.images import LabelledImages, split_per_class, subset_per_c
 from augment.errors import ConfigError
 from augment.gan.anchors import check_anchor_policy
 from pipelines.config.sections import ChooseConfig, DataConfig, ProtocolConfig
+from pipelines.experiment.folds import NEW_GENERATORS, NEW_SUBSETS, ONE_GENERATOR, OTHER_FOLDS
 from pipelines.experiment.loading import LoadedSource
 from pipelines.experiment.protocols import Protocol, infer_protocol, inner_folds, make_protocol
-from pipelines.results.results import PROTOCOL_NOTES
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_holdout_with_one_generator_is_one_fold_with_all_repeats(split: tuple[La
     assert (fold.name, fold.repeats) == ("", (0, 1, 2, 3))
     assert fold.train.counts().tolist() == [7] * 10
     assert pictures(fold.test) == pictures(test)
-    assert protocol.design.kind == "holdout"
+    assert (protocol.design.kind, protocol.design.note) == ("holdout", ONE_GENERATOR)
     assert np.array_equal(protocol.design.test_labels, test.labels)
 
 
@@ -49,7 +49,7 @@ def test_holdout_redraws_the_generator_with_every_repeat(split: tuple[LabelledIm
     assert [fold.repeats for fold in protocol.folds] == [(0,), (1,), (2,)]
     assert len({fold.numbers for fold in protocol.folds}) == 3  # and so their generators' seeds
     assert len({frozenset(pictures(fold.train)) for fold in protocol.folds}) == 1
-    assert protocol.design.kind == "holdout, generator redrawn"
+    assert (protocol.design.kind, protocol.design.note) == ("holdout", NEW_GENERATORS)
 
 
 def test_imbalance_draws_large_and_small_classes_anew_in_every_repeat(
@@ -194,7 +194,7 @@ def test_the_protocol_follows_from_the_source_with_its_reason(
     assert (found, len(why) > 30) == (kind, True)
     made = make_protocol(loaded, DataConfig(source="-", samples_per_class=samples), ProtocolConfig(), 5)
     assert made.design.why == f"{kind}: {why}"
-    assert made.design.kind in PROTOCOL_NOTES
+    assert made.design.note == {"kfold": OTHER_FOLDS, "subsample": NEW_SUBSETS, "holdout": NEW_GENERATORS}[kind]
 
 
 def test_inner_splits_stay_within_their_folds_training_images(split: tuple[LabelledImages, LabelledImages]) -> None:
