@@ -192,12 +192,6 @@ POLICIES: dict[str, MakeBank] = {
 }
 
 
-def check_policy(policy: str) -> None:
-    """Raise `ConfigError` that names the known policies if `policy` is unknown."""
-    if policy not in POLICIES:
-        raise ConfigError(f"unknown policy {policy!r}; known are {', '.join(POLICIES)}")
-
-
 def bank_of_views(
     data: LabelledImages, policy: str, *, views: int, horizontal_flip: bool, seed: int
 ) -> NDArray[np.uint8]:
@@ -206,5 +200,6 @@ def bank_of_views(
     The first views do not depend on how many there are. Raises `ConfigError` if the policy is unknown, `SourceError` if
     the images are not square.
     """
-    check_policy(policy)
+    if policy not in POLICIES:
+        raise ConfigError(f"unknown policy {policy!r}; known are {', '.join(POLICIES)}")
     return POLICIES[policy](data, views, horizontal_flip, seed)

@@ -20,7 +20,6 @@ from pipelines.experiment.loading import LoadedSource
 from pipelines.results.document import Results, read_results
 from pipelines.results.keeping import arm_to_keep, interval_of_mean, metric_of
 
-DEFAULT_ARM = "classical"
 WITHOUT_RUN = (
     "the defaults, and nothing was measured; to measure first, run `augment run auto` and give its folder with --run"
 )
@@ -90,7 +89,7 @@ def choose_recipe(
 
     steps: of each network. Raises the errors of `recipe_of_run`.
     """
-    recipe = default_recipe() if run is None else recipe_of_run(run)
+    recipe = Recipe(evaluate=EvaluateConfig(arms=("classical",))) if run is None else recipe_of_run(run)
     evaluate = recipe.evaluate
     changes: dict[str, Any] = {"seed": seed}
     if steps is not None:
@@ -133,11 +132,6 @@ def _part_with_steps(arm: Arm) -> str:
 
 def _steps(evaluation: EvaluateConfig, arm: Arm) -> int | None:
     return None if arm.learner == "features" else int(getattr(evaluation, _part_with_steps(arm)).steps)
-
-
-def default_recipe() -> Recipe:
-    """Return the recipe without a run."""
-    return Recipe(evaluate=EvaluateConfig(arms=(DEFAULT_ARM,)))
 
 
 def recipe_of_run(folder: Path) -> Recipe:
