@@ -86,7 +86,7 @@ def render(results: Results, pictures: Pictures, settings: Mapping[str, Any]) ->
     source = resources.files("pipelines.results").joinpath("templates/report.html").read_text(encoding="utf-8")
     dataset = results.dataset
     return environment.from_string(source).render(
-        sentence=_with_minus_signs(results.recommendation.sentence),
+        answer=_answer(_with_minus_signs(results.recommendation.sentence)),
         unlabelled=_with_minus_signs(results.unlabelled),
         keep=results.keep,
         recipes=results.recipes,
@@ -193,6 +193,12 @@ def _score(score: float | str | None) -> str:
 def _as_yaml(settings: Mapping[str, Any]) -> str:
     plain = json.loads(json.dumps(settings, default=str))  # YAML has no paths and tuples
     return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)) if plain else ""
+
+
+def _answer(sentence: str) -> tuple[str, str]:
+    """Return the heading, which ends with the first interval, and the rest of the sentence, which may be empty."""
+    heading, interval_ends, rest = sentence.partition("); ")
+    return (f"{heading}).", f"{rest[0].upper()}{rest[1:]}") if interval_ends else (sentence, "")
 
 
 def _with_minus_signs(sentence: str) -> str:

@@ -24,6 +24,15 @@ def test_the_one_main_heading_is_the_sentence(full_page):
     assert heading["text"].startswith("Synthetic images raise accuracy by 3.0 points")
 
 
+def test_what_follows_the_first_interval_is_below_the_heading():
+    sentence = "Do not augment: no gain (95 % interval 0.1 to 0.2); a gain above 1 point; 9 repeats would show it."
+    results = results_of()
+    recommendation = results.recommendation.model_copy(update={"sentence": sentence})
+    page = Page(render(results.model_copy(update={"recommendation": recommendation}), Pictures(), {}))
+    assert [e["text"] for e in page.all("h1")] == ["Do not augment: no gain (95 % interval 0.1 to 0.2)."]
+    assert "A gain above 1 point; 9 repeats would show it." in [e["text"] for e in page.all("p")]
+
+
 def test_the_sentence_has_true_minus_signs():
     sentence = "Do not augment: a-1 changes by -0.7 points (-1.9 to 0.5)."
     results = results_of()
