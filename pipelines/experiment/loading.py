@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from augment.seeds import derive_seed
 from augment.words import are, counted, printable
 from pipelines.config.sections import DataConfig
 
+Names = Mapping[tuple[str, int], str]
 READING, COMPARING = "read pictures", "search for copies"  # names of work whose progress is reported
 
 
@@ -37,7 +38,7 @@ class LoadedSource:
     pool: all training images. train: the training images that are used, at most `samples_per_class` of each class. val:
     images to choose a mix on; None if the source has none or if they serve as the test set. unlabelled: images whose
     labels are all 0 and mean nothing. source: the source of these images, except of `unlabelled`, and of `test` if
-    `data.test` names another source.
+    `data.test` names another source. test_names: as `names`, of test images of another one.
     """
 
     name: str
@@ -48,24 +49,30 @@ class LoadedSource:
     val: LabelledImages | None = None
     unlabelled: LabelledImages | None = None
     source: Source | None = None
+    test_names: Names = field(default_factory=dict)
 
     @cached_property
-    def names(self) -> dict[tuple[str, int], str]:
-        """The file of each image of the source, or its place in an array, by its hash and label."""
+    def _source_names(self) -> Names:
         if self.source is None:
             return {}
-        return {
-            key: image_name(self.source, split, i)
-            for split, data in self.source.splits.items()
-            for i, key in enumerate(zip(image_hashes(data.images), data.labels.tolist(), strict=True))
-        }
+        parts = [_names(self.source, split, data) for split, data in self.source.splits.items()]
+        return {key: name for part in parts for key, name in part.items()}
+
+    @property
+    def names(self) -> Names:
+        """The file of each image, or its place in an array, by its hash and label."""
+        return {**self._source_names, **self.test_names}
 
     def fingerprint(self) -> str | None:
-        """Return a hash of the distinct images of the source with their labels; None if the source is not known.
+        """Return a hash of the distinct images of the source with their labels, in any order; None without a source."""
+        images = repr(sorted(self._source_names))
+        return None if self.source is None else hashlib.sha256(images.encode()).hexdigest()[:16]
 
-        Neither the order of the images nor their division into splits matters.
-        """
-        return None if self.source is None else hashlib.sha256(repr(sorted(self.names)).encode()).hexdigest()[:16]
+
+def _names(source: Source, split: str, data: LabelledImages) -> Names:
+    """Return the names of the images of a split, by the hashes and labels of `data`, in the same order."""
+    keys = zip(image_hashes(data.images), data.labels.tolist(), strict=True)
+    return {key: image_name(source, split, i) for i, key in enumerate(keys)}
 
 
 def load(config: DataConfig, observer: Observer = NO_OBSERVER) -> LoadedSource:
@@ -84,7 +91,7 @@ def load(config: DataConfig, observer: Observer = NO_OBSERVER) -> LoadedSource:
     )
     pool, val = source.train, source.val
     notes = tuple(source.unread(most=1))
-    test, test_notes = _find_test(config, source, reading)
+    test, test_names, test_notes = _find_test(config, source, reading)
     if test is source.val:
         val = None
     if config.drop_duplicates:
@@ -103,7 +110,8 @@ def load(config: DataConfig, observer: Observer = NO_OBSERVER) -> LoadedSource:
     notes = (*notes, *test_notes, *unlabelled_notes)
     if unlabelled is not None:
         notes += _near_tests(unlabelled, pool, test, comparing)
-    return LoadedSource(source.name, pool, limit_per_class(pool, config), test, notes, val, unlabelled, source)
+    train = limit_per_class(pool, config)
+    return LoadedSource(source.name, pool, train, test, notes, val, unlabelled, source, test_names)
 
 
 def _near_tests(
@@ -260,13 +268,15 @@ def missing_test_note(loaded: LoadedSource) -> tuple[str, ...]:
     )
 
 
-def _find_test(config: DataConfig, source: Source, progress: Progress) -> tuple[LabelledImages | None, tuple[str, ...]]:
-    """Return the test images, and notes on which split they are from and which images are not used."""
+def _find_test(
+    config: DataConfig, source: Source, progress: Progress
+) -> tuple[LabelledImages | None, Names, tuple[str, ...]]:
+    """Return the test images, their names if they are of another source, and notes on which images are (not) used."""
     if config.test is None:
         if source.test is not None or source.val is None:
-            return source.test, ()
+            return source.test, {}, ()
         note = f"the source has no test split, so its {counted(len(source.val), 'validation image')} are the test set"
-        return source.val, (note,)
+        return source.val, {}, (note,)
     other = read_source(
         config.test,
         image_size=source.train.size,
@@ -286,4 +296,5 @@ def _find_test(config: DataConfig, source: Source, progress: Progress) -> tuple[
     unused = [counted(len(data), words[split]) for split, data in other.splits.items() if split != selected]
     if unused:
         notes.append(f"the test set is the {selected} split of {other.name}: its {' and '.join(unused)} are not used")
-    return match_format(other.splits[selected], source.train, "test images"), tuple(notes)
+    test = match_format(other.splits[selected], source.train, "test images")
+    return test, _names(other, selected, test), tuple(notes)

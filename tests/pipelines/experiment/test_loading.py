@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from augment.dataset.images import LabelledImages
+from augment.dataset.images import LabelledImages, image_hashes
 from augment.dataset.sources import read_source
 from augment.errors import ConfigError, SourceError
 from pipelines.config.sections import DataConfig
@@ -49,6 +49,10 @@ def test_another_source_takes_the_place_of_the_test_split(image_folder: Path) ->
     loaded = load(config(image_folder / "train", test=str(image_folder / "test")))
     assert (len(loaded.train), len(require_test(loaded))) == (36, 18)
     assert loaded.warnings == ()
+    tested = require_test(loaded)
+    names = [loaded.names[key] for key in zip(image_hashes(tested.images), tested.labels.tolist(), strict=True)]
+    assert [Path(name).parent for name in names[::6]] == sorted((image_folder / "test").iterdir())
+    assert loaded.fingerprint() == load(config(image_folder / "train")).fingerprint()
 
 
 def test_the_seed_decides_the_subset_and_the_pool_stays_whole(image_folder: Path) -> None:
