@@ -19,7 +19,7 @@ from pipelines.cli.options import (
     check_outside_sources,
     set_threads,
 )
-from pipelines.cli.output import print_commands_after, print_line, print_next_command
+from pipelines.cli.output import print_commands_after, print_line, print_next_command, print_notes
 
 if TYPE_CHECKING:
     from pipelines.config.sections import Pipeline as PipelineDefinition
@@ -98,6 +98,8 @@ def run(
     definition = load_pipeline(pipeline, every, horizontal_flip=horizontal_flip, minutes=minutes)
     folder, data = out or Path("runs") / Path(pipeline).stem, definition.data
     check_outside_sources(folder, data.source, data.test, data.unlabelled)
+    if definition.auto is not None and data.source.startswith("bundled:"):
+        print_notes(["these are images of clothes that come with the package; for your own: augment run auto DIR"])
     set_threads(threads)
     if dry_run:
         _print_plan(definition, folder, replace(computing, quiet=False, track=None), jobs)

@@ -67,3 +67,10 @@ def test_run_takes_the_options_of_the_other_commands(photos: Path, augment: Augm
     again = next_command(result)
     assert {"data.resize=crop", "data.skip_broken=True", "--horizontal-flip", "--threads"} <= set(again)
     assert augment(*again[1:], "--dry-run").out == result.out
+
+
+def test_auto_without_a_folder_says_whose_images_it_takes(augment: Augment, tmp_path: Path) -> None:
+    (tmp_path / "foreign.txt").touch()
+    result = augment("run", "auto", "--out", tmp_path, "--dry-run")  # refused after the note, so nothing is probed
+    assert result.err.startswith("note: these are images of clothes that come with the package; for your own: augment")
+    assert result.status == 2
