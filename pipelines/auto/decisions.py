@@ -153,7 +153,12 @@ def _decide_by_time(
         return seconds_of_options(pipelines[0], loaded, options, measured, quiet if measured else runtime)
 
     allowed = allowed_repeats(loaded, pipeline) if repeats is None else [repeats]
-    allocation = allocate_time(seconds_of, allowed, minutes)
+    try:
+        allocation = allocate_time(seconds_of, allowed, minutes)
+    except ConfigError:
+        for sentence in _draft(pipeline, loaded, allowed[0], given).sentences:
+            runtime.observer.on_note(sentence)  # what would take so long
+        raise
     draft = _draft(pipeline, loaded, allocation.repeats, given)
     chosen = decide_improvements(draft.improvements, allocation.option, allocation.seconds_of_next_option, draft.facts)
     if repeats is None:

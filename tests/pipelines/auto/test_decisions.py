@@ -108,9 +108,10 @@ def test_minutes_buy_repeats_up_to_twelve(source: Any, tmp_path: Path) -> None:
 
 
 def test_too_few_minutes_are_refused_with_the_number_that_it_takes(source: Any, tmp_path: Path) -> None:
-    pipeline = auto(source(30, 30, 5, 4), "auto.minutes=0.05", *PRETRAINED, "generator.steps=50000")
+    pipeline, kept = auto(source(30, 30, 5, 4), "auto.minutes=0.05", *PRETRAINED, "generator.steps=50000"), Kept()
     with pytest.raises(ConfigError, match=r"6 repeats would take about .+ --minutes is 0.05: give --minutes [1-9]\d*,"):
-        decided(pipeline, tmp_path)
+        decide(pipeline, load(pipeline.data), tmp_path, Runtime(observer=kept))
+    assert any("enough to take differences from" in note for note in kept.notes)
 
 
 def test_without_minutes_the_fewest_repeats_are_never_refused(source: Any, tmp_path: Path) -> None:
