@@ -98,10 +98,10 @@ class OutputFolder:
         """
         self.reserve(name)
         path, content = path_inside(self.path, name), data.encode() if isinstance(data, str) else data
-        path.parent.mkdir(parents=True, exist_ok=True)
         if durable:
             write_bytes(path, content)
         else:
+            path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(str(path), content)
 
     def append(self, name: str, text: str) -> None:

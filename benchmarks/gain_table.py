@@ -27,12 +27,13 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from augment.dataset.policies import DEFAULT_POLICY, POLICIES
 from augment.generators.anchored import AnchoredConfig
 from pipelines.results.document import Comparison, Results, read_results
+from pipelines.results.recommendation import Verdict
 from pipelines.results.statistics import corrected_t_interval
 
 REPEATS = 12
 SHARE = 0.25
 METHOD = "logit-adjustment"  # how the arms with synthetic images treat imbalance; a key of `BASELINES`
-COLOURS = {"helps": "#2f6b4f", "harms": "#b5442e"}  # of the verdicts in the plot; others are grey
+COLOURS = {Verdict.HELPS: "#2f6b4f", Verdict.HARMS: "#b5442e", Verdict.OTHER: "#b5442e"}  # others are grey
 CONTROLS = ("resample", "reconstruction", "grid", "cutmix")
 BASELINES: dict[str, dict[str, str]] = {  # settings of the classifier, by the name of the arm
     "logit-adjustment": {"sampling": "plain", "long_tail": "logit-adjustment"},
@@ -189,13 +190,13 @@ def plot(rows: Mapping[str, Row], path: Path) -> None:
     figure, axes = plt.subplots(figsize=(7, 1 + 0.5 * len(rows)), layout="constrained")
     for height, r in enumerate(rows.values()):
         low, mean, high = (100 * value for value in (r.gain.low, r.gain.mean, r.gain.high))
-        colour = COLOURS.get(r.verdict, "#6b6b6b")
+        colour = COLOURS.get(Verdict(r.verdict), "#6b6b6b")
         axes.plot([low, high], [height, height], color=colour, lw=3, solid_capstyle="round")
         axes.plot(mean, height, "o", color=colour, ms=8)
     axes.axvline(0, color="black", lw=1)
     axes.set_yticks(range(len(rows)), [f"{name}\n{r.repeats} repeats" for name, r in rows.items()])
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel("gain over the best baseline, in points, with its 95 % interval (green: helps; red: harms)")
+    axes.set_xlabel("gain over the best baseline, in points, with its 95 % interval (green: helps; red: is worse)")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
 

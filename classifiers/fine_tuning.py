@@ -8,6 +8,7 @@ of a few images are too noisy.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -39,7 +40,8 @@ class FineTuneConfig(BaseModel):
 def fine_tune(
     pretrained: Classifier, pools: Sequence[AnyPool], config: ClassifierConfig, *, seed: int, device: torch.device
 ) -> nn.Module:
-    """Train all weights of a `Classifier` on `device` further, and return it in eval mode; see `fit`."""
+    """Train all weights of a copy of a `Classifier` on `device` further, and return it in eval mode; see `fit`."""
+    pretrained = copy.deepcopy(pretrained)
     pretrained.eval().requires_grad_(True)  # eval: batch norm keeps its statistics
     assert isinstance(pretrained.head, nn.Linear)
     return fit(pools, pretrained.head.out_features, config, seed=seed, device=device, model=pretrained)

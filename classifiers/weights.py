@@ -19,6 +19,8 @@ def read_weights(path: Path, expected: str) -> dict[str, Tensor]:
     expected: what the file should be, for the message. Raises `ConfigError` if it cannot be read or holds other things.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise OSError("it is no regular file")  # reading a pipe would wait for ever
         tensors = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except MemoryError:
         raise

@@ -14,10 +14,10 @@ from augment.output_folders import OutputFolder, Replace, open_output
 from augment.runtime import DEFAULT_RUNTIME, Runtime, Task
 from augment.versions import versions
 from pipelines.config.sections import DataConfig, EvaluateConfig, fill_small_classes
-from pipelines.experiment.arms import long_tail_notes
+from pipelines.experiment.arms import check_pretrained_weights, long_tail_notes
 from pipelines.experiment.cross_fitting import cross_fit_folds, folds_to_cross_fit
 from pipelines.experiment.experiment import RECORDS, run_experiment
-from pipelines.experiment.folds import HOLDOUT_ONLY, Design, Fold, of_first_size
+from pipelines.experiment.folds import HOLDOUT_ONLY, ONE_GENERATOR, Design, Fold, of_first_size
 from pipelines.experiment.loading import leak_warnings, load, load_synthetic, require_test, unused_notes
 from pipelines.experiment.parallel import end_processes
 from pipelines.experiment.planning import plan_trainings
@@ -71,6 +71,7 @@ def evaluate(
     are mixed in by need, unless `config` sets a ratio. Raises the errors of `evaluate_folds` and `read_source`, and
     `SourceError` if there are no test images.
     """
+    check_pretrained_weights(config)
     loaded = load(data, runtime.observer)
     test = require_test(loaded)
     warnings = [*loaded.warnings, *unused_notes(loaded, data), *leak_warnings(loaded.train, test, runtime.observer)]
@@ -83,8 +84,8 @@ def evaluate(
             warnings += notes
     _report(warnings, runtime)
     why = HOLDOUT_ONLY if synthetic is not None else "holdout: there is one test set"
-    design = Design(why=why, test_labels=test.labels)
-    context = ReportContext(loaded.name, design, warnings, fingerprint=loaded.fingerprint(), names=loaded.names)
+    design = Design(why=why, test_labels=test.labels, note=ONE_GENERATOR)
+    context = ReportContext(loaded.name, design, warnings, fingerprint=loaded.fingerprint, names=loaded.names)
     replaces: Replace = "anything" if _extends(folder, identity_of([fold], config)) else "nothing"
     return evaluate_folds([fold], config, folder, context, runtime, overwrite=overwrite, replace=replaces)
 

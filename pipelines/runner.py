@@ -113,13 +113,13 @@ def _prepare(
     the pipeline cannot be run in `folder`.
     """
     check_output(folder, "run", files=FILES, overwrite=overwrite)
+    check_pretrained_weights(pipeline.evaluate)
     loaded, decisions = load(pipeline.data, runtime.observer), None
     if not overwrite:
         _refuse_other_source(folder, pipeline.data.source, loaded)
     measured: MeasurementCache = {}
     if pipeline.auto is not None:
         pipeline, decisions = decide(pipeline, loaded, folder, runtime, measured, overwrite=overwrite)
-    check_pretrained_weights(pipeline.evaluate)
     folds = draw_folds(pipeline, loaded, folder, decisions.sentences if decisions else ())
     folds = replace(folds, protocol=with_copy_warnings(folds.protocol, runtime.observer))
     probe = Probe(folds.protocol.folds[0], pipeline.evaluate, runtime.device, runtime.jobs, measured)
@@ -141,7 +141,7 @@ def _refuse_other_source(folder: Path, source: str, loaded: LoadedSource) -> Non
         known = read_results(folder / "evaluation" / RESULTS).dataset.fingerprint
     except (FileNotFoundError, OutputError):
         known = None
-    if known is None or known != loaded.fingerprint():
+    if known is None or known != loaded.fingerprint:
         raise OutputError(
             f"{folder} holds a run of other images ({old}); choose another --out, or give --overwrite to replace it"
         )

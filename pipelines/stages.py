@@ -141,7 +141,7 @@ def _report_context(folds: PipelineFolds, choice: Choice | None) -> ReportContex
         settings=folds.pipeline.model_dump(mode="json"),
         curves=_loss_curves(first / "gan") if folds.generator_folds else {},
         choice=choice,
-        fingerprint=folds.loaded.fingerprint(),
+        fingerprint=folds.loaded.fingerprint,
         names=folds.loaded.names,
     )
 

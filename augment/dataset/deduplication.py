@@ -116,7 +116,7 @@ def _groups(pairs: Iterable[DuplicatePair]) -> list[list[int]]:
     from scipy.cluster.hierarchy import DisjointSet  # here, because the import takes a while
 
     links = [(pair.first, pair.second) for pair in pairs if pair.split == "train"]
-    images = DisjointSet({i for link in links for i in link})
+    images = DisjointSet(sorted({i for link in links for i in link}))
     for link in links:
         images.merge(*link)
     return [sorted(group) for group in images.subsets()]

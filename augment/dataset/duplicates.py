@@ -25,7 +25,7 @@ All pairs are compared, but most only by a matrix product: 60,000 images of 28 p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,9 +63,9 @@ def group_copies(data: LabelledImages) -> dict[str, list[int]]:
     return groups
 
 
-def conflicting_copies(data: LabelledImages) -> list[list[int]]:
-    """Return the indices of each image that is in more than one class, pixel for pixel."""
-    return [group for group in group_copies(data).values() if len(set(data.labels[group].tolist())) > 1]
+def conflicting(data: LabelledImages, groups: Iterable[Sequence[int]]) -> list[tuple[int, ...]]:
+    """Return the groups of copies that are in more than one class. groups: indices, as of `group_copies`."""
+    return [tuple(group) for group in groups if len(set(data.labels[list(group)].tolist())) > 1]
 
 
 def measure_duplicates(data: LabelledImages, progress: Progress = no_progress) -> Differences:

@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from augment.dataset.deduplication import COLUMNS, DuplicatePair, find_duplicate_pairs, format_csv
-from augment.dataset.duplicates import Pairs, conflicting_copies, group_copies
+from augment.dataset.duplicates import Pairs, conflicting, group_copies
 from augment.dataset.flips import Flips, advise_on_flips, measure_flips
 from augment.dataset.images import LabelledImages, subset_per_class
 from augment.dataset.sources import Source
@@ -63,7 +64,7 @@ def inspect(source: Source, progress: Progress = no_progress) -> Inspection:
     splits, train, others = source.splits, source.train, [split for split in source.splits if split != "train"]
     counts = {split: data.per_class() for split, data in splits.items()}
     duplicates = tuple(tuple(group) for group in group_copies(train).values() if len(group) > 1)
-    conflicts = tuple(map(tuple, conflicting_copies(train)))
+    conflicts = tuple(conflicting(train, duplicates))
     pairs = find_duplicate_pairs(splits, progress)
     near = _indices(pairs, "train", exact=False)
     leaks, near_leaks = ({split: _indices(pairs, split, exact=exact) for split in others} for exact in (True, False))
@@ -238,14 +239,20 @@ def write_sheet(sheet: Image.Image, path: Path) -> None:
     write_bytes(path, content.getvalue())
 
 
+def _font_file() -> Path:
+    """Return matplotlib's font, which has Greek and Cyrillic; importing matplotlib would write to the home folder."""
+    spec = find_spec("matplotlib")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+
+
 def contact_sheet(data: LabelledImages, per_class: int = 10) -> Image.Image:
     """Draw an RGB image with a row per class: its name, its number of images, and up to `per_class` random images.
 
     The images are drawn with a fixed seed, and enlarged by a whole number to at least 48 px.
     """
-    from matplotlib import get_data_path
-
-    font = ImageFont.truetype(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", 13)  # has Greek and Cyrillic
+    font = ImageFont.truetype(_font_file(), 13)
     scale, gap = max(-(-THUMBNAIL // data.size), 1), 4
     cell = data.size * scale
     names = [shortened(printable(name), 28) for name in data.class_names]

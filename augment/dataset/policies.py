@@ -158,10 +158,11 @@ def _by_torchvision(policy: Callable[[int], TensorTransform]) -> MakeBank:
 
         transform, rng = policy(data.size), np.random.default_rng(seed)
         images = torch.tensor(data.images if data.images.shape[1] in (1, 3) else data.images[:, :, None])
+        out = np.empty((views, *data.images.shape), np.uint8)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            rows = [_transform_in_groups(images, transform).numpy() for _ in range(views)]
-        out = np.stack(rows).reshape(views, *data.images.shape)
+            for view in out:
+                view[:] = _transform_in_groups(images, transform).numpy().reshape(view.shape)
         if horizontal_flip:
             mirrored = rng.random(out.shape[:2]) < 0.5
             out[mirrored] = out[mirrored][..., ::-1]

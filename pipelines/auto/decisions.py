@@ -25,7 +25,7 @@ from augment.words import counted, format_duration, format_estimate
 from classifiers.backbones import weights_installed
 from pipelines.auto.choices import CHOICES, Decision, Facts
 from pipelines.auto.improvements import Improvement, decide_improvements, improvements_of
-from pipelines.auto.time_budget import Allocation, allocate_time, seconds_of_options
+from pipelines.auto.time_budget import Allocation, TooFewMinutesError, allocate_time, seconds_of_options
 from pipelines.config.reading import parse
 from pipelines.config.sections import AutoConfig, Pipeline
 from pipelines.experiment.loading import LoadedSource
@@ -155,7 +155,7 @@ def _decide_by_time(
     allowed = allowed_repeats(loaded, pipeline) if repeats is None else [repeats]
     try:
         allocation = allocate_time(seconds_of, allowed, minutes)
-    except ConfigError:
+    except TooFewMinutesError:
         for sentence in _draft(pipeline, loaded, allowed[0], given).sentences:
             runtime.observer.on_note(sentence)  # what would take so long
         raise

@@ -22,6 +22,10 @@ MARGIN = 1.2  # of the minutes that are advised over the estimate, which varies 
 PREFERRED_REPEATS = 8  # improvements come before more repeats than this
 
 
+class TooFewMinutesError(ConfigError):
+    """The minutes do not suffice for the fewest repeats with the fastest option."""
+
+
 class Allocation(NamedTuple):
     """The option and the number of repeats that fit into the time, and the seconds that they take.
 
@@ -45,14 +49,14 @@ def allocate_time(
 
     seconds_of: returns the seconds that a number of repeats takes with each option. The option is the slowest one that
     allows the preferred number of repeats, and if none does, the fastest. Without `minutes` there is a default, and the
-    fastest is never refused; with them, raises `ConfigError` if the fastest does not fit.
+    fastest is never refused; with them, raises `TooFewMinutesError` if the fastest does not fit.
     """
     seconds = {number: seconds_of(number) for number in repeats}
     fewest, limit = repeats[0], 60 * (minutes or MINUTES)
     least = seconds[fewest][0]
     if minutes and least > limit:
         no_fewer = ", and fewer support no claim" if len(repeats) > 1 else ""
-        raise ConfigError(
+        raise TooFewMinutesError(
             f"{counted(fewest, 'repeat')} would take about {least / 60:.1f} minutes{no_fewer}, but --minutes is "
             f"{minutes:g}: give --minutes {math.ceil(MARGIN * least / 60)}, or fewer steps with --set generator.steps=N"
         )

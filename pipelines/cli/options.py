@@ -85,7 +85,8 @@ class ReadingOptions:
         typer.Option(
             "--image-size",
             metavar="PX",
-            help="Height and width: a multiple of 4 from 8 to 128. Default: that of the images, up to 64 (auto: 32).",
+            help="Height and width: a multiple of 4 from 8 to 128. Default: that of the images, up to 64, or 32 in "
+            "auto, imbalance and quickstart.",
         ),
     ] = None
     resize: Annotated[

@@ -98,8 +98,7 @@ def run(
     definition = load_pipeline(pipeline, every, horizontal_flip=horizontal_flip, minutes=minutes)
     folder, data = out or Path("runs") / Path(pipeline).stem, definition.data
     check_outside_sources(folder, data.source, data.test, data.unlabelled)
-    if definition.auto is not None and data.source.startswith("bundled:"):
-        print_notes(["these are images of clothes that come with the package; for your own: augment run auto DIR"])
+    print_notes(_notes_on_source(definition))
     set_threads(threads)
     if dry_run:
         _print_plan(definition, folder, replace(computing, quiet=False, track=None), jobs)
@@ -113,6 +112,12 @@ def run(
         raise KeyboardInterrupt
     print_results(results)
     print_commands_after(data, results, folder, folder / "evaluation" / "report.html", holds_generator=True)
+
+
+def _notes_on_source(definition: PipelineDefinition) -> list[str]:
+    if definition.auto is None or not definition.data.source.startswith("bundled:"):
+        return []
+    return ["these are images of clothes that come with the package; for your own: augment run auto DIR"]
 
 
 def _print_plan(definition: PipelineDefinition, folder: Path, computing: ComputingOptions, jobs: int | None) -> None:

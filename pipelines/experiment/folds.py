@@ -108,7 +108,7 @@ class Design:
     correlation: Mapping[int | None, float] = field(default_factory=lambda: {None: 0.0})
     test_labels: NDArray[np.int64] | None = None
     reported: Mapping[str, Any] = field(default_factory=dict)
-    note: str = ONE_GENERATOR
+    note: str = ""
 
     def __post_init__(self) -> None:
         if self.test_labels is not None and len(self.test_labels) < MIN_TEST_IMAGES:

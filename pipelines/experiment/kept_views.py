@@ -14,7 +14,7 @@ from augment.dataset.images import LabelledImages
 from augment.dataset.policies import bank_of_views
 
 MOST_KEPT = 2  # banks, for arms with two policies
-MOST_BYTES = 2**28  # of each bank that is kept
+MOST_BYTES = 2**29  # of each bank that is kept
 _kept: OrderedDict[tuple[str, str, bool, int], NDArray[np.uint8]] = OrderedDict()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -48,7 +47,7 @@ def _fine_tune(
 ) -> nn.Module:
     """Fine-tune the pretrained network of `config.features`, starting from the linear classifier of the real images."""
     real = Pool(torch.from_numpy(fold.train.images[None]), torch.from_numpy(fold.train.labels))
-    pretrained = copy.deepcopy(train_on_features([real], fold, config, seed, device))
+    pretrained = train_on_features([real], fold, config, seed, device)
     assert isinstance(pretrained, Classifier)
     return fine_tune(pretrained, pools, config.classifier, seed=seed, device=device)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from augment.dataset.deduplication import drop_duplicates
-from augment.dataset.duplicates import conflicting_copies, find_leaks, group_copies, measure_duplicates, measure_matches
+from augment.dataset.duplicates import conflicting, find_leaks, group_copies, measure_duplicates, measure_matches
 from augment.dataset.export import read_scores
 from augment.dataset.images import LabelledImages, concatenate, image_hashes, match_format, subset_per_class
 from augment.dataset.inspection import image_name
@@ -63,6 +63,7 @@ class LoadedSource:
         """The file of each image, or its place in an array, by its hash and label."""
         return {**self._source_names, **self.test_names}
 
+    @property
     def fingerprint(self) -> str | None:
         """Return a hash of the distinct images of the source with their labels, in any order; None without a source."""
         images = repr(sorted(self._source_names))
@@ -91,7 +92,7 @@ def load(config: DataConfig, observer: Observer = NO_OBSERVER) -> LoadedSource:
     )
     pool, val = source.train, source.val
     notes = tuple(source.unread(most=1))
-    test, test_names, test_notes = _find_test(config, source, reading)
+    test, names, test_notes = _find_test(config, source, reading)
     if test is source.val:
         val = None
     if config.drop_duplicates:
@@ -100,18 +101,17 @@ def load(config: DataConfig, observer: Observer = NO_OBSERVER) -> LoadedSource:
             pool, {name: data for name, data in other_splits.items() if data is not None}, comparing
         )
         notes += copy_notes
-    elif conflicts := conflicting_copies(pool):
+    elif conflicts := conflicting(pool, group_copies(pool).values()):
         notes += (
-            f"{counted(len(conflicts), 'training image')} {are(len(conflicts))} in more than one class ("
-            "`augment inspect` names them): correct the labels, or leave these images out with --drop-duplicates",
+            f"{counted(len(conflicts), 'training image')} {are(len(conflicts))} in more than one class (`augment "
+            "inspect` names them): correct the labels; run, fit and train leave them out with --drop-duplicates",
         )
     labelled = [data for data in (source.train, source.val, test) if data is not None]
     unlabelled, unlabelled_notes = _load_unlabelled(config, labelled, reading)
     notes = (*notes, *test_notes, *unlabelled_notes)
     if unlabelled is not None:
         notes += _near_tests(unlabelled, pool, test, comparing)
-    train = limit_per_class(pool, config)
-    return LoadedSource(source.name, pool, train, test, notes, val, unlabelled, source, test_names)
+    return LoadedSource(source.name, pool, limit_per_class(pool, config), test, notes, val, unlabelled, source, names)
 
 
 def _near_tests(
@@ -285,7 +285,7 @@ def _find_test(
         complete=False,
         progress=progress,
     )
-    notes = []
+    notes = [f"{other.name}: {sentence}" for sentence in other.unread(most=1)]
     if source.test is not None:
         notes.append(
             f"the source's own {counted(len(source.test), 'test image')} are not used: those of {other.name} are the "

@@ -21,7 +21,15 @@ from augment.runtime import Observer
 from augment.seeds import derive_seed
 from augment.words import counted
 from pipelines.config.sections import ChooseConfig, DataConfig, ProtocolConfig
-from pipelines.experiment.folds import NEW_CLASSES, NEW_GENERATORS, NEW_SUBSETS, OTHER_FOLDS, Design, Fold
+from pipelines.experiment.folds import (
+    NEW_CLASSES,
+    NEW_GENERATORS,
+    NEW_SUBSETS,
+    ONE_GENERATOR,
+    OTHER_FOLDS,
+    Design,
+    Fold,
+)
 from pipelines.experiment.loading import LoadedSource, duplicate_warnings, leak_warnings, limit_notes, limit_per_class
 
 FOLDS = 5
@@ -109,7 +117,8 @@ def _holdout(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, rep
     warnings += limit_notes(pool, data)
     if not config.redraw_generator:
         folds: tuple[Fold, ...] = (Fold(train, test, tuple(range(repeats)), val=loaded.val),)
-        return Protocol(folds, Design("holdout", test_labels=test.labels), warnings, (CopySearch(train, test),))
+        design = Design("holdout", test_labels=test.labels, note=ONE_GENERATOR)
+        return Protocol(folds, design, warnings, (CopySearch(train, test),))
     folds = tuple(Fold(train, test, (r,), f"g{r}", numbers=(r,), val=loaded.val) for r in range(repeats))
     design = Design("holdout", test_labels=test.labels, note=NEW_GENERATORS)
     return Protocol(folds, design, warnings, (CopySearch(train, test),))

@@ -112,7 +112,7 @@ def differences_from_run(recipe: Recipe, loaded: LoadedSource, data: DataConfig)
         found.append(f"another image size ({recipe.image_size} px, this model {size} px)")
     elif recipe.resize not in (None, data.resize):
         found.append(f"pictures made square by {recipe.resize} (this model by {data.resize})")
-    elif run.images not in (None, loaded.fingerprint()):
+    elif run.images not in (None, loaded.fingerprint):
         found.append("other images")
     if run.subsets != (data.samples_per_class is not None):
         found.append("few images of each class" if run.subsets else "more images of each class")

@@ -122,6 +122,9 @@ class Recommendation(Part):
         "number would.",
     )
     repeats_for_two_points: int | None = Field(None, description="The same for a gain of 0.02.")
+    limits: str = Field(
+        "", description="Part of the sentence: which gain is still possible, if no change is shown; otherwise empty."
+    )
     sentence: str
 
 

@@ -15,15 +15,12 @@ from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from pipelines.metric_specs import MEANS_OVER_IMAGES, METRICS, MIN_REPEATS_FOR_CLAIM, Metric
+from pipelines.metric_specs import MEANS_OVER_IMAGES, METRICS, MIN_REPEATS_FOR_CLAIM
 from pipelines.results.document import Choice, Comparison, Recommendation
-from pipelines.results.statistics import repeats_needed
-from pipelines.results.wording import describe_change, describe_mix, digits_for
+from pipelines.results.possible_gain import repeats_for_small_gains, what_is_possible
+from pipelines.results.wording import describe_change, describe_mix
 
 SIGNIFICANT = 0.05  # p-values
-SMALL_GAINS = (0.01, 0.02)  # in the metric's own scale: 1 and 2 points, or 0.01 and 0.02 nats of log loss
-
-REPEATS_FOR = ("repeats_for_one_point", "repeats_for_two_points")  # the fields for these gains
 
 
 class Verdict(StrEnum):
@@ -80,8 +77,10 @@ def recommend(
     match: how the recipe of the baseline compares with that of the arm.
     """
     verdict = _verdict(comparison, choice, controls, match)
-    augment = verdict == Verdict.HELPS
-    sentence = _sentence(comparison, mix, choice, controls, size=size, match=match)
+    augment, limits = verdict == Verdict.HELPS, what_is_possible(comparison)
+    for_one_point, for_two_points = repeats_for_small_gains(comparison)
+    ending = f"; {limits}" if limits else ""
+    sentence = _sentence(comparison, mix, choice, controls, ending, size=size, match=match)
     use: dict[str, Any] = {"arm": comparison.baseline, "ratio": 0.0, "sentence": sentence}
     if augment:
         use |= {"arm": comparison.arm, "ratio": float(mix["ratio"]), "mix": dict(mix)}
@@ -92,7 +91,9 @@ def recommend(
         **use,
         verdict=verdict.value,
         largest_gain_not_excluded=max(comparison.ci95[1], 0.0),
-        **dict(zip(REPEATS_FOR, _repeats_for_small_gains(comparison), strict=True)),
+        limits=limits,
+        repeats_for_one_point=for_one_point,
+        repeats_for_two_points=for_two_points,
     )
 
 
@@ -163,6 +164,7 @@ def _sentence(
     mix: Mapping[str, Any],
     choice: Choice | None,
     controls: Sequence[Comparison],
+    ending: str,
     *,
     size: int | None,
     match: RecipeMatch,
@@ -174,13 +176,12 @@ def _sentence(
     verb, evidence = describe_change(comparison, significant, against)
     if not comparison.allows_claim:
         return _too_few(comparison, evidence, at_size)
-    limits = "" if significant else f"; {_possible_gain(comparison, metric)}"
     if choice is not None and not choice.gain_shown:
         change = f"synthetic images {verb} {metric.words}" if significant else f"{metric.words} changes"
         return (
             f"Do not augment{at_size}: no mix showed a gain on the validation images (best of "
             f"{choice.candidates_tried}: {choice.words}; {_validation_gain(choice)}); "
-            f"on the test images, {change} {evidence}{limits}."
+            f"on the test images, {change} {evidence}{ending}."
         )
     if low > 0 and match.is_confounded:
         return (
@@ -195,7 +196,7 @@ def _sentence(
         return f"Do not augment{at_size}: {_other_recipe(comparison, match.images_alone)}."
     arm = "synthetic images" if match.same_recipe else comparison.arm
     return (
-        f"Do not augment{at_size}: no gain can be shown; with {arm}, {metric.words} changes {evidence}{limits}"
+        f"Do not augment{at_size}: no gain can be shown; with {arm}, {metric.words} changes {evidence}{ending}"
         f"{_images_alone(match.images_alone)}."
     )
 
@@ -248,49 +249,6 @@ def _gain_sentence(
     compared = "; ".join(f"compared with {name} {words}" for name, words in changes.items())
     over = f" They do more than the controls: {compared}." if controls else ""
     return f"Synthetic images {change}{at_size} {evidence}: use {describe_mix(mix)}.{over}"
-
-
-def _possible_gain(comparison: Comparison, metric: Metric) -> str:
-    """Return a clause on the largest gain within the interval, and on the repeats that would show a small gain."""
-    if comparison.std_gain == 0 and not comparison.over_images:
-        return "every repeat shows the same difference, so that these test images tell nothing about smaller ones"
-    gain = "gain" if metric.higher_is_better else f"fall in {metric.words}"
-    high = comparison.ci95[1] * metric.scale
-    largest = f"{high:.{digits_for([high], metric.decimals)}f} {metric.unit}"
-    excluded = (
-        f"a {gain} larger than {largest} can be excluded, a smaller one cannot" if high else "any gain is excluded"
-    )
-    return f"{excluded}; {_power(comparison, metric, gain)}"
-
-
-def _repeats_for_small_gains(comparison: Comparison) -> list[int | None]:
-    if comparison.std_gain == 0:
-        return [None, None]
-    needed = (repeats_needed(gain, comparison.std_gain, comparison.correlation) for gain in SMALL_GAINS)
-    return [None if repeats is None else max(repeats, MIN_REPEATS_FOR_CLAIM) for repeats in needed]
-
-
-def _power(comparison: Comparison, metric: Metric, gain: str) -> str:
-    """Return a clause on how many repeats would show each of the small gains. gain: the word for it."""
-    of_points = metric.unit == "points"
-    sizes = ["1 point", "2 points"] if of_points else [f"{small:g} {metric.unit}" for small in SMALL_GAINS]
-    (small, for_small), (larger, for_larger) = zip(sizes, _repeats_for_small_gains(comparison), strict=True)
-    if for_larger is None:
-        reason = "their training sets overlap" if comparison.correlation else "they vary too much"
-        reason = "they are all the same" if comparison.over_images else reason
-        return f"no number of repeats would show a {gain} of {larger}, because {reason}"
-    if for_small is not None and for_small <= comparison.repeats:
-        return f"{comparison.repeats} repeats would have shown a {gain} of {small}"
-    words = f"about {round_up(for_small):,} repeats" if for_small else "no number of repeats"
-    if for_larger <= comparison.repeats:
-        return f"{words} would show a {gain} of {small}, and these would have shown one of {larger}"
-    return f"{words} would show a {gain} of {small}, and about {round_up(for_larger):,} one of {larger}"
-
-
-def round_up(repeats: int) -> int:
-    """Round up to two digits: the standard deviation that the number is based on is not known more precisely."""
-    step: int = 10 ** max(len(str(repeats)) - 2, 0)
-    return -(-repeats // step) * step
 
 
 def _validation_gain(choice: Choice) -> str:

@@ -84,9 +84,10 @@ def render(results: Results, pictures: Pictures, settings: Mapping[str, Any]) ->
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"signed": _signed, "tick": _tick, "p": _p}
     source = resources.files("pipelines.results").joinpath("templates/report.html").read_text(encoding="utf-8")
-    dataset = results.dataset
+    dataset, recommended, limits = results.dataset, results.recommendation, results.recommendation.limits
     return environment.from_string(source).render(
-        answer=_answer(_with_minus_signs(results.recommendation.sentence)),
+        sentence=_with_minus_signs(recommended.sentence.replace(f"; {limits}", "") if limits else recommended.sentence),
+        limits=_with_minus_signs(limits[:1].upper() + limits[1:]),
         unlabelled=_with_minus_signs(results.unlabelled),
         keep=results.keep,
         recipes=results.recipes,
@@ -193,12 +194,6 @@ def _score(score: float | str | None) -> str:
 def _as_yaml(settings: Mapping[str, Any]) -> str:
     plain = json.loads(json.dumps(settings, default=str))  # YAML has no paths and tuples
     return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)) if plain else ""
-
-
-def _answer(sentence: str) -> tuple[str, str]:
-    """Return the heading, which ends with the first interval, and the rest of the sentence, which may be empty."""
-    heading, interval_ends, rest = sentence.partition("); ")
-    return (f"{heading}).", f"{rest[0].upper()}{rest[1:]}") if interval_ends else (sentence, "")
 
 
 def _with_minus_signs(sentence: str) -> str:

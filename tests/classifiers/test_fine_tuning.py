@@ -36,12 +36,15 @@ def pool(shoes: LabelledImages) -> Pool:
 
 def test_it_begins_with_the_classifier_that_is_given(pretrained: Classifier, pool: Pool, shoes: LabelledImages) -> None:
     standing = CONFIG.model_copy(update={"lr": 1e-12})
-    tuned = fine_tune(copy.deepcopy(pretrained), [pool], standing, seed=0, device=CPU)
+    tuned = fine_tune(pretrained, [pool], standing, seed=0, device=CPU)
     torch.testing.assert_close(predict(tuned, shoes.images), predict(pretrained, shoes.images), rtol=1e-3, atol=1e-3)
 
 
 def test_all_weights_are_trained_and_no_statistics_change(pretrained: Classifier, pool: Pool) -> None:
-    tuned = fine_tune(copy.deepcopy(pretrained), [pool], CONFIG, seed=0, device=CPU)
+    given = copy.deepcopy(pretrained.state_dict())
+    tuned = fine_tune(pretrained, [pool], CONFIG, seed=0, device=CPU)
+    assert all(torch.equal(tensor, given[name]) for name, tensor in pretrained.state_dict().items())
+    assert all(parameter.grad is None for parameter in pretrained.parameters())
     before, after = dict(pretrained.named_parameters()), dict(tuned.named_parameters())
     assert [name for name in before if torch.equal(before[name], after[name])] == []
     for name, buffer in pretrained.named_buffers():

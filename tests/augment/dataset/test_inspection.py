@@ -207,7 +207,7 @@ def test_a_contact_sheet_shows_names_in_other_scripts(fashion):
     scripts = (("лист", "ж"), ("ψωφί", "λ"))
     sheets = [contact_sheet(LabelledImages(few.images, np.array([0, 1]), names)) for names in scripts]
     captions = [np.array(sheet.crop((0, 0, 60, sheet.height))) for sheet in sheets]
-    assert captions[0].shape != captions[1].shape or (captions[0] != captions[1]).any()
+    assert (captions[0] != captions[1]).any()
 
 
 def test_a_contact_sheet_takes_colours_uneven_classes_and_long_names():

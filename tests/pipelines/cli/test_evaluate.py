@@ -92,3 +92,4 @@ def test_a_folder_that_fills_up_the_classes_is_evaluated_as_that(
     assert "the synthetic images fill up the small classes" in result.err
     results = json.loads((tmp_path / "images-evaluation" / "results.json").read_text())
     assert "which fill up the small classes" in results["protocol"]["mix"]
+    assert "one set of synthetic images if any" in results["protocol"]["note"]

@@ -52,7 +52,7 @@ def test_another_source_takes_the_place_of_the_test_split(image_folder: Path) ->
     tested = require_test(loaded)
     names = [loaded.names[key] for key in zip(image_hashes(tested.images), tested.labels.tolist(), strict=True)]
     assert [Path(name).parent for name in names[::6]] == sorted((image_folder / "test").iterdir())
-    assert loaded.fingerprint() == load(config(image_folder / "train")).fingerprint()
+    assert loaded.fingerprint == load(config(image_folder / "train")).fingerprint
 
 
 def test_the_seed_decides_the_subset_and_the_pool_stays_whole(image_folder: Path) -> None:
@@ -112,7 +112,7 @@ def test_equal_images_of_several_classes_are_reported(folder: Path) -> None:
     (first, *_), (second, *_), *_ = (sorted(of_class.iterdir()) for of_class in (folder / "train").iterdir())
     shutil.copy(first, second)
     loaded = load(config(folder))
-    assert loaded.warnings[0].startswith("1 training image is in more than one class (`augment inspect`")
+    assert loaded.warnings[0].startswith("1 training image is in more than one class (`augment inspect` names them)")
     (dropped,) = load(config(folder, drop_duplicates=True)).warnings
     assert dropped.startswith("2 of 36 training images were dropped as copies")
 

@@ -11,7 +11,7 @@ from augment.dataset.images import LabelledImages, split_per_class, subset_per_c
 from augment.errors import ConfigError
 from augment.gan.anchors import check_anchor_policy
 from pipelines.config.sections import ChooseConfig, DataConfig, ProtocolConfig
-from pipelines.experiment.folds import NEW_GENERATORS, NEW_SUBSETS, ONE_GENERATOR, OTHER_FOLDS
+from pipelines.experiment.folds import NEW_CLASSES, NEW_GENERATORS, NEW_SUBSETS, ONE_GENERATOR, OTHER_FOLDS
 from pipelines.experiment.loading import LoadedSource
 from pipelines.experiment.protocols import Protocol, infer_protocol, inner_folds, make_protocol
 
@@ -56,6 +56,7 @@ def test_imbalance_draws_large_and_small_classes_anew_in_every_repeat(
     split: tuple[LabelledImages, LabelledImages],
 ) -> None:
     protocol = protocol_of(*split, 5, kind="imbalance", large=30, small=4, large_classes=0.3)
+    assert (protocol.design.kind, protocol.design.note) == ("imbalance", NEW_CLASSES)
     counts = [fold.train.counts() for fold in protocol.folds]
     assert all(sorted(c) == [4] * 7 + [30] * 3 for c in counts)
     assert len({tuple(c) for c in counts}) == 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -223,7 +224,8 @@ def test_inception_takes_the_place_of_the_own_features(four: LabelledImages, tmp
 
 def test_inception_weights_are_looked_at_before_anything_is_trained(tmp_path: Path) -> None:
     (tmp_path / "noise.pth").write_bytes(b"noise")
-    for name in ("none.pth", 5000 * "a", "noise.pth"):
+    os.mkfifo(tmp_path / "pipe.pth")
+    for name in ("none.pth", 5000 * "a", "noise.pth", "pipe.pth"):
         config = parse(EvaluateConfig, {**SMALL, "inception": str(tmp_path / name)}, "the test")
         with pytest.raises(ConfigError, match=rf"{name[:9]}.*: expected a state dict of torchvision.* cannot be read"):
             plan_trainings(config, [])

@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 from toy import GAIN, UNCLEAR, chosen, headline
 
-from pipelines.results.recommendation import RecipeMatch, recommend, round_up, unlabelled_sentences
+from pipelines.results.possible_gain import round_up
+from pipelines.results.recommendation import RecipeMatch, recommend, unlabelled_sentences
 
 MIX = {"ratio": 1.0}
 

@@ -4,7 +4,7 @@ import pytest
 from toy import ALONE, ARMS, BASE, DATASET, GAIN, NONE, NONE_MORE, chosen, record, records_of, two_arms
 
 from pipelines.config.arm_section import Arm
-from pipelines.experiment.folds import Design
+from pipelines.experiment.folds import ONE_GENERATOR, Design
 from pipelines.metric_specs import METRICS
 from pipelines.results.document import Results, to_json
 from pipelines.results.results import build_results, summarise_arms
@@ -28,7 +28,7 @@ def all_arms():
 
 
 def test_results_have_the_declared_form_and_survive_json():
-    built = build_results(all_arms(), ARMS, DATASET, Design(), 1.0, fidelity={"kid": 0.01})
+    built = build_results(all_arms(), ARMS, DATASET, Design(note=ONE_GENERATOR), 1.0, fidelity={"kid": 0.01})
     assert Results.model_validate_json(to_json(built)) == built
     assert built.dataset == DATASET
     assert list(built.arms) == [a.name for a in ARMS]

@@ -59,10 +59,6 @@ def test_an_interval_needs_two_repeats(differences):
         corrected_t_interval(differences)
 
 
-def test_without_correlation_the_corrected_interval_is_the_paired_one():
-    assert corrected_t_interval(GAINS, 0.0, confidence=0.9) == corrected_t_interval(GAINS, confidence=0.9)
-
-
 def test_a_fifth_is_the_correction_of_nadeau_and_bengio_for_five_folds():
     tested, trained = 40, 160
     variance = (1 / 6 + tested / trained) * np.var(GAINS, ddof=1)
