@@ -196,7 +196,7 @@ def plot(rows: Mapping[str, Row], path: Path) -> None:
     axes.axvline(0, color="black", lw=1)
     axes.set_yticks(range(len(rows)), [f"{name}\n{r.repeats} repeats" for name, r in rows.items()])
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel("gain over the best baseline, in points, with its 95 % interval (green: helps; red: is worse)")
+    axes.set_xlabel("gain over the best baseline, in points, with its 95 % interval\n(green: helps; red: is worse)")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
 
