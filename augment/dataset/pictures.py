@@ -18,7 +18,7 @@ from augment.dataset import archives
 from augment.dataset.decoding import read_picture, refuse_decompression_bombs, unreadable
 from augment.dataset.images import Resize, resize_images, to_channels
 from augment.dataset.listing import Listing, PictureFile
-from augment.dataset.partial_reads import NONE_PARTIAL, PartialReads
+from augment.dataset.partial_reads import NONE_PARTIAL, PartialReads, ignored_note
 from augment.dataset.sources import SUFFIXES, check_not_empty, find_folder_reader, locate
 from augment.dataset.tables import read_rows
 from augment.dataset.trees import T, visible_entries
@@ -62,41 +62,44 @@ def find_pictures(spec: str) -> tuple[list[Picture], list[str]]:
 
     Of a source with test images, only these are listed. Raises `SourceError` if there are none.
     """
-    by_split, name = pictures_by_split(spec), Path(spec).name or spec
+    (by_split, ignored), name = pictures_by_split(spec), Path(spec).name or spec
     selected = ["test"] if by_split.get("test") else list(by_split)
     left_out = [counted(len(by_split[split]), f"{split} image") for split in by_split if split not in selected]
     notes = [f"only the test images of {name} are classified, not its {' and '.join(left_out)}"] if left_out else []
+    notes += [ignored_note(ignored, 1)] if ignored else []
     return [picture for split in selected for picture in by_split[split]], notes
 
 
-def pictures_by_split(spec: str) -> dict[str, list[Picture]]:
+def pictures_by_split(spec: str) -> tuple[dict[str, list[Picture]], tuple[str, ...]]:
     """List the pictures of a file, a folder or a source by their split; those without a split are the split "".
 
-    Raises `SourceError` if there are none.
+    Returns them with the names of those that are ignored; see `Listing`. Raises `SourceError` if there are none.
     """
     check_not_empty(spec)
     path = Path(spec)
     if path.is_dir() and find_folder_reader(path) is None and (files := _files(path)):
-        return {"": [Picture(str(file), file) for file in files]}
+        return {"": [Picture(str(file), file) for file in files]}, ()
     if path.is_file() and path.suffix.lower() in archives.SUFFIXES and (inside := _files(archives.read_archive(path))):
-        return {"": [Picture(str(entry), entry) for entry in inside]}
+        return {"": [Picture(str(entry), entry) for entry in inside]}, ()
     if path.suffix.lower() == ".csv" and path.is_file():
-        return _read_table(path)
+        return _read_table(path), ()
     if path.is_file() and path.suffix.lower() not in SUFFIXES:
-        return {"": [Picture(spec, path)]}
+        return {"": [Picture(spec, path)]}, ()
     _, content = locate(spec)
     if isinstance(content, Listing):
-        return {
+        listed = {
             split: [Picture(str(member.file), member.file, content.class_of(member)) for member in files]
             for split, files in content.files.items()
         }
-    return {
+        return listed, content.ignored
+    stored = {
         split: [
             Picture(f"{split}[{i}]", image, content.class_names[label])
             for i, (image, label) in enumerate(zip(images, content.labels[split], strict=True))
         ]
         for split, images in content.images.items()
     }
+    return stored, ()
 
 
 def _files(folder: T) -> list[T]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -14,18 +13,17 @@ import numpy as np
 from augment.dataset.deduplication import drop_duplicates
 from augment.dataset.duplicates import conflicting, find_leaks, group_copies, measure_duplicates, measure_matches
 from augment.dataset.export import read_scores
-from augment.dataset.images import LabelledImages, concatenate, image_hashes, match_format, subset_per_class
+from augment.dataset.images import LabelledImages, image_hashes, match_format, subset_per_class
 from augment.dataset.inspection import image_name
-from augment.dataset.partial_reads import NONE_PARTIAL, skipped_note
-from augment.dataset.pictures import BATCH, Batch, Format, decoded, pictures_by_split
 from augment.dataset.sources import Source, read_source
 from augment.errors import SourceError
 from augment.generators.sampling import SyntheticImages
 from augment.progress import Progress
 from augment.runtime import NO_OBSERVER, Observer
 from augment.seeds import derive_seed
-from augment.words import are, counted, printable
+from augment.words import are, counted
 from pipelines.config.sections import DataConfig
+from pipelines.experiment.unlabelled_images import load_unlabelled, near_test_notes
 
 Names = Mapping[tuple[str, int], str]
 READING, COMPARING = "read pictures", "search for copies"  # names of work whose progress is reported
@@ -107,60 +105,11 @@ def load(config: DataConfig, observer: Observer = NO_OBSERVER) -> LoadedSource:
             "inspect` names them): correct the labels; run, fit and train leave them out with --drop-duplicates",
         )
     labelled = [data for data in (source.train, source.val, test) if data is not None]
-    unlabelled, unlabelled_notes = _load_unlabelled(config, labelled, reading)
+    unlabelled, unlabelled_notes = load_unlabelled(config, labelled, reading)
     notes = (*notes, *test_notes, *unlabelled_notes)
     if unlabelled is not None:
-        notes += _near_tests(unlabelled, pool, test, comparing)
+        notes += near_test_notes(unlabelled, pool, test, comparing)
     return LoadedSource(source.name, pool, limit_per_class(pool, config), test, notes, val, unlabelled, source, names)
-
-
-def _near_tests(
-    unlabelled: LabelledImages, pool: LabelledImages, test: LabelledImages | None, progress: Progress
-) -> tuple[str, ...]:
-    """Return a note on unlabelled images that are nearly test images, whatever the classes of these are.
-
-    Without a test set, every image of the pool may be tested on.
-    """
-    tested = pool if test is None else test
-    near = measure_matches(unlabelled, replace(tested, labels=np.zeros_like(tested.labels)), progress)
-    if not near:
-        return ()
-    which = "a labelled image, and each of these may be a test image" if test is None else "a test image"
-    return (
-        f"{counted(len(near), 'unlabelled image')} {are(len(near))} nearly the same as {which}: if these are "
-        "copies, remove them, because arms that learn from them would be tested on images they have seen",
-    )
-
-
-def _load_unlabelled(
-    config: DataConfig, labelled: Sequence[LabelledImages], progress: Progress
-) -> tuple[LabelledImages | None, tuple[str, ...]]:
-    """Return the unlabelled images in the format of the labelled ones, without copies of these, and notes on them."""
-    if config.unlabelled is None:
-        return None, ()
-    like = labelled[0]
-    pictures = [picture for of_split in pictures_by_split(config.unlabelled).values() for picture in of_split]
-    form = Format(like.size, config.resize, like.channels)
-    batches = list[Batch]()
-    for batch in decoded(pictures, form, os.cpu_count() or 1, skip_broken=config.skip_broken):
-        batches.append(batch)
-        progress(min(BATCH * len(batches), len(pictures)), len(pictures))
-    broken = [name for batch in batches for name in batch.broken]
-    if len(broken) == len(pictures):
-        raise SourceError(f"{config.unlabelled} has no picture that can be read; the first is {printable(broken[0])}")
-    images = np.concatenate([batch.images for batch in batches])
-    read = LabelledImages(images, np.zeros(len(images), np.int64), like.class_names)
-    copies = [i for i, _ in find_leaks(read, concatenate(labelled))]
-    if len(copies) == len(read):
-        raise SourceError(f"{config.unlabelled} has no unlabelled image that is not among the labelled ones")
-    notes = [f"{counted(len(read) - len(copies), 'unlabelled image')} of {printable(config.unlabelled)}"]
-    if copies:
-        same = "the same as a labelled image, pixel for pixel"
-        notes.append(f"{counted(len(copies), 'unlabelled image')} left out: {same}")
-    if broken:
-        notes.append(skipped_note(broken, 1))
-    notes += NONE_PARTIAL.plus(batch.partial_reads for batch in batches).sentences()
-    return read.take(np.setdiff1d(np.arange(len(read)), copies)), tuple(notes)
 
 
 def limit_per_class(data: LabelledImages, config: DataConfig) -> LabelledImages:

@@ -52,6 +52,14 @@ def test_only_the_test_images_of_a_source_are_listed(image_folder: Path) -> None
     assert notes == [f"only the test images of {image_folder.name} are classified, not its 36 train images"]
 
 
+def test_pictures_beside_class_folders_are_mentioned(image_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(image_folder / "train", tmp_path / "photos"))
+    shutil.copy(next(folder.rglob("*.png")), folder / "stray.png")
+    pictures, notes = find_pictures(str(folder))
+    assert len(pictures) == 36
+    assert notes == [f"1 picture beside the class folders ignored: {folder}/stray.png; move them into class folders"]
+
+
 def test_a_table_may_lack_labels(flat: Path) -> None:
     (flat / "table.csv").write_text("path\n1.png\n0.png\n")
     found, _ = find_pictures(str(flat / "table.csv"))
