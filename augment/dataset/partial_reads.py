@@ -48,6 +48,16 @@ def ignored_note(names: Sequence[str], most: int) -> str:
     return f"{counted(len(names), 'picture')} beside the class folders ignored: {beside}; move them into class folders"
 
 
+def unread_notes(skipped: Sequence[str], ignored: Sequence[str], partial: PartialReads, most: int) -> list[str]:
+    """Return sentences on pictures that are not read or only in part.
+
+    skipped: the names of broken files. ignored: of pictures beside class folders. most: how many a sentence names.
+    """
+    notes = [skipped_note(skipped, most)] if skipped else []
+    notes += [ignored_note(ignored, most)] if ignored else []
+    return [*notes, *partial.sentences()]
+
+
 def skipped_note(names: Sequence[str], most: int) -> str:
     """Return a sentence on broken files that were left out, with the names of the first `most` of them."""
     return f"{counted(len(names), 'broken file')} skipped: {listed([printable(name) for name in names], most)}"

@@ -26,7 +26,7 @@ from augment.dataset.hugging_face import is_saved, read_dataset
 from augment.dataset.images import SPLITS, LabelledImages, Resize, check_size, nearest_size, resize_images
 from augment.dataset.listing import Listing, Row, make_listing
 from augment.dataset.parquet import parquet_files, read_parquet, split_columns
-from augment.dataset.partial_reads import NONE_PARTIAL, PartialReads, ignored_note, skipped_note
+from augment.dataset.partial_reads import NONE_PARTIAL, PartialReads, unread_notes
 from augment.dataset.tables import read_rows
 from augment.dataset.torchvision_sets import read_torchvision
 from augment.dataset.trees import list_tree, visible_entries
@@ -70,9 +70,7 @@ class Source:
 
     def unread(self, most: int) -> list[str]:
         """Return sentences on pictures that are not read or only in part. most: how many files a sentence names."""
-        skipped = [skipped_note(self.skipped, most)] if self.skipped else []
-        ignored = [ignored_note(self.ignored, most)] if self.ignored else []
-        return [*skipped, *ignored, *self.partial_reads.sentences()]
+        return unread_notes(self.skipped, self.ignored, self.partial_reads, most)
 
     def lost_details(self) -> str:
         """Return a sentence on the size of the details that the largest image may have lost; empty if few are lost."""

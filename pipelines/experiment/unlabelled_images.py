@@ -10,7 +10,7 @@ import numpy as np
 
 from augment.dataset.duplicates import find_leaks, measure_matches
 from augment.dataset.images import LabelledImages, concatenate
-from augment.dataset.partial_reads import NONE_PARTIAL, ignored_note, skipped_note
+from augment.dataset.partial_reads import NONE_PARTIAL, unread_notes
 from augment.dataset.pictures import BATCH, Batch, Format, decoded, pictures_by_split
 from augment.errors import SourceError
 from augment.progress import Progress
@@ -43,11 +43,7 @@ def load_unlabelled(
     if copies:
         same = "the same as a labelled image, pixel for pixel"
         notes.append(f"{counted(len(copies), 'unlabelled image')} left out: {same}")
-    if broken:
-        notes.append(skipped_note(broken, 1))
-    if ignored:
-        notes.append(ignored_note(ignored, 1))
-    notes += NONE_PARTIAL.plus(batch.partial_reads for batch in batches).sentences()
+    notes += unread_notes(broken, ignored, NONE_PARTIAL.plus(batch.partial_reads for batch in batches), most=1)
     return read.take(np.setdiff1d(np.arange(len(read)), copies)), tuple(notes)
 
 

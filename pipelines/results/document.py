@@ -97,6 +97,12 @@ class Comparison(Part):
         """Whether there are enough repeats for a claim, or the interval is over test images."""
         return self.over_images or self.repeats >= MIN_REPEATS_FOR_CLAIM
 
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the interval lies above or below 0."""
+        low, high = self.ci95
+        return not low <= 0 <= high
+
 
 class Recommendation(Part):
     """Whether and how to train with synthetic images, and why."""

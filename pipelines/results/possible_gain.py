@@ -12,9 +12,9 @@ SMALL_GAINS = (0.01, 0.02)  # in the metric's own scale: 1 and 2 points, or 0.01
 
 def what_is_possible(comparison: Comparison) -> str:
     """Return a clause on the gain that is still possible; empty if a change is shown or nothing is claimed."""
-    low, high = comparison.ci95
-    shown = not low <= 0 <= high
-    return "" if shown or not comparison.allows_claim else _possible_gain(comparison, METRICS[comparison.metric])
+    if comparison.excludes_zero or not comparison.allows_claim:
+        return ""
+    return _possible_gain(comparison, METRICS[comparison.metric])
 
 
 def _possible_gain(comparison: Comparison, metric: Metric) -> str:

@@ -124,9 +124,9 @@ def unlabelled_sentences(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def _unlabelled_sentence(comparison: Comparison, comparisons: int) -> str:
-    low, high = comparison.ci95
-    excludes_no_change = not low <= 0 <= high and comparisons * comparison.p_value < SIGNIFICANT
-    significant = comparison.allows_claim and excludes_no_change
+    significant = (
+        comparison.allows_claim and comparison.excludes_zero and comparisons * comparison.p_value < SIGNIFICANT
+    )
     verb, evidence = describe_change(comparison, significant)
     words = METRICS[comparison.metric].words
     if significant:
@@ -171,7 +171,7 @@ def _sentence(
 ) -> str:
     metric, at_size = METRICS[comparison.metric], "" if size is None else f" at {size} images per class"
     low, high = comparison.ci95
-    significant = comparison.allows_claim and not low <= 0 <= high
+    significant = comparison.allows_claim and comparison.excludes_zero
     against = "" if match.same_recipe else f" compared with {comparison.baseline}"
     verb, evidence = describe_change(comparison, significant, against)
     if not comparison.allows_claim:
