@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 from augment.words import quoted
 
@@ -37,6 +40,18 @@ def check_name(name: str, known: Mapping[str, object]) -> str:
     return name
 
 
-def name_in(known: Mapping[str, object]) -> AfterValidator:
-    """Return a validator for fields whose value must be a key of `known`: `Annotated[str, name_in(LOSSES)]`."""
-    return AfterValidator(partial(check_name, known=known))
+@dataclass(frozen=True, eq=False)
+class NameIn:
+    """A validator of fields whose value must be a key of `known`, for example `Annotated[str, NameIn(LOSSES)]`.
+
+    The JSON schema of such a field lists the keys, so that an editor can complete them.
+    """
+
+    known: Mapping[str, object]
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        validate = partial(check_name, known=self.known)
+        return core_schema.no_info_after_validator_function(validate, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(schema), "enum": list(self.known)}

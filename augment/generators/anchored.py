@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from augment.dataset.images import LabelledImages, to_signed, to_uint8
-from augment.fields import MAX_BATCH_SIZE, MAX_WEIGHT, LearningRate, Steps, name_in
+from augment.fields import MAX_BATCH_SIZE, MAX_WEIGHT, LearningRate, NameIn, Steps
 from augment.gan.anchored_networks import AnchoredGenerator, build_anchored, feature_levels
 from augment.gan.anchors import (
     ANCHOR_POLICIES,
@@ -69,7 +69,7 @@ class AnchoredConfig(AdversarialConfig):
     """The settings of the anchored generator: those of the training, and how images are combined."""
 
     kind: Literal["anchored"] = "anchored"
-    anchors: Annotated[str, name_in(ANCHOR_POLICIES)] = "pooled-difference"
+    anchors: Annotated[str, NameIn(ANCHOR_POLICIES)] = "pooled-difference"
     lenders_from: int = Field(20, ge=2, le=MAX_BATCH_SIZE)  # images; smaller classes lend no differences
     reconstruction: float = Field(5.0, ge=0, le=MAX_WEIGHT)  # weight of the L1 distance to the image
     width: int = Field(16, ge=4, le=512)  # channels at full resolution; they double when the side halves
@@ -82,7 +82,7 @@ class AnchoredConfig(AdversarialConfig):
 class AnchoredMetadata(AdversarialMetadata):
     """The metadata of a finished anchored generator. The same file holds the training images as tensors."""
 
-    anchors: Annotated[str, name_in(ANCHOR_POLICIES)]
+    anchors: Annotated[str, NameIn(ANCHOR_POLICIES)]
     lenders_from: int = Field(ge=2)
     horizontal_flip: bool
 

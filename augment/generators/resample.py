@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from augment.dataset.images import LabelledImages
 from augment.dataset.pair_mixing import MIXINGS
 from augment.dataset.policies import DEFAULT_POLICY, POLICIES, bank_of_views
-from augment.fields import SEEDS, name_in
+from augment.fields import SEEDS, NameIn
 from augment.generators.base import (
     Fitted,
     GeneratorConfig,
@@ -38,8 +38,8 @@ class ResampleConfig(GeneratorConfig):
     """The settings of `resample`."""
 
     kind: Literal["resample"] = "resample"
-    policy: Annotated[str, name_in(POLICIES)] | None = DEFAULT_POLICY
-    mixing: Annotated[str, name_in(MIXINGS)] | None = None  # of the pixels of two images of the class
+    policy: Annotated[str, NameIn(POLICIES)] | None = DEFAULT_POLICY
+    mixing: Annotated[str, NameIn(MIXINGS)] | None = None  # of the pixels of two images of the class
     horizontal_flip: bool = False  # only for classes that look the same when mirrored
 
     def with_horizontal_flip(self) -> Self:
@@ -50,8 +50,8 @@ class ResampleConfig(GeneratorConfig):
 class ResampleMetadata(GeneratorMetadata):
     """The metadata of a finished run. The same file holds the training images as tensors."""
 
-    policy: Annotated[str, name_in(POLICIES)] | None
-    mixing: Annotated[str, name_in(MIXINGS)] | None = None
+    policy: Annotated[str, NameIn(POLICIES)] | None
+    mixing: Annotated[str, NameIn(MIXINGS)] | None = None
     horizontal_flip: bool
 
 

@@ -10,12 +10,11 @@ from augment.generators.anchored import AnchoredConfig
 from augment.words import counted
 from classifiers.backbones import weights_installed
 from classifiers.long_tail import LONG_TAIL
-from pipelines.config.arm_section import ARMS
+from pipelines.config.arm_section import ARMS, FEEDS
 from pipelines.config.sections import Pipeline
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.loading import LoadedSource
 from pipelines.metric_specs import MEANS_OVER_IMAGES, imbalanced
-from pipelines.results.arm_words import FEED_WORDS
 
 SHARE = 0.25  # of synthetic images in a batch
 MIN_FOR_FORECAST = 8  # images of each class
@@ -111,7 +110,7 @@ def _anchors(facts: Facts) -> Decision:
 
 def _arms(facts: Facts) -> Decision:
     arms, unlabelled = arms_with_feeds("classical", policy="classical"), facts.loaded.unlabelled
-    controls = " and ".join(FEED_WORDS[name] for name in CONTROLS)
+    controls = " and ".join(FEEDS[name].words for name in CONTROLS)
     parts = [f"{SHARE:.0%} of each batch is synthetic, new for every batch; as controls, {controls} in their place"]
     if unlabelled is not None:
         arms.append(_known_arm("classical+unlabelled"))

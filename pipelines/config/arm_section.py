@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from augment.dataset.policies import POLICIES
-from augment.fields import Settings, check_name, name_in
+from augment.fields import NameIn, Settings, check_name
 from augment.filtering import FILTERS
 from classifiers.long_tail import LONG_TAIL
 from classifiers.pools import SAMPLING
@@ -17,12 +18,23 @@ from classifiers.training import ClassifierConfig
 MAX_RATIO = 1000.0  # synthetic images per real image
 
 # `discriminator` is a deprecated name of `score`
-FilterName = Annotated[str, name_in(FILTERS), BeforeValidator(lambda v: "score" if v == "discriminator" else v)]
+FilterName = Annotated[str, NameIn(FILTERS), BeforeValidator(lambda v: "score" if v == "discriminator" else v)]
 
-# What generates the synthetic images of an arm while its classifier trains; see `pipelines.experiment.feeds`
-Feed = Literal["generator", "reconstruction", "resample", "grid", "cutmix"]
 
-GENERATOR_FEEDS = ("generator", "reconstruction")  # feeds that need a fitted generator
+class Feed(NamedTuple):
+    """What generates the synthetic images of an arm while its classifier trains; see `pipelines.experiment.feeds`."""
+
+    words: str
+    needs_generator: bool = False
+
+
+FEEDS = {
+    "generator": Feed("images of the generator", needs_generator=True),
+    "reconstruction": Feed("real images as the generator reconstructs them", needs_generator=True),
+    "resample": Feed("views of the real images"),
+    "grid": Feed("mixtures of the pixels of two images"),
+    "cutmix": Feed("images with a part of another one"),
+}
 
 # cross-fitted: shift the logits towards rare classes by what suits held-out images best. This trains five more
 # classifiers, each without a fifth of the images; see `pipelines.experiment.operating_point`
@@ -33,6 +45,8 @@ CLASSIFIER_SETTINGS = ("sampling", "long_tail", "mixup")
 # settings that are refused for an arm with a feed, and for one with learner: features
 STORED_IMAGE_SETTINGS = ("keep", "weight", "by_need", "soft_labels")
 NETWORK_SETTINGS = ("policy", "synthetic_first", *CLASSIFIER_SETTINGS)
+# settings that say how synthetic images are mixed in
+MIX_SETTINGS = ("ratio", "filter", "keep", "feed", "class_exponent", "by_need", "share", "weight", "synthetic_first")
 
 
 def _printable(name: str) -> str:
@@ -48,7 +62,7 @@ class Arm(Settings):
     real: bool = True
     synthetic: bool = False
     # applied to real and synthetic images; `classical` means the policy of the evaluation
-    policy: Annotated[str, name_in({"classical": None, **POLICIES})] | None = None
+    policy: Annotated[str, NameIn(ChainMap(POLICIES, {"classical": None}))] | None = None
     # network: trained from random weights. features: a linear classifier on pretrained features, which always corrects
     # for imbalanced classes. finetune: the pretrained network, fine-tuned, starting from that linear classifier
     learner: Literal["network", "features", "finetune"] = "network"
@@ -56,7 +70,7 @@ class Arm(Settings):
     filter: FilterName = "confidence"
     keep: float = Field(1.0, gt=0, le=1)  # fraction of the synthetic images of each class, the best by `filter`
     # what generates images on the fly, new for every batch (for features once); None: stored images are drawn
-    feed: Feed | None = None
+    feed: Annotated[str, NameIn(FEEDS)] | None = None
     # among the synthetic images, a class of n real images is drawn n^class_exponent times as often as one of 1
     class_exponent: float = Field(0.0, ge=-2, le=1)
     # use all synthetic images, which fill up the small classes, and ignore the ratio; without `share`, real and
@@ -71,8 +85,8 @@ class Arm(Settings):
     unlabelled: float = Field(0.0, ge=0, lt=1)
     forecast: bool = False  # train it on half of the images too, to tell what twice as many would give
     # how the classifier deals with imbalanced classes; None: as the classifier of the evaluation
-    sampling: Annotated[str, name_in(SAMPLING)] | None = None
-    long_tail: Annotated[str, name_in(LONG_TAIL)] | None = None
+    sampling: Annotated[str, NameIn(SAMPLING)] | None = None
+    long_tail: Annotated[str, NameIn(LONG_TAIL)] | None = None
     mixup: float | None = Field(None, ge=0, le=1000)  # alpha; None: as the classifier of the evaluation
     operating_point: OperatingPoint | None = None  # None: as the evaluation, if the arm allows it
 
@@ -145,7 +159,7 @@ class Arm(Settings):
     @property
     def needs_generator(self) -> bool:
         """Whether its synthetic images are made by a fitted generator, as those of some controls are too."""
-        return self.synthetic and self.feed in (None, *GENERATOR_FEEDS)
+        return self.synthetic and FEEDS[self.feed or "generator"].needs_generator
 
     @property
     def needs_cross_fitting(self) -> bool:
@@ -193,10 +207,10 @@ ARMS: dict[str, dict[str, Any]] = {
     "finetune": {"learner": "finetune", "policy": "classical"},
     "finetune+synthetic": {"learner": "finetune", "policy": "classical", "synthetic": True},
     "classical+fresh": {"synthetic": True, "policy": "classical", "feed": "generator"},
-    # the controls of classical+fresh
-    "classical+reconstruction": {"synthetic": True, "policy": "classical", "feed": "reconstruction"},
-    "classical+resample": {"synthetic": True, "policy": "classical", "feed": "resample"},
-    "classical+grid": {"synthetic": True, "policy": "classical", "feed": "grid"},
-    "classical+cutmix": {"synthetic": True, "policy": "classical", "feed": "cutmix"},
+    **{  # its controls
+        f"classical+{name}": {"synthetic": True, "policy": "classical", "feed": name}
+        for name in FEEDS
+        if name != "generator"
+    },
 }
 DEFAULT_ARMS = ("none", "classical", "synthetic", "none+synthetic", "classical+synthetic")

@@ -16,7 +16,7 @@ from pydantic import (
 
 from augment.dataset.images import Resize, check_size
 from augment.dataset.policies import DEFAULT_POLICY, POLICIES, VIEWS
-from augment.fields import Seed, Settings, name_in
+from augment.fields import NameIn, Seed, Settings
 from augment.generators.registry import DEFAULT_KIND, GENERATORS
 from augment.words import quoted, shortened
 from classifiers.features import FeatureConfig
@@ -105,10 +105,10 @@ class EvaluateConfig(Settings):
     arms: tuple[Arm, ...] = Field(DEFAULT_ARMS, validate_default=True)
     repeats: int = Field(10, ge=2, le=MAX_REPEATS)
     ratio: float = Field(1.0, gt=0, le=MAX_RATIO)  # synthetic images per real image
-    policy: Annotated[str, name_in(POLICIES)] = DEFAULT_POLICY  # the policy of `classical` arms
+    policy: Annotated[str, NameIn(POLICIES)] = DEFAULT_POLICY  # the policy of `classical` arms
     views: int = Field(VIEWS, ge=1, le=MAX_REPEATS)  # of each image, generated in advance by the policy
     horizontal_flip: bool = False  # only for classes that look the same when mirrored
-    metric: Annotated[str, name_in(METRICS)] | None = None  # None: accuracy, or balanced accuracy under imbalance
+    metric: Annotated[str, NameIn(METRICS)] | None = None  # None: accuracy, or balanced accuracy under imbalance
     classifier: ClassifierConfig = ClassifierConfig()
     operating_point: OperatingPoint = "as-trained"  # of the arms that allow it and have none of their own
     features: FeatureConfig = FeatureConfig()  # of arms with learner: features, and with finetune as a start
@@ -221,7 +221,7 @@ class Pipeline(Settings):
     choose: ChooseConfig | None = None  # None: the mixes of the arms are fixed in advance
     evaluate: EvaluateConfig = EvaluateConfig()
     auto: AutoConfig | None = None  # None: settings that the definition leaves open have their default values
-    track: tuple[Annotated[str, name_in(TRACKERS)], ...] = ()  # names of trackers, which do not affect the results
+    track: tuple[Annotated[str, NameIn(TRACKERS)], ...] = ()  # names of trackers, which do not affect the results
 
     @model_validator(mode="after")
     def _can_reconstruct(self) -> Self:

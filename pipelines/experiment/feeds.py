@@ -1,4 +1,4 @@
-"""What generates the synthetic images of an arm while its classifier trains: `FEEDS`.
+"""What generates the synthetic images of an arm while its classifier trains: `feed`, for a key of `FEEDS`.
 
 The generator of the fold is one feed. The others are its controls: some repeat or mix the training images and learn
 nothing, and `reconstruction` shows what the networks of the generator add without mixing. An arm whose images help no
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from augment.dataset.images import LabelledImages
+from augment.dataset.pair_mixing import MIXINGS
 from augment.dataset.policies import bank_of_views
 from augment.errors import ConfigError
 from augment.fields import SEEDS
@@ -22,7 +23,7 @@ from augment.generators.anchored import Anchored, without_mixing
 from augment.generators.base import ImageBased, Model
 from augment.generators.registry import load_model
 from augment.generators.resample import pixel_mixture
-from pipelines.config.arm_section import GENERATOR_FEEDS
+from pipelines.config.arm_section import FEEDS
 from pipelines.experiment.folds import Fold
 
 
@@ -46,18 +47,17 @@ def _pixels(mixing: str | None, fold: Fold) -> Model:
     return pixel_mixture(fold.train, mixing)
 
 
-FEEDS: dict[str, Callable[[Fold], Model]] = {
+MODELS: dict[str, Callable[[Fold], Model]] = {  # by a key of `FEEDS`
     "generator": _generator,
     "reconstruction": _reconstruction,
     "resample": partial(_pixels, None),
-    "grid": partial(_pixels, "grid"),
-    "cutmix": partial(_pixels, "cutmix"),
+    **{name: partial(_pixels, name) for name in MIXINGS},
 }
 
 
 def check_feed(name: str, fold: Fold) -> None:
     """Raise `ConfigError` if a key of `FEEDS` needs a generator and the fold has none."""
-    if name in GENERATOR_FEEDS and fold.run is None:
+    if FEEDS[name].needs_generator and fold.run is None:
         raise ConfigError(
             "an arm has a feed that needs a generator, but there is none: compare such arms with `augment run`"
         )
@@ -69,7 +69,7 @@ def feed(name: str, fold: Fold, policy: str | None, *, horizontal_flip: bool) ->
     Raises `ConfigError` if the fold lacks what the feed needs, or if its model has other classes than the fold.
     """
     check_feed(name, fold)
-    model = FEEDS[name](fold)
+    model = MODELS[name](fold)
     if tuple(model.metadata.classes) != fold.train.class_names:
         raise ConfigError("the generator was fitted to other classes than the fold has; fit it to the same images")
 

@@ -17,7 +17,7 @@ from augment.generators.runs import MODEL
 from augment.identity import digest
 from augment.versions import versions
 from classifiers.backbones import DOWNLOAD
-from pipelines.config.arm_section import GENERATOR_FEEDS, Arm
+from pipelines.config.arm_section import Arm
 from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.planning import Training
@@ -64,7 +64,7 @@ def _needed_content(arm: Arm, content: Mapping[str, Any]) -> dict[str, Any]:
     needed = {
         "synthetic": arm.uses_stored_images,
         "scores": arm.uses_stored_images,
-        "generator": arm.feed in GENERATOR_FEEDS,
+        "generator": arm.feed is not None and arm.needs_generator,
         "unlabelled": arm.unlabelled > 0,
         "numbers": arm.needs_cross_fitting,
     }

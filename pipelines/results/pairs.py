@@ -6,15 +6,16 @@ of the headline depends on results.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from pipelines.config.arm_section import Arm
+from pipelines.config.arm_section import MIX_SETTINGS, Arm
 from pipelines.experiment.records import Record, records_of_arm
 from pipelines.metric_specs import gains
 
 Kind = tuple[str, str | None, bool]  # `Arm.kind`
-Method = tuple[str | None, str | None, float | None, bool, float]  # `_method`
-PLAIN: Kind = Arm(name="none").kind
+PLAIN = Arm(name="none")
+NOT_OF_RECIPE = ("real", "synthetic", "forecast", *MIX_SETTINGS)
+KIND_SETTINGS = ("learner", "policy", "soft_labels")  # of `Arm.kind`
 
 
 def declared_comparisons(arms: Sequence[Arm]) -> list[tuple[str, str]]:
@@ -30,13 +31,13 @@ def declared_comparisons(arms: Sequence[Arm]) -> list[tuple[str, str]]:
        learner, policy and labels: the one without its own, or else the first one;
     3. synthetic images alone against real images.
     """
-    by_recipe = {(a.kind, _method(a)): a for a in arms if a.real and not a.synthetic}
+    by_recipe = {_recipe(a): a for a in arms if a.real and not a.synthetic}
     real_only, references = list(by_recipe.values()), dict[Kind, Arm]()
-    for arm in sorted(real_only, key=lambda a: _method(a) != PLAIN_METHOD):
+    for arm in sorted(real_only, key=lambda a: _method(a) != _method(PLAIN)):
         references.setdefault(arm.kind, arm)
     mixed = [(a, b) for a in arms if a.real and a.synthetic for b in real_only if a.kind == b.kind]
     mixed.sort(key=lambda pair: (pair[0].is_control, pair[0].policy is None, _method(pair[0]) != _method(pair[1])))
-    base = references.get(PLAIN) or next((a for a in references.values() if a.learner == "network"), None)
+    base = references.get(PLAIN.kind) or next((a for a in references.values() if a.learner == "network"), None)
     methods = [a for a in real_only if a is not references[a.kind]]
     synthetic_only = [a for a in arms if a.synthetic and not a.real and a.kind in references]
     synthetic_only.sort(key=lambda a: a.policy is None)
@@ -44,7 +45,7 @@ def declared_comparisons(arms: Sequence[Arm]) -> list[tuple[str, str]]:
         *mixed,
         *((a, base) for a in references.values() if base is not None and a is not base),
         *((a, references[a.kind]) for a in methods),
-        *((a, by_recipe.get((a.kind, _method(a)), references[a.kind])) for a in synthetic_only),
+        *((a, by_recipe.get(_recipe(a), references[a.kind])) for a in synthetic_only),
     ]
     return [(arm.name, baseline.name) for arm, baseline in pairs]
 
@@ -72,29 +73,31 @@ def unlabelled_comparisons(arms: Sequence[Arm]) -> list[tuple[str, str]]:
     ]
 
 
-def _differ_only_in(fields: Sequence[str], first: Arm, second: Arm) -> bool:
-    """Return whether two arms are equal except for their names and these fields."""
-    one, other = (
-        arm.model_dump(exclude={"name", "operating_point", *fields}) | {"cross-fitted": arm.is_cross_fitted}
-        for arm in (first, second)
-    )
-    return one == other
-
-
 def have_same_recipe(arm: Arm, baseline: Arm) -> bool:
-    """Return whether both have the same learner, policy, kind of labels and method (`_method`).
-
-    If so, their results differ because of synthetic images only.
-    """
-    return (arm.kind, _method(arm)) == (baseline.kind, _method(baseline))
+    """Return whether the results of two arms differ because of synthetic images only: they have no other difference."""
+    return _recipe(arm) == _recipe(baseline)
 
 
-def _method(arm: Arm) -> Method:
-    """Return how an arm deals with imbalanced classes, mixup (None: as the evaluation) and unlabelled images."""
-    return arm.sampling, arm.long_tail, arm.mixup, arm.is_cross_fitted, arm.unlabelled
+def _recipe(arm: Arm) -> Arm:
+    """Return all settings of an arm except those of its synthetic images."""
+    return _without(arm, NOT_OF_RECIPE)
 
 
-PLAIN_METHOD = _method(Arm(name="none"))
+def _method(arm: Arm) -> Arm:
+    """Return its recipe without its kind: sampling, long-tail method, mixup, operating point, unlabelled images."""
+    return _without(arm, (*NOT_OF_RECIPE, *KIND_SETTINGS))
+
+
+def _differ_only_in(settings: Iterable[str], first: Arm, second: Arm) -> bool:
+    """Return whether two arms are equal except for their names and these settings."""
+    return _without(first, settings) == _without(second, settings)
+
+
+def _without(arm: Arm, settings: Iterable[str]) -> Arm:
+    """Return the arm without its name, with the defaults of these settings."""
+    defaults = {name: Arm.model_fields[name].default for name in settings}
+    point = arm.operating_point if arm.is_cross_fitted else None
+    return arm.model_copy(update={"name": "", "operating_point": point, **defaults})
 
 
 def has_headline(arms: Sequence[Arm]) -> bool:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pipelines.config.arm_section import Arm
-from pipelines.experiment.feeds import FEEDS
 from pipelines.experiment.learners import LEARNERS
-from pipelines.results.arm_words import FEED_WORDS, LEARNER_WORDS, describe_arm
+from pipelines.results.arm_words import LEARNER_WORDS, describe_arm
 
 
 @pytest.mark.parametrize(
@@ -39,6 +38,5 @@ def test_an_arm_is_described_by_what_sets_it_apart(arm: Arm, words: str) -> None
     assert describe_arm(arm, ratio=1.0) == words
 
 
-def test_every_learner_and_feed_has_words() -> None:
-    assert set(FEED_WORDS) == set(FEEDS)
+def test_every_learner_has_words() -> None:
     assert set(LEARNER_WORDS) == set(LEARNERS)
