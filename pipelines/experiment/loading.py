@@ -160,13 +160,15 @@ def leak_warnings(
     return tuple(warnings)
 
 
-def duplicate_warnings(data: LabelledImages, observer: Observer = NO_OBSERVER) -> tuple[str, ...]:
+def duplicate_warnings(
+    data: LabelledImages, observer: Observer = NO_OBSERVER, harm: str = "the accuracies are too high for all arms"
+) -> tuple[str, ...]:
     """Return warnings about exact and near duplicates within a set that is split into folds.
 
-    One image of a pair may be trained on while the other is tested on.
+    One image of a pair may be trained on while the other is tested on. harm: what follows from that.
     """
     warnings = []
-    too_high = "where they fall into different folds the accuracies are too high for all arms"
+    too_high = f"where they fall into different folds {harm}"
     if copies := len(data) - len(group_copies(data)):
         warnings.append(
             f"{counted(copies, 'exact duplicate')} among the images: {too_high}; --drop-duplicates leaves them out"

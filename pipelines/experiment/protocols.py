@@ -16,7 +16,6 @@ import numpy as np
 
 from augment.dataset.images import LabelledImages, split_per_class, subset_per_class
 from augment.errors import ConfigError
-from augment.generators.anchored import AnchoredConfig
 from augment.runtime import Observer
 from augment.seeds import derive_seed
 from augment.words import counted
@@ -202,10 +201,7 @@ def _smaller_imbalance(images: int) -> str:
     """Return the settings that draw at most so many images of a class, as the end of a sentence; empty if none can."""
     if images < 3:  # the least for protocol.large above protocol.small
         return ""
-    settings = {"protocol.large": images, "protocol.small": max(images // 4, 2)}
-    if images < AnchoredConfig().lenders_from:
-        settings["generator.lenders_from"] = images
-    return ", or give " + " ".join(f"--set {name}={value}" for name, value in settings.items())
+    return f", or give --set protocol.large={images} --set protocol.small={max(images // 4, 2)}"
 
 
 def _kfold(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, repeats: int) -> Protocol:

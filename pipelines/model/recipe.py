@@ -30,9 +30,9 @@ class Measured(Settings):
 
     mean, low, high: of single classifiers over the repeats, with the 95 % interval of the mean. arms: how many the run
     compared on these images, of which this may be the best. leaves_out: the sources of variance that the interval
-    leaves out. answer: the recommendation of the run. images: the fingerprint of its source. subsets: whether it drew
-    few of these. horizontal_flip, steps: of its classifiers. images, horizontal_flip and steps are None if they are not
-    known, or if the arm has no steps.
+    leaves out. answer: the recommendation of the run. images: the fingerprint of its source. subsets: whether an
+    `augment run` drew few of these. train_per_class: the training images of an `augment evaluate`. horizontal_flip,
+    steps: of its classifiers. They are None if they are not known, or if the arm has no steps.
     """
 
     metric: str
@@ -45,6 +45,7 @@ class Measured(Settings):
     answer: str
     images: str | None = None
     subsets: bool = False
+    train_per_class: dict[str, int] | None = None
     horizontal_flip: bool | None = None
     steps: int | None = None
 
@@ -97,7 +98,8 @@ def choose_recipe(
         changes[part] = getattr(evaluate, part).model_copy(update={"steps": steps})
     if horizontal_flip is not None:
         changes["horizontal_flip"] = horizontal_flip
-    return recipe.model_copy(update={"evaluate": evaluate.model_copy(update=changes)})
+    generator = recipe.generator.with_horizontal_flip() if recipe.generator and horizontal_flip else recipe.generator
+    return recipe.model_copy(update={"evaluate": evaluate.model_copy(update=changes), "generator": generator})
 
 
 def differences_from_run(recipe: Recipe, loaded: LoadedSource, data: DataConfig) -> tuple[str, ...]:
@@ -114,8 +116,7 @@ def differences_from_run(recipe: Recipe, loaded: LoadedSource, data: DataConfig)
         found.append(f"pictures made square by {recipe.resize} (this model by {data.resize})")
     elif run.images not in (None, loaded.fingerprint):
         found.append("other images")
-    if run.subsets != (data.samples_per_class is not None):
-        found.append("few images of each class" if run.subsets else "more images of each class")
+    found += _difference_in_number(run, loaded, data)
     if recipe.drop_duplicates not in (None, data.drop_duplicates):
         found.append("images without duplicates" if recipe.drop_duplicates else "images with duplicates")
     if run.horizontal_flip not in (None, recipe.evaluate.horizontal_flip):
@@ -124,6 +125,15 @@ def differences_from_run(recipe: Recipe, loaded: LoadedSource, data: DataConfig)
     if run.steps not in (None, steps):
         found.append(f"training for {counted(run.steps or 0, 'step')} (this model {steps:,})")
     return tuple(found)
+
+
+def _difference_in_number(run: Measured, loaded: LoadedSource, data: DataConfig) -> list[str]:
+    if run.train_per_class is None:
+        differ, fewer = run.subsets != (data.samples_per_class is not None), run.subsets
+    else:
+        here = loaded.train.per_class()
+        differ, fewer = run.train_per_class != here, sum(run.train_per_class.values()) < sum(here.values())
+    return ["few images of each class" if fewer else "more images of each class"] if differ else []
 
 
 def _part_with_steps(arm: Arm) -> str:
@@ -162,7 +172,7 @@ def recipe_of_run(folder: Path) -> Recipe:
         generator=generator,
         generate=pipeline.generate if pipeline and generator and arm.feed is None else None,
         why=f"the arm {arm.name}, which {_merit(results)} in {folder.name}",
-        measured=_measured(results, arm, evaluation, subsets=_draws_subsets(results, pipeline)),
+        measured=_measured(results, arm, evaluation, pipeline),
         image_size=results.dataset.image_size,
         resize=pipeline.data.resize if pipeline else None,
         drop_duplicates=pipeline.data.drop_duplicates if pipeline else None,
@@ -202,13 +212,9 @@ def _merit(results: Results) -> str:
     return "has the best mean" if results.recommendation.arm is None else "is recommended"
 
 
-def _draws_subsets(results: Results, pipeline: Pipeline | None) -> bool:
-    limited = pipeline is not None and pipeline.data.samples_per_class is not None
-    return limited or results.protocol.kind in ("subsample", "imbalance")
-
-
-def _measured(results: Results, arm: Arm, evaluation: EvaluateConfig, *, subsets: bool) -> Measured:
-    metric = metric_of(results)
+def _measured(results: Results, arm: Arm, evaluation: EvaluateConfig, pipeline: Pipeline | None) -> Measured:
+    """Return what the run measured of the arm. pipeline: None for an `augment evaluate`."""
+    metric, limited = metric_of(results), pipeline is not None and pipeline.data.samples_per_class is not None
     summary = results.arms[arm.name][metric]
     low, high = interval_of_mean(results, arm.name)
     return Measured(
@@ -221,7 +227,8 @@ def _measured(results: Results, arm: Arm, evaluation: EvaluateConfig, *, subsets
         leaves_out=results.protocol.note,
         answer=results.recommendation.sentence,
         images=results.dataset.fingerprint,
-        subsets=subsets,
+        subsets=limited or results.protocol.kind in ("subsample", "imbalance"),
+        train_per_class=None if pipeline else results.dataset.train_per_class,
         horizontal_flip=evaluation.horizontal_flip,
         steps=_steps(evaluation, arm),
     )

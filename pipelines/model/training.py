@@ -33,11 +33,11 @@ from augment.tensor_files import dump_tensors, load_metadata, load_tensors
 from augment.versions import versions
 from pipelines.config.sections import DataConfig, GenerateConfig
 from pipelines.experiment.arms import predict_test, train_arm
-from pipelines.experiment.cross_fitting import cross_fit
+from pipelines.experiment.cross_fitting import cross_fit_folds
 from pipelines.experiment.feature_learning import with_features
 from pipelines.experiment.fold_generators import FoldGenerators, fit_all, generate_all
 from pipelines.experiment.folds import Fold
-from pipelines.experiment.loading import LoadedSource, load, load_synthetic
+from pipelines.experiment.loading import LoadedSource, duplicate_warnings, load, load_synthetic
 from pipelines.experiment.operating_point import ALWAYS_SEEN, assign_parts
 from pipelines.experiment.parallel import end_processes, run_in_processes
 from pipelines.model.card import model_card
@@ -177,7 +177,10 @@ def _load(data: DataConfig, recipe: Recipe, keep_test: bool, runtime: Runtime) -
     if differs := differences_from_run(recipe, loaded, data):
         runtime.observer.on_note(f"the run measured {' and '.join(differs)}, so its figure is not that of this model")
     others = [loaded.val, None if keep_test else loaded.test]
-    return loaded, concatenate([loaded.train, *(other for other in others if other is not None)])
+    labelled = concatenate([loaded.train, *(other for other in others if other is not None)])
+    for note in duplicate_warnings(labelled, runtime.observer, "the cross-validated accuracy is too high"):
+        runtime.observer.on_note(note)
+    return loaded, labelled
 
 
 def _delete_parts(trainings: Sequence[MemberTraining], output: OutputFolder) -> None:
@@ -202,10 +205,7 @@ def _prepare_fold(fold: Fold, recipe: Recipe, name: str, output: OutputFolder, r
         if recipe.generate is not None:
             generate_all(generators, [fold], _with_enough_images(recipe.generate, fold.train, recipe), runtime)
             fold = replace(fold, synthetic=load_synthetic(output.path / "synthetic", fold.train)[0])
-    if recipe.arm.needs_cross_fitting:
-        seed = derive_seed(recipe.evaluate.seed, "cross-fitting")
-        fold = replace(fold, cross_fitted=cross_fit(fold, recipe.evaluate, seed=seed, device=runtime.device))
-    folds = with_features([fold], [recipe.arm], recipe.evaluate, runtime)
+    folds = with_features(cross_fit_folds([fold], recipe.evaluate, runtime), [recipe.arm], recipe.evaluate, runtime)
     return folds[0] if folds else None
 
 

@@ -102,8 +102,8 @@ def _over_images(comparison: Comparison, differences: NDArray[np.float32], label
         "ci95_bca": None,
         "p_value": 1.0,
         "per_class_ci95": [
-            two_way_interval(differences[:, labels == k], seed=0, satterthwaite=True)
-            if sum(labels == k) > 1
+            _within_recall(two_way_interval(differences[:, labels == k], seed=0, satterthwaite=True))
+            if (labels == k).sum() > 1
             else interval
             for k, interval in enumerate(comparison.per_class_ci95)
         ],

@@ -90,9 +90,9 @@ def test_imbalance_is_refused_where_all_classes_are_small(split: tuple[LabelledI
     protocol_of(*split, 3, kind="imbalance", large=60, small=15)
 
 
-def test_what_a_small_set_needs_for_an_imbalance_is_said_at_once(split: tuple[LabelledImages, LabelledImages]) -> None:
+def test_a_small_set_is_told_the_imbalance_that_it_allows(split: tuple[LabelledImages, LabelledImages]) -> None:
     few = subset_per_class(split[0], 6, seed=0)
-    settings = "--set protocol.large=4 --set protocol.small=2 --set generator.lenders_from=4$"
+    settings = "--set protocol.large=4 --set protocol.small=2$"
     with pytest.raises(
         ConfigError, match=rf"has 4 to train on of 6, the others are test images: .*, or give {settings}"
     ):

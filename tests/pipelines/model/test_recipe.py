@@ -15,7 +15,8 @@ from augment.errors import ConfigError, OutputError
 from augment.runtime import Runtime
 from pipelines.config.sections import DataConfig, EvaluateConfig, Pipeline
 from pipelines.evaluation import evaluate
-from pipelines.model.recipe import choose_recipe, recipe_of_run
+from pipelines.experiment.loading import load
+from pipelines.model.recipe import choose_recipe, differences_from_run, recipe_of_run
 from pipelines.model.training import train
 from pipelines.runner import plan, run
 
@@ -46,6 +47,8 @@ def test_a_run_that_augments_gives_its_generator_and_its_mix(out: Path) -> None:
     assert (recipe.arm.ratio, recipe.arm.keep, recipe.arm.filter) == (0.5, 0.5, "score")
     assert recipe.generator is not None
     assert (recipe.generator.kind, recipe.generator.total) == ("cgan", 6)
+    with_flips = recipe.generator.with_horizontal_flip()
+    assert choose_recipe(out, horizontal_flip=True).generator == with_flips != recipe.generator
     assert recipe.generate is not None
     assert recipe.generate.per_class == 8
 
@@ -58,6 +61,17 @@ def test_an_evaluation_of_real_images_has_a_recipe_too(image_folder: Path, tmp_p
     assert recipe.arm.name == max(arms, key=lambda name: arms[name]["accuracy"]["mean"])
     assert recipe.why == f"the arm {recipe.arm.name}, which has the best mean in e"
     assert recipe.evaluate.classifier == config.classifier
+
+
+@pytest.mark.parametrize(("limit", "measured"), [(4, None), (2, "more"), (None, "few")])
+def test_a_model_of_more_images_than_were_evaluated_is_another_one(
+    limit: int | None, measured: str | None, image_folder: Path, tmp_path: Path
+) -> None:
+    config = EvaluateConfig(arms=("none",), repeats=2, classifier={"width": 4, "steps": 3})  # type: ignore[arg-type]
+    few, data = (DataConfig(source=str(image_folder), image_size=12, samples_per_class=n) for n in (4, limit))
+    evaluate(few, config, tmp_path / "e", runtime=Runtime())
+    expected = (f"{measured} images of each class",) if measured else ()
+    assert differences_from_run(recipe_of_run(tmp_path / "e"), load(data), data) == expected
 
 
 @pytest.mark.parametrize("steps", [None, 77])

@@ -113,6 +113,16 @@ def test_there_may_be_no_test_images_to_leave_out(image_folder: Path, tmp_path: 
     assert kept.notes == ["train has no test images that could be left out: all its images are trained on"]
 
 
+def test_copies_among_all_labelled_images_are_told(image_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(image_folder, tmp_path / "images")
+    (picture, *_) = sorted((tmp_path / "images" / "train" / "sandal").iterdir())
+    shutil.copy(picture, tmp_path / "images" / "test" / "sandal" / "copy.png")
+    data, kept = DataConfig(source=str(tmp_path / "images"), image_size=12), Kept()
+    train(data, recipe(), tmp_path / "m", Runtime(observer=kept, stopped=stop_after(0)), members=1)
+    too_high = "where they fall into different folds the cross-validated accuracy is too high"
+    assert f"1 exact duplicate among the images: {too_high}; --drop-duplicates leaves them out" in kept.notes
+
+
 def test_another_recipe_needs_another_folder(model: Path, data: DataConfig) -> None:
     with pytest.raises(OutputError, match="started with other settings"):
         train(data, recipe(horizontal_flip=True), model, Runtime(), members=2, keep_test=True)

@@ -232,6 +232,14 @@ def test_repeats_that_are_all_the_same_count_as_one():
     assert found.per_class_ci95[0] == pytest.approx(found.ci95)  # all images are of class 0
 
 
+def test_two_test_images_of_a_class_allow_no_gain_above_one():
+    labels = np.array([0] * 98 + [1] * 2)
+    arms = {"a": [0] * 98 + [1, 0], "b": [0] * 100}
+    done = [record(r, arm, 0.9, predicted=encode_labels(np.array(p))) for arm, p in arms.items() for r in range(6)]
+    [found] = compare(done, [("a", "b")], test_labels=labels)
+    assert (found.over_images, found.per_class_ci95[1]) == (True, (-1.0, 1.0))
+
+
 def test_equal_repeats_allow_no_claim_without_an_interval_over_images():
     done = [*same_every_time("a", 80), *same_every_time("b", 70)]
     [found] = compare(done, [("a", "b")], "macro_f1", test_labels=np.zeros(100, int))
