@@ -60,10 +60,11 @@ class _Opened(NamedTuple):
 
 
 class _Pixels(NamedTuple):
-    """A decoded picture, uint8, C x size x size. dark: see `PartialReads`."""
+    """A decoded picture, uint8, C x size x size. dark, frames: see `PartialReads`."""
 
     values: NDArray[np.uint8]
     dark: bool
+    frames: bool
 
 
 class _Split(NamedTuple):
@@ -213,10 +214,8 @@ def read_picture(file: PictureFile, size: int, resize: Resize, channels: int) ->
     Raises `OSError`, or another exception of Pillow's decoders, if the file is broken, and `SourceError` if the picture
     has colours and `channels` is 1.
     """
-    with open_picture(file) as picture:
-        frames = _has_frames(picture)
     pixels = _read_pixels(file, size, resize, grey=False)
-    return to_channels(pixels.values, channels, str(file)), PartialReads(frames=frames, dark=pixels.dark)
+    return to_channels(pixels.values, channels, str(file)), PartialReads(frames=pixels.frames, dark=pixels.dark)
 
 
 def _read_header(file: PictureFile) -> _Header:
@@ -224,7 +223,8 @@ def _read_header(file: PictureFile) -> _Header:
         width, height = picture.size
         rotated = "exif" in picture.info and picture.getexif().get(0x0112) in (5, 6, 7, 8)  # orientations by 90 degrees
         size = (height, width) if rotated else (width, height)
-        grey, transparent = _is_grey(picture), picture.has_transparency_data
+        # of 16-bit pixels, none is blended: their transparent value is read as a grey
+        grey, transparent = _is_grey(picture), picture.has_transparency_data and not picture.mode.startswith("I")
         return _Header(size, grey, transparent, _has_frames(picture))
 
 
@@ -250,8 +250,9 @@ def _read_pixels(file: PictureFile, size: int, resize: Resize, grey: bool) -> _P
         upright = ImageOps.exif_transpose(opened)
         dark = upright.mode.startswith("I") and int(np.asarray(upright).max()) < DARK
         picture = _to_opaque(upright).convert("L" if grey else "RGB")
+        frames = _has_frames(opened)  # last, because it moves the file to another frame
     pixels = np.asarray(fit_to_square(picture, size, resize))
-    return _Pixels(pixels[None] if grey else pixels.transpose(2, 0, 1), dark)
+    return _Pixels(pixels[None] if grey else pixels.transpose(2, 0, 1), dark, frames)
 
 
 def _to_opaque(picture: Image.Image) -> Image.Image:

@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.dataset.images import LabelledImages, image_hashes
+from augment.dataset.images import LabelledImages
 from augment.progress import Progress, no_progress
 
 MAX_COMPARED_SIZE = 32  # px; larger images are reduced before they are compared
@@ -52,19 +52,19 @@ Differences = dict[Pair, float]
 def find_leaks(train: LabelledImages, other: LabelledImages) -> Pairs:
     """Return (i, j) for each training image i with equal pixels in `other`, where j is the first such image."""
     groups = group_copies(other)
-    return tuple((i, groups[digest][0]) for i, digest in enumerate(image_hashes(train.images)) if digest in groups)
+    return tuple((i, groups[digest][0]) for i, digest in enumerate(train.hashes) if digest in groups)
 
 
 def group_copies(data: LabelledImages) -> dict[str, list[int]]:
     """Return the indices of each distinct image, in order, by its hash."""
     groups: dict[str, list[int]] = {}
-    for i, digest in enumerate(image_hashes(data.images)):
+    for i, digest in enumerate(data.hashes):
         groups.setdefault(digest, []).append(i)
     return groups
 
 
 def conflicting(data: LabelledImages, groups: Iterable[Sequence[int]]) -> list[tuple[int, ...]]:
-    """Return the groups of copies that are in more than one class. groups: indices, as of `group_copies`."""
+    """Return the groups of copies that are in more than one class. groups: indices, as `group_copies` returns them."""
     return [tuple(group) for group in groups if len(set(data.labels[list(group)].tolist())) > 1]
 
 
@@ -90,7 +90,7 @@ def measure_matches(train: LabelledImages, other: LabelledImages, progress: Prog
     j is the image of `other` that differs least from i. Both sets must have images of the same shape. Training images
     with an exact copy in `other` are not included; `find_leaks` returns them. progress: as in `measure_duplicates`.
     """
-    digests = np.array(image_hashes(train.images) + image_hashes(other.images))
+    digests = np.array(train.hashes + other.hashes)
     _, firsts, distinct = np.unique(digests, return_index=True, return_inverse=True)
     pool = np.concatenate([_reduced(train.images), _reduced(other.images)])[firsts]
     in_train, in_other = distinct[: len(train)], distinct[len(train) :]  # indices in `pool`

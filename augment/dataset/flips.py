@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from augment.dataset.images import LabelledImages, resize_images, subset_per_cla
 
 MAX_SAFE_DROP = 0.03  # drop of nearest-neighbour accuracy up to which flips look safe
 MAX_IMAGES, MAX_SIZE = 2000, 32  # number of compared images; px
+BLOCK = 256  # images that are compared with all others at once
 NORMAL_95 = 1.959964  # the 97.5 % point of the normal distribution
 
 
@@ -105,8 +105,10 @@ def _nearest_other(queries: NDArray[np.float32], vectors: NDArray[np.float32]) -
 
     queries, vectors: N x D. Returns N indices.
     """
-    squares = np.square(vectors).sum(1)
-    distances: NDArray[Any] = squares - 2 * queries @ vectors.T  # plus a constant for each query
-    np.fill_diagonal(distances, np.inf)
-    nearest: NDArray[np.intp] = distances.argmin(1)
+    squares, nearest = np.square(vectors).sum(1), np.empty(len(queries), np.intp)
+    for start in range(0, len(queries), BLOCK):
+        own = np.arange(start, min(start + BLOCK, len(queries)))
+        distances = squares - 2 * queries[own] @ vectors.T  # plus a constant for each query
+        distances[own - start, own] = np.inf
+        nearest[own] = distances.argmin(1)
     return nearest

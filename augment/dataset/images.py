@@ -77,6 +77,11 @@ class LabelledImages:
         return int(height)
 
     @cached_property
+    def hashes(self) -> list[str]:
+        """The hash of each image; see `image_hashes`."""
+        return image_hashes(self.images)
+
+    @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits of a SHA-256 hash of pixels, labels and class names."""
         digest = hashlib.sha256(repr((self.images.shape, self.class_names)).encode())
@@ -167,11 +172,14 @@ def fit_to_square(picture: Image.Image, size: int, resize: Resize) -> Image.Imag
         return picture
     if resize == "stretch" or width == height:
         return picture.resize((size, size), Image.Resampling.LANCZOS)
-    scale = size / (max if resize == "pad" else min)(width, height)
+    if resize == "crop":
+        side = min(width, height)
+        left, top = (width - side) // 2, (height - side) // 2
+        return picture.resize((size, size), Image.Resampling.LANCZOS, (left, top, left + side, top + side))
+    scale = size / max(width, height)
     scaled = picture.resize((max(round(width * scale), 1), max(round(height * scale), 1)), Image.Resampling.LANCZOS)
-    left, top = (size - scaled.width) // 2, (size - scaled.height) // 2  # negative if the picture is cropped
     square = Image.new(scaled.mode, (size, size), _border_colour(scaled))
-    square.paste(scaled, (left, top))
+    square.paste(scaled, ((size - scaled.width) // 2, (size - scaled.height) // 2))
     return square
 
 

@@ -137,6 +137,8 @@ def restore(state: TrainingState, path: Path, identity: Identity) -> CheckpointM
     tensors, metadata = load_tensors(path, CheckpointMetadata)
     if changed := identity.differences(metadata.identity):
         raise SourceError(f"{path} was saved under other settings ({'; '.join(changed)})")
+    if "random" in tensors and tensors["random"].shape != state.rng.get_state().shape:
+        raise SourceError(f"{path} was written on another kind of device: continue on that one, with --device")
     check_finite(tensors, path)
     load_network(state.generator, unprefixed("generator", tensors))
     load_network(state.ema, unprefixed("ema", tensors))

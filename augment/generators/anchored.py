@@ -218,20 +218,19 @@ class Anchored:
     metadata: AnchoredMetadata
 
     @torch.inference_mode()
-    def sample(self, labels: NDArray[np.int64], seeds: Seeds) -> Samples:
+    def sample(self, labels: NDArray[np.int64], seeds: Seeds, *, scored: bool = True) -> Samples:
         """Return an image, D's logit and the indices of its training images for each label and seed.
 
-        There are no logits if D has not learnt from all classes: those of different classes could not be compared.
+        There are no logits if they are not needed, or if D has not learnt from all classes: those of different classes
+        could not be compared.
         Raises `SourceError` for a class without training images.
         """
         check_present(labels, self.synthesis.anchors.index.counts.cpu().numpy(), self.metadata.classes)
         device = self.synthesis.anchors.images.device
         y = torch.from_numpy(labels).to(device)
         images, indices = self.synthesis.run(y, *_draw_from_seeds(seeds, self.metadata.shape.latent_dim, device))
-        classes = self.synthesis.anchors.discriminator_classes
-        scores = (
-            self.discriminator(images, y).float().cpu().numpy() if len(classes) == len(self.metadata.classes) else None
-        )
+        scored &= len(self.synthesis.anchors.discriminator_classes) == len(self.metadata.classes)
+        scores = self.discriminator(images, y).float().cpu().numpy() if scored else None
         used = indices[:, [COLUMNS[name] for name in self.synthesis.policy.used_fields]].cpu().numpy()
         return Samples(to_uint8(images).cpu().numpy(), scores, used)
 

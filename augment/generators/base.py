@@ -118,8 +118,13 @@ class Model(Protocol):
     def metadata(self) -> GeneratorMetadata:
         """The metadata of the model: its kind, its classes and the identity of its run."""
 
-    def sample(self, labels: NDArray[np.int64], seeds: Sequence[int] | NDArray[np.uint64]) -> Samples:
-        """Return one image per label and seed. Each depends on its own label and seed only, not on the others."""
+    def sample(
+        self, labels: NDArray[np.int64], seeds: Sequence[int] | NDArray[np.uint64], *, scored: bool = True
+    ) -> Samples:
+        """Return one image per label and seed. Each depends on its own label and seed only, not on the others.
+
+        scored: whether the scores are needed; without them, a model with a discriminator is faster.
+        """
 
 
 @runtime_checkable

@@ -157,8 +157,10 @@ class Cgan:
     codes: Codes | None = None
 
     @torch.inference_mode()
-    def sample(self, labels: NDArray[np.int64], seeds: Sequence[int] | NDArray[np.uint64]) -> Samples:
-        """Return an image and D's logit for each label and seed.
+    def sample(
+        self, labels: NDArray[np.int64], seeds: Sequence[int] | NDArray[np.uint64], *, scored: bool = True
+    ) -> Samples:
+        """Return an image, and if they are needed D's logit, for each label and seed.
 
         Raises `SourceError` for a class without codes, if there are codes.
         """
@@ -170,7 +172,8 @@ class Cgan:
             check_present(labels, self.codes.index.counts.cpu().numpy(), self.metadata.classes)
             z = self.codes.from_seeds(y, seeds)
         images = self.generator(z, y)
-        return Samples(to_uint8(images).cpu().numpy(), self.discriminator(images, y).float().cpu().numpy())
+        scores = self.discriminator(images, y).float().cpu().numpy() if scored else None
+        return Samples(to_uint8(images).cpu().numpy(), scores)
 
 
 def load(folder: Path, device: torch.device) -> Cgan:

@@ -87,7 +87,9 @@ class Resample:
     images: LabelledImages
     metadata: ResampleMetadata
 
-    def sample(self, labels: NDArray[np.int64], seeds: Sequence[int] | NDArray[np.uint64]) -> Samples:
+    def sample(
+        self, labels: NDArray[np.int64], seeds: Sequence[int] | NDArray[np.uint64], *, scored: bool = True
+    ) -> Samples:
         """Return a changed training image of the class for each label and seed, without scores.
 
         The seed determines the images, their mixture and its augmentation. Raises `SourceError` for a class without

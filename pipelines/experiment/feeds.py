@@ -74,7 +74,7 @@ def feed(name: str, fold: Fold, policy: str | None, *, horizontal_flip: bool) ->
         raise ConfigError("the generator was fitted to other classes than the fold has; fit it to the same images")
 
     def generate(labels: Tensor, seeds: Tensor) -> Tensor:
-        images = model.sample(labels.numpy(), seeds.numpy().astype(np.uint64)).images
+        images = model.sample(labels.numpy(), seeds.numpy().astype(np.uint64), scored=False).images
         if policy is None or not len(images):
             return torch.from_numpy(images)
         data, seed = LabelledImages(images, labels.numpy(), fold.train.class_names), int(seeds[0]) % SEEDS

@@ -13,7 +13,7 @@ import numpy as np
 from augment.dataset.deduplication import drop_duplicates
 from augment.dataset.duplicates import conflicting, find_leaks, group_copies, measure_duplicates, measure_matches
 from augment.dataset.export import read_scores
-from augment.dataset.images import LabelledImages, image_hashes, match_format, subset_per_class
+from augment.dataset.images import LabelledImages, match_format, subset_per_class
 from augment.dataset.inspection import image_name
 from augment.dataset.sources import Source, read_source
 from augment.errors import SourceError
@@ -70,7 +70,7 @@ class LoadedSource:
 
 def _names(source: Source, split: str, data: LabelledImages) -> Names:
     """Return the names of the images of a split, by the hashes and labels of `data`, in the same order."""
-    keys = zip(image_hashes(data.images), data.labels.tolist(), strict=True)
+    keys = zip(data.hashes, data.labels.tolist(), strict=True)
     return {key: image_name(source, split, i) for i, key in enumerate(keys)}
 
 

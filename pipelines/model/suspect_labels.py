@@ -11,9 +11,7 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import NamedTuple
 
-import numpy as np
-
-from augment.dataset.images import LabelledImages, image_hashes
+from augment.dataset.images import LabelledImages
 from classifiers.ensemble import Ensemble
 from classifiers.metrics import softmax
 from pipelines.model.cross_validation import OutOfFoldPredictions
@@ -55,9 +53,8 @@ def as_csv(found: Sequence[Suspect], data: LabelledImages, names: Mapping[tuple[
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
-    images = data.images[np.array([one.image for one in found], np.int64)]
-    for one, digest in zip(found, image_hashes(images), strict=True):
-        name = names.get((digest, one.label), f"image {one.image}")
+    for one in found:
+        name = names.get((data.hashes[one.image], one.label), f"image {one.image}")
         classes = data.class_names[one.label], data.class_names[one.suggested]
         writer.writerow([name, *classes, f"{one.probability:.3f}", f"{one.of_suggested:.3f}"])
     return file.getvalue()

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from augment.dataset.images import LabelledImages, concatenate, image_hashes
+from augment.dataset.images import LabelledImages, concatenate
 from augment.errors import ConfigError
 from augment.filtering import CrossFittedPredictions, needed_before_filter
 from augment.identity import Identity
@@ -147,7 +147,7 @@ def _assemble(
         train_per_class=labelled.per_class(),
         fingerprint=labelled.fingerprint,
         cross_validation=validation,
-        trained_on="".join(image_hashes(labelled.images)),
+        trained_on="".join(labelled.hashes),
         suspect_labels=None if found is None else len(found),
         versions=versions(),
     )

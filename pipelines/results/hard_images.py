@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.dataset.images import LabelledImages, image_hashes
+from augment.dataset.images import LabelledImages
 from pipelines.experiment.records import Record
 
 MAX_IMAGES = 16  # images
@@ -47,10 +47,9 @@ def hard_images(
     """
     taken_for: dict[tuple[str, int], Counter[int]] = defaultdict(Counter)  # by the hash of an image and its class
     tested, examples = Counter[tuple[str, int]](), dict[tuple[str, int], tuple[LabelledImages, int]]()
-    hashes = {fold: image_hashes(test.images) for fold, test in tests.items()}
     for record in sorted(records, key=lambda record: (record.repeat, record.fold)):
         test = tests[record.fold]
-        keys = list(zip(hashes[record.fold], test.labels.tolist(), strict=True))
+        keys = list(zip(test.hashes, test.labels.tolist(), strict=True))
         tested.update(keys)
         for i, (key, predicted) in enumerate(zip(keys, record.predicted_labels.tolist(), strict=True)):
             if predicted != key[1]:

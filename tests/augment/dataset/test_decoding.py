@@ -126,7 +126,7 @@ def test_several_frames_and_unused_bits_are_told(folder: Path) -> None:
         picture.save(folder / "a" / "pages.tif", save_all=True, append_images=[picture])
         values = np.asarray(picture).astype(np.uint16)
     Image.fromarray(values * 16).save(folder / "b" / "12-bits.png")
-    Image.fromarray(values * 257).save(folder / "b" / "16-bits.png")
+    Image.fromarray(values * 257).save(folder / "b" / "16-bits.png", transparency=0)  # which is not blended
     source = read_source(folder)
     assert source.partial_reads == (0, 1, 1)
     first, second = source.partial_reads.sentences()

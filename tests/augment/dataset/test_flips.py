@@ -42,6 +42,13 @@ def test_flips_do_not_look_safe_for_digits():
     assert measure_flips(subset_per_class(digits, 10, seed=0)).verdict == Verdict.UNSAFE
 
 
+def test_images_are_compared_with_those_of_all_blocks(fashion, monkeypatch):
+    data = of_classes(fashion, "trouser", "pullover", count=90)
+    expected = measure_flips(data)
+    monkeypatch.setattr("augment.dataset.flips.BLOCK", 50)
+    assert measure_flips(data) == expected
+
+
 @pytest.mark.parametrize("names", [("trouser", "pullover"), ("t-shirt", "shirt")])
 def test_few_images_cannot_decide_on_flips(names, fashion):
     flips = measure_flips(of_classes(fashion, *names, count=20))

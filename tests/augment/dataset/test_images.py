@@ -111,6 +111,17 @@ def test_pad_crop_and_stretch_treat_the_longer_side_differently():
     assert [int((image[:, 10] > 125).sum()) for image in (pad, crop, stretch)] == [10, 20, 20]
 
 
+def test_a_long_picture_is_cropped_before_it_is_enlarged(monkeypatch):
+    sizes, resize = [], Image.Image.resize
+    monkeypatch.setattr(
+        Image.Image, "resize", lambda picture, size, *a: sizes.append(size) or resize(picture, size, *a)
+    )
+    picture = Image.fromarray(np.arange(300, dtype=np.uint16).astype(np.uint8)[None].repeat(3, 0))
+    assert np.asarray(fit_to_square(picture, 3, "crop")).tolist() == [[148, 149, 150]] * 3
+    assert fit_to_square(picture, 128, "crop").size == (128, 128)
+    assert sizes == [(3, 3), (128, 128)]
+
+
 def test_padding_has_the_colour_of_the_border():
     picture = Image.new("RGB", (20, 10), (10, 120, 230))
     assert np.asarray(fit_to_square(picture, 20, "pad"))[0, 0].tolist() == [10, 120, 230]

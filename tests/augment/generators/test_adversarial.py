@@ -104,6 +104,10 @@ def interrupted(shoes: LabelledImages, run: Path) -> list[Path]:
 DAMAGES: dict[str, tuple[Callable[[dict[str, Tensor], About], object], str]] = {
     "no optimiser": (lambda t, _: [t.pop(n) for n in list(t) if n.startswith("optimizer_d")], "lacks the state of opt"),
     "a weight that is no number": (lambda t, _: t["ema.embed.weight"].fill_(torch.nan), "values that are not finite"),
+    "a random state of a GPU": (
+        lambda t, _: t.update(random=t["random"][:16]),
+        "was written on another kind of device",
+    ),
     "no random state": (lambda t, _: t.pop("random"), "lacks random, or its shape or dtype differs"),
     "other settings": (
         lambda _, a: a.identity["settings"]["generator"].update(seed=4),

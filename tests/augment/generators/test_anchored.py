@@ -130,6 +130,9 @@ def test_scores_are_the_discriminators_logits(shoes: LabelledImages, tmp_path: P
     samples = model.sample(np.array([0, 1, 2]), [1, 2, 3])
     logits = model.discriminator(to_signed(torch.from_numpy(samples.images)), torch.arange(3))
     np.testing.assert_allclose(samples.scores, logits.detach().numpy(), atol=0.05)  # of images rounded to 8 bits
+    alone = model.sample(np.array([0, 1, 2]), [1, 2, 3], scored=False)
+    assert alone.scores is None
+    assert np.array_equal(alone.images, samples.images)
 
 
 def test_the_manifest_names_the_training_images_behind_each_image(model: Anchored, tmp_path: Path) -> None:

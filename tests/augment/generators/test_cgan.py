@@ -36,6 +36,9 @@ def test_a_score_is_the_discriminators_logit_for_the_image_and_its_class(model: 
     logits = model.discriminator(to_signed(torch.from_numpy(made.data.images)), torch.from_numpy(made.data.labels))
     np.testing.assert_allclose(made.scores, logits.numpy(), atol=0.02)  # of images rounded to 8 bits
     assert made.scores.std() > 0.02
+    alone = model.sample(made.data.labels, made.seeds, scored=False)
+    assert alone.scores is None
+    assert np.array_equal(alone.images, made.data.images)
 
 
 def test_a_model_is_loaded_frozen_in_eval_mode_with_the_averaged_weights(run: Path, model: Cgan) -> None:
