@@ -38,7 +38,7 @@ from pipelines.config.sections import ChooseConfig, DataConfig, EvaluateConfig, 
 from pipelines.experiment.experiment import RECORDS, run_experiment
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.loading import load
-from pipelines.experiment.planning import GAN_TRAIN, plan_trainings
+from pipelines.experiment.planning import plan_trainings
 from pipelines.experiment.protocols import inner_folds, make_protocol
 from pipelines.results.comparisons import compare
 from pipelines.results.document import Comparison
@@ -91,7 +91,7 @@ def run_once(
         if not choice.gain_shown:
             return False, 0.0, choice.words
         mixed = replace(add_synthetic(outer), mixes={choose.arm: choice.by_fold[""]})
-        trainings = [training for training in plan_trainings(evaluate, [mixed]) if training.arm.name != GAN_TRAIN.name]
+        trainings = plan_trainings(evaluate, [mixed])
         task = Task("evaluate", len(trainings))
         with open_output(Path(folder, "evaluation"), "evaluate", files=(RECORDS,)) as output:
             records = run_experiment(trainings, [mixed], evaluate, output, runtime, task)
@@ -110,7 +110,7 @@ def compare_imbalanced(kind: str, seed: int, evaluate: EvaluateConfig, jobs: int
     imbalance = ProtocolConfig(kind="imbalance", large=50, small=5)
     protocol = make_protocol(load(data), data, imbalance, evaluate.repeats)
     folds = [replace(f, synthetic=SyntheticImages(GENERATORS[kind](f.train, rng))) for f in protocol.folds]
-    trainings = [training for training in plan_trainings(evaluate, folds) if training.arm.name != GAN_TRAIN.name]
+    trainings = plan_trainings(evaluate, folds)
     task = Task("evaluate", len(trainings))
     with tempfile.TemporaryDirectory() as folder, open_output(Path(folder), "evaluate", files=(RECORDS,)) as output:
         records = run_experiment(trainings, folds, evaluate, output, runtime, task)

@@ -27,7 +27,7 @@ from pipelines.evaluation import identity_of
 from pipelines.experiment.cross_fitting import cross_fit_folds
 from pipelines.experiment.experiment import RECORDS, run_experiment
 from pipelines.experiment.folds import Fold
-from pipelines.experiment.planning import GAN_TRAIN, plan_trainings
+from pipelines.experiment.planning import plan_trainings
 from pipelines.experiment.records import Record, records_of_arm
 from pipelines.metric_specs import image_weights
 from pipelines.results.comparisons import image_gains
@@ -91,7 +91,7 @@ def choose_mix(
     """
     candidates = candidate_evaluation(config, evaluate)
     folds = [fold for splits in inner.values() for fold in splits]
-    trainings = [training for training in plan_trainings(candidates, folds) if training.arm.name != GAN_TRAIN.name]
+    trainings = plan_trainings(candidates, folds)
     evaluation, files = identity_of(folds, candidates), (RECORDS, CHOICE)
     identity = Identity({"choose": config, **evaluation.settings}, evaluation.data)
     task = Task("choose", len(trainings), seconds, config.model_dump(mode="json"))

@@ -20,7 +20,7 @@ from pipelines.experiment.experiment import RECORDS, run_experiment
 from pipelines.experiment.folds import HOLDOUT_ONLY, ONE_GENERATOR, Design, Fold, of_first_size
 from pipelines.experiment.loading import leak_warnings, load, load_synthetic, require_test, unused_notes
 from pipelines.experiment.parallel import end_processes
-from pipelines.experiment.planning import plan_trainings
+from pipelines.experiment.planning import gan_train_trainings, plan_trainings
 from pipelines.experiment.records import Record
 from pipelines.experiment.time_estimate import Probe
 from pipelines.metric_specs import default_metric
@@ -124,7 +124,7 @@ def evaluate_folds(
     seconds: the expected time, which a short probe estimates if it is None. Raises `OutputError` if `folder` holds
     another evaluation that may not be replaced, and `ConfigError` if images or scores for an arm are missing.
     """
-    trainings = plan_trainings(config, folds)
+    trainings = plan_trainings(config, folds) + gan_train_trainings(config, folds)
     files, identity = (RECORDS, FIDELITY, RESULTS, REPORT), identity_of(folds, config)
     if seconds is None and runtime.observer.wants_estimates:
         seconds = _expected_seconds(len(trainings), folds, config, runtime)

@@ -32,7 +32,7 @@ class Training:
 
 
 def plan_trainings(config: EvaluateConfig, folds: Sequence[Fold]) -> list[Training]:
-    """List all trainings, repeat by repeat; those on half of the images and for GAN-train come last.
+    """List the trainings that the arms need, repeat by repeat; those on half of the images come last.
 
     Raises the errors of `check_arms` and `check_pretrained_weights`.
     """
@@ -42,12 +42,18 @@ def plan_trainings(config: EvaluateConfig, folds: Sequence[Fold]) -> list[Traini
         check_arms(fold, config)
         arms = arms_of(fold, config)
         trainings += [Training(arm, repeat, fold.name) for repeat in fold.repeats for arm in arms]
-    trainings += _trainings_on_half(config, folds)
-    gan_train = GAN_TRAIN.model_copy(update={"policy": config.policy})
-    for fold in folds:
-        if fold.synthetic is not None:
-            trainings += [Training(gan_train, repeat, fold.name) for repeat in fold.repeats[:GAN_TRAIN_REPEATS]]
-    return trainings
+    return trainings + _trainings_on_half(config, folds)
+
+
+def gan_train_trainings(config: EvaluateConfig, folds: Sequence[Fold]) -> list[Training]:
+    """List the trainings for the metric GAN-train on stored images; for a learning curve, at its first size."""
+    arm = GAN_TRAIN.model_copy(update={"policy": config.policy})
+    return [
+        Training(arm, repeat, fold.name)
+        for fold in of_first_size(folds)
+        if fold.synthetic is not None
+        for repeat in fold.repeats[:GAN_TRAIN_REPEATS]
+    ]
 
 
 def _trainings_on_half(config: EvaluateConfig, folds: Sequence[Fold]) -> list[Training]:
@@ -63,6 +69,7 @@ def _trainings_on_half(config: EvaluateConfig, folds: Sequence[Fold]) -> list[Tr
 
 def count_trainings(config: EvaluateConfig, folds: Sequence[Fold]) -> int:
     """Return how many trainings there will be when all folds have the synthetic images that the arms need."""
-    gan_trainings = config.needs_generator * sum(min(GAN_TRAIN_REPEATS, len(fold.repeats)) for fold in folds)
+    measured = of_first_size(folds) if config.needs_generator else []
+    gan_trainings = sum(min(GAN_TRAIN_REPEATS, len(fold.repeats)) for fold in measured)
     of_arms = sum(len(config.arms) * len(fold.repeats) for fold in folds)
     return of_arms + len(_trainings_on_half(config, folds)) + gan_trainings

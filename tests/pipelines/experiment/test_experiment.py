@@ -26,7 +26,7 @@ from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arms import train_arm
 from pipelines.experiment.experiment import RECORDS, repeat_seed, run_experiment
 from pipelines.experiment.folds import Fold
-from pipelines.experiment.planning import Training, plan_trainings
+from pipelines.experiment.planning import Training, count_trainings, gan_train_trainings, plan_trainings
 from pipelines.experiment.records import Record
 from pipelines.metric_specs import METRICS
 
@@ -50,7 +50,7 @@ def read_records(path: Path) -> list[Record]:
 
 
 def run(fold: Fold, path: Path, config: EvaluateConfig = CONFIG, **runtime: Any) -> list[Record] | None:
-    trainings = plan_trainings(config, [fold])
+    trainings = plan_trainings(config, [fold]) + gan_train_trainings(config, [fold])
     task = Task("evaluate", len(trainings))
     with open_output(path.parent, "evaluate") as output:
         return run_experiment(trainings, [fold], config, output, Runtime(**runtime), task)
@@ -208,13 +208,20 @@ def test_after_a_change_only_what_depends_on_it_is_trained(change: str, fold: Fo
     assert [line for line in path.read_text().splitlines() if line in before] == same
 
 
+def test_gan_train_is_trained_at_the_first_size_of_a_curve_only(fold: Fold) -> None:
+    curve = [replace(fold, name=f"n{size}", size=size) for size in (4, 8)]
+    beside = gan_train_trainings(CONFIG, curve)
+    assert [(training.fold, training.repeat) for training in beside] == [("n4", 0), ("n4", 1)]
+    assert count_trainings(CONFIG, curve) == len(plan_trainings(CONFIG, curve)) + len(beside)
+
+
 def test_a_ratio_that_is_too_large_is_refused_with_the_number_needed(fold: Fold) -> None:
     few = CONFIG.model_copy(update={"ratio": 3.0})
     message = "a ratio of 3 for 11 real images needs 11 .* but class 'ankle-boot' has 4"
     with pytest.raises(ConfigError, match=message):
         plan_trainings(few, [fold])
     alone = few.model_copy(update={"arms": (Arm.model_validate("none"), Arm.model_validate("synthetic"))})
-    assert len(plan_trainings(alone, [fold])) == 6  # the ratio has no meaning for them
+    assert len(plan_trainings(alone, [fold])) == 4  # the ratio has no meaning for them
 
 
 def test_arms_of_features_have_records_without_steps(fold: Fold, tmp_path: Path) -> None:
