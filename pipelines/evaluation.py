@@ -26,7 +26,7 @@ from pipelines.experiment.time_estimate import Probe
 from pipelines.metric_specs import default_metric
 from pipelines.results.arm_words import describe_arm
 from pipelines.results.closest_pairs import pictures_of
-from pipelines.results.document import Choice, Dataset, Results, to_json
+from pipelines.results.document import REPORT, RESULTS, Choice, Dataset, Results, to_json
 from pipelines.results.fidelity_evaluation import Fidelity, compared_images, mean_fidelity, measured_folds
 from pipelines.results.fidelity_file import FIDELITY, FidelityFile
 from pipelines.results.forecast import forecast
@@ -34,8 +34,6 @@ from pipelines.results.hard_images import HardImage, hard_images
 from pipelines.results.keeping import keep_sentence
 from pipelines.results.report import Pictures, render
 from pipelines.results.results import build_results
-
-RESULTS, REPORT = "results.json", "report.html"
 
 
 @dataclass(frozen=True)

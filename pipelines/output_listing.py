@@ -15,7 +15,7 @@ from augment.tensor_files import load_metadata
 from augment.words import counted
 from pipelines.metric_specs import METRICS, default_metric
 from pipelines.model.saved_model import WEIGHTS, ClassifierMetadata
-from pipelines.results.document import read_results
+from pipelines.results.document import EVALUATION, RESULTS, read_results
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ def _describe(path: Path) -> Output:
 
 
 def _run_headline(path: Path) -> str:
-    return read_results(path / "evaluation" / "results.json").recommendation.sentence
+    return read_results(path / EVALUATION / RESULTS).recommendation.sentence
 
 
 def _evaluation_headline(path: Path) -> str:
-    return read_results(path / "results.json").recommendation.sentence
+    return read_results(path / RESULTS).recommendation.sentence
 
 
 def _generator_headline(path: Path) -> str:

@@ -29,7 +29,6 @@ from pipelines.auto.decisions import DECISIONS_FILE, Decisions, decide
 from pipelines.choosing import candidate_arms
 from pipelines.config.reading import resolve_path, resolve_paths
 from pipelines.config.sections import Pipeline
-from pipelines.evaluation import RESULTS
 from pipelines.experiment.arms import check_pretrained_weights
 from pipelines.experiment.loading import LoadedSource, load
 from pipelines.experiment.parallel import end_processes
@@ -37,7 +36,7 @@ from pipelines.experiment.planning import GAN_TRAIN
 from pipelines.experiment.protocols import with_copy_warnings
 from pipelines.experiment.time_estimate import MEASURING, MeasurementCache, Probe
 from pipelines.pipeline_folds import PipelineFolds, draw_folds
-from pipelines.results.document import Results, read_results
+from pipelines.results.document import EVALUATION, RESULTS, Results, read_results
 from pipelines.stage_file import STAGES_FILE, Entry, Plan, plan_stage, read_entries, write_entry
 from pipelines.stages import Stage, stages_of
 
@@ -76,7 +75,7 @@ def run(
                 digest = digest_files(folder, stage.outputs())
                 write_entry(output, stage.name, Entry(finished=True, inputs=inputs, outputs=digest))
         output.finish()
-    return read_results(folder / "evaluation" / RESULTS)
+    return read_results(folder / EVALUATION / RESULTS)
 
 
 def _write_settings(output: OutputFolder, pipeline: Pipeline, decisions: Decisions | None) -> None:
@@ -138,7 +137,7 @@ def _refuse_other_source(folder: Path, source: str, loaded: LoadedSource) -> Non
     if os.path.realpath(old) == os.path.realpath(resolve_path(source, Path.cwd())):
         return
     try:
-        known = read_results(folder / "evaluation" / RESULTS).dataset.fingerprint
+        known = read_results(folder / EVALUATION / RESULTS).dataset.fingerprint
     except (FileNotFoundError, OutputError):
         known = None
     if known is None or known != loaded.fingerprint:

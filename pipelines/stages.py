@@ -26,7 +26,7 @@ from pipelines.experiment.record_digests import weight_digests
 from pipelines.experiment.time_estimate import SECONDS_PER_IMAGE, Probe
 from pipelines.metric_specs import default_metric
 from pipelines.pipeline_folds import PipelineFolds
-from pipelines.results.document import Choice
+from pipelines.results.document import EVALUATION, Choice
 from pipelines.stage_file import listed_files
 
 
@@ -154,7 +154,7 @@ def _evaluate(folds: PipelineFolds) -> Stage:
         choice = read_choice(folds.folder / "choice") if pipeline.choose else None
         complete = [_with_mix(folds.with_synthetic(fold), choice) for fold in outer]
         context = _report_context(folds, choice)
-        folder, settings = folds.folder / "evaluation", pipeline.evaluate
+        folder, settings = folds.folder / EVALUATION, pipeline.evaluate
         results = evaluate_folds(
             complete, settings, folder, context, runtime, overwrite=overwrite, replace="anything", seconds=seconds
         )
@@ -172,10 +172,10 @@ def _evaluate(folds: PipelineFolds) -> Stage:
             },
             details=_details(folds),
         ),
-        folders=["evaluation"],
+        folders=[EVALUATION],
         total=total,
         seconds=lambda probe: _seconds_to_evaluate(folds, probe),
-        outputs=lambda: listed_files(folds.folder, ["evaluation"]),
+        outputs=lambda: listed_files(folds.folder, [EVALUATION]),
         run=run,
     )
 

@@ -58,6 +58,7 @@ def evaluate(
     from pipelines.cli.tables import print_results
     from pipelines.config.reading import load_evaluate_config
     from pipelines.evaluation import evaluate as evaluate_source
+    from pipelines.results.document import REPORT
 
     settings = load_evaluate_config(
         config,
@@ -77,4 +78,4 @@ def evaluate(
     if results is None:
         raise KeyboardInterrupt
     print_results(results)
-    print_commands_after(data, results, out, out / "report.html", holds_generator=False)
+    print_commands_after(data, results, out, out / REPORT, holds_generator=False)

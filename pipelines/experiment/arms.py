@@ -26,7 +26,7 @@ from pipelines.experiment.arm_pools import pool_of_views, pools_of
 from pipelines.experiment.feeds import check_feed
 from pipelines.experiment.folds import Fold
 from pipelines.experiment.learners import LEARNERS
-from pipelines.experiment.operating_point import favour_rare_classes
+from pipelines.experiment.operating_point import set_operating_point
 from pipelines.experiment.partial_training import MIN_TO_HALVE
 
 
@@ -99,7 +99,7 @@ def train_arm(arm: Arm, fold: Fold, config: EvaluateConfig, *, seed: int, device
 
     model = train(fold, seed)
     if arm.is_cross_fitted:
-        favour_rare_classes(model, fold, train, LEARNERS[arm.learner].predict, derive_seed(seed, "operating point"))
+        set_operating_point(model, fold, train, LEARNERS[arm.learner].predict, derive_seed(seed, "operating point"))
     return model
 
 

@@ -29,16 +29,17 @@ MAX_SHIFT = 2.0  # largest size of t; on the development sets it was between -0.
 ALWAYS_SEEN = -1  # the part of an image that all classifiers may see
 
 
-def favour_rare_classes(
+def set_operating_point(
     model: nn.Module,
     fold: Fold,
     train: Callable[[Fold, int], nn.Module],
     predict: Callable[[nn.Module, Fold], Tensor],
     seed: int,
 ) -> None:
-    """Shift the logits of a trained `Classifier` with a linear head to fit images left out of the training best.
+    """Shift the logits of a trained `Classifier`, which has a linear head, as suits images left out of training best.
 
-    train: from a fold and a seed to a classifier like `model`. predict: the logits of a fold's test images.
+    The shift is found with classifiers that are trained without a part of the images each. train: from a fold and a
+    seed to a classifier like `model`. predict: the logits of a fold's test images.
     """
     part_of = assign_parts(fold, derive_seed(seed, "parts"))
     left_out = np.flatnonzero(part_of != ALWAYS_SEEN)

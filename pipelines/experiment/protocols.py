@@ -56,18 +56,18 @@ class Protocol:
 
 
 def make_protocol(
-    loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, repeats: int, *, chooses_mix: bool | None = None
+    loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, repeats: int, *, chooses_mix: bool = False
 ) -> Protocol:
     """Draw the folds by the protocol that `config` names, or otherwise by the one that fits the source.
 
-    chooses_mix: whether a mix will be chosen, for the note on validation images; None if that is not known. Raises
-    `ConfigError` if the source has too few images for the protocol, and `SourceError` if a class cannot be split.
+    chooses_mix: whether a mix will be chosen, for the note on validation images. Raises `ConfigError` if the source has
+    too few images for the protocol, and `SourceError` if a class cannot be split.
     """
     kind, why = (config.kind, "as the pipeline says") if config.kind else infer_protocol(loaded, data)
     protocol = PROTOCOLS[kind](loaded, data, config, repeats)
     first, copy_searches = protocol.folds[0], protocol.copy_searches
     warnings = (*protocol.warnings, *_validation_notes(loaded, first, kind, chooses_mix))
-    if first.val is not None and chooses_mix is not False:
+    if first.val is not None and chooses_mix:
         copy_searches = (*copy_searches, CopySearch(first.train, first.val, "validation"))
     folds = tuple(replace(fold, unlabelled=loaded.unlabelled) for fold in protocol.folds)
     return Protocol(folds, replace(protocol.design, why=f"{kind}: {why}"), warnings, copy_searches)
@@ -84,17 +84,16 @@ def with_copy_warnings(protocol: Protocol, observer: Observer) -> Protocol:
     return replace(protocol, warnings=tuple(warnings))
 
 
-def _validation_notes(loaded: LoadedSource, fold: Fold, kind: str, chooses_mix: bool | None) -> tuple[str, ...]:
+def _validation_notes(loaded: LoadedSource, fold: Fold, kind: str, chooses_mix: bool) -> tuple[str, ...]:
     """Return notes on what the validation images are used for."""
     if loaded.val is None:
         return ()
     count = counted(len(loaded.val), "validation image")
-    if chooses_mix is False:
+    if not chooses_mix:
         return (f"{count} of the source are not used: no mix is chosen",)
     if fold.val is None:
         return (f"{count} of the source are not used: {kind} chooses a mix on parts of its own training images",)
-    if_any = ", if one is chosen" if chooses_mix is None else ""
-    return (f"{count} of the source are used only to choose the mix{if_any}",)
+    return (f"{count} of the source are used only to choose the mix",)
 
 
 def infer_protocol(loaded: LoadedSource, data: DataConfig) -> tuple[str, str]:

@@ -76,6 +76,7 @@ def _needed_settings(arm: Arm, config: EvaluateConfig) -> dict[str, Any]:
     needed = {
         "policy": arm.needs_cross_fitting,  # its own policy is resolved
         "views": arm.policy is not None or arm.needs_cross_fitting,
+        "classifier": arm.learner != "features" or arm.needs_cross_fitting,
         "features": arm.learner != "network",
         "finetune": arm.learner == "finetune",
     }

@@ -1,8 +1,9 @@
 """The record of one classifier, and the files that hold such records.
 
-A record file (`RecordFile`) has one line of JSON for each record: records.jsonl of an evaluation, trials.jsonl of a
-search. Each line also holds a digest of the settings and images that it was made from, and a checksum. A line that was
-cut short, a flipped bit, or a record made with other settings therefore never becomes part of a result.
+A record file (`RecordFile`) has one line of JSON for each record: records.jsonl and fidelity.jsonl of an evaluation,
+trials.jsonl and finalists.jsonl of a search. Each line also holds a digest of the settings and images that it was made
+from, and a checksum. A line that was cut short, a flipped bit, or a record made with other settings therefore never
+becomes part of a result.
 """
 
 from __future__ import annotations
@@ -122,25 +123,25 @@ class RecordFile(Generic[AnyLine]):
         return list(by_key.values())
 
     def _write(self, line: AnyLine) -> str:
-        sealed = {**line.model_dump(mode="json"), "identity": self._digest_of(line)}
-        return json.dumps({**sealed, "checksum": _checksum(sealed)}) + "\n"
+        fields = {**line.model_dump(mode="json"), "identity": self._digest_of(line)}
+        return json.dumps({**fields, "checksum": _checksum(fields)}) + "\n"
 
     def _parse(self, text: bytes) -> AnyLine | None:
         try:
-            seal = _Seal.model_validate_json(text)
-            sealed = dict(json.loads(text))
-            line = self.model.model_validate({k: v for k, v in sealed.items() if k not in _Seal.model_fields})
+            check = _LineCheck.model_validate_json(text)
+            fields = dict(json.loads(text))
+            line = self.model.model_validate({k: v for k, v in fields.items() if k not in _LineCheck.model_fields})
         except (ValidationError, ValueError):
             return None
-        del sealed["checksum"]
-        valid = seal.checksum == _checksum(sealed) and seal.identity == self._digest_of(line)
+        del fields["checksum"]
+        valid = check.checksum == _checksum(fields) and check.identity == self._digest_of(line)
         return line if valid else None
 
     def _digest_of(self, line: AnyLine) -> str | None:
         return self.output.digest if self.digests is None else self.digests.get(line.key)
 
 
-class _Seal(BaseModel):
+class _LineCheck(BaseModel):
     """The two fields that a line holds beside its content."""
 
     identity: str

@@ -17,7 +17,7 @@ from pipelines.config.arm_section import Arm
 from pipelines.config.generator_section import AnyGenerator
 from pipelines.config.sections import DataConfig, EvaluateConfig, GenerateConfig, Pipeline
 from pipelines.experiment.loading import LoadedSource
-from pipelines.results.document import Results, read_results
+from pipelines.results.document import EVALUATION, RESULTS, Results, read_results
 from pipelines.results.keeping import arm_to_keep, interval_of_mean, metric_of
 
 WITHOUT_RUN = (
@@ -157,7 +157,7 @@ def recipe_of_run(folder: Path) -> Recipe:
     if not marker.finished:
         raise ConfigError(f"--run {folder} is not finished; run the same `augment {marker.command}` again")
     pipeline = _pipeline(folder) if marker.command == "run" else None
-    results = read_results(folder / "evaluation" / "results.json" if pipeline else folder / "results.json")
+    results = read_results((folder / EVALUATION if pipeline else folder) / RESULTS)
     evaluation = pipeline.evaluate if pipeline else _evaluation(folder, marker)
     arm = _recommended(results, evaluation, folder)
     if arm.needs_generator and pipeline is None:

@@ -17,6 +17,9 @@ from pipelines.metric_specs import MIN_REPEATS_FOR_CLAIM
 
 Interval = tuple[float, float]
 
+RESULTS, REPORT = "results.json", "report.html"
+EVALUATION = "evaluation"  # the folder of the evaluation, in the folder of an `augment run`
+
 
 class Part(BaseModel):
     """The base of all parts of results.json. Parts do not change, and later versions may add keys."""
@@ -54,6 +57,9 @@ class ProtocolSummary(Part):
     sizes: list[int] | None = Field(None, description="Learning curve: the numbers of training images per class.")
     folds: int | None = Field(None, description="kfold: number of folds.")
     rounds: int | None = Field(None, description="kfold: how many times every image is tested.")
+    large: int | None = Field(None, description="imbalance: training images of a large class.")
+    small: int | None = Field(None, description="imbalance: training images of a small class.")
+    large_classes: int | None = Field(None, description="imbalance: number of large classes.")
 
 
 class Summary(Part):

@@ -15,7 +15,7 @@ from augment.files import write_text
 from augment.markers import read_marker
 from augment.words import counted
 from pipelines.metric_specs import METRICS
-from pipelines.results.document import Results, read_results
+from pipelines.results.document import EVALUATION, RESULTS, Results, read_results
 from pipelines.results.keeping import metric_of
 from pipelines.results.wording import format_metrics
 
@@ -65,12 +65,12 @@ def read_evaluations(folders: Sequence[Path]) -> list[Evaluation]:
 
 
 def _read(folder: Path, name: str) -> Evaluation:
-    for path in (folder / "evaluation", folder):
+    for path in (folder / EVALUATION, folder):
         marker = read_marker(path)
         if marker is not None and marker.command == "evaluate" and marker.finished:
             data = marker.identity.get("data") or {}
             fingerprints = frozenset(str(value) for key, value in data.items() if key.endswith(TEST_IMAGES))
-            return Evaluation(name, read_results(path / "results.json"), fingerprints)
+            return Evaluation(name, read_results(path / RESULTS), fingerprints)
     raise ConfigError(
         f"{folder} holds no finished evaluation: expected the folder of `augment evaluate` or `augment run`"
     )

@@ -22,7 +22,7 @@ from pipelines.config.sections import EvaluateConfig
 from pipelines.experiment.arms import predict_test, train_arm
 from pipelines.experiment.feeds import feed
 from pipelines.experiment.folds import Fold
-from pipelines.experiment.operating_point import ALWAYS_SEEN, assign_parts, favour_rare_classes, fit_shift
+from pipelines.experiment.operating_point import ALWAYS_SEEN, assign_parts, fit_shift, set_operating_point
 from pipelines.results.pairs import declared_comparisons
 
 CPU = torch.device("cpu")
@@ -93,7 +93,7 @@ def test_no_classifier_is_asked_about_what_it_has_seen(shoes: LabelledImages) ->
         asked.extend(images)
         return predict_test(arm, model, part)
 
-    favour_rare_classes(train(fold, 0), fold, train, predict, seed=3)
+    set_operating_point(train(fold, 0), fold, train, predict, seed=3)
     assert sorted(asked) == sorted(image.tobytes() for image in shoes.images)
 
 
@@ -113,7 +113,7 @@ def test_equal_classes_need_no_further_training(four: LabelledImages) -> None:
     fold = Fold(even, even)
     model = train_arm(Arm(name="a"), fold, CONFIG, seed=1, device=CPU)
     before = [parameter.clone() for parameter in model.parameters()]
-    favour_rare_classes(model, fold, pytest.fail, pytest.fail, seed=0)  # type: ignore[arg-type]
+    set_operating_point(model, fold, pytest.fail, pytest.fail, seed=0)  # type: ignore[arg-type]
     assert all(map(torch.equal, model.parameters(), before))
 
 

@@ -255,7 +255,6 @@ def test_other_protocols_report_that_validation_images_are_not_used(
     ("chooses_mix", "words"),
     [
         (True, "50 validation images of the source are used only to choose the mix"),
-        (None, "50 validation images of the source are used only to choose the mix, if one is chosen"),
         (False, "50 validation images of the source are not used: no mix is chosen"),
     ],
 )

@@ -26,7 +26,7 @@ def warnings_of(
     repeats: int = 2,
     *,
     val: LabelledImages | None = None,
-    chooses_mix: bool | None = None,
+    chooses_mix: bool = False,
     **config: Any,
 ) -> tuple[str, ...]:
     loaded = LoadedSource("-", train, train, test, (), val)

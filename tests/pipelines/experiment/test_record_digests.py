@@ -98,7 +98,7 @@ def test_what_a_fold_holds_matters_to_the_arms_that_use_it(name: str, fold: Fold
     ("settings", "expected"),
     [
         ({"seed": 5}, EVERY),
-        ({"classifier": {"steps": 9}}, EVERY),
+        ({"classifier": {"steps": 9}}, EVERY - {"features"}),
         ({"horizontal_flip": True}, EVERY),
         ({"repeats": 7, "metric": "macro_f1"}, set()),
         ({"ratio": 0.5}, STORED | {"classical+fresh", "classical+grid"}),
