@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import errno
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # of an `OSError`: the disk is full, and the input is not the cause
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)  # of an `OSError`: the disk is full, and the input is not the cause
 
 
 class AugmentError(Exception):

@@ -34,7 +34,7 @@ from augment.gan.noise import noise_from_seeds
 from augment.gan.training import generate_from_noise, make_setup, make_step, recalibrate_batch_norm, update_ema
 from augment.gan.training_state import TrainingState, initial_state
 from augment.generators.adversarial import network_shape
-from augment.generators.cgan import CganConfig, run_on_noise
+from augment.generators.cgan import CganConfig, run_on_random
 from augment.generators.previews import tile
 from augment.generators.sampling import SyntheticImages
 from augment.seeds import derive_seed
@@ -191,16 +191,9 @@ def synthesise(lever: str, train: LabelledImages, seed: int) -> LabelledImages:
         state.step += 1
         update_ema(state.ema, state.generator, config.ema_decay, state.step)
     game.before_step(1.0)
-
-    def run_ema(count: int, rng: torch.Generator) -> Tensor:
-        y = torch.randint(shape.num_classes, (count,), generator=rng)
-        images: Tensor = state.ema(game.noise(y, rng), y)
-        return images
-
+    run_ema = run_on_random(state.ema, torch.arange(shape.num_classes), game.noise)
+    recalibrate_batch_norm(state.ema, run_ema, seed=derive_seed(seed, "recalibration"))
     codes = game.noise is not _plain_noise
-    recalibrate_batch_norm(
-        state.ema, run_ema if codes else run_on_noise(state.ema, shape), seed=derive_seed(seed, "recalibration")
-    )
     labels = torch.arange(shape.num_classes).repeat_interleave(GENERATED)
     z = (
         game.noise(labels, torch.Generator().manual_seed(9))

@@ -1,1 +1,1 @@
-"""Image classifiers: small CNNs, their training and their metrics."""
+"""Image classifiers: small CNNs and pretrained networks, their training, their ensembles and their metrics."""

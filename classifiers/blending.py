@@ -24,19 +24,19 @@ def blend(
     target: Tensor,
     parameters: Blend,
     *,
-    partners: tuple[Tensor, Tensor] | None = None,
-    label_lam: float | Tensor | None = None,
+    partners: tuple[Tensor, Tensor],
+    label_lam: float | Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Blend images (B, C, H, W) and targets, float (B, K), with those of their partners.
 
     mixup averages the pixels (Zhang et al., "mixup: Beyond Empirical Risk Minimization", arXiv 1710.09412). CutMix
     copies a box from the partner (Yun et al., "CutMix", arXiv 1905.04899, section 3.1). partners: the images and
-    targets, of the same shapes, that `parameters.partner` indexes; None: those of the batch. label_lam: the
-    weight of each image's own target in the blended one, a number or float (B, 1); None: lam, as in both papers.
+    targets, of the same shapes, that `parameters.partner` indexes. label_lam: the weight of each image's own target in
+    the blended one, a number or float (B, 1); it is lam in both papers.
     """
     lam, partner, box = parameters
-    others, other_target = (x, target) if partners is None else partners
-    mixed = other_target[partner].lerp(target, lam if label_lam is None else label_lam)
+    others, other_target = partners
+    mixed = other_target[partner].lerp(target, label_lam)
     if box is None:
         return others[partner].lerp(x, lam), mixed
     top, bottom, left, right = box

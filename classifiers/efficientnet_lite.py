@@ -12,7 +12,6 @@ from torch.nn.functional import pad
 
 DIMENSION = 1280  # of the features
 EPS = 1e-3  # of batch norm
-MOMENTUM = 0.01  # of batch norm; TensorFlow's is 1 minus this
 STEM = 32  # channels
 STAGES = (  # (repeats, kernel size, stride of the first block, expansion, channels)
     (1, 3, 1, 1, 16),
@@ -39,7 +38,7 @@ class SameConv2d(nn.Conv2d):
 
 
 def _norm(width: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(width, EPS, MOMENTUM)
+    return nn.BatchNorm2d(width, EPS)
 
 
 class MBConv(nn.Module):

@@ -34,10 +34,10 @@ def load_inception(path: Path) -> Classifier:
 
     with torch.device("meta"):
         network = inception_v3(weights=None, init_weights=False)
+        classifier = Classifier(nn.Identity(), DIMENSION, network.fc.out_features)  # its head is replaced
     load_strictly(network, read_weights(path, EXPECTED), str(path), EXPECTED)
-    head, network.fc, network.AuxLogits = network.fc, nn.Identity(), None
-    classifier = Classifier(_ResizeInput(network), DIMENSION, head.out_features)
-    classifier.head = head
+    classifier.head, network.fc, network.AuxLogits = network.fc, nn.Identity(), None
+    classifier.body = _ResizeInput(network)
     return classifier.float().eval().requires_grad_(False)
 
 

@@ -26,9 +26,9 @@ SAMPLING = "plain"  # every image of a pool without class weights counts equally
 def weighted_targets(pools: Sequence[AnyPool], num_classes: int) -> list[Tensor]:
     """Return the targets of each pool's images, multiplied by how much the images count: float, N x K each.
 
-    The weight of an image is the expected number of its draws in a training, by the share and the class weights of its
-    pool, that draws each image of the first pool once on average. The images of the first pool, which are the real ones
-    if there are any, therefore count as much as without the others. Spans are ignored.
+    The weight of an image is how often it would be drawn in a training that draws each image of the first pool once on
+    average. It follows from the share and the class weights of its pool. The images of the first pool, which are the
+    real ones if there are any, therefore count as much as without the others. Spans are ignored.
     """
     total = len(pools[0].labels) / pools[0].share
     return [

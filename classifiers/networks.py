@@ -65,7 +65,7 @@ def _block(w_in: int, w_out: int, pool: bool) -> nn.Sequential:
     return nn.Sequential(convolution, *pooling, nn.BatchNorm2d(w_out), nn.ReLU(inplace=True))
 
 
-def small(num_classes: int, channels: int, image_size: int, width: int) -> nn.Module:
+def small(num_classes: int, channels: int, image_size: int, width: int) -> Classifier:
     """Build a CNN of at least three blocks, which halve the image down to 4 to 7 px, and a maximum over all positions.
 
     The blocks have `width` channels, then twice, then four times as many; the feature dimension D is 4 times `width`.
@@ -102,7 +102,7 @@ class PreActivationBlock(nn.Module):
         return out
 
 
-def wrn_16(num_classes: int, channels: int, image_size: int, width: int) -> nn.Module:
+def wrn_16(num_classes: int, channels: int, image_size: int, width: int) -> Classifier:
     """Build WideResNet-16-k with k = `width` and no dropout: three groups of two blocks; D is 64 k.
 
     Raises `ConfigError` for an image size that is not allowed.
@@ -126,7 +126,7 @@ Head = Callable[[int, int], nn.Module]  # from the feature dimension and the num
 class Network(NamedTuple):
     """A function that builds a network, and the default width."""
 
-    make: Callable[[int, int, int, int], nn.Module]  # (num_classes, channels, image_size, width)
+    make: Callable[[int, int, int, int], Classifier]  # (num_classes, channels, image_size, width)
     default_width: int
 
 
@@ -145,7 +145,7 @@ def build(
     *,
     seed: int,
     head: Head | None = None,
-) -> nn.Module:
+) -> Classifier:
     """Build a network in channels-last memory, initialised from `seed`; the global random state does not change.
 
     head: builds another last layer; None: the linear one of `Classifier`. The body does not depend on it.
@@ -155,7 +155,6 @@ def build(
         torch.default_generator.manual_seed(seed)
         model = make(num_classes, channels, image_size, default_width if width is None else width)
         if head is not None:
-            assert isinstance(model, Classifier)
             assert isinstance(model.head, nn.Linear)
             model.head = head(model.head.in_features, num_classes)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

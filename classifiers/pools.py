@@ -97,7 +97,7 @@ class FreshPool:
         return _smoothed(one_hot(self.labels, num_classes).float(), smoothing)
 
     def to(self, device: torch.device) -> FreshPool:
-        """Return a copy whose images come to another device."""
+        """Return a copy whose images are moved to another device."""
         return replace(self, labels=self.labels.to(device))
 
     def batches(self, indices: Tensor, sizes: list[int], generator: torch.Generator) -> Iterator[Tensor]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-MIN_REPEATS_FOR_CLAIM = 6  # for a claim: with fewer, no two-sided sign-flip p is below 0.05
+MIN_REPEATS_FOR_CLAIM = 6  # with fewer, no two-sided sign-flip p is below 0.05
 MEANS_OVER_IMAGES = ("accuracy", "balanced_accuracy")  # metrics; each is 1 minus an error
 IMBALANCE = 1.5  # the size of the largest class divided by that of the smallest
 
@@ -24,7 +24,7 @@ class Metric:
     decimals: int = 1
 
     @property
-    def unit_of_levels(self) -> str:
+    def unit_of_values(self) -> str:
         """The unit of a value; `unit` is that of the difference of two values."""
         return "%" if self.unit == "points" else self.unit
 

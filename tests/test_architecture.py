@@ -102,7 +102,7 @@ def test_a_module_imports_from_its_room_and_those_below(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "classifiers").glob("*.py")), ids=module_name)
-def test_classifiers_know_only_images_and_errors_of_augment(path: Path) -> None:
+def test_classifiers_know_only_images_errors_and_words_of_augment(path: Path) -> None:
     assert not [n for n in imported_modules(path) if not n.startswith("classifiers.") and n not in OF_CLASSIFIERS]
 
 

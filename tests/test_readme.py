@@ -14,13 +14,20 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 SETTINGS = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
 
 
-def test_the_python_example_runs(
+QUICK = ("evaluate.repeats=2", "evaluate.classifier.steps=2", "evaluate.arms=[none, classical]", "data.image_size=8")
+
+
+def test_the_python_examples_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    estimator, measurement = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    settings = ", ".join(map(repr, QUICK))
     monkeypatch.chdir(tmp_path)
-    exec(example.replace("steps=300, members=3", "steps=1, members=1"), {})
-    scores, *probabilities = capsys.readouterr().out.splitlines()
+    names: dict[str, object] = {}
+    exec(estimator.replace("steps=300, members=3", "steps=1, members=1"), names)
+    exec(measurement.replace('"data.source=mine.npz"', f'"data.source=mine.npz", {settings}'), names)
+    scores, *probabilities, answer = capsys.readouterr().out.splitlines()
+    assert "synthetic" in answer
     assert len(scores.strip("[]").split()) == 5
     assert len(probabilities) == 2
 

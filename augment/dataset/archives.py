@@ -24,7 +24,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal, Self
 
 from augment.dataset.trees import is_visible, visible_entries
-from augment.errors import NO_ROOM, SourceError
+from augment.errors import DISK_FULL, SourceError
 from augment.words import shortened
 
 MAX_BYTES = 2**30  # of one file in an archive; more is no picture
@@ -79,7 +79,7 @@ def read_archive(path: Path) -> Entry:
             if parts := PurePosixPath(name).parts:  # the name "." has none
                 _insert(root, parts, content)
     except (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError, ValueError) as error:
-        if isinstance(error, PermissionError) or (isinstance(error, OSError) and error.errno in NO_ROOM):
+        if isinstance(error, PermissionError) or (isinstance(error, OSError) and error.errno in DISK_FULL):
             raise
         raise SourceError(f"{path} is not a readable archive ({shortened(str(error))}); pack it again") from error
     visible = visible_entries(root)

@@ -31,7 +31,7 @@ def read_dataset(name: str, columns: Mapping[str, str] | None = None) -> Listing
         raise SourceError(f"datasets:{name} needs Hugging Face's datasets; run: {INSTALL}") from error
     try:
         found: Any = datasets.load_from_disk(name) if is_saved(Path(name)) else datasets.load_dataset(name)
-    except Exception as error:  # of the network, of the hub or of the files, and of many types
+    except Exception as error:  # the network, the hub and the files raise many types of errors
         raise SourceError(f"datasets:{name} cannot be read: {shortened(str(error))}") from error
     splits = found if isinstance(found, datasets.DatasetDict) else {"train": found}
     tables = [(f"{name}/{split}", split_of(split), _table(part)) for split, part in splits.items()]

@@ -88,8 +88,8 @@ def inspect(source: Source, progress: Progress = no_progress) -> Inspection:
         use=describe_splits(splits),
         advice=(
             *_advise_on_classes(counts),
-            *_advise_on_repeats(source, duplicates, conflicts, leaks),
-            *_advise_on_near_repeats(source, near, near_leaks),
+            *_advise_on_copies(source, duplicates, conflicts, leaks),
+            *_advise_on_near_copies(source, near, near_leaks),
             *_advise_to_drop(len(pairs)),
             *_advise_on_pictures(source, grey_stored_as_rgb),
             advise_on_flips(flips),
@@ -142,7 +142,7 @@ def _advise_on_classes(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
     return advice
 
 
-def _advise_on_repeats(
+def _advise_on_copies(
     source: Source,
     duplicates: tuple[tuple[int, ...], ...],
     conflicts: tuple[tuple[int, ...], ...],
@@ -173,7 +173,7 @@ def _advise_on_repeats(
     return advice
 
 
-def _advise_on_near_repeats(source: Source, near: Pairs, near_leaks: Mapping[str, Pairs]) -> list[str]:
+def _advise_on_near_copies(source: Source, near: Pairs, near_leaks: Mapping[str, Pairs]) -> list[str]:
     advice = []
     if near:
         advice.append(

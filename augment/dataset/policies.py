@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 LAST_MIT_VERSION = "2.0.8"
 DEFAULT_POLICY = "rand-augment"  # docs/benchmarks.md, "Which views"
 VIEWS = 128  # default number of views per image; docs/benchmarks.md, "More views"
-LEAST_GROUPS, MOST_ALIKE = 16, 32  # groups of a view that torchvision transforms alike, and images in one at most
+# torchvision transforms the images of a group with the same random numbers
+MIN_GROUPS, MAX_GROUP_SIZE = 16, 32  # groups in a view, images in a group
 MIN_TRIVIAL_SIZE = 64  # px; a translation by the 32 px of TrivialAugment leaves half of the image visible
 
 Pixels = NDArray[np.uint8]
@@ -180,7 +181,7 @@ def _transform_in_groups(images: torch.Tensor, transform: TensorTransform) -> to
     """
     import torch
 
-    out, size = torch.empty_like(images), max(min(len(images) // LEAST_GROUPS, MOST_ALIKE), 1)
+    out, size = torch.empty_like(images), max(min(len(images) // MIN_GROUPS, MAX_GROUP_SIZE), 1)
     for group in torch.split(torch.randperm(len(images)), size):
         out[group] = transform(images[group])
     return out

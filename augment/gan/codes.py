@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from augment.gan.class_index import ClassIndex
-from augment.gan.noise import Seeds, draw_noise, rows_from_seeds
+from augment.gan.noise import Seeds, draw_noise, draw_uniforms_and_noise, uniforms_and_noise_from_seeds
 
 UNIFORMS_PER_IMAGE = 3  # uniform in [0, 1), for each sample: two images, and the place between their codes
 
@@ -34,7 +34,7 @@ class Codes:
     @classmethod
     def from_seed(cls, index: ClassIndex, latent_dim: int, noise_std: float, *, seed: int) -> Self:
         """Draw the codes of the images of `index` from a seed, on its device."""
-        codes = torch.randn(len(index.labels), latent_dim, generator=torch.Generator().manual_seed(seed))
+        codes = draw_noise(len(index.labels), latent_dim, torch.Generator().manual_seed(seed))
         return cls(index, codes.to(index.labels.device), noise_std)
 
     def between(self, labels: Tensor, uniforms: Tensor, z: Tensor) -> Tensor:
@@ -47,16 +47,10 @@ class Codes:
 
     def draw(self, labels: Tensor, rng: torch.Generator) -> Tensor:
         """Return `between` with uniforms and noise from `rng`, which is on the device of the codes."""
-        uniforms = torch.rand(len(labels), UNIFORMS_PER_IMAGE, generator=rng, device=rng.device)
-        return self.between(labels, uniforms, draw_noise(len(labels), self.codes.shape[1], rng))
+        latent_dim = self.codes.shape[1]
+        return self.between(labels, *draw_uniforms_and_noise(len(labels), UNIFORMS_PER_IMAGE, latent_dim, rng))
 
     def from_seeds(self, labels: Tensor, seeds: Seeds) -> Tensor:
         """Return `between` with one row per seed, each drawn from its seed alone."""
-
-        def row(rng: torch.Generator) -> Tensor:
-            return torch.cat(
-                [torch.rand(1, UNIFORMS_PER_IMAGE, generator=rng), draw_noise(1, self.codes.shape[1], rng)], 1
-            )
-
-        rows = rows_from_seeds(seeds, row).to(self.codes.device)
-        return self.between(labels, rows[:, :UNIFORMS_PER_IMAGE], rows[:, UNIFORMS_PER_IMAGE:])
+        latent_dim, device = self.codes.shape[1], self.codes.device
+        return self.between(labels, *uniforms_and_noise_from_seeds(seeds, UNIFORMS_PER_IMAGE, latent_dim, device))

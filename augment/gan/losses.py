@@ -98,12 +98,13 @@ def _second_moment(l_r: Tensor, l_f: Tensor) -> Tensor:
     return ((l_r**2).mean() + (l_f**2).mean()) / 2
 
 
-def fisher_constraint(rho: float = 1e-6) -> Term:
+def fisher_constraint() -> Term:
     """Return the term -lambda (1 - O) + rho/2 (O - 1)^2, where O is the second moment of the logits.
 
     Source: Mroueh and Sercu, Fisher GAN, arXiv 1705.09675, eq. 9 and algorithm 1. It is the augmented Lagrangian of the
     constraint O = 1. The state is lambda, shape (1,); after every update of D, lambda <- lambda - rho (1 - O).
     """
+    rho = 1e-6
 
     def value(l_r: Tensor, l_f: Tensor, state: Tensor) -> Tensor:
         excess = _second_moment(l_r, l_f) - 1
@@ -115,13 +116,14 @@ def fisher_constraint(rho: float = 1e-6) -> Term:
     return Term(value, advance, initial=(0.0,), source="Mroueh and Sercu, arXiv 1705.09675, eq. 9, algorithm 1")
 
 
-def lecam(weight: float, decay: float = 0.99) -> Term:
+def lecam(weight: float) -> Term:
     """Return the LeCam regulariser, weight (mean (l_r - a_f)^2 + mean (l_f - a_r)^2), which works with any loss.
 
     The state, shape (2,), holds a_r and a_f, the exponential moving averages of the mean logits on real and on fake
     images. On small training sets it keeps D's logits on real images close to those on fakes. Source: Tseng et al.,
     Regularizing GANs under Limited Data, arXiv 2104.03310, section 3.
     """
+    decay = 0.99
 
     def value(l_r: Tensor, l_f: Tensor, state: Tensor) -> Tensor:
         return weight * (((l_r - state[1]) ** 2).mean() + ((l_f - state[0]) ** 2).mean())

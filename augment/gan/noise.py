@@ -1,4 +1,4 @@
-"""The noise inputs of generators. All noise is drawn by this module."""
+"""The random inputs of generators: normal noise, and uniform numbers that choose images and mixtures of them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,19 @@ def draw_noise(count: int, latent_dim: int, rng: torch.Generator) -> Tensor:
 def noise_from_seeds(seeds: Seeds, latent_dim: int) -> Tensor:
     """Return noise with one row per seed: float32 (n, latent_dim), on the CPU; see `rows_from_seeds`."""
     return rows_from_seeds(seeds, lambda rng: draw_noise(1, latent_dim, rng))
+
+
+def draw_uniforms_and_noise(count: int, uniforms: int, latent_dim: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return numbers uniform in [0, 1), float32 (count, uniforms), and noise, float32 (count, latent_dim)."""
+    return torch.rand(count, uniforms, generator=rng, device=rng.device), draw_noise(count, latent_dim, rng)
+
+
+def uniforms_and_noise_from_seeds(
+    seeds: Seeds, uniforms: int, latent_dim: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return what `draw_uniforms_and_noise` does, with one row per seed, on a device; see `rows_from_seeds`."""
+    rows = rows_from_seeds(seeds, lambda rng: torch.cat(draw_uniforms_and_noise(1, uniforms, latent_dim, rng), 1))
+    return rows[:, :uniforms].to(device), rows[:, uniforms:].to(device)
 
 
 def rows_from_seeds(seeds: Seeds, draw_row: Callable[[torch.Generator], Tensor]) -> Tensor:

@@ -95,7 +95,7 @@ class Bench:
     milliseconds: dict[str, float]  # whole steps: one_stage, two_stage_fair, two_stage_published
     speedup: dict[str, float]  # of one-stage over "fair" and "published": medians of the ratios within each round
     bound: dict[str, float]  # the same ratios, predicted by counting passes
-    splits: dict[str, dict[str, float]]  # by arm, computed from the measured parts; and these under "parts"
+    splits: dict[str, dict[str, float]]  # by arm, computed from the measured parts, which are under the key "parts"
     repeats: int
     spread: Spread
     peak_memory_mib: dict[str, float | None]  # of a step, above the memory in use before it; None if unknown

@@ -14,10 +14,10 @@ STEPS_OF_ESTIMATE = 3
 STEPS_OF_COMPARISON = 5  # of each precision; the fastest are compared, since other programs only slow steps down
 CLEARLY_FASTER = 0.9  # a smaller advantage is not worth the rounding of bfloat16
 
-Step = Callable[[bool], None]  # its argument says whether the step includes the penalties
+TrainingStep = Callable[[bool], None]  # its argument says whether the step includes the penalties
 
 
-def seconds_per_step(step: Step, device: torch.device, penalty_every: int | None = None) -> float:
+def seconds_per_step(step: TrainingStep, device: torch.device, penalty_every: int | None = None) -> float:
     """Return the mean seconds of a step, over a few steps after a warm-up step.
 
     penalty_every: every how many steps the penalties are included; None: never.
@@ -28,12 +28,12 @@ def seconds_per_step(step: Step, device: torch.device, penalty_every: int | None
     return plain + (_mean_seconds(step, device, penalised=True) - plain) / penalty_every
 
 
-def _mean_seconds(step: Step, device: torch.device, *, penalised: bool) -> float:
+def _mean_seconds(step: TrainingStep, device: torch.device, *, penalised: bool) -> float:
     step(penalised)
     return sum(seconds_of(partial(step, penalised), device) for _ in range(STEPS_OF_ESTIMATE)) / STEPS_OF_ESTIMATE
 
 
-def bfloat16_is_faster(float32: Step, bfloat16: Step, runtime: Runtime) -> bool:
+def bfloat16_is_faster(float32: TrainingStep, bfloat16: TrainingStep, runtime: Runtime) -> bool:
     """Time a few steps of each precision in turn, return whether bfloat16 is clearly faster, and note the result."""
     ratio = bfloat16_time_ratio(float32, bfloat16, runtime.device)
     faster = ratio < CLEARLY_FASTER
@@ -44,7 +44,7 @@ def bfloat16_is_faster(float32: Step, bfloat16: Step, runtime: Runtime) -> bool:
     return faster
 
 
-def bfloat16_time_ratio(float32: Step, bfloat16: Step, device: torch.device) -> float:
+def bfloat16_time_ratio(float32: TrainingStep, bfloat16: TrainingStep, device: torch.device) -> float:
     """Return the time of a step in bfloat16 relative to one in float32, from the fastest of a few of each, in turn."""
     fastest = {float32: float("inf"), bfloat16: float("inf")}
     for step in fastest:

@@ -23,10 +23,12 @@ from augment.gan.losses import LOSSES
 from augment.gan.networks import class_of, hide_class
 from augment.gan.noise import draw_noise
 from augment.gan.penalties import weighted_sum
+from augment.gan.step_times import TrainingStep
 from augment.gan.steps import STEPS, GanSetup, critic_step
 from augment.gan.training_state import TrainingState
 
 RECALIBRATION_BATCHES, RECALIBRATION_BATCH = 32, 256
+BATCH_PER_RECONSTRUCTION = 4  # a step reconstructs one training image for every 4 of its batch, if it does at all
 
 
 def generate_from_noise(state: TrainingState, config: GanConfig) -> Callable[[Tensor], Tensor]:
@@ -71,7 +73,7 @@ def make_step(
     setup: GanSetup,
     classes: Tensor | None = None,
     unlabelled: LabelledImages | None = None,
-) -> Callable[[bool], None]:
+) -> TrainingStep:
     """Return a function that does one training step; its argument says whether the step includes the penalties.
 
     It updates `state` except for the EMA of G and the step counter. classes: see `make_batch_sampler`. unlabelled:

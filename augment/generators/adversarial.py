@@ -23,11 +23,11 @@ from augment.dataset.images import LabelledImages, check_size, to_uint8
 from augment.errors import DivergedError, SourceError
 from augment.gan.config import TrainingConfig
 from augment.gan.networks import Pair, Shape
-from augment.gan.step_times import bfloat16_is_faster, seconds_per_step
+from augment.gan.step_times import TrainingStep, bfloat16_is_faster, seconds_per_step
 from augment.gan.steps import GanSetup
 from augment.gan.training import make_step, recalibrate_batch_norm, update_ema
 from augment.gan.training_state import TrainingState, dump_state, restore
-from augment.generators.base import Fitted, GeneratorConfig, GeneratorKind, Load, Outcome, TrainingData, work_ahead
+from augment.generators.base import Fitted, GeneratorConfig, GeneratorKind, Load, Outcome, TrainingData, describe_fit
 from augment.generators.previews import tile
 from augment.generators.runs import GeneratorMetadata, Run, RunLog, open_run
 from augment.output_folders import Replace
@@ -101,8 +101,8 @@ def adversarial_generator(
         data: TrainingData, config: C, folder: Path, runtime: Runtime, *, overwrite: bool, replace: Replace
     ) -> Fitted:
         training = prepare(data, config, runtime.device)
-        options = {"unlabelled": data.unlabelled, "overwrite": overwrite, "replace": replace}
-        with open_run(folder, config, data.images, data.origin.name, **options) as run:  # type: ignore[arg-type]
+        images, name, unlabelled = data.images, data.origin.name, data.unlabelled
+        with open_run(folder, config, images, name, unlabelled, overwrite=overwrite, replace=replace) as run:
             if config.precision == "auto" and not (config.fast or run.checkpoints() or run.finished_step()):
                 low = config.model_copy(update={"precision": "bfloat16"})
                 float32, bfloat16 = (new_step(data, choice, runtime.device) for choice in (config, low))
@@ -114,7 +114,7 @@ def adversarial_generator(
         penalty_every = config.penalty_every if config.penalties else None
         return seconds_per_step(new_step(data, plain, device), device, penalty_every) * config.steps
 
-    def new_step(data: TrainingData, config: C, device: torch.device) -> Callable[[bool], None]:
+    def new_step(data: TrainingData, config: C, device: torch.device) -> TrainingStep:
         return step_of(prepare(data, config, device), data, config)
 
     return GeneratorKind(config, fit, load, estimate_seconds)
@@ -128,7 +128,7 @@ def _fit(training: TrainingParts, data: TrainingData, config: AdversarialConfig,
     if (newest := run.newest_step()) > config.steps:
         return Fitted(Outcome.BEYOND, newest)
     if runtime.observer.wants_estimates:
-        runtime.observer.on_note(work_ahead(config, data, run.newest_step()))
+        runtime.observer.on_note(describe_fit(config, data, run.newest_step()))
     step = step_of(training, data, config)
     if not train(state, config, run, runtime, step=step, preview=training.preview):
         return Fitted(Outcome.STOPPED, state.step)
@@ -138,7 +138,7 @@ def _fit(training: TrainingParts, data: TrainingData, config: AdversarialConfig,
     return Fitted(Outcome.FINISHED, state.step)
 
 
-def step_of(training: TrainingParts, data: TrainingData, config: AdversarialConfig) -> Callable[[bool], None]:
+def step_of(training: TrainingParts, data: TrainingData, config: AdversarialConfig) -> TrainingStep:
     """Return a function that does one training step on all images of `data`; see `make_step`."""
     return make_step(data.images, training.state, config, training.setup, training.classes, data.unlabelled)
 
@@ -159,7 +159,7 @@ def load_pair(
 ) -> Pair:
     """Return the networks that `network_tensors` saved, frozen and in eval mode.
 
-    largest: the largest side of a tensor that the metadata need; nothing is built if the tensors are smaller, so
+    largest: the largest dimension of a tensor in such networks. If all saved tensors are smaller, nothing is built, so
     that damaged metadata do not exhaust the memory. Raises `SourceError` for that, and if a tensor does not fit.
     """
     saved = [tensor for name, tensor in tensors.items() if name.startswith(("generator.", "discriminator."))]
@@ -194,7 +194,7 @@ def train(
     run: Run,
     runtime: Runtime,
     *,
-    step: Callable[[bool], None],
+    step: TrainingStep,
     preview: Callable[[], NDArray[np.uint8]],
 ) -> bool:
     """Train from the newest checkpoint of `run` to step `config.steps`; return False if the runtime stopped it before.

@@ -7,7 +7,7 @@ only.
 
 D learns from the classes that are large enough to lend differences, and G learns from D what a real change looks like.
 On the few images of a small class, D would memorise these images, and G would learn to ignore the differences. Images
-of all classes are reconstructed. Unlabelled images, if there are any, are half of the real images that D sees.
+of all classes are reconstructed. Unlabelled images, if there are any, are by default half of the real images of D.
 
 The training images are part of the finished run as uint8, so a run can generate without its source.
 """
@@ -43,8 +43,8 @@ from augment.gan.anchors import (
 )
 from augment.gan.class_index import draw_labels
 from augment.gan.networks import Shape
-from augment.gan.noise import Seeds, draw_noise, rows_from_seeds
-from augment.gan.training import make_setup
+from augment.gan.noise import Seeds, draw_uniforms_and_noise, uniforms_and_noise_from_seeds
+from augment.gan.training import BATCH_PER_RECONSTRUCTION, make_setup
 from augment.gan.training_state import TrainingState, initial_state
 from augment.generators.adversarial import (
     PREVIEW_COLUMNS,
@@ -61,8 +61,6 @@ from augment.generators.base import Samples, TrainingData, metadata_fields
 from augment.generators.runs import Run, read_model
 from augment.generators.training_images import check_present, image_tensors, read_images
 from augment.seeds import derive_seed
-
-BATCH_PER_RECONSTRUCTION = 4  # each step reconstructs one image for every 4 of its batch
 
 
 class AnchoredConfig(AdversarialConfig):
@@ -147,11 +145,11 @@ def _prepare(data: TrainingData, config: AnchoredConfig, device: torch.device) -
 
     def run_ema(count: int, rng: torch.Generator) -> Tensor:
         labels = draw_labels(present, count, rng)
-        return average.run(labels, *_draw(count, shape.latent_dim, rng))[0]
+        return average.run(labels, *draw_uniforms_and_noise(count, UNIFORMS_PER_IMAGE, shape.latent_dim, rng))[0]
 
     def preview(labels: NDArray[np.int64]) -> Tensor:
         seeds = np.tile(np.arange(PREVIEW_COLUMNS, dtype=np.uint64), len(labels) // PREVIEW_COLUMNS)
-        draws = _draw_from_seeds(seeds, shape.latent_dim, device)
+        draws = uniforms_and_noise_from_seeds(seeds, UNIFORMS_PER_IMAGE, shape.latent_dim, device)
         return average.run(torch.from_numpy(labels).to(device), *draws)[0]
 
     return TrainingParts(
@@ -168,33 +166,24 @@ def _training_functions(
     synthesis: Synthesis, state: TrainingState, config: AnchoredConfig
 ) -> tuple[Callable[[Tensor], Tensor], Callable[[], Tensor] | None]:
     """Return what generates the fakes of a step, and the reconstruction error as G's own term."""
-    rng, latent_dim = state.rng, config.latent_dim
-    present = synthesis.anchors.index.present
+    rng, present = state.rng, synthesis.anchors.index.present
+
+    def draw(count: int) -> tuple[Tensor, Tensor]:
+        return draw_uniforms_and_noise(count, UNIFORMS_PER_IMAGE, config.latent_dim, rng)
 
     def generate(labels: Tensor) -> Tensor:
         # A fixed number of images get a difference. They are spread over the batch, because the fakes that D scores
         # without a class are the first ones (`with_unlabelled`).
         with_difference = slice(None, None, round(1 / DIFFERENCE_FRACTION))
-        return synthesis.run(labels, *_draw(len(labels), latent_dim, rng), with_difference)[0]
+        return synthesis.run(labels, *draw(len(labels)), with_difference)[0]
 
     def reconstruction() -> Tensor:
         count = max(config.batch_size // BATCH_PER_RECONSTRUCTION, 2)
-        real, reconstructed = synthesis.reconstruct(draw_labels(present, count, rng), *_draw(count, latent_dim, rng))
+        real, reconstructed = synthesis.reconstruct(draw_labels(present, count, rng), *draw(count))
         return config.reconstruction * l1_loss(reconstructed.float(), real)
 
     generate, reconstruction = (state.in_precision(f) for f in (generate, reconstruction))
     return generate, reconstruction if config.reconstruction else None
-
-
-def _draw(count: int, latent_dim: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return uniforms (count, UNIFORMS_PER_IMAGE) and noise (count, latent_dim)."""
-    return torch.rand(count, UNIFORMS_PER_IMAGE, generator=rng, device=rng.device), draw_noise(count, latent_dim, rng)
-
-
-def _draw_from_seeds(seeds: Seeds, latent_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return the uniforms and noise of `_draw` with one row per seed, each drawn from its seed alone."""
-    rows = rows_from_seeds(seeds, lambda rng: torch.cat(_draw(1, latent_dim, rng), 1)).to(device)
-    return rows[:, :UNIFORMS_PER_IMAGE], rows[:, UNIFORMS_PER_IMAGE:]
 
 
 def _save(state: TrainingState, data: TrainingData, config: AnchoredConfig, shape: Shape, run: Run) -> None:
@@ -228,7 +217,9 @@ class Anchored:
         check_present(labels, self.synthesis.anchors.index.counts.cpu().numpy(), self.metadata.classes)
         device = self.synthesis.anchors.images.device
         y = torch.from_numpy(labels).to(device)
-        images, indices = self.synthesis.run(y, *_draw_from_seeds(seeds, self.metadata.shape.latent_dim, device))
+        latent_dim = self.metadata.shape.latent_dim
+        draws = uniforms_and_noise_from_seeds(seeds, UNIFORMS_PER_IMAGE, latent_dim, device)
+        images, indices = self.synthesis.run(y, *draws)
         scored &= len(self.synthesis.anchors.discriminator_classes) == len(self.metadata.classes)
         scores = self.discriminator(images, y).float().cpu().numpy() if scored else None
         used = indices[:, [COLUMNS[name] for name in self.synthesis.policy.used_fields]].cpu().numpy()

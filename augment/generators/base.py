@@ -163,10 +163,10 @@ class GeneratorKind:
     estimate_seconds: Callable[[TrainingData, Any, torch.device], float] | None = None  # of a fit; None: negligible
 
 
-def work_ahead(config: GeneratorConfig, data: TrainingData, begun: int) -> str:
-    """Return a sentence on the work ahead. begun: steps that are done."""
+def describe_fit(config: GeneratorConfig, data: TrainingData, done: int) -> str:
+    """Return a sentence on the work ahead. done: steps that are done already."""
     images = data.images
-    steps = f"from step {begun:,} to {config.total:,}" if begun else counted(config.total, "step")
+    steps = f"from step {done:,} to {config.total:,}" if done else counted(config.total, "step")
     classes = counted(images.num_classes, "class")
     more = f" and {counted(len(data.unlabelled), 'unlabelled image')}" if data.unlabelled is not None else ""
     return f"{config.kind}: {steps} on {counted(len(images), 'image')} of {classes}{more} at {images.size} px"

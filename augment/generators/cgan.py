@@ -5,7 +5,7 @@ One pair of networks is trained on the images of all classes. The score of an im
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -24,8 +24,8 @@ from augment.gan.class_index import ClassIndex, draw_labels
 from augment.gan.codes import Codes
 from augment.gan.config import GanConfig
 from augment.gan.networks import NETWORKS, Shape, build
-from augment.gan.noise import draw_noise, noise_from_seeds
-from augment.gan.training import generate_from_noise, make_setup
+from augment.gan.noise import Seeds, draw_noise, noise_from_seeds
+from augment.gan.training import BATCH_PER_RECONSTRUCTION, generate_from_noise, make_setup
 from augment.gan.training_state import TrainingState, initial_state
 from augment.generators.adversarial import (
     PREVIEW_COLUMNS,
@@ -44,7 +44,6 @@ from augment.generators.training_images import check_present
 from augment.seeds import derive_seed
 
 CODES, CODE_LABELS = "codes", "code_labels"  # tensors of a finished run
-BATCH_PER_PULL = 4  # each step pulls one image for every 4 of its batch
 
 
 class CganConfig(GanConfig, AdversarialConfig):
@@ -67,18 +66,20 @@ def _prepare(data: TrainingData, config: CganConfig, device: torch.device) -> Tr
     shape = network_shape(data.images, config.width, config.latent_dim)
     state = initial_state(config, build(config.network, shape, seed=derive_seed(config.seed, "weights")), shape, device)
     codes = _codes(data, config, device) if config.code_pull else None
-    noise = noise_from_seeds(range(PREVIEW_COLUMNS), shape.latent_dim).repeat(shape.num_classes, 1).to(device)
+    classes = np.flatnonzero(data.images.counts())
+
+    def draw(labels: Tensor, rng: torch.Generator) -> Tensor:
+        return codes.draw(labels, rng) if codes else draw_noise(len(labels), shape.latent_dim, rng)
 
     def sample(labels: NDArray[np.int64]) -> Tensor:
         y, seeds = torch.from_numpy(labels).to(device), np.arange(len(labels), dtype=np.uint64) % PREVIEW_COLUMNS
-        images: Tensor = state.ema(noise[: len(y)] if codes is None else codes.from_seeds(y, seeds), y)
+        images: Tensor = state.ema(_noise(codes, y, seeds, shape.latent_dim), y)
         return images
 
-    classes = np.arange(shape.num_classes) if codes is None else np.flatnonzero(data.images.counts())
     return TrainingParts(
         state,
         make_setup(state, config, *_training_functions(state, data, config, codes)),
-        run_ema=run_on_noise(state.ema, shape) if codes is None else _run_on_codes(state.ema, codes),
+        run_ema=run_on_random(state.ema, torch.from_numpy(classes).to(device), draw),
         preview=lambda: preview_grid(state.ema, classes, sample),
         save=lambda run: _save(state, data, config, shape, run, codes),
     )
@@ -87,6 +88,11 @@ def _prepare(data: TrainingData, config: CganConfig, device: torch.device) -> Tr
 def _codes(data: TrainingData, config: CganConfig, device: torch.device) -> Codes:
     index, seed = ClassIndex.from_images(data.images, device), derive_seed(config.seed, "codes")
     return Codes.from_seed(index, config.latent_dim, config.code_spread, seed=seed)
+
+
+def _noise(codes: Codes | None, labels: Tensor, seeds: Seeds, latent_dim: int) -> Tensor:
+    """Return the noise of each label and seed, (B, latent_dim), on the device of the labels."""
+    return codes.from_seeds(labels, seeds) if codes else noise_from_seeds(seeds, latent_dim).to(labels.device)
 
 
 def _training_functions(
@@ -103,7 +109,7 @@ def _training_functions(
         return fakes
 
     def distance() -> Tensor:
-        count = max(config.batch_size // BATCH_PER_PULL, 2)
+        count = max(config.batch_size // BATCH_PER_RECONSTRUCTION, 2)
         labels = draw_labels(present, count, rng)
         i = codes.index.draw(labels, torch.rand(count, generator=rng, device=rng.device))
         real = to_signed(images[i].contiguous(memory_format=torch.channels_last))
@@ -112,24 +118,17 @@ def _training_functions(
     return generate, distance
 
 
-def _run_on_codes(generator: nn.Module, codes: Codes) -> Callable[[int, torch.Generator], Tensor]:
-    """Return a function that runs G on a given number of random points between codes; classes are equally likely."""
-    present = codes.index.present
+def run_on_random(
+    generator: nn.Module, classes: Tensor, draw: Callable[[Tensor, torch.Generator], Tensor]
+) -> Callable[[int, torch.Generator], Tensor]:
+    """Return a function of (count, rng) that runs G on `count` random inputs.
+
+    classes: int64, each equally likely. draw: from labels and rng to the noise, (B, latent_dim).
+    """
 
     def forward(count: int, rng: torch.Generator) -> Tensor:
-        y = draw_labels(present, count, rng)
-        images: Tensor = generator(codes.draw(y, rng), y)
-        return images
-
-    return forward
-
-
-def run_on_noise(generator: nn.Module, shape: Shape) -> Callable[[int, torch.Generator], Tensor]:
-    """Return a function of (count, rng) that runs G on `count` inputs: noise, and classes drawn equally often."""
-
-    def forward(count: int, rng: torch.Generator) -> Tensor:
-        y = torch.randint(shape.num_classes, (count,), generator=rng, device=rng.device)
-        images: Tensor = generator(draw_noise(count, shape.latent_dim, rng), y)
+        y = draw_labels(classes, count, rng)
+        images: Tensor = generator(draw(y, rng), y)
         return images
 
     return forward
@@ -157,21 +156,16 @@ class Cgan:
     codes: Codes | None = None
 
     @torch.inference_mode()
-    def sample(
-        self, labels: NDArray[np.int64], seeds: Sequence[int] | NDArray[np.uint64], *, scored: bool = True
-    ) -> Samples:
+    def sample(self, labels: NDArray[np.int64], seeds: Seeds, *, scored: bool = True) -> Samples:
         """Return an image, and if they are needed D's logit, for each label and seed.
 
         Raises `SourceError` for a class without codes, if there are codes.
         """
         device = next(self.generator.parameters()).device
         y = torch.from_numpy(labels).to(device)
-        if self.codes is None:
-            z = noise_from_seeds(seeds, self.metadata.shape.latent_dim).to(device)
-        else:
+        if self.codes is not None:
             check_present(labels, self.codes.index.counts.cpu().numpy(), self.metadata.classes)
-            z = self.codes.from_seeds(y, seeds)
-        images = self.generator(z, y)
+        images = self.generator(_noise(self.codes, y, seeds, self.metadata.shape.latent_dim), y)
         scores = self.discriminator(images, y).float().cpu().numpy() if scored else None
         return Samples(to_uint8(images).cpu().numpy(), scores)
 

@@ -61,8 +61,8 @@ def fit(
     folder: Path,
     runtime: Runtime,
     *,
-    overwrite: bool = False,
-    replace: Replace = "nothing",
+    overwrite: bool,
+    replace: Replace,
 ) -> Fitted:
     """Store the training images; see `base.Fit`."""
     with open_run(folder, config, data.images, data.origin.name, overwrite=overwrite, replace=replace) as run:

@@ -159,10 +159,10 @@ def open_run(
     config: Settings,
     data: LabelledImages,
     name: str,
-    *,
     unlabelled: LabelledImages | None = None,
-    overwrite: bool = False,
-    replace: Replace = "nothing",
+    *,
+    overwrite: bool,
+    replace: Replace,
 ) -> Iterator[Run]:
     """Lock `folder` while a new or a continued run fits `config` to `data`.
 

@@ -19,7 +19,7 @@ from pipelines.metric_specs import MEANS_OVER_IMAGES, imbalanced
 SHARE = 0.25  # of synthetic images in a batch
 MIN_FOR_FORECAST = 8  # images of each class
 WITH_FORECAST = ("classical", "features")  # arms; a fine-tuned network would take too long
-FEWEST_LENT = 5  # images of a class that lends differences, where no class is large
+LENDERS_FROM = 5  # images of a class that lends differences, where no class is large
 # feeds that the images of a generator have to be better than; `resample`, because new views in every batch help small
 # classes too, and under imbalance all synthetic images favour rare classes
 CONTROLS = ("grid", "resample")
@@ -99,7 +99,7 @@ def _anchors(facts: Facts) -> Decision:
         why = f"in every repeat, a class has at least {largest} images, enough to take differences from"
         return Decision("generator", {}, f"the generator anchored, {config.anchors}: {why}")
     if largest > 1:
-        changes: dict[str, Any] = {"anchors": "pooled-difference", "lenders_from": min(largest, FEWEST_LENT)}
+        changes: dict[str, Any] = {"anchors": "pooled-difference", "lenders_from": min(largest, LENDERS_FROM)}
         fewest = counted(changes["lenders_from"], "image")
         why = f"in a repeat, no class has {config.lenders_from} images, so all with at least {fewest} lend differences"
     else:

@@ -18,7 +18,7 @@ from pipelines.pipeline_folds import draw_folds
 from pipelines.stages import stages_of
 
 MINUTES = 20.0  # if the user sets none
-MARGIN = 1.2  # of the minutes that are advised over the estimate, which varies from one call to the next
+MARGIN = 1.2  # the advised minutes divided by the estimate, which varies from one call to the next
 PREFERRED_REPEATS = 8  # improvements come before more repeats than this
 
 

@@ -20,7 +20,9 @@ from pipelines.cli.options import (
 )
 from pipelines.cli.output import print_commands_after
 
-Synthetic = Annotated[Path | None, typer.Option("--synthetic", metavar="DIR", help="Folder of generated images.")]
+Synthetic = Annotated[
+    Path | None, typer.Option("--synthetic", metavar="SOURCE", help="Generated images, also by another program.")
+]
 Test = Annotated[
     str | None, typer.Option("--test", metavar="SOURCE", help="Source of test images, if SOURCE has no test split.")
 ]
@@ -58,7 +60,6 @@ def evaluate(
     from pipelines.cli.tables import print_results
     from pipelines.config.reading import load_evaluate_config
     from pipelines.evaluation import evaluate as evaluate_source
-    from pipelines.results.document import REPORT
 
     settings = load_evaluate_config(
         config,
@@ -78,4 +79,4 @@ def evaluate(
     if results is None:
         raise KeyboardInterrupt
     print_results(results)
-    print_commands_after(data, results, out, out / REPORT, holds_generator=False)
+    print_commands_after(data, results, out, of_run=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from augment.errors import NO_ROOM, AugmentError, InputError
+from augment.errors import DISK_FULL, AugmentError, InputError
 
 # Parts of the messages with which torch (on CUDA, the CPU and other devices), oneDNN and numpy report that an array
 # does not fit into memory, or that its size cannot even be represented.
@@ -41,7 +41,7 @@ def explain(error: Exception) -> tuple[str, int]:
         return usage, 2
     if isinstance(error, OSError):
         target = f" for {error.filename}" if error.filename else ""
-        if error.errno in NO_ROOM:
+        if error.errno in DISK_FULL:
             target = target or " for standard output"  # errors of all other writes name their file
             return f"no room on the disk{target}: free some space and run the same command again", 1
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:

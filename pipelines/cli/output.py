@@ -33,20 +33,21 @@ def print_next_command(*command: str | Path, label: str = "next") -> None:
     print_line(f"{label}: {' '.join(shell_word(str(part)) for part in command)}")
 
 
-def print_commands_after(
-    data: DataConfig, results: Results, folder: Path, report: Path, *, holds_generator: bool
-) -> None:
+def print_commands_after(data: DataConfig, results: Results, folder: Path, *, of_run: bool) -> None:
     """Print the commands that keep a classifier, if `augment train` can do so from `folder`, and that open the report.
 
-    holds_generator: whether the folder has the generator that an arm with synthetic images needs.
+    of_run: whether `folder` is of an `augment run`, which has the generator that an arm with synthetic images needs,
+    and not of an `augment evaluate`.
     """
+    from pipelines.results.document import EVALUATION, REPORT
+
     flags = ["--skip-broken"] if data.skip_broken else []
     flags += ["--drop-duplicates"] if data.drop_duplicates else []
     flags += ["--resize", data.resize] if data.resize != "pad" else []
     command = ("augment", "train", data.source, *flags, "--run", str(folder), "--out", f"{folder}-model")
-    if results.keep and (holds_generator or not results.recommendation.augment):
+    if results.keep and (of_run or not results.recommendation.augment):
         print_next_command(*command, label="to keep a classifier")
-    print_browser_command(report)
+    print_browser_command((folder / EVALUATION if of_run else folder) / REPORT)
 
 
 def print_browser_command(page: Path) -> None:

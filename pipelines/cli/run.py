@@ -90,7 +90,6 @@ def run(
     """Train a generator, generate images and measure the gain. Stages that are up to date are skipped."""
     from pipelines.cli.tables import print_results
     from pipelines.config.reading import load_pipeline
-    from pipelines.results.document import EVALUATION, REPORT
     from pipelines.runner import run as run_pipeline
 
     settings = [*(overrides or []), *_as_overrides(images, drop_duplicates, seed)]
@@ -112,7 +111,7 @@ def run(
     if results is None:
         raise KeyboardInterrupt
     print_results(results)
-    print_commands_after(data, results, folder, folder / EVALUATION / REPORT, holds_generator=True)
+    print_commands_after(data, results, folder, of_run=True)
 
 
 def _notes_on_source(definition: PipelineDefinition) -> list[str]:

@@ -22,7 +22,7 @@ from pipelines.tuning import TuningResult
 
 def _columns(metrics: Sequence[str]) -> list[Column | str]:
     """Return the columns of arms. Long names are folded, since one that is cut off could be that of another arm."""
-    headings = [f"{METRICS[name].words} ({METRICS[name].unit_of_levels})" for name in metrics]
+    headings = [f"{METRICS[name].words} ({METRICS[name].unit_of_values})" for name in metrics]
     return [Column("arm", overflow="fold"), *headings, "n"]
 
 

@@ -158,7 +158,7 @@ def pool_of_views(
 ) -> Pool:
     """Return a pool of `data` in views of the arm's policy. share, span, class_weights: see `Pool`.
 
-    shared: whether other arms have the same views, so that they are kept; see `shared_views`.
+    shared: whether other arms of the repeat use the same views, which are then computed once; see `shared_views`.
     """
     images, labels = torch.from_numpy(data.images[None]), torch.from_numpy(data.labels)
     pool = Pool(images, labels, share, span=span, class_weights=class_weights)

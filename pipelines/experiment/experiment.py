@@ -46,9 +46,8 @@ def run_experiment(
 ) -> list[Record] | None:
     """Run the trainings whose records are not yet in records.jsonl, and append their records to it.
 
-    others: a record file of another kind and the calls that return its lines; they run first, in the same processes.
-    The number of classifiers, also of earlier ones, is the progress of `task`. Returns the records of all
-    classifiers, or None if it was stopped.
+    others: a record file of another kind and the calls that return its lines, which run first. The number of
+    classifiers, also of earlier ones, is the progress of `task`. Returns all records, or None if it was stopped.
     """
     file = RecordFile(output, RECORDS, Record, record_digests(trainings, folds, config, runtime.device))
     records = file.read()
@@ -57,10 +56,8 @@ def run_experiment(
         runtime.observer.on_progress(task, len(records), {})
     finished = {record.key for record in records}
     missing = [training for training in trainings if training.key not in finished]
-    needed = {training.fold for training in missing}
-    prepared = with_features(
-        [fold for fold in folds if fold.name in needed], [training.arm for training in missing], config, runtime
-    )
+    needed = [fold for fold in folds if any(training.fold == fold.name for training in missing)]
+    prepared = with_features(needed, [training.arm for training in missing], config, runtime)
     if prepared is None:
         return None
     by_name = {fold.name: fold for fold in prepared}

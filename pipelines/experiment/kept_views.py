@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from augment.dataset.images import LabelledImages
 from augment.dataset.policies import bank_of_views
 
-MOST_KEPT = 2  # banks, for arms with two policies
-MOST_BYTES = 2**29  # of each bank that is kept
+MAX_KEPT = 2  # banks, for arms with two policies
+MAX_KEPT_BYTES = 2**29  # of each bank that is kept
 _kept: OrderedDict[tuple[str, str, bool, int], NDArray[np.uint8]] = OrderedDict()
 
 
@@ -25,9 +25,9 @@ def shared_views(
     key = data.fingerprint, policy, horizontal_flip, seed
     bank = _kept.pop(key, None)
     if bank is None or len(bank) < views:
-        while len(_kept) >= MOST_KEPT:
+        while len(_kept) >= MAX_KEPT:
             _kept.popitem(last=False)
         bank = bank_of_views(data, policy, views=views, horizontal_flip=horizontal_flip, seed=seed)
-    if bank.nbytes <= MOST_BYTES:
+    if bank.nbytes <= MAX_KEPT_BYTES:
         _kept[key] = bank
     return bank[:views]

@@ -27,7 +27,7 @@ NOT_FOR = (
 )
 
 
-MANY = 0.1  # of the images; labels are rarely wrong that often
+MAX_SUSPECTS = 0.1  # of the images; labels are rarely wrong more often
 
 
 def model_card(metadata: ClassifierMetadata) -> str:
@@ -78,7 +78,7 @@ def _accuracy(metadata: ClassifierMetadata) -> list[str]:
 def caution_on_suspects(metadata: ClassifierMetadata) -> str:
     """Return a sentence for suspects so many that most are errors of the classifier; empty if they are few."""
     validation, suspects = metadata.cross_validation, metadata.suspect_labels or 0
-    if validation is None or suspects <= MANY * validation.images:
+    if validation is None or suspects <= MAX_SUSPECTS * validation.images:
         return ""
     accuracy = 100 * validation.after["accuracy"]
     return (

@@ -20,7 +20,7 @@ from pipelines.record_names import name_of_half
 from pipelines.results.document import Forecast
 from pipelines.results.statistics import corrected_t_interval
 
-MIN_ERROR = 1e-3  # counts as this much; a logarithm needs an error above 0
+MIN_ERROR = 1e-3  # a smaller error counts as this much, since 0 has no logarithm
 POINT = 0.01
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from augment.dataset.images import LabelledImages
 from pipelines.experiment.records import Record
 
-MAX_IMAGES = 16  # images
+MAX_IMAGES = 16
 MAX_PER_CONFUSION = 3  # images of one class that are taken for one other class
 
 

@@ -56,7 +56,7 @@ def build_results(
     metric: str | None = None,
     choice: Choice | None = None,
 ) -> Results:
-    """Return the content of results.json, without warnings and versions.
+    """Return the content of results.json, without what `evaluation` adds: warnings, versions, recipes, ...
 
     arms: as they are defined, without the mix of `choice`. ratio: of arms that set none. ratio_by_need: of arms that
     use all images. metric: None: `default_metric`. choice: by `choose_mix`; the headline is then about its arm.

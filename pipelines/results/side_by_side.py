@@ -97,7 +97,7 @@ def write_page(evaluations: Sequence[Evaluation], out: Path) -> None:
     dataset = evaluations[0].results.dataset
     page = environment.from_string(source).render(
         title=f"{counted(len(evaluations), 'evaluation')} on {dataset.test_size:,} test images of {dataset.name}",
-        heads=[f"{metric.words}, {metric.unit_of_levels}" for metric in METRICS.values()],
+        heads=[f"{metric.words}, {metric.unit_of_values}" for metric in METRICS.values()],
         metric=METRICS[metric_of(evaluations[0].results)].words,
         rows=rows(evaluations),
         evaluations=evaluations,

@@ -37,7 +37,7 @@ def describe_mean(metric: str, mean: float, interval: tuple[float, float], repea
     spec, times = METRICS[metric], counted(repeats, "repeat")
     level, low, high = (f"{spec.scale * value:.{spec.decimals}f}" for value in (mean, *interval))
     spread = f"95 % interval {low} to {high}, {times}" if interval[0] < interval[1] else f"the same in {times}"
-    return f"{spec.words} {level} {spec.unit_of_levels} ({spread})"
+    return f"{spec.words} {level} {spec.unit_of_values} ({spread})"
 
 
 def format_metrics(summaries: Mapping[str, Summary]) -> dict[str, str]:

@@ -10,9 +10,14 @@ from torch.nn.functional import cross_entropy
 from classifiers.blending import Blend, blend, draw_blends
 
 
+def blended(x: torch.Tensor, target: torch.Tensor, parameters: Blend) -> tuple[torch.Tensor, torch.Tensor]:
+    """A batch blended with itself, as in the papers."""
+    return blend(x, target, parameters, partners=(x, target), label_lam=parameters.lam)
+
+
 def test_mixup_weighs_an_image_by_lam_and_its_partner_by_the_rest() -> None:
     x, target = torch.tensor([0.0, 10.0, 100.0]).view(3, 1, 1, 1), torch.eye(3)
-    mixed, mixed_target = blend(x, target, Blend(0.8, torch.tensor([1, 2, 0]), None))
+    mixed, mixed_target = blended(x, target, Blend(0.8, torch.tensor([1, 2, 0]), None))
     torch.testing.assert_close(mixed.flatten(), torch.tensor([2.0, 28.0, 80.0]))
     torch.testing.assert_close(mixed_target[1], torch.tensor([0.0, 0.8, 0.2]))
 
@@ -20,7 +25,7 @@ def test_mixup_weighs_an_image_by_lam_and_its_partner_by_the_rest() -> None:
 def test_cutmix_shows_the_partner_in_the_box_and_nowhere_else() -> None:
     x = torch.arange(3.0).view(3, 1, 1, 1).repeat(1, 2, 4, 6)
     partner, before = torch.tensor([2, 0, 1]), x.clone()
-    cut, target = blend(x, torch.eye(3), Blend(0.75, partner, (1, 3, 2, 5)))
+    cut, target = blended(x, torch.eye(3), Blend(0.75, partner, (1, 3, 2, 5)))
     for i in range(3):
         assert (cut[i, :, 1:3, 2:5] == partner[i]).all()
         outside = torch.ones(4, 6, dtype=torch.bool)
@@ -36,7 +41,7 @@ def test_the_loss_of_a_blend_is_the_weighted_loss_of_both_targets() -> None:
     logits, x = torch.randn(4, 3, generator=random), torch.zeros(4, 1, 8, 8)
     soft, weights = torch.rand(4, 3, generator=random).softmax(1), torch.tensor([1.0, 0.3, 0.0, 0.8])
     partner = torch.tensor([3, 0, 1, 2])
-    _, target = blend(x, weights[:, None] * soft, Blend(0.7, partner, (0, 4, 1, 7)))
+    _, target = blended(x, weights[:, None] * soft, Blend(0.7, partner, (0, 4, 1, 7)))
     losses = [
         sum(
             share * float(weights[j]) * float(cross_entropy(logits[i : i + 1], soft[j : j + 1]))

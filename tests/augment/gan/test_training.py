@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -15,10 +16,11 @@ from torch import nn
 from augment.dataset.images import LabelledImages, to_uint8
 from augment.gan import training
 from augment.gan.networks import NETWORKS, Shape, build
+from augment.gan.noise import draw_noise
 from augment.gan.penalties import PENALTIES, Batch, Critic
 from augment.gan.steps import STEPS
 from augment.gan.training import make_batch_sampler, make_step, recalibrate_batch_norm, update_ema, with_unlabelled
-from augment.generators.cgan import run_on_noise
+from augment.generators.cgan import run_on_random
 
 SHAPE = Shape(num_classes=3, channels=1, image_size=12, width=4, latent_dim=8)
 
@@ -102,6 +104,11 @@ def test_the_average_follows_quickly_at_first_and_slowly_later() -> None:
         expected = kept * average.weight.detach() + (1 - kept) * model.weight.detach()
         update_ema(average, model, 0.99, step)
         torch.testing.assert_close(average.weight.detach(), expected)
+
+
+def run_on_noise(generator: nn.Module, shape: Shape) -> Callable[[int, torch.Generator], torch.Tensor]:
+    classes = torch.arange(shape.num_classes)
+    return run_on_random(generator, classes, lambda y, rng: draw_noise(len(y), shape.latent_dim, rng))
 
 
 @pytest.mark.parametrize("network", NETWORKS)

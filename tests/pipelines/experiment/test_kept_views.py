@@ -10,7 +10,7 @@ import pytest
 from augment.dataset.images import LabelledImages
 from augment.dataset.policies import POLICIES, bank_of_views
 from pipelines.experiment import kept_views
-from pipelines.experiment.kept_views import MOST_KEPT, shared_views
+from pipelines.experiment.kept_views import MAX_KEPT, shared_views
 
 
 @pytest.fixture
@@ -59,10 +59,10 @@ def test_other_views_are_computed(change: dict[str, Any], shoes: LabelledImages,
 def test_few_banks_are_kept_and_none_that_is_large(
     shoes: LabelledImages, computed: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for seed in range(MOST_KEPT + 2):
+    for seed in range(MAX_KEPT + 2):
         shared_views(shoes, "light", views=2, horizontal_flip=False, seed=seed)
-    assert len(kept_views._kept) == MOST_KEPT
-    monkeypatch.setattr(kept_views, "MOST_BYTES", 10)
+    assert len(kept_views._kept) == MAX_KEPT
+    monkeypatch.setattr(kept_views, "MAX_KEPT_BYTES", 10)
     for _ in range(2):
         shared_views(shoes, "light", views=3, horizontal_flip=False, seed=0)
-    assert len(computed) == MOST_KEPT + 2 + 2
+    assert len(computed) == MAX_KEPT + 2 + 2
