@@ -46,7 +46,7 @@ class ValidationSplit:
 
     records: Sequence[Record]
     labels: NDArray[np.int64]
-    fingerprint: str = ""
+    fingerprint: str
 
 
 def candidate_mixes(config: ChooseConfig) -> dict[str, Mix]:
@@ -172,7 +172,7 @@ def _image_gains(splits: Sequence[ValidationSplit], candidate: str) -> NDArray[n
 
 
 def _share_images(splits: Sequence[ValidationSplit]) -> bool:
-    return bool(splits[0].fingerprint) and len({split.fingerprint for split in splits}) == 1
+    return len({split.fingerprint for split in splits}) == 1
 
 
 def _weights(splits: Sequence[ValidationSplit], metric: str) -> NDArray[np.float64]:

@@ -17,8 +17,8 @@ from pipelines.config.sections import DataConfig, EvaluateConfig, fill_small_cla
 from pipelines.experiment.arms import check_pretrained_weights, long_tail_notes
 from pipelines.experiment.cross_fitting import cross_fit_folds, folds_to_cross_fit
 from pipelines.experiment.experiment import RECORDS, run_experiment
-from pipelines.experiment.folds import HOLDOUT_ONLY, ONE_GENERATOR, Design, Fold, of_first_size
-from pipelines.experiment.loading import leak_warnings, load, load_synthetic, require_test, unused_notes
+from pipelines.experiment.folds import ONE_GENERATOR, Design, Fold, of_first_size
+from pipelines.experiment.loading import Names, leak_warnings, load, load_synthetic, require_test, unused_notes
 from pipelines.experiment.parallel import end_processes
 from pipelines.experiment.planning import gan_train_trainings, plan_trainings
 from pipelines.experiment.records import Record
@@ -51,7 +51,7 @@ class ReportContext:
     curves: dict[str, tuple[list[int], list[float]]] | None = None
     choice: Choice | None = None
     fingerprint: str | None = None
-    names: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    names: Names = field(default_factory=dict)
 
 
 def evaluate(
@@ -81,8 +81,8 @@ def evaluate(
             config, notes = fill_small_classes(config)
             warnings += notes
     _report(warnings, runtime)
-    why = HOLDOUT_ONLY if synthetic is not None else "holdout: there is one test set"
-    design = Design(why=why, test_labels=test.labels, note=ONE_GENERATOR)
+    generated = "images that were generated elsewhere come from one generator, and " if synthetic is not None else ""
+    design = Design(why=f"holdout: {generated}there is one test set", test_labels=test.labels, note=ONE_GENERATOR)
     context = ReportContext(loaded.name, design, warnings, fingerprint=loaded.fingerprint, names=loaded.names)
     replaces: Replace = "anything" if _extends(folder, identity_of([fold], config)) else "nothing"
     return evaluate_folds([fold], config, folder, context, runtime, overwrite=overwrite, replace=replaces)
@@ -230,9 +230,7 @@ def _dataset(fold: Fold, context: ReportContext) -> Dataset:
     )
 
 
-def _hard_images(
-    results: Results, records: Sequence[Record], folds: Sequence[Fold], names: Mapping[tuple[str, int], str]
-) -> list[HardImage]:
+def _hard_images(results: Results, records: Sequence[Record], folds: Sequence[Fold], names: Names) -> list[HardImage]:
     """Return the test images that the recommended arm gets wrong most often: of a curve, those of its first size."""
     arm, tests = results.recommendation.arm, {fold.name: fold.test for fold in of_first_size(folds)}
     return hard_images([record for record in records if record.arm == arm and record.fold in tests], tests, names)

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import Overwrite, check_replaceable
+from pipelines.cli.options import Model, Overwrite, check_replaceable
 from pipelines.cli.output import print_line
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder that augment train wrote.")]
 File = Annotated[Path, typer.Option("--out", metavar="FILE.onnx", help="The ONNX file.")]
 
 

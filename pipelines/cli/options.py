@@ -64,6 +64,8 @@ ClassifierSteps = Annotated[
     int | None, typer.Option("--steps", min=1, help="Optimiser steps with which each classifier is trained.")
 ]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda[:n]", help="Where to compute.")]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder that augment train wrote.")]
+SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Skip files that cannot be read as images.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace earlier output of this command.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress, only notes and the result.")]
 Track = Annotated[
@@ -93,9 +95,7 @@ class ReadingOptions:
         Literal["pad", "crop", "stretch"] | None,
         typer.Option("--resize", help="How to make non-square images square; default: pad."),
     ] = None
-    skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Skip files that cannot be read as images.")] = (
-        False
-    )
+    skip_broken: SkipBroken = False
 
     def settings(self) -> dict[str, Any]:
         """Return the options that were given, under the names of their fields in `DataConfig`."""

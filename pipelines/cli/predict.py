@@ -7,10 +7,19 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import Device, Jobs, Overwrite, Quiet, check_outside_sources, check_replaceable, resolve_jobs
+from pipelines.cli.options import (
+    Device,
+    Jobs,
+    Model,
+    Overwrite,
+    Quiet,
+    SkipBroken,
+    check_outside_sources,
+    check_replaceable,
+    resolve_jobs,
+)
 from pipelines.cli.output import print_line
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder that augment train wrote.")]
 Pictures = Annotated[
     list[str],
     typer.Argument(
@@ -23,7 +32,6 @@ Top = Annotated[
     int | None,
     typer.Option("--top", min=1, metavar="K", help="Write only the K most probable classes of each picture."),
 ]
-SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Skip files that cannot be read as images.")]
 
 
 def predict(

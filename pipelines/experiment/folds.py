@@ -116,6 +116,3 @@ class Design:
                 f"the test set has {counted(len(self.test_labels), 'image')}: at least {MIN_TEST_IMAGES} are needed, "
                 "and some of each class to measure it; add test images"
             )
-
-
-HOLDOUT_ONLY = "holdout: images that were generated elsewhere come from one generator, and there is one test set"

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import NamedTuple
 
 from augment.dataset.images import LabelledImages
 from classifiers.ensemble import Ensemble
 from classifiers.metrics import softmax
+from pipelines.experiment.loading import Names
 from pipelines.model.cross_validation import OutOfFoldPredictions
 
 SUSPECTS = "suspect-labels.csv"
@@ -48,7 +49,7 @@ def find_suspects(unseen: OutOfFoldPredictions, network: Ensemble) -> list[Suspe
     ]
 
 
-def as_csv(found: Sequence[Suspect], data: LabelledImages, names: Mapping[tuple[str, int], str]) -> str:
+def as_csv(found: Sequence[Suspect], data: LabelledImages, names: Names) -> str:
     """Return a table with a line for each suspect. data: all images. names: of images, by their hashes and labels."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")

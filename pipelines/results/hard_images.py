@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from augment.dataset.images import LabelledImages
 from pipelines.experiment.records import Record
+
+if TYPE_CHECKING:
+    from pipelines.experiment.loading import Names
 
 MAX_IMAGES = 16
 MAX_PER_CONFUSION = 3  # images of one class that are taken for one other class
@@ -36,9 +40,7 @@ class HardImage:
     name: str = ""
 
 
-def hard_images(
-    records: Sequence[Record], tests: Mapping[str, LabelledImages], names: Mapping[tuple[str, int], str]
-) -> list[HardImage]:
+def hard_images(records: Sequence[Record], tests: Mapping[str, LabelledImages], names: Names) -> list[HardImage]:
     """Return the images that are most often misclassified, the worst first, with few of each confusion of two classes.
 
     records: of one arm, in any order, which does not affect the result. tests: the test images by the name of the fold.

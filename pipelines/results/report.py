@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
@@ -25,6 +25,9 @@ from pipelines.results.hard_images import HardImage
 from pipelines.results.plots import class_gains, confusion_matrices, gain_plot, learning_curve, training_curves
 from pipelines.results.svg import image_strip
 from pipelines.results.wording import format_metrics
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 PER_CLASS = 8  # real and as many synthetic pictures in a row of the sample grid
 PAIR_SIZE = 96  # pixels; longest side of each picture of a pair
@@ -77,15 +80,21 @@ class Pictures:
     hard: Sequence[HardImage] = ()
 
 
-def render(results: Results, pictures: Pictures, settings: Mapping[str, Any]) -> str:
-    """Render the results as one HTML page; all text that comes from the user is escaped."""
+def page_template(name: str, filters: Mapping[str, Callable[..., str]]) -> Template:
+    """Return the template of a page, which escapes what is filled in."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"signed": _signed, "tick": _tick, "p": _p}
-    source = resources.files("pipelines.results").joinpath("templates/report.html").read_text(encoding="utf-8")
+    environment.filters |= filters
+    return environment.from_string(
+        resources.files("pipelines.results").joinpath("templates", name).read_text(encoding="utf-8")
+    )
+
+
+def render(results: Results, pictures: Pictures, settings: Mapping[str, Any]) -> str:
+    """Render the results as one HTML page; all text that comes from the user is escaped."""
     dataset, recommended, limits = results.dataset, results.recommendation, results.recommendation.limits
-    return environment.from_string(source).render(
+    return page_template("report.html", {"signed": _signed, "tick": _tick, "p": _p}).render(
         sentence=_with_minus_signs(recommended.sentence.replace(f"; {limits}", "") if limits else recommended.sentence),
         limits=_with_minus_signs(limits[:1].upper() + limits[1:]),
         unlabelled=_with_minus_signs(results.unlabelled),
@@ -153,8 +162,7 @@ def _samples(pictures: Pictures, classes: Sequence[str]) -> list[dict[str, Any]]
 
 def _pairs(pictures: Pictures) -> list[dict[str, Any]]:
     pairs = sorted(pictures.pairs, key=lambda pair: pair[2])
-    channels = sum(len(synthetic) for synthetic, *_ in pairs) * 2  # of all pictures: bytes per pixel position
-    longest = min(PAIR_SIZE, int((PICTURE_BYTES / max(channels, 1)) ** 0.5))
+    longest = _longest_side(sum(len(synthetic) for synthetic, *_ in pairs) * 2)
     return [
         {"src": image_strip(np.stack([synthetic, real]), longest), "distance": f"{distance:.2f}", "name": name}
         for synthetic, real, distance, name in pairs
@@ -162,9 +170,13 @@ def _pairs(pictures: Pictures) -> list[dict[str, Any]]:
 
 
 def _hard(pictures: Pictures) -> list[dict[str, Any]]:
-    channels = sum(len(image.pixels) for image in pictures.hard)
-    longest = min(PAIR_SIZE, int((PICTURE_BYTES / max(channels, 1)) ** 0.5))
+    longest = _longest_side(sum(len(image.pixels) for image in pictures.hard))
     return [{"src": image_strip(image.pixels[None], longest), "image": image} for image in pictures.hard]
+
+
+def _longest_side(channels: int) -> int:
+    """Return the side of pictures with so many channels in total, in px, so that they need `PICTURE_BYTES` at most."""
+    return min(PAIR_SIZE, int((PICTURE_BYTES / max(channels, 1)) ** 0.5))
 
 
 def _fidelity(scores: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 from augment.errors import ConfigError
@@ -17,6 +16,7 @@ from augment.words import counted
 from pipelines.metric_specs import METRICS
 from pipelines.results.document import EVALUATION, RESULTS, Results, read_results
 from pipelines.results.keeping import metric_of
+from pipelines.results.report import page_template
 from pipelines.results.wording import format_metrics
 
 MARK = b'<meta name="generator" content="augment compare">'  # near the beginning of the page
@@ -90,12 +90,8 @@ def rows(evaluations: Sequence[Evaluation]) -> list[Row]:
 
 def write_page(evaluations: Sequence[Evaluation], out: Path) -> None:
     """Write the HTML page, which loads nothing from outside; all text that comes from the user is escaped."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    source = resources.files("pipelines.results").joinpath("templates/compare.html").read_text(encoding="utf-8")
     dataset = evaluations[0].results.dataset
-    page = environment.from_string(source).render(
+    page = page_template("compare.html", {}).render(
         title=f"{counted(len(evaluations), 'evaluation')} on {dataset.test_size:,} test images of {dataset.name}",
         heads=[f"{metric.words}, {metric.unit_of_values}" for metric in METRICS.values()],
         metric=METRICS[metric_of(evaluations[0].results)].words,

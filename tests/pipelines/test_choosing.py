@@ -26,7 +26,7 @@ def split(rng: np.random.Generator, right: dict[str, float], labels: np.ndarray 
         for repeat in range(4):
             wrong = hard + rng.normal(0, 0.02, len(labels)) > right.get(name, 0.7)
             records.append(record(repeat, name, 0.0, predicted=encode_labels(np.where(wrong, 1 - labels, labels))))
-    return ValidationSplit(records, labels)
+    return ValidationSplit(records, labels, f"images with {hard.sum()}")
 
 
 def test_every_combination_is_a_candidate_and_the_baseline_has_no_synthetic_images() -> None:
