@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from augment.dataset.duplicates import find_leaks
 from augment.dataset.ratios import balances_classes
 from augment.identity import Identity
 from augment.markers import read_marker
 from augment.output_folders import OutputFolder, Replace, open_output
 from augment.runtime import DEFAULT_RUNTIME, Runtime, Task
 from augment.versions import versions
+from augment.words import are, counted
 from pipelines.config.sections import DataConfig, EvaluateConfig, fill_small_classes
 from pipelines.experiment.arms import check_pretrained_weights, long_tail_notes
 from pipelines.experiment.cross_fitting import cross_fit_folds, folds_to_cross_fit
@@ -77,6 +79,9 @@ def evaluate(
     if synthetic is not None:
         images, resized = load_synthetic(synthetic, loaded.train)
         fold, warnings = replace(fold, synthetic=images), [*warnings, *resized]
+        if copies := find_leaks(images.data, test):
+            found = f"{counted(len(copies), 'synthetic image')} {are(len(copies))}"
+            warnings.append(f"{found} in the test set too, pixel for pixel: the gain is too high")
         if "ratio" not in config.model_fields_set and balances_classes(images.data, loaded.train):
             config, notes = fill_small_classes(config)
             warnings += notes

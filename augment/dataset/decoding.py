@@ -26,6 +26,7 @@ from augment.dataset.partial_reads import PartialReads
 from augment.errors import SourceError
 from augment.files import describe_irregular
 from augment.progress import Progress, no_progress
+from augment.words import counted
 
 T = TypeVar("T")
 M = TypeVar("M", LabelledFile, "_Opened")
@@ -112,7 +113,10 @@ def decode(
             if readable == (size, grey):
                 break
             size, grey = readable  # a file with broken pixels had determined them
-    return _decoded({split: part for split, part in splits.items() if part.opened}, listing.class_names)
+    for split, part in splits.items():
+        if listing.files[split] and not part.opened:
+            raise SourceError(f"{name}: none of its {counted(len(listing.files[split]), f'{split} image')} can be read")
+    return _decoded(splits, listing.class_names)
 
 
 def _decoded(kept: Mapping[str, _Split], class_names: tuple[str, ...]) -> Decoded:

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 Resize = Literal["pad", "crop", "stretch"]
 MIN_SIZE, MAX_SIZE, SIZE_STEP = 8, 128, 4  # px
 SPLITS = ("train", "val", "test")
+SPLIT_NAMES = {  # usual names of the splits, in lower case
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 HASH_DIGITS = 32  # of `image_hashes`
 
 

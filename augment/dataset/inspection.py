@@ -136,9 +136,10 @@ def _advise_on_classes(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
             "there is no test split: `augment run` tests every image once, by classifiers that have not seen it; a "
             "test/ folder or a separate test source makes the results more reliable."
         )
-    elif untested := [name for name, count in counts.get("test", {}).items() if not count]:
-        names = listed([repr(name) for name in untested], MAX_NAMED)
-        advice.append(f"the test split has no image of {names}: these classes cannot be evaluated.")
+        return advice
+    tested = "test" if "test" in counts else "val"
+    if untested := [repr(name) for name, count in counts[tested].items() if not count]:
+        advice.append(f"the {tested} split has no image of {listed(untested, MAX_NAMED)}: nothing is measured of that.")
     return advice
 
 

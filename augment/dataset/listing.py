@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import IO, Literal, NamedTuple, Protocol
@@ -75,7 +76,8 @@ def make_listing(origin: object, rows: Iterable[Row], class_names: Sequence[str]
     """Number the classes of `rows`: in the order of `class_names`, or else of the names of the training images.
 
     origin: the source, for error messages. unlabelled: why images have no label. Raises `SourceError` if all
-    images have labels and there is no training image, or if a class is in another split but not in train.
+    images have labels and there is no training image, if a class is in another split but not in train, or if two class
+    names look the same.
     """
     files: dict[str, list[tuple[PictureFile, str | None]]] = {}
     for split, file, class_name in rows:
@@ -85,6 +87,7 @@ def make_listing(origin: object, rows: Iterable[Row], class_names: Sequence[str]
     trained = {class_name for _, class_name in files.get("train", []) if class_name is not None}
     if not files.get("train") and not unlabelled:
         raise SourceError(f"{origin} holds no training images")
+    _check_distinct(origin, {name for members in files.values() for _, name in members if name is not None})
     for split, members in files.items():
         if unknown := sorted({class_name for _, class_name in members if class_name is not None} - trained):
             raise SourceError(
@@ -94,3 +97,14 @@ def make_listing(origin: object, rows: Iterable[Row], class_names: Sequence[str]
     index: dict[str | None, int] = {name: k for k, name in enumerate(names)}
     labelled = {split: [LabelledFile(f, index.get(c)) for f, c in files[split]] for split in SPLITS if split in files}
     return Listing(names, labelled, unlabelled)
+
+
+def _check_distinct(origin: object, class_names: Iterable[str]) -> None:
+    """Raise `SourceError` if two names differ only in spaces around them or in the Unicode form of a letter."""
+    seen: dict[str, str] = {}
+    for name in sorted(class_names):
+        other = seen.setdefault(unicodedata.normalize("NFC", name).strip(), name)
+        if other != name:
+            raise SourceError(
+                f"{origin}: the classes {other!a} and {name!a} look the same; give their images one class name"
+            )

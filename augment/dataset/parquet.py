@@ -14,16 +14,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
+from augment.dataset.images import SPLIT_NAMES
 from augment.dataset.listing import Listing, PictureFile, Row, StoredPicture, make_listing, numeric_order
 from augment.errors import SourceError
 from augment.words import quoted, shortened
 
 INSTALL = "pip install 'augment-osgan[datasets]'"
-SPLIT_NAMES = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
 USUAL_NAMES = {  # of columns, most usual first
     "image": ("image", "img", "picture", "photo"),
     "label": ("label", "labels", "class", "category", "target", "fine_label"),

@@ -20,7 +20,7 @@ from augment.dataset.images import Resize, resize_images, to_channels
 from augment.dataset.listing import Listing, PictureFile
 from augment.dataset.partial_reads import NONE_PARTIAL, PartialReads, ignored_note
 from augment.dataset.sources import SUFFIXES, check_not_empty, find_folder_reader, locate
-from augment.dataset.tables import read_rows
+from augment.dataset.tables import read_rows, read_split
 from augment.dataset.trees import T, visible_entries
 from augment.errors import SourceError
 from augment.words import counted, quoted
@@ -60,12 +60,14 @@ class Batch(NamedTuple):
 def find_pictures(spec: str) -> tuple[list[Picture], list[str]]:
     """List the pictures of a file, a folder or a source. Returns them with notes on those that are left out.
 
-    Of a source with test images, only these are listed. Raises `SourceError` if there are none.
+    Of a source with test images, only these are listed, which are the validation images if it has no others. Raises
+    `SourceError` if there are no pictures.
     """
     (by_split, ignored), name = pictures_by_split(spec), Path(spec).name or spec
-    selected = ["test"] if by_split.get("test") else list(by_split)
+    test = next((split for split in ("test", "val") if by_split.get(split)), None)
+    selected = [test] if test else list(by_split)
     left_out = [counted(len(by_split[split]), f"{split} image") for split in by_split if split not in selected]
-    notes = [f"only the test images of {name} are classified, not its {' and '.join(left_out)}"] if left_out else []
+    notes = [f"only the {test} images of {name} are classified, not its {' and '.join(left_out)}"] if left_out else []
     notes += [ignored_note(ignored, 1)] if ignored else []
     return [picture for split in selected for picture in by_split[split]], notes
 
@@ -115,7 +117,7 @@ def _read_table(path: Path) -> dict[str, list[Picture]]:
     for where, row in read_rows(path, used=("path", "label", "split"), needed=("path",)):
         if not row["path"]:
             raise SourceError(f"{where}: expected a path, got {quoted(row['path'])}")
-        file, split = path.parent / row["path"], row.get("split") or ""
+        file, split = path.parent / row["path"], read_split(where, row) or ""
         pictures.setdefault(split, []).append(Picture(str(file), file, row.get("label") or None))
     if not pictures:
         raise SourceError(f"{path} names no pictures")

@@ -27,12 +27,12 @@ from augment.dataset.images import SPLITS, LabelledImages, Resize, check_size, n
 from augment.dataset.listing import Listing, Row, make_listing
 from augment.dataset.parquet import parquet_files, read_parquet, split_columns
 from augment.dataset.partial_reads import NONE_PARTIAL, PartialReads, unread_notes
-from augment.dataset.tables import read_rows
+from augment.dataset.tables import names_pictures, read_rows, read_split
 from augment.dataset.torchvision_sets import read_torchvision
 from augment.dataset.trees import list_tree, visible_entries
 from augment.errors import SourceError
 from augment.files import describe_irregular
-from augment.markers import read_marker
+from augment.markers import MARKER, read_marker
 from augment.progress import Progress, no_progress
 from augment.words import counted, is_unicode, printable, quoted, shortened
 
@@ -206,9 +206,11 @@ def find_folder_reader(folder: Path) -> Callable[[], Listing | Arrays] | None:
     """Return what reads a folder that holds arrays, tables or a manifest; None for pictures and class folders."""
     entries = visible_entries(folder)
     arrays = [p for p in entries if p.suffix.lower() == ".npz" and not p.is_dir()]
-    if (folder / MANIFEST).is_file():
+    has_folders = any(p.is_dir() for p in entries)
+    alone = not has_folders or (folder / MARKER).is_file()  # else it may be a table of something else
+    if (folder / MANIFEST).is_file() and (alone or names_pictures(folder / MANIFEST)):
         return partial(_read_csv, folder / MANIFEST)
-    if len(arrays) == 1 and not any(p.is_dir() for p in entries):
+    if len(arrays) == 1 and not has_folders:
         return partial(read_npz, arrays[0])
     if is_saved(folder):
         return partial(read_dataset, str(folder))
@@ -221,11 +223,9 @@ def _read_csv(path: Path) -> Listing:
 
 def _csv_rows(path: Path) -> Iterator[Row]:
     for where, row in read_rows(path, used=("path", "label", "split"), needed=("path", "label")):
-        file, label, split = row["path"], row["label"], row.get("split") or "train"
+        file, label, split = row["path"], row["label"], read_split(where, row) or "train"
         if not file or not label:
             raise SourceError(f"{where}: expected a path and a label, got {quoted(file)} and {quoted(label)}")
-        if split not in SPLITS:
-            raise SourceError(f"{where}: expected the split train, val or test, got {quoted(split)}")
         _check_picture_path(where, path.parent / file)
         yield split, path.parent / file, label
 

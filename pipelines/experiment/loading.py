@@ -14,14 +14,15 @@ from augment.dataset.deduplication import drop_duplicates
 from augment.dataset.duplicates import conflicting, find_leaks, group_copies, measure_duplicates, measure_matches
 from augment.dataset.export import read_scores
 from augment.dataset.images import LabelledImages, match_format, subset_per_class
-from augment.dataset.inspection import image_name
+from augment.dataset.inspection import MAX_NAMED, image_name
 from augment.dataset.sources import Source, read_source
 from augment.errors import SourceError
 from augment.generators.sampling import SyntheticImages
+from augment.markers import read_marker
 from augment.progress import Progress
 from augment.runtime import NO_OBSERVER, Observer
 from augment.seeds import derive_seed
-from augment.words import are, counted
+from augment.words import are, counted, listed, quoted
 from pipelines.config.sections import DataConfig
 from pipelines.experiment.unlabelled_images import load_unlabelled, near_test_notes
 
@@ -106,10 +107,16 @@ def load(config: DataConfig, observer: Observer = NO_OBSERVER) -> LoadedSource:
         )
     labelled = [data for data in (source.train, source.val, test) if data is not None]
     unlabelled, unlabelled_notes = load_unlabelled(config, labelled, reading)
-    notes = (*notes, *test_notes, *unlabelled_notes)
+    notes = (*notes, *test_notes, *_untested_notes(test), *unlabelled_notes)
     if unlabelled is not None:
         notes += near_test_notes(unlabelled, pool, test, comparing)
     return LoadedSource(source.name, pool, limit_per_class(pool, config), test, notes, val, unlabelled, source, names)
+
+
+def _untested_notes(test: LabelledImages | None) -> tuple[str, ...]:
+    if test is None or not (untested := [quoted(name) for name, count in test.per_class().items() if not count]):
+        return ()
+    return (f"the test set has no image of {listed(untested, MAX_NAMED)}, so nothing is measured of that",)
 
 
 def limit_per_class(data: LabelledImages, config: DataConfig) -> LabelledImages:
@@ -242,6 +249,8 @@ def _find_test(
             f"the source's own {counted(len(source.test), 'test image')} are not used: those of {other.name} are the "
             "test set"
         )
+    if (marker := read_marker(Path(config.test))) is not None and marker.command == "generate":
+        raise SourceError(f"--test {config.test} holds generated images: classifiers are tested on real ones")
     selected = "train" if other.test is None else "test"
     words = {"train": "training image", "val": "validation image"}
     unused = [counted(len(data), words[split]) for split, data in other.splits.items() if split != selected]

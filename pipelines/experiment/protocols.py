@@ -106,7 +106,7 @@ def infer_protocol(loaded: LoadedSource, data: DataConfig) -> tuple[str, str]:
             f"each class has {fewest} training images or more and {data.samples_per_class} are used, so every repeat "
             "can draw its own"
         )
-    return "holdout", "the source has a test split and all of its training images are used"
+    return "holdout", "there are test images, and all training images are used"
 
 
 def _holdout(loaded: LoadedSource, data: DataConfig, config: ProtocolConfig, repeats: int) -> Protocol:

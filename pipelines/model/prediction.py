@@ -1,8 +1,9 @@
 """`augment predict`: classify pictures by a model, write a table, and measure the accuracy if they are labelled.
 
 The table is written while the pictures are read, so their number does not matter. It takes its name when it is
-complete. Columns: path, class, entropy (in nats), label if a picture has one, and the probability of each class, or
-with `top` the most probable classes with their probabilities.
+complete. Columns: path, class, entropy (in nats), label if a picture has one, and the probability of each class under
+its name, or with `top` the most probable classes with their probabilities. The column of a class that is called like
+one of the first columns is called `probability of` this name.
 """
 
 from __future__ import annotations
@@ -202,11 +203,12 @@ class _Table:
 
     def __init__(self, file: IO[str], classes: Sequence[str], top: int | None, *, with_labels: bool) -> None:
         self.writer, self.classes, self.top, self.with_labels = csv.writer(file), classes, top, with_labels
+        first = [*COLUMNS, *(["label"] if with_labels else [])]
         if top is None:
-            columns = list(classes)
+            columns = [f"probability of {name}" if name in first else name for name in classes]
         else:
             columns = [f"{name}_{rank}" for rank in range(1, top + 1) for name in ("class", "probability")]
-        self.writer.writerow([*COLUMNS, *(["label"] if with_labels else []), *columns])
+        self.writer.writerow([*first, *columns])
 
     def write(self, pictures: Sequence[Picture], probabilities: NDArray[np.float64]) -> None:
         """Write the lines of n pictures. probabilities: n x K."""

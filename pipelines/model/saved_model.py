@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from augment.dataset.images import HASH_DIGITS, Resize, check_size
 from augment.errors import SourceError
+from augment.markers import read_marker
 from augment.output_folders import OutputFolder
 from augment.tensor_files import check_finite, check_matches, dump_tensors, load_tensors
 from classifiers.ensemble import Ensemble
@@ -123,6 +124,8 @@ def save_model(output: OutputFolder, network: Ensemble, metadata: ClassifierMeta
 def load_model(folder: Path, device: torch.device) -> SavedModel:
     """Load the model of a MODEL folder. Raises `SourceError` if it is damaged, or of another version."""
     path = folder / WEIGHTS
+    if (marker := read_marker(folder)) is not None and marker.command != "train":
+        raise SourceError(f"{folder} is no MODEL folder: it holds the output of `augment {marker.command}`")
     if not path.exists():
         raise SourceError(f"{folder} holds no finished model: expected {WEIGHTS}, which `augment train` writes")
     tensors, metadata = load_tensors(path, ClassifierMetadata)

@@ -37,7 +37,14 @@ from pipelines.experiment.cross_fitting import cross_fit_folds
 from pipelines.experiment.feature_learning import with_features
 from pipelines.experiment.fold_generators import FoldGenerators, fit_all, generate_all
 from pipelines.experiment.folds import Fold
-from pipelines.experiment.loading import LoadedSource, duplicate_warnings, load, load_synthetic
+from pipelines.experiment.loading import (
+    LoadedSource,
+    duplicate_warnings,
+    leak_warnings,
+    limit_notes,
+    load,
+    load_synthetic,
+)
 from pipelines.experiment.operating_point import ALWAYS_SEEN, assign_parts
 from pipelines.experiment.parallel import end_processes, run_in_processes
 from pipelines.model.card import model_card
@@ -163,7 +170,10 @@ def _load(data: DataConfig, recipe: Recipe, keep_test: bool, runtime: Runtime) -
     Raises `ConfigError` if the source has other classes than the run that the recipe is from.
     """
     loaded = load(data, runtime.observer)
-    for note in loaded.warnings:
+    notes = [*loaded.warnings, *limit_notes(loaded.pool, data)]
+    if keep_test and loaded.test is not None:
+        notes += leak_warnings(loaded.train, loaded.test, runtime.observer)
+    for note in notes:
         runtime.observer.on_note(note)
     if keep_test and loaded.test is None:
         sentence = "has no test images that could be left out: all its images are trained on"

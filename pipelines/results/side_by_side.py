@@ -50,12 +50,18 @@ class Row:
 def read_evaluations(folders: Sequence[Path]) -> list[Evaluation]:
     """Read the evaluations of folders that `augment evaluate` or `augment run` wrote.
 
-    Raises `ConfigError` if a folder is none, or if two were tested on different images.
+    Raises `ConfigError` if a folder is none, or if two were tested on different images or sizes of images.
     """
     unique = len({folder.name for folder in folders}) == len(folders)
     evaluations = [_read(folder, folder.name if unique else str(folder)) for folder in folders]
     first = evaluations[0]
     for other in evaluations[1:]:
+        sizes = [one.results.dataset.image_size for one in (first, other)]
+        if sizes[0] != sizes[1]:
+            raise ConfigError(
+                f"{first.name} was tested at {sizes[0]} px and {other.name} at {sizes[1]} px, so their metrics cannot "
+                "be compared: evaluate with the same --image-size"
+            )
         if other.test_images != first.test_images or other.results.dataset.classes != first.results.dataset.classes:
             raise ConfigError(
                 f"{first.name} and {other.name} were tested on different images, so their metrics cannot be compared: "

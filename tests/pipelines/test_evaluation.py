@@ -245,7 +245,8 @@ def test_an_evaluation_of_a_source_reports_its_warnings(image_folder: Path, tmp_
     results = evaluate(data, config, tmp_path / "out", synthetic=image_folder / "test", runtime=runtime)
     assert results is not None
     assert results.warnings == kept.notes[: len(results.warnings)]
-    limit, resized = kept.notes
+    limit, resized, copies = kept.notes
+    assert copies == "18 synthetic images are in the test set too, pixel for pixel: the gain is too high"
     assert limit == "at most 4 images of each class are used: 12 of 36 training images"
     assert resized.startswith("synthetic images of 28 x 28 were resized to 12 x 12 px")
     assert (results.dataset.name, results.dataset.test_size) == (image_folder.name, 18)

@@ -93,14 +93,52 @@ def test_a_picture_that_would_fill_the_memory_is_broken(photos, monkeypatch):
         read_source(photos)
 
 
+def flatten(root, split):
+    """Move the pictures of a split out of their class folders."""
+    for folder in list((root / split).iterdir()):
+        for file in folder.iterdir():
+            file.rename(root / split / f"{folder.name}-{file.name}")
+        folder.rmdir()
+
+
+@pytest.mark.parametrize("names", [("Train", "Test"), ("training", "testing"), ("train", "validation")])
+def test_splits_may_have_their_other_usual_names(photos, names):
+    expected = read_source(photos)
+    for old, new in zip(("train", "test"), names, strict=True):
+        (photos / old).rename(photos / new)
+    source = read_source(photos)
+    assert np.array_equal(source.train.images, expected.train.images)
+    other = source.val if names[1] == "validation" else source.test
+    assert np.array_equal(other.images, expected.test.images)
+
+
+def test_a_table_of_something_else_does_not_replace_the_class_folders(photos):
+    expected = read_source(photos).train.fingerprint
+    (photos / "manifest.csv").write_text("sku,price\n1,2\n")
+    assert read_source(photos).train.fingerprint == expected
+
+
+def test_a_split_of_broken_pictures_is_not_left_out(photos):
+    for file in (photos / "test").rglob("*.png"):
+        file.write_bytes(b"no picture")
+    with pytest.raises(SourceError, match=r"photos: none of its 3 test images can be read"):
+        read_source(photos, skip_broken=True)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda p: (p / "train" / "shoe").mkdir(), "shoe is empty"),
         (lambda p: (p / "test" / "coat").rename(p / "test" / "shoe"), "'shoe' is in test but not in train"),
-        (lambda p: (p / "valid").mkdir(), "also valid/: expected train/, val/ and test/ only"),
-        (lambda p: (p / "val").mkdir(), "val holds no images"),
-        (lambda p: (p / "train" / "bag" / "more").mkdir(), "holds the folder more/"),
+        (lambda p: (p / "extra").mkdir(), "also extra/: expected train/, val/ and test/ only"),
+        (lambda p: (p / "Test set").mkdir(), "also Test set/: expected train/, val/ and test/ only"),
+        (lambda p: (p / "testing").mkdir(), "also testing/: expected train/, val/ and test/ only, each once"),
+        (lambda p: (p / "val").mkdir(), "val holds 0 pictures and no class folders"),
+        (lambda p: (p / "train" / "bag" / "more").mkdir(), "holds the folder more/.* give .*bag, and call"),
+        (lambda p: (p / "train").rename(p / "fit"), "the class folder .*fit holds the folder bag/"),
+        (lambda p: flatten(p, "test"), "test holds 3 pictures and no class folders"),
+        (lambda p: [flatten(p, split) for split in ("train", "test")], "train holds no class folders: put the images"),
+        (lambda p: (p / "train" / "bag").rename(p / "train" / "coat "), r"classes 'coat' and 'coat ' look the same"),
         (lambda p: [f.unlink() for f in sorted((p / "train" / "bag").iterdir())[1:]], "'bag' has 1 training image"),
         (lambda p: [(p / s / "bag").rename(p / f"{s} bag") for s in ("train", "test")], "expected train/"),
     ],
@@ -162,8 +200,8 @@ def test_a_csv_names_files_labels_and_splits(photos, fashion):
             r"line 3: there is no file (?!.*photos.*photos).*none\.png",
         ),
         (
-            "path,label,split\nphotos/train/bag/0.png,bag,dev",
-            "line 2: expected the split train, val or test, got 'dev'",
+            "path,label,split\nphotos/train/bag/0.png,bag,held",
+            "line 2: expected the split train, val or test, got 'held'",
         ),
         ("path,label\nphotos/train/bag/0.png", "line 2: expected a path and a label"),
         ("", "line 1: the column 'path' is missing"),

@@ -36,6 +36,20 @@ def test_all_line_ends_and_a_byte_order_mark_are_read(end: str, encoding: str, f
     assert read(folder, FIRST.replace("\n", end), encoding) == [2, 2]
 
 
+@pytest.mark.parametrize("header", ["path;label", "Path;Label ", "path\tlabel"])
+def test_other_separators_and_capitals_are_read(header: str, folder: Path) -> None:
+    separator = "\t" if "\t" in header else ";"
+    assert read(folder, FIRST.replace(",", separator).replace(f"path{separator}label", header)) == [2, 2]
+
+
+def test_splits_have_their_usual_names(folder: Path) -> None:
+    rows = ("a/0.png,a,Train", "a/1.png,a,", "b/0.png,b,training", "b/1.png,b, train", "b/1.png,b,TEST ")
+    assert read(folder, "\n".join(["path,label,Split", *rows])) == [2, 2]
+    test = read_source(folder / "table.csv").test
+    assert test is not None
+    assert test.labels.tolist() == [1]
+
+
 def test_absolute_paths_and_columns_without_a_name_are_read(folder: Path) -> None:
     assert read(folder, FIRST.replace("b/1.png", str(folder / "b/1.png")).replace("label", "label,,")) == [2, 2]
 

@@ -43,6 +43,11 @@ def test_the_test_split_of_the_source_is_the_test_set(image_folder: Path) -> Non
     assert np.array_equal(require_test(loaded).images, read_source(image_folder / "test", image_size=12).train.images)
 
 
+def test_a_class_without_test_images_is_told(folder: Path) -> None:
+    shutil.rmtree(folder / "test" / "sandal")
+    assert load(config(folder)).warnings == ("the test set has no image of 'sandal', so nothing is measured of that",)
+
+
 def test_another_source_takes_the_place_of_the_test_split(image_folder: Path) -> None:
     other = config(image_folder / "train", test=str(image_folder))  # the other's own test split, where it has one
     assert len(require_test(load(other))) == 18
@@ -287,3 +292,8 @@ def test_unlabelled_images_have_to_be_new_readable_and_of_the_same_channels(fold
     repaint(other, "RGB")
     with pytest.raises(SourceError, match="is in colour, but grey pictures are expected"):
         load(config(folder / "train", unlabelled=str(other)))
+
+
+def test_generated_images_are_no_test_images(image_folder: Path, done: Path) -> None:
+    with pytest.raises(SourceError, match="holds generated images: classifiers are tested on real ones"):
+        load(config(image_folder, test=str(done / "synthetic")))

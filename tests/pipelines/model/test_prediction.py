@@ -44,6 +44,16 @@ def test_every_picture_has_a_line_with_its_probabilities(saved: SavedModel, imag
     np.testing.assert_allclose([float(row["entropy"]) for row in table], -(p * np.log(p)).sum(1), atol=1e-5)
 
 
+def test_a_class_called_like_a_column_has_a_column_of_its_own(
+    saved: SavedModel, image_folder: Path, tmp_path: Path
+) -> None:
+    classes = ("path", "label", "trouser")
+    odd = SavedModel(saved.network, saved.metadata.model_copy(update={"classes": classes}))
+    predict(odd, [str(image_folder / "test" / "trouser")], tmp_path / "p.csv", Runtime())
+    columns = ["path", "class", "entropy", "probability of path", "label", "trouser"]
+    assert list(rows(tmp_path / "p.csv")[0]) == columns
+
+
 def test_labelled_pictures_give_figures(saved: SavedModel, image_folder: Path, tmp_path: Path) -> None:
     found = predict(saved, [str(image_folder)], tmp_path / "p.csv", Runtime())
     assert found is not None

@@ -25,6 +25,11 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
         load_model(tmp_path, CPU)
 
 
+def test_a_folder_of_another_command_is_called_by_its_name(done: Path) -> None:
+    with pytest.raises(SourceError, match="gan is no MODEL folder: it holds the output of `augment fit`"):
+        load_model(done / "gan", CPU)
+
+
 def test_a_changed_bit_is_refused(copied: Path) -> None:
     content = bytearray((copied / "model.safetensors").read_bytes())
     content[-5] ^= 1

@@ -113,14 +113,24 @@ def test_there_may_be_no_test_images_to_leave_out(image_folder: Path, tmp_path: 
     assert kept.notes == ["train has no test images that could be left out: all its images are trained on"]
 
 
-def test_copies_among_all_labelled_images_are_told(image_folder: Path, tmp_path: Path) -> None:
+def test_what_is_used_of_the_images_is_told(image_folder: Path, tmp_path: Path) -> None:
+    kept, data = Kept(), DataConfig(source=str(image_folder), image_size=12, samples_per_class=5)
+    train(data, recipe(), tmp_path / "m", Runtime(observer=kept, stopped=stop_after(0)), members=1)
+    assert any(note.startswith("at most 5 images of each class are used") for note in kept.notes)
+
+
+@pytest.mark.parametrize("keep_test", [False, True])
+def test_copies_among_all_labelled_images_are_told(keep_test: bool, image_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(image_folder, tmp_path / "images")
     (picture, *_) = sorted((tmp_path / "images" / "train" / "sandal").iterdir())
     shutil.copy(picture, tmp_path / "images" / "test" / "sandal" / "copy.png")
     data, kept = DataConfig(source=str(tmp_path / "images"), image_size=12), Kept()
-    train(data, recipe(), tmp_path / "m", Runtime(observer=kept, stopped=stop_after(0)), members=1)
+    runtime = Runtime(observer=kept, stopped=stop_after(0))
+    train(data, recipe(), tmp_path / "m", runtime, members=1, keep_test=keep_test)
     too_high = "where they fall into different folds the cross-validated accuracy is too high"
-    assert f"1 exact duplicate among the images: {too_high}; --drop-duplicates leaves them out" in kept.notes
+    duplicate = f"1 exact duplicate among the images: {too_high}; --drop-duplicates leaves them out"
+    leak = "1 training image is in the test set too, pixel for pixel: the accuracies are too high for all arms"
+    assert (duplicate in kept.notes, leak in kept.notes) == (not keep_test, keep_test)
 
 
 def test_another_recipe_needs_another_folder(model: Path, data: DataConfig) -> None:

@@ -54,6 +54,16 @@ def test_other_test_images_are_refused(both: list[Path]) -> None:
         read_evaluations(both)
 
 
+def test_other_sizes_of_images_are_refused(both: list[Path]) -> None:
+    results = json.loads((both[1] / "results.json").read_text())
+    results["dataset"]["image_size"] = 16
+    (both[1] / "results.json").write_text(json.dumps(results))
+    with pytest.raises(
+        ConfigError, match="was tested at 12 px and other at 16 px, so their metrics cannot be compared"
+    ):
+        read_evaluations(both)
+
+
 def test_a_folder_without_an_evaluation_is_refused(image_folder: Path) -> None:
     with pytest.raises(ConfigError, match="holds no finished evaluation"):
         read_evaluations([image_folder])
