@@ -26,12 +26,13 @@ from augment.dataset.partial_reads import PartialReads
 from augment.errors import SourceError
 from augment.files import describe_irregular
 from augment.progress import Progress, no_progress
-from augment.words import counted
+from augment.words import are, counted, listed
 
 T = TypeVar("T")
 M = TypeVar("M", LabelledFile, "_Opened")
 # Formats that Pillow reads without another program (as EPS needs); no drawings, videos or scientific data
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "JPEG2000", "PPM", "ICO", "TGA", "PCX")
+MAX_NAMED = 5  # further broken files in an error
 DARK = 2**13  # values of 16 bits below it use less than an eighth of their range, as those of 12-bit cameras do
 ChooseSize = Callable[[Counter[tuple[int, int]]], int]  # counts of (width, height) in px -> size of all in px
 
@@ -178,8 +179,9 @@ def _read_each(
 ) -> Iterator[tuple[M, T]]:
     """Yield each file with the result of `read`; broken files are skipped or raise `SourceError`, as in `decode`.
 
-    before_opening: called before each file is opened.
+    The error comes last and names all of them. before_opening: called before each file is opened.
     """
+    broken: list[tuple[object, Exception]] = []
     for member in members:
         before_opening()
         try:
@@ -188,15 +190,24 @@ def _read_each(
             raise
         except Exception as error:  # Pillow's decoders raise many types of exceptions for broken files
             if skipped is None:
-                raise unreadable(member.file, error) from error
-            skipped.append(str(member.file))
+                broken.append((member.file, error))
+            else:
+                skipped.append(str(member.file))
         else:
             yield member, result
+    if broken:
+        first, reason = broken[0]
+        raise unreadable(first, reason, [str(file) for file, _ in broken[1:]]) from reason
 
 
-def unreadable(name: object, error: BaseException) -> SourceError:
-    """Return the error that names a broken picture."""
-    return SourceError(f"{name} is not a readable picture ({error}); repair it, remove it, or give --skip-broken")
+def unreadable(name: object, error: BaseException, others: Sequence[str] = ()) -> SourceError:
+    """Return the error that names a broken picture, with what is wrong with it, and others."""
+    if not others:
+        return SourceError(f"{name} is not a readable picture ({error}); repair it, remove it, or give --skip-broken")
+    return SourceError(
+        f"{name} is not a readable picture ({error}), and {listed(others, MAX_NAMED)} {are(len(others))} not either; "
+        "repair them, remove them, or give --skip-broken"
+    )
 
 
 @contextmanager

@@ -17,26 +17,11 @@ from augment.dataset.sources import read_source
 from augment.errors import ConfigError, SourceError
 
 
-@pytest.fixture(scope="module")
-def fashion():
-    return read_source("bundled:fashion")
-
-
-@pytest.fixture
-def photos(tmp_path, fashion):
-    """Real pictures as PNG files: train/ with 4 bags and 3 coats, test/ with 2 bags and 1 coat."""
-    for split, counts in (("train", {"bag": 4, "coat": 3}), ("test", {"bag": 2, "coat": 1})):
-        for name, count in counts.items():
-            for i, image in enumerate(members(fashion.splits[split], name)[:count]):
-                save(Image.fromarray(image[0]), tmp_path / "photos" / split / name / f"{i}.png")
-    return tmp_path / "photos"
-
-
-def test_a_folder_with_splits_is_read_pixel_for_pixel(photos, fashion):
+def test_a_folder_with_splits_is_read_pixel_for_pixel(photos, bundled):
     source = read_source(photos)
     assert (source.name, source.train.class_names, source.val) == ("photos", ("bag", "coat"), None)
     assert (source.train.labels.tolist(), source.test.labels.tolist()) == ([0, 0, 0, 0, 1, 1, 1], [0, 0, 1])
-    assert np.array_equal(source.train.images[4:], members(fashion.train, "coat")[:3])
+    assert np.array_equal(source.train.images[4:], members(bundled.train, "coat")[:3])
     assert source.original_sizes == {(28, 28): 10}
     assert source.files["test"][2] == str(photos / "test" / "coat" / "0.png")
 
@@ -93,62 +78,6 @@ def test_a_picture_that_would_fill_the_memory_is_broken(photos, monkeypatch):
         read_source(photos)
 
 
-def flatten(root, split):
-    """Move the pictures of a split out of their class folders."""
-    for folder in list((root / split).iterdir()):
-        for file in folder.iterdir():
-            file.rename(root / split / f"{folder.name}-{file.name}")
-        folder.rmdir()
-
-
-@pytest.mark.parametrize("names", [("Train", "Test"), ("training", "testing"), ("train", "validation")])
-def test_splits_may_have_their_other_usual_names(photos, names):
-    expected = read_source(photos)
-    for old, new in zip(("train", "test"), names, strict=True):
-        (photos / old).rename(photos / new)
-    source = read_source(photos)
-    assert np.array_equal(source.train.images, expected.train.images)
-    other = source.val if names[1] == "validation" else source.test
-    assert np.array_equal(other.images, expected.test.images)
-
-
-def test_a_table_of_something_else_does_not_replace_the_class_folders(photos):
-    expected = read_source(photos).train.fingerprint
-    (photos / "manifest.csv").write_text("sku,price\n1,2\n")
-    assert read_source(photos).train.fingerprint == expected
-
-
-def test_a_split_of_broken_pictures_is_not_left_out(photos):
-    for file in (photos / "test").rglob("*.png"):
-        file.write_bytes(b"no picture")
-    with pytest.raises(SourceError, match=r"photos: none of its 3 test images can be read"):
-        read_source(photos, skip_broken=True)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda p: (p / "train" / "shoe").mkdir(), "shoe is empty"),
-        (lambda p: (p / "test" / "coat").rename(p / "test" / "shoe"), "'shoe' is in test but not in train"),
-        (lambda p: (p / "extra").mkdir(), "also extra/: expected train/, val/ and test/ only"),
-        (lambda p: (p / "Test set").mkdir(), "also Test set/: expected train/, val/ and test/ only"),
-        (lambda p: (p / "testing").mkdir(), "also testing/: expected train/, val/ and test/ only, each once"),
-        (lambda p: (p / "val").mkdir(), "val holds 0 pictures and no class folders"),
-        (lambda p: (p / "train" / "bag" / "more").mkdir(), "holds the folder more/.* give .*bag, and call"),
-        (lambda p: (p / "train").rename(p / "fit"), "the class folder .*fit holds the folder bag/"),
-        (lambda p: flatten(p, "test"), "test holds 3 pictures and no class folders"),
-        (lambda p: [flatten(p, split) for split in ("train", "test")], "train holds no class folders: put the images"),
-        (lambda p: (p / "train" / "bag").rename(p / "train" / "coat "), r"classes 'coat' and 'coat ' look the same"),
-        (lambda p: [f.unlink() for f in sorted((p / "train" / "bag").iterdir())[1:]], "'bag' has 1 training image"),
-        (lambda p: [(p / s / "bag").rename(p / f"{s} bag") for s in ("train", "test")], "expected train/"),
-    ],
-)
-def test_folders_out_of_order_are_refused(photos, change, message):
-    change(photos)
-    with pytest.raises(SourceError, match=message):
-        read_source(photos)
-
-
 def test_one_class_is_not_enough_unless_the_source_need_not_be_complete(photos):
     for split in ("train", "test"):
         for file in (photos / split / "coat").iterdir():
@@ -181,7 +110,7 @@ def test_progress_counts_a_picture_when_it_is_decoded(photos: Path) -> None:
     assert calls == [(opened // 2, 10) for opened in range(1, 21)]
 
 
-def test_a_csv_names_files_labels_and_splits(photos, fashion):
+def test_a_csv_names_files_labels_and_splits(photos, bundled):
     rows = [f"{f.relative_to(photos.parent)},{f.parent.name},{f.parents[1].name},x" for f in photos.glob("*/*/*.png")]
     table = photos.parent / "table.csv"
     table.write_text("\n".join(["path,label,split,note", *rows]), encoding="utf-8-sig")
@@ -243,11 +172,11 @@ def test_an_impossible_size_is_refused_before_anything_is_read():
         read_source("nowhere", image_size=33)
 
 
-def test_reading_needs_little_more_memory_than_the_images(tmp_path, fashion):
+def test_reading_needs_little_more_memory_than_the_images(tmp_path, bundled):
     """2,000 images of 128 x 128 px in RGB are 94 MiB; the peak of a fresh process is measured."""
     if not Path("/proc/self/status").exists():
         pytest.skip("the peak is read from Linux's /proc")
-    picture = Image.fromarray(fashion.train.images[0, 0]).convert("RGB").resize((128, 128))
+    picture = Image.fromarray(bundled.train.images[0, 0]).convert("RGB").resize((128, 128))
     save(picture, tmp_path / "a" / "0.png")
     for i in range(1, 2000):
         (tmp_path / "ab"[i % 2]).mkdir(exist_ok=True)
