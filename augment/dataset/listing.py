@@ -54,7 +54,7 @@ class Listing(NamedTuple):
     class_names: tuple[str, ...]
     files: dict[str, list[LabelledFile]]  # by split
     unlabelled: str = ""
-    ignored: tuple[str, ...] = ()
+    ignored: tuple[PictureFile, ...] = ()
 
     def class_of(self, file: LabelledFile) -> str | None:
         """Return the class name of one of `files`, or None if it has no label."""

@@ -68,14 +68,14 @@ def find_pictures(spec: str) -> tuple[list[Picture], list[str]]:
     selected = [test] if test else list(by_split)
     left_out = [counted(len(by_split[split]), f"{split} image") for split in by_split if split not in selected]
     notes = [f"only the {test} images of {name} are classified, not its {' and '.join(left_out)}"] if left_out else []
-    notes += [ignored_note(ignored, 1)] if ignored else []
+    notes += [ignored_note(list(map(str, ignored)), 1)] if ignored else []
     return [picture for split in selected for picture in by_split[split]], notes
 
 
-def pictures_by_split(spec: str) -> tuple[dict[str, list[Picture]], tuple[str, ...]]:
+def pictures_by_split(spec: str) -> tuple[dict[str, list[Picture]], tuple[PictureFile, ...]]:
     """List the pictures of a file, a folder or a source by their split; those without a split are the split "".
 
-    Returns them with the names of those that are ignored; see `Listing`. Raises `SourceError` if there are none.
+    Returns them with the files beside class folders; see `Listing.ignored`. Raises `SourceError` if there are none.
     """
     check_not_empty(spec)
     path = Path(spec)

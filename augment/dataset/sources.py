@@ -295,4 +295,6 @@ def _from_files(
     broken = skipped if skip_broken else None
     splits, files, sizes, partial = decode(name, listing, choose_size, resize, broken, progress)
     val, test = splits.get("val"), splits.get("test")
-    return Source(name, splits["train"], val, test, sizes, tuple(skipped), files, partial, listing.ignored)
+    return Source(
+        name, splits["train"], val, test, sizes, tuple(skipped), files, partial, tuple(map(str, listing.ignored))
+    )

@@ -70,10 +70,10 @@ def list_tree(root: Tree) -> Listing:
     return listing._replace(ignored=_pictures_beside([root, *folders]))
 
 
-def _pictures_beside(parents: Sequence[Tree]) -> tuple[str, ...]:
+def _pictures_beside(parents: Sequence[Tree]) -> tuple[PictureFile, ...]:
     """Return the pictures that are beside the class folders of `parents`."""
     entries = [entry for parent in parents for entry in visible_entries(parent)]
-    return tuple(str(entry) for entry in entries if entry.name.lower().endswith(PICTURES) and not entry.is_dir())
+    return tuple(entry for entry in entries if entry.name.lower().endswith(PICTURES) and not entry.is_dir())
 
 
 def _has_splits(folders: Sequence[Tree]) -> bool:

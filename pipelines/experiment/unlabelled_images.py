@@ -11,7 +11,7 @@ import numpy as np
 from augment.dataset.duplicates import find_leaks, measure_matches
 from augment.dataset.images import LabelledImages, concatenate
 from augment.dataset.partial_reads import NONE_PARTIAL, unread_notes
-from augment.dataset.pictures import BATCH, Batch, Format, decoded, pictures_by_split
+from augment.dataset.pictures import BATCH, Batch, Format, Picture, decoded, pictures_by_split
 from augment.errors import SourceError
 from augment.progress import Progress
 from augment.words import are, counted, printable
@@ -24,8 +24,9 @@ def load_unlabelled(
     """Return the unlabelled images in the format of the labelled ones, without copies of these, and notes on them."""
     if config.unlabelled is None:
         return None, ()
-    like, (by_split, ignored) = labelled[0], pictures_by_split(config.unlabelled)
+    like, (by_split, beside) = labelled[0], pictures_by_split(config.unlabelled)
     pictures = [picture for of_split in by_split.values() for picture in of_split]
+    pictures += [Picture(str(file), file) for file in beside]  # class folders or not: labels mean nothing here
     form = Format(like.size, config.resize, like.channels)
     batches = list[Batch]()
     for batch in decoded(pictures, form, os.cpu_count() or 1, skip_broken=config.skip_broken):
@@ -43,7 +44,7 @@ def load_unlabelled(
     if copies:
         same = "the same as a labelled image, pixel for pixel"
         notes.append(f"{counted(len(copies), 'unlabelled image')} left out: {same}")
-    notes += unread_notes(broken, ignored, NONE_PARTIAL.plus(batch.partial_reads for batch in batches), most=1)
+    notes += unread_notes(broken, (), NONE_PARTIAL.plus(batch.partial_reads for batch in batches), most=1)
     return read.take(np.setdiff1d(np.arange(len(read)), copies)), tuple(notes)
 
 

@@ -237,63 +237,6 @@ def test_copies_are_dropped_from_training_images_alone(three_splits: Path) -> No
     assert leak_warnings(dropped.train, dropped.val) == ()
 
 
-def test_unlabelled_images_are_read_from_any_folder(image_folder: Path, tmp_path: Path) -> None:
-    flat = tmp_path / "flat"
-    flat.mkdir()
-    for i, file in enumerate(sorted((image_folder / "train").rglob("*.png"))):
-        Image.open(file).rotate(90 if i % 2 else 0).save(flat / f"{i:02}.png")
-    loaded = load(config(image_folder, unlabelled=str(flat)))
-    assert loaded.unlabelled is not None
-    assert (len(loaded.unlabelled), set(loaded.unlabelled.labels)) == (18, {0})
-    assert not images(loaded.unlabelled) & (images(loaded.train) | images(loaded.test))
-    assert loaded.warnings == (
-        f"18 unlabelled images of {flat}",
-        "18 unlabelled images left out: the same as a labelled image, pixel for pixel",
-    )
-
-
-def test_unlabelled_images_that_are_nearly_test_images_are_noted(image_folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "more").mkdir()
-    for i, file in enumerate(sorted((image_folder / "test").rglob("*.png"))[::5]):
-        with Image.open(file) as picture:
-            mirrored = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if i % 2 else picture
-            mirrored.save(tmp_path / "more" / f"{i}.jpg", quality=75)
-
-    def notes(source: Path) -> list[str]:
-        loaded = load(DataConfig(source=str(source), unlabelled=str(tmp_path / "more")))
-        return [note for note in loaded.warnings if "nearly the same" in note]
-
-    (note,) = notes(image_folder)
-    assert note.startswith("4 unlabelled images are nearly the same as a test image: if these are copies, remove them")
-    (note,) = notes(image_folder / "test")  # without a split of its own, any of its images may be tested on
-    assert note.startswith(
-        "4 unlabelled images are nearly the same as a labelled image, and each of these may be a test image: if"
-    )
-    assert notes(image_folder / "train") == []
-
-
-def test_labels_of_unlabelled_images_are_not_looked_at(image_folder: Path, tmp_path: Path) -> None:
-    archive = shutil.make_archive(str(tmp_path / "all"), "zip", image_folder)
-    loaded = load(config(image_folder / "train", unlabelled=archive))  # its test images are new here
-    assert loaded.unlabelled is not None
-    assert images(loaded.unlabelled) == images(read_source(image_folder / "test", image_size=12).train)
-
-
-def test_unlabelled_images_have_to_be_new_readable_and_of_the_same_channels(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="has no unlabelled image that is not among the labelled ones"):
-        load(config(folder, unlabelled=str(folder / "train")))
-    other = Path(shutil.copytree(folder / "test" / "trouser", tmp_path / "other"))
-    (other / "broken.png").write_text("no picture")
-    with pytest.raises(SourceError, match=r"broken.png is not a readable picture"):
-        load(config(folder / "train", unlabelled=str(other)))
-    loaded = load(config(folder / "train", unlabelled=str(other), skip_broken=True))
-    assert loaded.warnings[-1].startswith("1 broken file skipped: ")
-    (other / "broken.png").unlink()
-    repaint(other, "RGB")
-    with pytest.raises(SourceError, match="is in colour, but grey pictures are expected"):
-        load(config(folder / "train", unlabelled=str(other)))
-
-
 def test_generated_images_are_no_test_images(image_folder: Path, done: Path) -> None:
     with pytest.raises(SourceError, match="holds generated images: classifiers are tested on real ones"):
         load(config(image_folder, test=str(done / "synthetic")))
