@@ -195,8 +195,8 @@ def _advise_to_drop(count: int) -> list[str]:
     if not count:
         return []
     return [
-        f"--duplicates FILE.csv lists {counted(count, 'pair')} of copies; `augment run` and `augment fit` leave "
-        "copies out of the training images with --drop-duplicates."
+        f"--duplicates FILE.csv lists {counted(count, 'pair')} of copies; `augment run`, `fit` and `train` leave "
+        "copies out of the training images with --drop-duplicates, and of copies with different labels all."
     ]
 
 

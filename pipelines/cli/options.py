@@ -44,7 +44,8 @@ Drop = Annotated[
     bool,
     typer.Option(
         "--drop-duplicates",
-        help="Leave out training images that are exact or near copies of others, or of images in test or val.",
+        help="Leave out training images that are exact or near copies of others, or of images in test or val; of "
+        "copies with different labels, all.",
     ),
 ]
 Jobs = Annotated[
