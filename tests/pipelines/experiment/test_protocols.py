@@ -221,7 +221,7 @@ def with_val(split: tuple[LabelledImages, LabelledImages], **config: Any) -> Pro
     train, others = split
     test, val = split_per_class(others, 5 / others.counts().min(), seed=0)
     loaded = LoadedSource("-", train, train, test, (), val)
-    chooses_mix = config.pop("chooses_mix", None)
+    chooses_mix = config.pop("chooses_mix", False)
     return make_protocol(loaded, DataConfig(source="-"), ProtocolConfig(**config), 3, chooses_mix=chooses_mix)
 
 
@@ -243,7 +243,7 @@ def test_a_mix_is_chosen_on_the_validation_images_under_holdout(split: tuple[Lab
 def test_other_protocols_report_that_validation_images_are_not_used(
     config: dict[str, Any], split: tuple[LabelledImages, LabelledImages]
 ) -> None:
-    protocol = with_val(split, **config)
+    protocol = with_val(split, chooses_mix=True, **config)
     unused = f"50 validation images of the source are not used: {config['kind']} chooses"
     assert protocol.warnings[-1].startswith(unused)
     for fold in protocol.folds:
