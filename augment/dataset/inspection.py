@@ -21,6 +21,7 @@ from augment.dataset.deduplication import COLUMNS, DuplicatePair, find_duplicate
 from augment.dataset.duplicates import Pairs, conflicting, group_copies
 from augment.dataset.flips import Flips, advise_on_flips, measure_flips
 from augment.dataset.images import LabelledImages, subset_per_class
+from augment.dataset.listing import looks
 from augment.dataset.sources import Source
 from augment.files import write_bytes, write_text
 from augment.progress import Progress, no_progress
@@ -123,6 +124,14 @@ def _advise_on_classes(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
         f"class {name!r} has {count} training images; at least {RECOMMENDED_MINIMUM} are recommended."
         for name, count in counts["train"].items()
         if count < RECOMMENDED_MINIMUM
+    ]
+    alike: dict[str, list[str]] = {}
+    for name in counts["train"]:
+        alike.setdefault(looks(name), []).append(ascii(name))
+    advice += [
+        f"the classes {' and '.join(names)} look the same: if they are one, give it one name."
+        for names in alike.values()
+        if len(names) > 1
     ]
     largest, smallest = (pick(counts["train"], key=counts["train"].__getitem__) for pick in (max, min))
     ratio = counts["train"][largest] / max(counts["train"][smallest], 1)

@@ -76,8 +76,7 @@ def make_listing(origin: object, rows: Iterable[Row], class_names: Sequence[str]
     """Number the classes of `rows`: in the order of `class_names`, or else of the names of the training images.
 
     origin: the source, for error messages. unlabelled: why images have no label. Raises `SourceError` if all
-    images have labels and there is no training image, if a class is in another split but not in train, or if two class
-    names look the same.
+    images have labels and there is no training image, or if a class is in another split but not in train.
     """
     files: dict[str, list[tuple[PictureFile, str | None]]] = {}
     for split, file, class_name in rows:
@@ -87,11 +86,12 @@ def make_listing(origin: object, rows: Iterable[Row], class_names: Sequence[str]
     trained = {class_name for _, class_name in files.get("train", []) if class_name is not None}
     if not files.get("train") and not unlabelled:
         raise SourceError(f"{origin} holds no training images")
-    _check_distinct(origin, {name for members in files.values() for _, name in members if name is not None})
     for split, members in files.items():
         if unknown := sorted({class_name for _, class_name in members if class_name is not None} - trained):
+            similar = next((name for name in sorted(trained) if looks(name) == looks(unknown[0])), None)
+            found = f" ({unknown[0]!a} looks like {similar!a}, but is another name)" if similar else ""
             raise SourceError(
-                f"{origin}: class {quoted(unknown[0])} is in {split} but not in train; the classes must agree"
+                f"{origin}: class {quoted(unknown[0])} is in {split} but not in train{found}; the classes must agree"
             )
     names = tuple(name for name in class_names if name in trained) or tuple(sorted(trained))
     index: dict[str | None, int] = {name: k for k, name in enumerate(names)}
@@ -99,12 +99,6 @@ def make_listing(origin: object, rows: Iterable[Row], class_names: Sequence[str]
     return Listing(names, labelled, unlabelled)
 
 
-def _check_distinct(origin: object, class_names: Iterable[str]) -> None:
-    """Raise `SourceError` if two names differ only in spaces around them or in the Unicode form of a letter."""
-    seen: dict[str, str] = {}
-    for name in sorted(class_names):
-        other = seen.setdefault(unicodedata.normalize("NFC", name).strip(), name)
-        if other != name:
-            raise SourceError(
-                f"{origin}: the classes {other!a} and {name!a} look the same; give their images one class name"
-            )
+def looks(name: str) -> str:
+    """Return what a person sees of a class name: without spaces around it, and in one Unicode form."""
+    return unicodedata.normalize("NFC", name).strip()

@@ -170,25 +170,23 @@ def _load(data: DataConfig, recipe: Recipe, keep_test: bool, runtime: Runtime) -
     Raises `ConfigError` if the source has other classes than the run that the recipe is from.
     """
     loaded = load(data, runtime.observer)
-    notes = [*loaded.warnings, *limit_notes(loaded.pool, data)]
-    if keep_test and loaded.test is not None:
-        notes += leak_warnings(loaded.train, loaded.test, runtime.observer)
-    for note in notes:
-        runtime.observer.on_note(note)
-    if keep_test and loaded.test is None:
-        sentence = "has no test images that could be left out: all its images are trained on"
-        runtime.observer.on_note(f"{loaded.name} {sentence}")
     names = loaded.train.class_names
     if recipe.classes is not None and names != recipe.classes:
         raise ConfigError(
             f"the run compared classifiers of {', '.join(recipe.classes)}, and the source has {', '.join(names)}: give "
             "the source of the run, or train without --run"
         )
+    notes = [*loaded.warnings, *limit_notes(loaded.pool, data)]
+    if keep_test and loaded.test is None:
+        notes.append(f"{loaded.name} has no test images that could be left out: all its images are trained on")
+    elif keep_test and loaded.test is not None:
+        notes += leak_warnings(loaded.train, loaded.test, runtime.observer)
     if differs := differences_from_run(recipe, loaded, data):
-        runtime.observer.on_note(f"the run measured {' and '.join(differs)}, so its figure is not that of this model")
+        notes.append(f"the run measured {' and '.join(differs)}, so its figure is not that of this model")
     others = [loaded.val, None if keep_test else loaded.test]
     labelled = concatenate([loaded.train, *(other for other in others if other is not None)])
-    for note in duplicate_warnings(labelled, runtime.observer, "the cross-validated accuracy is too high"):
+    notes += duplicate_warnings(labelled, runtime.observer, "the cross-validated accuracy is too high")
+    for note in notes:
         runtime.observer.on_note(note)
     return loaded, labelled
 

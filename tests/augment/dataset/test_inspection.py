@@ -125,6 +125,16 @@ def test_five_pairs_of_near_copies_are_named_and_the_others_counted(fashion):
     assert "train image 24 ~ test image 4 and 2 more)" in line
 
 
+def test_class_names_that_look_the_same_are_named(fashion):
+    data = subset_per_class(fashion.train, 12, seed=0)
+    names = ("\u00e9", "e\u0301", *data.class_names[2:])
+    assert any(
+        line.startswith(r"the classes '\xe9' and 'e\u0301' look the same: if they are one")
+        for line in inspect(source_of(LabelledImages(data.images, data.labels, names))).advice
+    )
+    assert not any("look the same" in line for line in inspect(source_of(data)).advice)
+
+
 def saved_as_jpeg(picture):
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=75)

@@ -72,7 +72,9 @@ def test_a_test_set_of_one_image_is_refused_before_anything_is_trained(
     for command in (evaluating, ("run", tmp_path / "mine.yaml", "--out", tmp_path / "plan", "--dry-run")):
         result = augment(*command)
         if count == 1:
-            check_refused(result, "the test set has 1 image: at least 2 are needed")
+            *notes, sentence, _ = result.err.split("\n")
+            assert all(note.startswith("note: the test set has no image of ") for note in notes)
+            check_refused(result._replace(err=f"{sentence}\n"), "the test set has 1 image: at least 2 are needed")
             assert not (tmp_path / "out").exists()
         else:
             assert result.status == 0
