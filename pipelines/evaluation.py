@@ -14,13 +14,20 @@ from augment.markers import read_marker
 from augment.output_folders import OutputFolder, Replace, open_output
 from augment.runtime import DEFAULT_RUNTIME, Runtime, Task
 from augment.versions import versions
-from augment.words import are, counted
 from pipelines.config.sections import DataConfig, EvaluateConfig, fill_small_classes
 from pipelines.experiment.arms import check_pretrained_weights, long_tail_notes
 from pipelines.experiment.cross_fitting import cross_fit_folds, folds_to_cross_fit
 from pipelines.experiment.experiment import RECORDS, run_experiment
 from pipelines.experiment.folds import ONE_GENERATOR, Design, Fold, of_first_size
-from pipelines.experiment.loading import Names, leak_warnings, load, load_synthetic, require_test, unused_notes
+from pipelines.experiment.loading import (
+    Names,
+    leak_note,
+    leak_warnings,
+    load,
+    load_synthetic,
+    require_test,
+    unused_notes,
+)
 from pipelines.experiment.parallel import end_processes
 from pipelines.experiment.planning import gan_train_trainings, plan_trainings
 from pipelines.experiment.records import Record
@@ -80,8 +87,7 @@ def evaluate(
         images, resized = load_synthetic(synthetic, loaded.train)
         fold, warnings = replace(fold, synthetic=images), [*warnings, *resized]
         if copies := find_leaks(images.data, test):
-            found = f"{counted(len(copies), 'synthetic image')} {are(len(copies))}"
-            warnings.append(f"{found} in the test set too, pixel for pixel: the gain is too high")
+            warnings.append(leak_note(len(copies), "synthetic image", "test", "gain is too high"))
         if "ratio" not in config.model_fields_set and balances_classes(images.data, loaded.train):
             config, notes = fill_small_classes(config)
             warnings += notes

@@ -62,11 +62,10 @@ class _Opened(NamedTuple):
 
 
 class _Pixels(NamedTuple):
-    """A decoded picture, uint8, C x size x size. dark, frames: see `PartialReads`."""
+    """A decoded picture, uint8, C x size x size. dark: see `PartialReads`."""
 
     values: NDArray[np.uint8]
     dark: bool
-    frames: bool
 
 
 class _Split(NamedTuple):
@@ -229,8 +228,10 @@ def read_picture(file: PictureFile, size: int, resize: Resize, channels: int) ->
     Raises `OSError`, or another exception of Pillow's decoders, if the file is broken, and `SourceError` if the picture
     has colours and `channels` is 1.
     """
-    pixels = _read_pixels(file, size, resize, grey=False)
-    return to_channels(pixels.values, channels, str(file)), PartialReads(frames=pixels.frames, dark=pixels.dark)
+    with open_picture(file) as opened:
+        pixels = _decode_opened(opened, size, resize, grey=False)
+        frames = _has_frames(opened)  # last, because it moves the file to another frame
+    return to_channels(pixels.values, channels, str(file)), PartialReads(frames=frames, dark=pixels.dark)
 
 
 def _read_header(file: PictureFile) -> _Header:
@@ -259,15 +260,18 @@ def _is_grey(picture: Image.Image) -> bool:
 
 
 def _read_pixels(file: PictureFile, size: int, resize: Resize, grey: bool) -> _Pixels:
-    """Decode a picture and resize it to C x size x size."""
     with open_picture(file) as opened:
-        opened.draft(None, (2 * size, 2 * size))  # decodes a JPEG faster at 1/2, 1/4 or 1/8, but not below this size
-        upright = ImageOps.exif_transpose(opened)
-        dark = upright.mode.startswith("I") and int(np.asarray(upright).max()) < DARK
-        picture = _to_opaque(upright).convert("L" if grey else "RGB")
-        frames = _has_frames(opened)  # last, because it moves the file to another frame
+        return _decode_opened(opened, size, resize, grey)
+
+
+def _decode_opened(opened: Image.Image, size: int, resize: Resize, grey: bool) -> _Pixels:
+    """Decode a picture and resize it to C x size x size."""
+    opened.draft(None, (2 * size, 2 * size))  # decodes a JPEG faster at 1/2, 1/4 or 1/8, but not below this size
+    upright = ImageOps.exif_transpose(opened)
+    dark = upright.mode.startswith("I") and int(np.asarray(upright).max()) < DARK
+    picture = _to_opaque(upright).convert("L" if grey else "RGB")
     pixels = np.asarray(fit_to_square(picture, size, resize))
-    return _Pixels(pixels[None] if grey else pixels.transpose(2, 0, 1), dark, frames)
+    return _Pixels(pixels[None] if grey else pixels.transpose(2, 0, 1), dark)
 
 
 def _to_opaque(picture: Image.Image) -> Image.Image:

@@ -47,8 +47,8 @@ class LabelledFile(NamedTuple):
 class Listing(NamedTuple):
     """Picture files that have not been decoded yet.
 
-    unlabelled: why some have no label; empty if all have one. ignored: pictures that are left out because they are
-    beside the class folders.
+    unlabelled: why some have no label; empty if all have one. ignored: pictures that have no class, because they
+    are beside the class folders.
     """
 
     class_names: tuple[str, ...]

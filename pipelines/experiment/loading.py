@@ -157,14 +157,18 @@ def leak_warnings(
     if split != "test":
         harm = "choice favours mixes with memorised images"
     if leaks := find_leaks(train, test):
-        images = f"{counted(len(leaks), 'training image')} {are(len(leaks))}"
-        warnings.append(f"{images} in the {split} set too, pixel for pixel: the {harm}")
+        warnings.append(leak_note(len(leaks), "training image", split, harm))
     if near := measure_matches(train, test, partial(observer.on_work, COMPARING)):
         warnings.append(
             f"{counted(len(near), 'training image')} {are(len(near))} nearly the same as a {split} image or its mirror "
             f"image (`augment inspect` names some): if these are copies, the {harm}"
         )
     return tuple(warnings)
+
+
+def leak_note(count: int, what: str, split: str, harm: str) -> str:
+    """Return the sentence on so many images, "training image" for example, that are also in a split."""
+    return f"{counted(count, what)} {are(count)} in the {split} set too, pixel for pixel: the {harm}"
 
 
 def duplicate_warnings(
@@ -235,6 +239,8 @@ def _find_test(
             return source.test, {}, ()
         note = f"the source has no test split, so its {counted(len(source.val), 'validation image')} are the test set"
         return source.val, {}, (note,)
+    if (marker := read_marker(Path(config.test))) is not None and marker.command == "generate":
+        raise SourceError(f"--test {config.test} holds generated images: classifiers are tested on real ones")
     other = read_source(
         config.test,
         image_size=source.train.size,
@@ -249,8 +255,6 @@ def _find_test(
             f"the source's own {counted(len(source.test), 'test image')} are not used: those of {other.name} are the "
             "test set"
         )
-    if (marker := read_marker(Path(config.test))) is not None and marker.command == "generate":
-        raise SourceError(f"--test {config.test} holds generated images: classifiers are tested on real ones")
     selected = "train" if other.test is None else "test"
     words = {"train": "training image", "val": "validation image"}
     unused = [counted(len(data), words[split]) for split, data in other.splits.items() if split != selected]
